@@ -1,0 +1,1 @@
+"""drivers: from a metering device to a Measurement."""

@@ -1,0 +1,1 @@
+"""meshnode: the peer-to-peer node of a community energy network."""

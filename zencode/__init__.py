@@ -1,0 +1,1 @@
+"""zencode: bindings, the community's contract in plain sentences."""
