@@ -44,11 +44,12 @@ MAX_AMOUNT = 10**15
 MAX_MEMO_BYTES = 512
 MAX_MECHANISMS = 64
 
-SIDE_BUY = 0
-SIDE_SELL = 1
-QUALITY_MEASURED = 0
-QUALITY_CORRECTED = 1
-QUALITY_ESTIMATED = 2
+SIDE_BUY = 1
+SIDE_SELL = 2
+# A higher quality is a better known value.
+QUALITY_ESTIMATED = 1
+QUALITY_CORRECTED = 2
+QUALITY_MEASURED = 3
 
 RecordId = Bytes(RECORD_ID_BYTES)
 AccountId = Bytes(ACCOUNT_ID_BYTES)
@@ -109,14 +110,14 @@ class Reading(Record, frozen=True, kw_only=True):
     period_start_s: Annotated[int, Field(2, Uint(), "UTC second at which the period began")]
     values: Annotated[OpenCounters, Field(3, OneOf(open=(0, OpenCounters)), "registers at the period's end")]
     version: Annotated[int, Field(4, Uint(255), "a higher one replaces a lower one")] = 0
-    quality: Annotated[int, Field(5, Uint(2), "0 measured, 1 corrected, 2 estimated")] = QUALITY_MEASURED
+    quality: Annotated[int, Field(5, Int(1, 3), "1 estimated, 2 corrected, 3 measured")] = QUALITY_MEASURED
 
 
 @register(5)
 class Order(Spoken, frozen=True, kw_only=True):
     """A bid (buy) or an offer (sell) of energy in one settlement period; signed by the member key."""
 
-    side: Annotated[int, Field(3, Uint(1), "0 buy, 1 sell")]
+    side: Annotated[int, Field(3, Int(1, 2), "1 buy, 2 sell")]
     period_start_s: Annotated[int, Field(4, Uint(), "UTC second at which the period begins")]
     energy_wh: Annotated[int, Field(5, Int(1, MAX_ORDER_WH), "at most this much")]
     price_u_kwh: Annotated[int, Field(6, Int(0, MAX_PRICE_U_KWH), "limit price, micro-units per kWh")]
