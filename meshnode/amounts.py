@@ -96,9 +96,7 @@ def split(total: int, weights: Iterable[tuple[bytes, int]]) -> dict[bytes, int]:
     previous: bytes | None = None
     for key, weight in entries:
         if key == previous:
-            raise AmountError(
-                f"share of {key.hex()} given twice: expected one weight for each id; add them up first"
-            )
+            raise AmountError(f"share of {key.hex()} given twice: expected one weight for each id; add them up first")
         if weight < 0:
             raise AmountError(f"share of {key.hex()} is {weight}: expected a weight of 0 or more")
         previous = key
@@ -150,9 +148,7 @@ def parse_price(text: str, currency: str) -> int:
     number, unit = _number_and_unit(text, "price", example)
     if unit.lower() != f"{currency}/kWh".lower():
         raise AmountError(f"{_shown(text)}: the price has {_named(unit)}, expected {currency}/kWh; {example}")
-    price_u_kwh = _scaled(
-        text, number, MONEY_DECIMALS, f"a price has at most {MONEY_DECIMALS} decimals", example
-    )
+    price_u_kwh = _scaled(text, number, MONEY_DECIMALS, f"a price has at most {MONEY_DECIMALS} decimals", example)
     if abs(price_u_kwh) > PRICE_MAX_U_KWH:
         limit = format_price(PRICE_MAX_U_KWH, currency)
         raise AmountError(f"{_shown(text)}: beyond the highest price of {limit}; check the decimal point")
@@ -185,9 +181,7 @@ def parse_energy(text: str) -> int:
     example = "write it like 1.5 kWh or 500 Wh"
     number, unit = _number_and_unit(text, "energy", example)
     if unit.lower() not in _ENERGY_UNITS:
-        raise AmountError(
-            f"{_shown(text)}: the energy has {_named(unit)}, expected Wh, kWh or MWh; {example}"
-        )
+        raise AmountError(f"{_shown(text)}: the energy has {_named(unit)}, expected Wh, kWh or MWh; {example}")
     places, name = _ENERGY_UNITS[unit.lower()]
     limit = f"energy has at most {places} decimals in {name}" if places else "a Wh is not divided"
     energy_wh = _scaled(text, number, places, limit, example)
@@ -224,9 +218,7 @@ def _scaled(text: str, number: str, places: int, limit: str, example: str) -> in
     """Read a decimal number as an integer of its smallest unit."""
     if "," in number:
         # 1,500 is one and a half to some readers and fifteen hundred to others.
-        raise AmountError(
-            f"{_shown(text)}: a comma may mean two things here, expected a decimal point; {example}"
-        )
+        raise AmountError(f"{_shown(text)}: a comma may mean two things here, expected a decimal point; {example}")
     sign = -1 if number.startswith("-") else 1
     whole, point, fraction = number.removeprefix("-" if sign < 0 else "+").partition(".")
     if not whole.isdigit() or (point and not fraction.isdigit()):

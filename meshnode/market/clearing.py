@@ -89,9 +89,7 @@ def match(
             if not left_wh:
                 seller, left_wh = next(supply, (None, 0))
             if seller is None:
-                raise ValueError(
-                    f"accepted bids exceed accepted offers by {needed_wh} Wh, expected equal sums"
-                )
+                raise ValueError(f"accepted bids exceed accepted offers by {needed_wh} Wh, expected equal sums")
             energy_wh = min(needed_wh, left_wh)
             trades.append(
                 Trade(

@@ -24,9 +24,7 @@ def mid_market_rate(grid_price_u_kwh: int, feed_in_price_u_kwh: int) -> int:
     return (grid_price_u_kwh + feed_in_price_u_kwh) // 2
 
 
-def share(
-    wanted_wh: Mapping[bytes, int], offered_wh: Mapping[bytes, int]
-) -> tuple[dict[bytes, int], dict[bytes, int]]:
+def share(wanted_wh: Mapping[bytes, int], offered_wh: Mapping[bytes, int]) -> tuple[dict[bytes, int], dict[bytes, int]]:
     """Share out offered energy among those who want it: the short side whole, the long side pro rata.
 
     As much as possible is shared, with one condition: nobody is his own neighbour. An
@@ -59,9 +57,7 @@ def share(
     return _pro_rata(shared_wh, wanted_wh, offered_wh), dict(offered_wh)
 
 
-def _pro_rata(
-    shared_wh: int, long_wh: Mapping[bytes, int], short_wh: Mapping[bytes, int]
-) -> dict[bytes, int]:
+def _pro_rata(shared_wh: int, long_wh: Mapping[bytes, int], short_wh: Mapping[bytes, int]) -> dict[bytes, int]:
     """Divide what is shared over the long side, keeping each account from meeting itself."""
     parts = split(shared_wh, long_wh.items())
     for account in sorted(parts.keys() & short_wh.keys()):
@@ -98,9 +94,7 @@ class MidMarketRate:
         willing_bids = [(bid, bid.energy_wh) for bid in bids if bid.price_u_kwh >= rate_u_kwh]
         willing_offers = [(offer, offer.energy_wh) for offer in offers if offer.price_u_kwh <= rate_u_kwh]
         own_wh = own_energy(willing_bids, willing_offers)
-        taken_wh, given_wh = share(
-            _less(by_account(willing_bids), own_wh), _less(by_account(willing_offers), own_wh)
-        )
+        taken_wh, given_wh = share(_less(by_account(willing_bids), own_wh), _less(by_account(willing_offers), own_wh))
         trades, fills = match(
             _accept(willing_bids, taken_wh, own_wh), _accept(willing_offers, given_wh, own_wh), rate_u_kwh
         )
@@ -127,9 +121,7 @@ def _accept(
     willing: Sequence[tuple[Order, int]], shared_wh: Mapping[bytes, int], own_wh: Mapping[bytes, int]
 ) -> list[tuple[Order, int]]:
     """Fill each account's orders by time up to its own and its shared energy."""
-    left_wh = {
-        order.account: shared_wh.get(order.account, 0) + own_wh.get(order.account, 0) for order, _ in willing
-    }
+    left_wh = {order.account: shared_wh.get(order.account, 0) + own_wh.get(order.account, 0) for order, _ in willing}
     accepted: list[tuple[Order, int]] = []
     for order, wanted_wh in willing:
         energy_wh = min(wanted_wh, left_wh[order.account])

@@ -52,9 +52,7 @@ class Order(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not 1 <= self.energy_wh <= ENERGY_MAX_WH:
-            raise OrderError(
-                f"order {self.order_id.hex()}: {self.energy_wh} Wh, expected 1 to {ENERGY_MAX_WH}"
-            )
+            raise OrderError(f"order {self.order_id.hex()}: {self.energy_wh} Wh, expected 1 to {ENERGY_MAX_WH}")
         if abs(self.price_u_kwh) > PRICE_MAX_U_KWH:
             raise OrderError(
                 f"order {self.order_id.hex()}: {self.price_u_kwh} u/kWh, "
@@ -86,9 +84,7 @@ def sides(orders: Sequence[Order]) -> tuple[list[Order], list[Order]]:
     for order in sorted(orders, key=by_time):
         if order.period != orders[0].period:
             found = sorted({order.period, orders[0].period})
-            raise OrderError(
-                f"orders of periods {found[0]} and {found[1]} in one clearing, expected one period"
-            )
+            raise OrderError(f"orders of periods {found[0]} and {found[1]} in one clearing, expected one period")
         if order.order_id in ids:
             raise OrderError(f"order {order.order_id.hex()} occurs twice in one clearing")
         if order.sequence in places:

@@ -43,8 +43,7 @@ def load(entry: EntryPoint) -> Mechanism:
         loaded = entry.load()
     except (ImportError, AttributeError) as error:
         raise MechanismError(
-            f"mechanism {entry.name} ({entry.value}) cannot be imported: {error}; "
-            f"reinstall or remove its package"
+            f"mechanism {entry.name} ({entry.value}) cannot be imported: {error}; reinstall or remove its package"
         ) from error
     if not isinstance(loaded, Mechanism):
         raise MechanismError(

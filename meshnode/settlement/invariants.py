@@ -34,9 +34,7 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     """
     by_account = {metered.account: metered for metered in inputs.metered}
     if [line.account for line in settlement.lines] != sorted(by_account):
-        raise SettlementBroken(
-            f"period {settlement.period}: the lines are not one for each member by account id"
-        )
+        raise SettlementBroken(f"period {settlement.period}: the lines are not one for each member by account id")
     for line in settlement.lines:
         _check_line(settlement, line, by_account[line.account])
     _check_neighbours(settlement)
@@ -48,9 +46,7 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     _check_fees(inputs, settlement)
 
 
-def _expect(
-    settlement: Settlement, what: str, found: int, expected: int, account: bytes | None = None
-) -> None:
+def _expect(settlement: Settlement, what: str, found: int, expected: int, account: bytes | None = None) -> None:
     if found != expected:
         whose = f", account {account.hex()}" if account is not None else ""
         raise SettlementBroken(f"period {settlement.period}{whose}: {what} is {found}, expected {expected}")
@@ -64,16 +60,12 @@ def _check_line(settlement: Settlement, line: Line, metered: Metered) -> None:
     _expect(settlement, "sold + fed in", line.sold_wh + line.fed_in_wh, metered.export_wh, account)
     for found in (line.own_wh, line.neighbours_wh, line.grid_wh, line.sold_wh, line.fed_in_wh):
         if found < 0:
-            raise SettlementBroken(
-                f"period {settlement.period}, account {account.hex()}: {found} Wh, below zero"
-            )
+            raise SettlementBroken(f"period {settlement.period}, account {account.hex()}: {found} Wh, below zero")
 
 
 def _check_neighbours(settlement: Settlement) -> None:
     sold_wh = sum(line.sold_wh for line in settlement.lines)
-    _expect(
-        settlement, "energy from neighbours", sum(line.neighbours_wh for line in settlement.lines), sold_wh
-    )
+    _expect(settlement, "energy from neighbours", sum(line.neighbours_wh for line in settlement.lines), sold_wh)
     for line in settlement.lines:
         if line.neighbours_wh > sold_wh - line.sold_wh:
             raise SettlementBroken(

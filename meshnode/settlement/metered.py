@@ -47,8 +47,7 @@ class Metered(msgspec.Struct, frozen=True):
             found = getattr(self, name)
             if found is not None and not 0 <= found <= ENERGY_MAX_WH:
                 raise ValueError(
-                    f"metered energy of account {self.account.hex()}: {name} is {found}, "
-                    f"expected 0 to {ENERGY_MAX_WH}"
+                    f"metered energy of account {self.account.hex()}: {name} is {found}, expected 0 to {ENERGY_MAX_WH}"
                 )
 
     @property

@@ -46,15 +46,12 @@ class Tariff(msgspec.Struct, frozen=True):
         for name in ("grid_price_u_kwh", "feed_in_price_u_kwh"):
             if abs(getattr(self, name)) > PRICE_MAX_U_KWH:
                 raise SettlementError(
-                    f"tariff: {name} is {getattr(self, name)}, "
-                    f"expected {-PRICE_MAX_U_KWH} to {PRICE_MAX_U_KWH}"
+                    f"tariff: {name} is {getattr(self, name)}, expected {-PRICE_MAX_U_KWH} to {PRICE_MAX_U_KWH}"
                 )
         if not 0 <= self.fee_u_kwh <= PRICE_MAX_U_KWH:
             raise SettlementError(f"tariff: fee_u_kwh is {self.fee_u_kwh}, expected 0 to {PRICE_MAX_U_KWH}")
         if self.sharing not in (None, MID_MARKET_RATE):
-            raise SettlementError(
-                f"tariff: sharing is {self.sharing!r}, expected {MID_MARKET_RATE!r} or None"
-            )
+            raise SettlementError(f"tariff: sharing is {self.sharing!r}, expected {MID_MARKET_RATE!r} or None")
         split(0, self.fee_split)  # refuses an account that is named twice and a share below zero
         whole = sum(ppm for _, ppm in self.fee_split)
         if whole != PPM and (self.fee_split or self.fee_u_kwh):
@@ -237,34 +234,26 @@ class _Books:
 def _members(inputs: PeriodInputs) -> dict[bytes, Metered]:
     """Check the inputs; return the meters by account, in account id order."""
     if len(inputs.metered) > MEMBERS_MAX:
-        raise SettlementError(
-            f"period {inputs.period}: {len(inputs.metered)} members, the limit is {MEMBERS_MAX}"
-        )
+        raise SettlementError(f"period {inputs.period}: {len(inputs.metered)} members, the limit is {MEMBERS_MAX}")
     members: dict[bytes, Metered] = {}
     for metered in sorted(inputs.metered, key=lambda entry: entry.account):
         if metered.account in members:
             raise SettlementError(
-                f"period {inputs.period}: account {metered.account.hex()} is metered twice; "
-                f"add up its meters first"
+                f"period {inputs.period}: account {metered.account.hex()} is metered twice; add up its meters first"
             )
         if metered.account in (GRID_ACCOUNT, POOL_ACCOUNT):
-            raise SettlementError(
-                f"period {inputs.period}: account {metered.account!r} is reserved, not a member"
-            )
+            raise SettlementError(f"period {inputs.period}: account {metered.account!r} is reserved, not a member")
         members[metered.account] = metered
     for trade in inputs.trades:
         for account in (trade.buyer, trade.seller):
             if account not in members:
                 raise SettlementError(
-                    f"period {inputs.period}: account {account.hex()} traded but is not metered; "
-                    f"estimate it first"
+                    f"period {inputs.period}: account {account.hex()} traded but is not metered; estimate it first"
                 )
         if trade.buyer == trade.seller:
             raise SettlementError(f"period {inputs.period}: account {trade.buyer.hex()} trades with itself")
         if trade.energy_wh < 1:
-            raise SettlementError(
-                f"period {inputs.period}: a trade of {trade.energy_wh} Wh, expected 1 or more"
-            )
+            raise SettlementError(f"period {inputs.period}: a trade of {trade.energy_wh} Wh, expected 1 or more")
     return members
 
 
@@ -284,13 +273,9 @@ def _settle_trade(books: _Books, trade: Trade, tariff: Tariff) -> None:
     dearer_u_kwh = tariff.grid_price_u_kwh - trade.price_u_kwh
     cheaper_u_kwh = trade.price_u_kwh - tariff.feed_in_price_u_kwh
     if claim_on_seller_wh and dearer_u_kwh > 0:
-        books.post(
-            trade.seller, trade.buyer, claim_on_seller_wh, dearer_u_kwh, Reason.SELLER_SHORT, orders=orders
-        )
+        books.post(trade.seller, trade.buyer, claim_on_seller_wh, dearer_u_kwh, Reason.SELLER_SHORT, orders=orders)
     if claim_on_buyer_wh and cheaper_u_kwh > 0:
-        books.post(
-            trade.buyer, trade.seller, claim_on_buyer_wh, cheaper_u_kwh, Reason.BUYER_SHORT, orders=orders
-        )
+        books.post(trade.buyer, trade.seller, claim_on_buyer_wh, cheaper_u_kwh, Reason.BUYER_SHORT, orders=orders)
 
 
 def _settle_sharing(books: _Books, rate_u_kwh: int) -> None:
