@@ -312,8 +312,8 @@ class Validator:
         return True
 
     def urgent(self) -> tuple[Outgoing, ...]:
-        """Heartbeats and their answers, to be sent although the disk is busy."""
-        return tuple(self._outgoing(message) for message in self._core.take_heartbeats())
+        """What may be sent although the disk is busy: heartbeats and their answers, among others."""
+        return tuple(self._outgoing(message) for message in self._core.take_messages())
 
     def poll(self) -> Work | None:
         """The next piece of work; None if there is nothing to do or one is under way."""
@@ -419,7 +419,7 @@ class Validator:
         return not self._follows(message) or self._checkable(message) == len(message.entries)
 
     def _in_log(self, height: int, term: int) -> bool:
-        return height <= self._core.last_index and self._core.term_of(height) == term
+        return (height, term) == (0, 0) or (0 < height <= self._core.last_index and self._core.term_of(height) == term)
 
     def _follows(self, message: Message) -> bool:
         """Whether the entry before the batch is in our log (else Raft refuses it without looking at blocks)."""
