@@ -134,8 +134,8 @@ def settle(inputs: PeriodInputs) -> Settlement:
        buyer must get the energy elsewhere, at worst from the grid, so the seller pays
        max(0, grid price - trade price) per kWh. Where only the buyer is short,
        the seller is left with energy, at worst for the grid, so the buyer pays
-       max(0, trade price - feed-in price). Nobody gains by not keeping a trade, and the
-       partner never ends worse off than with it.
+       max(0, trade price - feed-in price). So, fees aside, nobody
+       is worse off because a partner did not keep a trade.
     3. **Sharing**: imports and exports that no trade covered meet inside the community
        first, at the mid-market rate; the long side in proportion. Nobody is his own
        neighbour (`meshnode.market.mid_market.share`). The value is computed once for all that is shared
