@@ -1,12 +1,20 @@
 """Settlement: energy and money are conserved in every period, and corrections end where they should."""
 
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshnode.amounts import PPM, AmountError
-from meshnode.market import Trade
+from meshnode.amounts import PPM, AmountError, value
+from meshnode.market import Order, Side, Terms, Trade
+from meshnode.market.mid_market import MECHANISM as MID_MARKET_RATE
+from meshnode.market.pay_as_clear import MECHANISM as PAY_AS_CLEAR
 from meshnode.settlement import (
     GRID_ACCOUNT,
     POOL_ACCOUNT,
@@ -80,6 +88,36 @@ def test_with_sharing_nothing_goes_round_through_the_grid(inputs: PeriodInputs) 
 
 
 @EXAMPLES
+@given(st.integers(1, 900), st.integers(0, 900), st.integers(0, 900), st.integers(0, 400))
+def test_each_wh_of_a_trade_is_delivered_claimed_or_cancelled(
+    traded_wh: int, export_wh: int, import_wh: int, tick: int
+) -> None:
+    price_u_kwh = tick * 1000
+    sold = Trade(ANNA, BELA, b"bid", b"offer", traded_wh, price_u_kwh)
+    tariff = msgspec.structs.replace(TARIFF, sharing=None)
+    settlement = settle(
+        period(Metered(ANNA, import_wh, 0), Metered(BELA, 0, export_wh), trades=(sold,), tariff=tariff)
+    )
+    found = {posting.reason: posting.energy_wh for posting in settlement.postings if posting.orders}
+    seller_short_wh, buyer_short_wh = max(0, traded_wh - export_wh), max(0, traded_wh - import_wh)
+    cancelled_wh = min(seller_short_wh, buyer_short_wh)
+    claims = {
+        Reason.TRADE: traded_wh - max(seller_short_wh, buyer_short_wh),
+        Reason.SELLER_SHORT: (seller_short_wh - cancelled_wh) * (price_u_kwh < 320_000),
+        Reason.BUYER_SHORT: (buyer_short_wh - cancelled_wh) * (price_u_kwh > 80_000),
+    }
+    assert found == {reason: energy_wh for reason, energy_wh in claims.items() if energy_wh}
+    # Who kept the trade is at least as well off as with delivery, up to the micro-units of rounding down.
+    anna, bela = settlement.lines
+    if import_wh >= traded_wh:
+        best_u = value(price_u_kwh, traded_wh) + value(320_000, import_wh - traded_wh)
+        assert anna.out_u - anna.in_u <= best_u + 2
+    if export_wh >= traded_wh:
+        best_u = value(price_u_kwh, traded_wh) + value(80_000, export_wh - traded_wh)
+        assert bela.in_u - bela.out_u >= best_u - 2
+
+
+@EXAMPLES
 @given(st.data(), periods(), st.integers(1, 3))
 def test_corrections_end_where_the_right_reading_would_have(data, inputs: PeriodInputs, times: int) -> None:
     first = settled = settle(inputs)
@@ -106,6 +144,42 @@ def test_corrections_end_where_the_right_reading_would_have(data, inputs: Period
 def test_a_correction_by_the_same_readings_posts_nothing(inputs: PeriodInputs) -> None:
     settlement = settle(inputs)
     assert correct(settlement, settle(inputs)) == ()
+
+
+def fingerprint() -> str:
+    """A hash over everything that a market day of 40 homes produces."""
+    accounts = [hashlib.sha256(bytes([number])).digest()[:16] for number in range(40)]
+    spread = [int.from_bytes(account[:2], "big") for account in accounts]
+    orders = [
+        Order(account, account, Side.BUY if number % 2 else Side.SELL, 7, 1 + number, number * 4, (number, 0))
+        for account, number in zip(accounts, spread, strict=True)
+        if number
+    ]
+    metered = tuple(
+        Metered(account, number % 900, number % 700, number % 1100)
+        for account, number in zip(accounts, spread, strict=True)
+    )
+    tariff = msgspec.structs.replace(TARIFF, fee_u_kwh=12_345, fee_split=((ANNA, 333_333), (BELA, 666_667)))
+    found = []
+    for mechanism in (PAY_AS_CLEAR, MID_MARKET_RATE):
+        clearing = mechanism.clear(orders, Terms(320_000, 80_000))
+        first = settle(period(*metered, trades=clearing.trades, tariff=tariff))
+        later = settle(
+            period(*metered[1:], Metered(accounts[0], 1, 2), trades=clearing.trades, tariff=tariff)
+        )
+        found.append((clearing, first, correct(first, later)))
+    return hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_another_process_with_another_hash_seed_computes_the_same_bytes(seed: str) -> None:
+    root = Path(__file__).parents[2]
+    code = "from tests.market.test_settlement import fingerprint; print(fingerprint())"
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.strip() == fingerprint()
 
 
 def test_a_correction_leaves_alone_what_stays_right() -> None:
