@@ -246,9 +246,7 @@ def run_settle(world: World, arguments: list[str], lines: list[str]) -> list[str
             funds.append((account(words[1]), int(words[2])))
         elif words[1] == "<-":
             orders = [f"{side} {len(trades) + 1}".encode() for side in ("bid", "offer")]
-            trades.append(
-                Trade(account(words[0]), account(words[2]), *orders, int(words[3]), price(words[4]))
-            )
+            trades.append(Trade(account(words[0]), account(words[2]), *orders, int(words[3]), price(words[4])))
         else:
             metered.append(read_meter(words))
     world.inputs = PeriodInputs(

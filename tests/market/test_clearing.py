@@ -14,9 +14,7 @@ from meshnode.market.order import ORDERS_MAX
 from meshnode.market.pay_as_clear import MECHANISM as PAY_AS_CLEAR
 from tests.market.strategies import ACCOUNTS, EXAMPLES, books, energies, terms
 
-every_mechanism = pytest.mark.parametrize(
-    "mechanism", [PAY_AS_CLEAR, MID_MARKET_RATE], ids=lambda found: found.name
-)
+every_mechanism = pytest.mark.parametrize("mechanism", [PAY_AS_CLEAR, MID_MARKET_RATE], ids=lambda found: found.name)
 
 
 def order(position: int, side: Side, energy_wh: int = 10, price_u_kwh: int = 1000, **changes) -> Order:
@@ -70,11 +68,7 @@ def test_trades_keep_energy_limits_and_identity(mechanism: Mechanism, book, give
     # What an account set aside it set aside on both sides.
     for account in ACCOUNTS:
         for_side = [
-            sum(
-                own.get(placed.order_id, 0)
-                for placed in book
-                if (placed.account, placed.side) == (account, side)
-            )
+            sum(own.get(placed.order_id, 0) for placed in book if (placed.account, placed.side) == (account, side))
             for side in Side
         ]
         assert for_side[0] == for_side[1]
@@ -86,9 +80,7 @@ def test_pay_as_clear_leaves_no_cross_and_a_price_that_supports_the_result(book,
     clearing = PAY_AS_CLEAR.clear(book, given_terms)
     rest = left_over(book, clearing)
     open_bids = [placed.price_u_kwh for placed in book if placed.side is Side.BUY and rest[placed.order_id]]
-    open_offers = [
-        placed.price_u_kwh for placed in book if placed.side is Side.SELL and rest[placed.order_id]
-    ]
+    open_offers = [placed.price_u_kwh for placed in book if placed.side is Side.SELL and rest[placed.order_id]]
     assert not open_bids or not open_offers or max(open_bids) < min(open_offers)
     price_u_kwh = clearing.price_u_kwh
     if price_u_kwh is not None:
@@ -107,13 +99,9 @@ def test_pay_as_clear_finds_the_most_welfare(book, given_terms) -> None:
 
     # Wh by Wh: the dearest bid with the cheapest offer, as long as somebody gains.
     best = sum(
-        bid - offer
-        for bid, offer in zip(reversed(curve(Side.BUY)), curve(Side.SELL), strict=False)
-        if bid > offer
+        bid - offer for bid, offer in zip(reversed(curve(Side.BUY)), curve(Side.SELL), strict=False) if bid > offer
     )
-    fills = {
-        fill.order_id: fill.traded_wh + fill.own_wh for fill in PAY_AS_CLEAR.clear(book, given_terms).fills
-    }
+    fills = {fill.order_id: fill.traded_wh + fill.own_wh for fill in PAY_AS_CLEAR.clear(book, given_terms).fills}
     sign = {Side.BUY: 1, Side.SELL: -1}
     found = sum(sign[placed.side] * placed.price_u_kwh * fills.get(placed.order_id, 0) for placed in book)
     assert found == best
@@ -172,9 +160,7 @@ def most_between_others(wanted: dict[bytes, int], offered: dict[bytes, int]) -> 
     total_wh = 0
     while True:
         open_sellers = [
-            seller
-            for seller in offered
-            if sum(flow.get((seller, buyer), 0) for buyer in wanted) < offered[seller]
+            seller for seller in offered if sum(flow.get((seller, buyer), 0) for buyer in wanted) < offered[seller]
         ]
         paths = [[seller] for seller in open_sellers]
         seen = {("sells", seller) for seller in open_sellers}
@@ -247,9 +233,7 @@ def test_an_order_out_of_bounds_is_refused(make: Callable[[], Order], message: s
 
 def test_a_thousand_equal_orders_clear_by_time() -> None:
     book = [
-        order(
-            number % 250, side, order_id=bytes([side]) + number.to_bytes(31, "big"), sequence=(side, number)
-        )
+        order(number % 250, side, order_id=bytes([side]) + number.to_bytes(31, "big"), sequence=(side, number))
         for number in range(1000)
         for side in Side
     ]

@@ -27,9 +27,7 @@ HOMES = [f"h{number:02d}" for number in range(1, 18)]
 TERMS = Terms(grid_price_u_kwh=320_000, feed_in_price_u_kwh=80_000)
 TARIFF = Tariff(grid_price_u_kwh=320_000, feed_in_price_u_kwh=80_000, sharing="mid-market-rate")
 
-pytestmark = pytest.mark.skipif(
-    not SERIES.exists(), reason=f"no household data at {SERIES}; set MESHNODE_DATA"
-)
+pytestmark = pytest.mark.skipif(not SERIES.exists(), reason=f"no household data at {SERIES}; set MESHNODE_DATA")
 
 
 def account(home: str) -> bytes:

@@ -95,9 +95,7 @@ def test_each_wh_of_a_trade_is_delivered_claimed_or_cancelled(
     price_u_kwh = tick * 1000
     sold = Trade(ANNA, BELA, b"bid", b"offer", traded_wh, price_u_kwh)
     tariff = msgspec.structs.replace(TARIFF, sharing=None)
-    settlement = settle(
-        period(Metered(ANNA, import_wh, 0), Metered(BELA, 0, export_wh), trades=(sold,), tariff=tariff)
-    )
+    settlement = settle(period(Metered(ANNA, import_wh, 0), Metered(BELA, 0, export_wh), trades=(sold,), tariff=tariff))
     found = {posting.reason: posting.energy_wh for posting in settlement.postings if posting.orders}
     seller_short_wh, buyer_short_wh = max(0, traded_wh - export_wh), max(0, traded_wh - import_wh)
     cancelled_wh = min(seller_short_wh, buyer_short_wh)
@@ -164,9 +162,7 @@ def fingerprint() -> str:
     for mechanism in (PAY_AS_CLEAR, MID_MARKET_RATE):
         clearing = mechanism.clear(orders, Terms(320_000, 80_000))
         first = settle(period(*metered, trades=clearing.trades, tariff=tariff))
-        later = settle(
-            period(*metered[1:], Metered(accounts[0], 1, 2), trades=clearing.trades, tariff=tariff)
-        )
+        later = settle(period(*metered[1:], Metered(accounts[0], 1, 2), trades=clearing.trades, tariff=tariff))
         found.append((clearing, first, correct(first, later)))
     return hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
 
@@ -253,9 +249,7 @@ def test_the_check_finds_a_wrong_posting(number: int, change: dict[str, object])
         fee_u_kwh=10_000,
         fee_split=((fund_account("coop"), 400_000), (fund_account("network"), 600_000)),
     )
-    inputs = period(
-        Metered(ANNA, 1200, 0), Metered(BELA, 0, 900), trades=(trade(ANNA, BELA, 500),), tariff=tariff
-    )
+    inputs = period(Metered(ANNA, 1200, 0), Metered(BELA, 0, 900), trades=(trade(ANNA, BELA, 500),), tariff=tariff)
     settlement = settle(inputs)
     kept = list(settlement.postings)
     # trade, shared twice, grid, the fee for two funds; beyond the last one: a posting is lost.
