@@ -21,10 +21,15 @@ class Mistake(Struct, frozen=True, order=True):
     expected: str
     suggestion: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> str:
+        """All but the place."""
         found = f"«{self.found}»: " if self.found else ""
         remedy = f"\n    {self.suggestion}" if self.suggestion else ""
-        return f"line {self.line}, column {self.column}: {found}{self.expected}{remedy}"
+        return f"{found}{self.expected}{remedy}"
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}: {self.message}"
 
 
 class BindingErrors(Exception):

@@ -609,7 +609,7 @@ SENTENCES: tuple[Sentence, ...] = (
         it="addebita una commissione di {price} su {energy}",
         slots=(Slot("price", PRICE), Slot("energy", ENERGY_SORT)),
         example=(5_000, "traded energy"),
-        under=(ORDER, *_ENERGY_EVENTS),
+        under=_ENERGY_EVENTS,
         meaning="The buyer of such energy pays this on top. 'traded energy' is every kWh that one member"
         " delivers to another, by an order or by sharing.",
     ),
@@ -621,7 +621,7 @@ SENTENCES: tuple[Sentence, ...] = (
         it="addebita {amount} ogni {cycle}",
         slots=(Slot("amount", MONEY), Slot("cycle", CYCLE)),
         example=(2_500_000, (1, 0)),
-        under=(BILL_DUE, PERIOD_CLOSES),
+        under=(BILL_DUE,),
         meaning="Every member pays this membership fee.",
     ),
     _row(
@@ -632,7 +632,7 @@ SENTENCES: tuple[Sentence, ...] = (
         it="dividi {fee} {shares}",
         slots=(Slot("fee", FEE), Slot("shares", SHARE_LIST)),
         example=("network fee", ((800_000, "community fund"), (200_000, "node operators"))),
-        under=(BILL_DUE, ORDER, *_ENERGY_EVENTS),
+        under=(BILL_DUE, *_ENERGY_EVENTS),
         meaning="What the fee brings in is divided by these shares, which add up to 100 %.",
     ),
     _row(
