@@ -23,11 +23,11 @@ from meshnode.network.transport import (
     public_key_of,
 )
 from meshnode.store import Batch
-from protocols.raft import MessageKind
 
 from meshnode.network.validator import FinalBlock, Outgoing, Validator
 from protocols.frames import MAX_FRAME_BYTES, FrameError, FrameReader, frame
 from protocols.parcel import Parcel
+from protocols.raft import MessageKind
 from protocols.records import RecordError, read_as, to_payload
 
 # Appends wait here while a peer is slow; Raft sends again what is dropped.

@@ -23,7 +23,6 @@ from typing import Protocol
 
 import msgspec
 from meshnode.store import Batch, Entry, HardState, SignState
-from protocols.raft import BadMessage, Message, MessageKind, RawNode, Ready, Role
 
 from meshnode.machine import Event, Machine, StateMismatch
 from protocols import block as blocks
@@ -33,6 +32,8 @@ from protocols.certificate import check_certificate
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality, Link
 from protocols.parcel import Parcel, VoteRow, pack, unpack
+from protocols.raft import BadMessage, Message, MessageKind, RawNode, Ready, Role
+from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Ack, Certificate, Election, Header, RecordError, Tip, Vote, read_as, to_payload
 
 # Blocks under way at once: enough to hide one fsync of the followers, few enough that
@@ -265,7 +266,7 @@ class Validator:
             message = unpack(parcel.message, sender, self.number)
         except RecordError as error:
             return str(error)
-        if message.kind in raft.STORAGE_KINDS or message.kind == MessageKind.SNAP:
+        if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
         if message.kind == MessageKind.APP and message.entries:
             return self._take_append(sender, message)
@@ -800,6 +801,9 @@ class Validator:
 
 # What a header, an election certificate of ten votes and the framing need of a block.
 _HEADER_ROOM_BYTES = 4096
+
+
+_TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP}
 
 
 class _CoreStorage:

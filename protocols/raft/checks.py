@@ -29,9 +29,7 @@ def check(message: Message, own_id: int) -> BadMessage | None:
     if message.kind in STORAGE_KINDS or message.responses:
         return BadMessage(Fault.LOCAL, f"{message.kind} from {message.sender}")
     if message.to != own_id:
-        return BadMessage(
-            Fault.MISDIRECTED, f"{message.kind} from {message.sender} to {message.to}, we are {own_id}"
-        )
+        return BadMessage(Fault.MISDIRECTED, f"{message.kind} from {message.sender} to {message.to}, we are {own_id}")
     for text in _faults(message, own_id):
         return BadMessage(Fault.MALFORMED, f"{message.kind} from {message.sender}: {text}")
     return None

@@ -202,9 +202,7 @@ def _send_snapshot(replica: Replica, node: int, progress: Progress) -> bool:
     try:
         snapshot = replica.log.snapshot()
     except SnapshotTemporarilyUnavailable:
-        logger.debug(
-            "%x failed to send snapshot to %x because snapshot is temporarily unavailable", replica.id, node
-        )
+        logger.debug("%x failed to send snapshot to %x because snapshot is temporarily unavailable", replica.id, node)
         return False
     assert snapshot.index > 0, "storage has compacted its log without a snapshot"
     logger.debug(
@@ -227,9 +225,7 @@ def _broadcast_heartbeat(replica: Replica, context: bytes) -> None:
     for node, progress in replica.tracker.others(replica.id):
         # Not beyond `match`: the follower might hold other entries there.
         commit = min(progress.match, replica.log.committed)
-        replica.send(
-            Message(kind=MessageKind.HEARTBEAT, to=node, commit=commit, context=context, epoch=progress.epoch)
-        )
+        replica.send(Message(kind=MessageKind.HEARTBEAT, to=node, commit=commit, context=context, epoch=progress.epoch))
         progress.sent_commit = commit
 
 
@@ -326,9 +322,7 @@ def _session(replica: Replica, message: Message) -> tuple[Progress | None, BadMe
         replica.logger.debug("%x no progress available for %x", replica.id, message.sender)
         return None, BadMessage(Fault.UNKNOWN_SENDER, f"{message.kind} from {message.sender}")
     if progress.epoch != message.epoch:
-        text = (
-            f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
-        )
+        text = f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
         return None, BadMessage(Fault.STALE_SESSION, text)
     return progress, None
 
@@ -389,9 +383,7 @@ def _answer_read(replica: Replica, request: Message, index: int) -> None:
     if request.sender in (NO_NODE, replica.id):
         replica.read_states.append(ReadState(index, read_context(request)))
     else:
-        replica.send(
-            Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries)
-        )
+        replica.send(Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries))
 
 
 # Members and their state.
@@ -436,9 +428,7 @@ def unreachable(replica: Replica, node: int) -> None:
         return
     if progress.state is ProgressState.REPLICATE:
         progress.become_probe()
-    replica.logger.debug(
-        "%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress
-    )
+    replica.logger.debug("%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress)
 
 
 def transfer(replica: Replica, node: int) -> None:

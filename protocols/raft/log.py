@@ -205,9 +205,7 @@ class Log:
 
     def applied_to(self, index: int, size: int) -> None:
         """Everything up to `index` is applied; `size` bytes of it had been handed out."""
-        assert self.applied <= index <= self.committed, (
-            f"applied {index} outside [{self.applied}, {self.committed}]"
-        )
+        assert self.applied <= index <= self.committed, f"applied {index} outside [{self.applied}, {self.committed}]"
         self.applied = index
         self.applying = max(self.applying, index)
         self._applying_bytes = max(self._applying_bytes - size, 0)

@@ -39,9 +39,7 @@ class Inflights:
     @property
     def full(self) -> bool:
         """No further message may be sent until an answer frees a place."""
-        return len(self._flying) >= self._max_count or bool(
-            self._max_bytes and self._bytes >= self._max_bytes
-        )
+        return len(self._flying) >= self._max_count or bool(self._max_bytes and self._bytes >= self._max_bytes)
 
     def add(self, last_index: int, size: int) -> None:
         """A message whose last entry is `last_index` has left."""
@@ -97,9 +95,7 @@ class Progress:
     recent_active: heard from since the last quorum check.
     """
 
-    def __init__(
-        self, *, match: int, next_index: int, inflights: Inflights, epoch: int, learner: bool
-    ) -> None:
+    def __init__(self, *, match: int, next_index: int, inflights: Inflights, epoch: int, learner: bool) -> None:
         self.match = match
         self.next = next_index
         self.state = ProgressState.PROBE

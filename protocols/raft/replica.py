@@ -59,18 +59,14 @@ class Replica:
     out before them is on disk; those to ourselves are stepped then.
     """
 
-    def __init__(
-        self, config: Config, storage: Storage, random: Random, logger: Logger, sealer: Sealer
-    ) -> None:
+    def __init__(self, config: Config, storage: Storage, random: Random, logger: Logger, sealer: Sealer) -> None:
         self.config = config
         self.id = config.id
         self.random = random
         self.logger = logger
         self.sealer = sealer
         self.log = Log(storage, logger, config.max_committed_size_per_ready)
-        self.tracker = Tracker(
-            max_inflight=config.max_inflight_msgs, max_inflight_bytes=config.max_inflight_bytes
-        )
+        self.tracker = Tracker(max_inflight=config.max_inflight_msgs, max_inflight_bytes=config.max_inflight_bytes)
         self.term = 0
         self.vote = NO_NODE
         self.role = Role.FOLLOWER
@@ -239,9 +235,7 @@ class Replica:
                 self.term,
             )
             context = TRANSFER_CONTEXT if transfer else b""
-            self.send(
-                Message(kind=kind, to=node, term=term, index=last_index, log_term=last_term, context=context)
-            )
+            self.send(Message(kind=kind, to=node, term=term, index=last_index, log_term=last_term, context=context))
 
     def change_unapplied(self) -> bool:
         """Is a committed membership change still to be applied? Then we may count the wrong quorum."""
@@ -375,9 +369,7 @@ class Replica:
         self.logger.info(f"%x {verb} %x at term %d", self.id, message.kind, message.sender, self.term)
         self.tracker.record_vote(message.sender, not message.reject)
         granted, refused, result = self.tracker.tally()
-        self.logger.info(
-            "%x has received %d %s votes and %d vote rejections", self.id, granted, message.kind, refused
-        )
+        self.logger.info("%x has received %d %s votes and %d vote rejections", self.id, granted, message.kind, refused)
         return result
 
     # What the disk and the owner report.

@@ -106,9 +106,7 @@ class MemoryStorage:
             return
         keep = fresh[0].index - self._entries[0].index
         if keep > len(self._entries):
-            raise ValueError(
-                f"entry {fresh[0].index} after {self.last_index()}: entries between them are missing"
-            )
+            raise ValueError(f"entry {fresh[0].index} after {self.last_index()}: entries between them are missing")
         self._entries[keep:] = fresh
 
     def apply_snapshot(self, snapshot: Snapshot) -> None:

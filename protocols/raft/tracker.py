@@ -30,9 +30,7 @@ class Tracker:
     def switch(self, membership: Membership, last_index: int) -> None:
         """Take over a membership: new members start a session at the end of our log, others keep theirs."""
         self.membership = membership
-        self.progress = {
-            node: self.progress.get(node) or self._newcomer(last_index) for node in sorted(membership.ids)
-        }
+        self.progress = {node: self.progress.get(node) or self._newcomer(last_index) for node in sorted(membership.ids)}
         for node, progress in self.progress.items():
             progress.learner = node in membership.learners
 
@@ -62,23 +60,17 @@ class Tracker:
     def tally(self) -> tuple[int, int, VoteResult]:
         """(granted, refused, result) among the members that vote."""
         counted = [
-            vote
-            for node, vote in self.votes.items()
-            if node in self.progress and not self.progress[node].learner
+            vote for node, vote in self.votes.items() if node in self.progress and not self.progress[node].learner
         ]
         return counted.count(True), counted.count(False), self.membership.quorum.vote(self.votes)
 
     def committed(self) -> int:
         """The largest index that a quorum has stored."""
-        return self.membership.quorum.committed(
-            {node: progress.match for node, progress in self.progress.items()}
-        )
+        return self.membership.quorum.committed({node: progress.match for node, progress in self.progress.items()})
 
     def quorum_active(self) -> bool:
         """Has a quorum been heard from since the last check?"""
-        active = {
-            node: progress.recent_active for node, progress in self.progress.items() if not progress.learner
-        }
+        active = {node: progress.recent_active for node, progress in self.progress.items() if not progress.learner}
         return self.membership.quorum.vote(active) is VoteResult.WON
 
     @property
@@ -95,6 +87,4 @@ class Tracker:
     def _progress(self, *, next_index: int, learner: bool) -> Progress:
         self._last_epoch += 1
         inflights = Inflights(self._max_inflight, self._max_inflight_bytes)
-        return Progress(
-            match=0, next_index=next_index, inflights=inflights, epoch=self._last_epoch, learner=learner
-        )
+        return Progress(match=0, next_index=next_index, inflights=inflights, epoch=self._last_epoch, learner=learner)

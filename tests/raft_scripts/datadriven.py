@@ -82,9 +82,7 @@ def read_cases(path: Path) -> Iterator[Case]:
                 end += 1
             expected, at = lines[at:end], end
         words, options = _arguments(directive.split(None, 1)[1:])
-        yield Case(
-            path, start + 1, directive.split()[0], words, options, "\n".join(given), _joined(expected)
-        )
+        yield Case(path, start + 1, directive.split()[0], words, options, "\n".join(given), _joined(expected))
 
 
 def _arguments(rest: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
