@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 import trio
+from trio import TaskStatus
 from meshnode.network.transport import (
     DialError,
     PeerId,
@@ -76,7 +77,7 @@ class Consensus:
         self.commit_s: deque[float] = deque(maxlen=512)
         self._proposed_at: dict[int, float] = {}
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled, or until the disk fails."""
         self._transport.handle(self._protocol, self._serve, max_streams_per_peer=STREAMS_PER_PEER)
         async with trio.open_nursery() as nursery:

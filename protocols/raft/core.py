@@ -228,7 +228,7 @@ class RawNode:
             self._replica.step(Message(kind=MessageKind.TRANSFER_LEADER, term=0, vote=to))
 
     def forget_leader(self) -> None:
-        """As follower, stop defending the leader: vote for whoever asks. Refused with lease reads, which it would break."""
+        """As follower, stop defending the leader: vote for whoever asks. Lease reads would break, so it is refused then."""
         replica = self._replica
         if replica.role is not Role.FOLLOWER:
             return
