@@ -12,7 +12,6 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 import trio
-from trio import TaskStatus
 from meshnode.network.transport import (
     DialError,
     PeerId,
@@ -24,6 +23,7 @@ from meshnode.network.transport import (
     public_key_of,
 )
 from meshnode.store import Batch
+from trio import TaskStatus
 
 from meshnode.network.validator import FinalBlock, Outgoing, Validator
 from protocols.frames import MAX_FRAME_BYTES, FrameError, FrameReader, frame
