@@ -147,7 +147,7 @@ def _checksums(data: bytes) -> tuple[int, int]:
 
 
 def _message(data: bytes, at: int) -> tuple[Element, bool, int]:
-    """The message at `at`: its body (tag and contents), whether its own CRC is right, the offset behind it."""
+    """The message at `at`: body (tag and contents), whether its own CRC is right, offset behind it."""
     if data[at] != _LIST_OF_6:
         raise TlvError(f"no message at {at}")
     elements, position, body_end = [], at + 1, at
@@ -271,11 +271,12 @@ def _utc_seconds(time: Element) -> int | None:
     """UTC seconds of an SML_Time; None for a seconds index, which counts operation, not the calendar."""
     match time:
         case (Integer(value=2), Integer(value=seconds)):
-            return seconds
+            pass
         case (Integer(value=3), (Integer(value=seconds), _, _)):
-            return seconds
+            pass
         case _:
             return None
+    return seconds if 0 <= seconds <= _MAX_TIMESTAMP else None
 
 
 def _is_directed(entry: _Entry) -> bool:
@@ -322,6 +323,7 @@ def _meter_id(server_id: Element) -> str:
 _LIST_OF_6: Final = 0x76
 _GET_LIST_RESPONSE: Final = 0x0701
 _MAX_FILL: Final = 3  # frames are padded to a multiple of 4 bytes
+_MAX_TIMESTAMP: Final = 2**32 - 1  # SML_Timestamp is an Unsigned32
 _BASE_METER_STATUS: Final = 0x04  # low byte of the status word of a Basiszähler
 # Manufacturer: of a Basiszähler, and of an eHZ.
 _MAKER: Final = (Obis(1, 0, 96, 50, 1, 1), Obis(129, 129, 199, 130, 3, 255))
