@@ -69,9 +69,8 @@ def sml_telegram(registers: Registers, number: int = 1) -> bytes:
         produced = _unsigned(registers.produced_wh * 10, 8)
         entries.append(_entry((1, PRODUCED_CHANNEL, 2, 8, 0, 255), status, _WATT_HOURS, -1, produced))
     opened = _list(_NOTHING, _NOTHING, _octets(b"\0"), _octets(server), _NOTHING, _NOTHING)
-    values = _list(
-        _NOTHING, _octets(server), _octets(b"\x01\x00\x62\x0a\xff\xff"), moment, _list(*entries), _NOTHING, _NOTHING
-    )  # fmt: skip
+    name = _octets(b"\x01\x00\x62\x0a\xff\xff")
+    values = _list(_NOTHING, _octets(server), name, moment, _list(*entries), _NOTHING, _NOTHING)
     bodies = ((0x0101, opened), (0x0701, values), (0x0201, _list(_NOTHING)))
     return _frame(b"".join(_message(index, tag, body) for index, (tag, body) in enumerate(bodies)))
 

@@ -15,13 +15,19 @@ import select
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from drivers.driver import DriverError
 from drivers.emulated_telegrams import TELEGRAMS, Kind
 from drivers.home import Registers
+
+
+class _PortReady(Protocol):
+    """What `nursery.start` hands in; told the port as soon as it can be read."""
+
+    def started(self, value: str) -> None: ...
 
 
 async def run_emulated_meter(
@@ -32,7 +38,7 @@ async def run_emulated_meter(
     link: Path | None = None,
     number: int = 1,
     damage_every: int = 0,
-    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    task_status: _PortReady = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Send a telegram of `source()` every `interval_s` of real time, until cancelled.
 
@@ -55,7 +61,7 @@ async def run_emulated_meter(
             telegram = TELEGRAMS[kind](source(), number)
             if damage_every and sent % damage_every == 0:
                 telegram = _damaged(telegram, sent)
-            await _send(master, telegram)
+            _send(master, telegram)
             await trio.sleep(interval_s)
 
 
@@ -104,7 +110,7 @@ def _damaged(telegram: bytes, sent: int) -> bytes:
     return telegram[:at] + bytes([telegram[at] ^ 0xFF]) + telegram[at + 1 :]
 
 
-async def _send(master: int, telegram: bytes) -> None:
+def _send(master: int, telegram: bytes) -> None:
     """Write as much as the line takes; what does not fit is lost, as on a real line."""
     if _has_reader(master):
         try:
@@ -114,7 +120,6 @@ async def _send(master: int, telegram: bytes) -> None:
         except OSError as error:
             if error.errno != errno.EIO:  # EIO: the reader has just gone
                 raise
-    await trio.lowlevel.checkpoint()
 
 
 def _has_reader(master: int) -> bool:

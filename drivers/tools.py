@@ -66,11 +66,12 @@ def capture_bytes(data: bytes) -> bytes:
     squeezed = _BETWEEN_HEX.sub(b"", data)
     if len(squeezed) >= _MIN_HEX and len(squeezed) % 2 == 0 and _HEX.fullmatch(squeezed):
         return bytes.fromhex(squeezed.decode("ascii"))
-    if b"\r" not in data and b"\0" not in data and data.lstrip().startswith(b"/"):
+    if b"\0" in data:  # every SML message ends in a zero byte, no text has one
+        return data
+    if b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
-        # Without its last line end, a telegram without checksum never ends.
-        return data if data.endswith(b"\n") else data + b"\r\n"
-    return data + b"\r\n" if data.rstrip()[-5:].count(b"!") else data
+    # Without its last line end, a telegram without checksum never ends.
+    return data + b"\r\n"
 
 
 async def try_meter(

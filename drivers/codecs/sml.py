@@ -108,10 +108,14 @@ class SmlCodec:
         self._searched = len(START)
 
     def _frame(self, frame: bytes) -> list[Telegram]:
-        checksum = int.from_bytes(frame[-2:], "little")
-        if checksum not in _checksums(frame[:-2]):
-            self.counters.bad_checksum += 1
-            return []
+        if not _is_sealed(frame):
+            # Noise that ends in an escape sequence makes a true start look escaped.
+            start = frame.rfind(START)
+            if start <= 0 or not _is_sealed(frame[start:]):
+                self.counters.bad_checksum += 1
+                return []
+            self.counters.junk_bytes += start
+            frame = frame[start:]
         self.counters.frames += 1
         fill = frame[-3]
         payload = frame[len(START) : -8].replace(ESCAPE + ESCAPE, ESCAPE)
@@ -139,6 +143,10 @@ class SmlCodec:
             telegrams, broken = [], True
         self.counters.malformed += broken
         return telegrams
+
+
+def _is_sealed(frame: bytes) -> bool:
+    return int.from_bytes(frame[-2:], "little") in _checksums(frame[:-2])
 
 
 def _checksums(data: bytes) -> tuple[int, int]:
