@@ -106,7 +106,7 @@ def _plain(telegram: Telegram) -> dict[str, Any]:
             {**msgspec.to_builtins(sub_meter), "number": _plain_number(sub_meter.number)}
             for sub_meter in telegram.sub_meters
         ],
-        "measurement": msgspec.to_builtins(measure(telegram, telegram.meter_id)),
+        "measurement": msgspec.json.decode(msgspec.json.encode(measure(telegram, telegram.meter_id))),
     }
 
 

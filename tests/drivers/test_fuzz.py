@@ -23,7 +23,17 @@ TELEGRAMS: dict[str, list[bytes]] = {
 }
 # The largest message plus one piece of input.
 BOUND = {"dsmr": dsmr.MAX_TELEGRAM + 4096, "sml": sml.MAX_FRAME + 4096}
-MARKS = [b"/", b"!", b"\r\n", b"\r\n\r\n", b"/ABC5x\r\n\r\n", START, START[:4], START[:4] + b"\x1a\x00", b"\x1b"]
+MARKS = [
+    b"/",
+    b"!",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"/ABC5x\r\n\r\n",
+    START,
+    START[:4],
+    START[:4] + b"\x1a\x00",
+    b"\x1b",
+]
 
 
 @st.composite
