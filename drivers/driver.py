@@ -88,9 +88,7 @@ class Driver(Protocol):
 
     name: str
 
-    def measurements(
-        self, config: Mapping[str, Any], clock: Clock = ...
-    ) -> AsyncGenerator[Measurement, None]:
+    def measurements(self, config: Mapping[str, Any], clock: Clock = ...) -> AsyncGenerator[Measurement, None]:
         """Measurements for as long as the device is there and the iterator is kept.
 
         An asynchronous generator: close it (`contextlib.aclosing`) or cancel

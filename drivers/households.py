@@ -136,7 +136,5 @@ def _hour_wh(cell: str | None, place: str) -> int:
     # Half a Wh is added before cutting: this rounds half up.
     wh = (number.scaled(4) + 5) // 10 if number and not number.unit else -1
     if not 0 <= wh <= MAX_HOUR_WH:
-        raise DriverError(
-            place, f'"{cell}"', f"kWh of one hour, 0 to {MAX_HOUR_WH // 1000}", "correct the cell"
-        )
+        raise DriverError(place, f'"{cell}"', f"kWh of one hour, 0 to {MAX_HOUR_WH // 1000}", "correct the cell")
     return wh

@@ -61,9 +61,7 @@ class ReplayConfig(HomeConfig, frozen=True, kw_only=True):
     first_hour: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-def recorded_home(
-    path: Path, home: str = "", start_s: int | None = None, first_hour: int = 0
-) -> RecordedHome:
+def recorded_home(path: Path, home: str = "", start_s: int | None = None, first_hour: int = 0) -> RecordedHome:
     """The home recorded in a file of either form; see ReplayConfig for the arguments.
 
     Raises:
@@ -74,9 +72,7 @@ def recorded_home(
         return read_home(path, table, home, DEFAULT_START_S if start_s is None else start_s, first_hour)
     rows = list(_rows(path, table))
     if not rows:
-        raise DriverError(
-            str(path), "no rows below the header", "one row per quarter hour", "give another file"
-        )
+        raise DriverError(str(path), "no rows below the header", "one row per quarter hour", "give another file")
     return RecordedHome([quarter for _, quarter in rows], rows[0][0] if start_s is None else start_s)
 
 
@@ -114,9 +110,7 @@ def _time_s(cell: str | None, place: str) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise DriverError(
-            place, f'"{text}"', "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell"
-        )
+        raise DriverError(place, f'"{text}"', "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell")
     return int(moment.timestamp())
 
 

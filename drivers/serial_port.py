@@ -47,9 +47,7 @@ def open_tty(port: str, baud: int) -> int:
     """
     speed = getattr(termios, f"B{baud}", None)
     if speed is None:
-        raise DriverError(
-            f"port {port}", f"{baud} baud", "a standard rate such as 9600 or 115200", "correct baud"
-        )
+        raise DriverError(f"port {port}", f"{baud} baud", "a standard rate such as 9600 or 115200", "correct baud")
     try:
         fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

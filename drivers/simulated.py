@@ -195,9 +195,7 @@ class Simulated:
     ) -> AsyncGenerator[Measurement, None]:
         """The invented home at `clock()`, every `interval_ms`; see `drivers.driver.Driver`."""
         section = read_config(config, SimulatedConfig)
-        home = SimulatedHome(
-            section.seed, section.annual_wh, section.pv_peak_w, section.start_s, section.utc_offset_s
-        )
+        home = SimulatedHome(section.seed, section.annual_wh, section.pv_peak_w, section.start_s, section.utc_offset_s)
         async with aclosing(play(home, section, clock, Quality.SIMULATED)) as measurements:
             async for measurement in measurements:
                 yield measurement

@@ -109,8 +109,7 @@ class DsmrCodec:
     def _ought_to_be_sealed(self, identification: bytes, data_sets: list[DataSet]) -> bool:
         """Whether this meter sends checksums, so that a telegram without one is a damaged one."""
         return identification == self._sealing or any(
-            data_set.code in _VERSION_CODES and data_set.items[0][:1] in _SEALED_VERSIONS
-            for data_set in data_sets
+            data_set.code in _VERSION_CODES and data_set.items[0][:1] in _SEALED_VERSIONS for data_set in data_sets
         )
 
     def _interpret(

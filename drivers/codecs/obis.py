@@ -117,9 +117,7 @@ def _power_of_ten(power: int) -> int:
 
 _LINE: Final = re.compile(rb"(?P<code>[0-9:.*\-]{5,23})(?P<items>(?:\([\x20-\x27\x2a-\x7e]*\))+)")
 _ITEM: Final = re.compile(rb"\(([^()]*)\)")
-_CODE: Final = re.compile(
-    r"([0-9]{1,3})-([0-9]{1,3}):([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:\*(?P<f>[0-9]{1,3}))?"
-)
+_CODE: Final = re.compile(r"([0-9]{1,3})-([0-9]{1,3}):([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:\*(?P<f>[0-9]{1,3}))?")
 _NUMBER: Final = re.compile(
     r"(?P<sign>-)?(?P<whole>[0-9]{1,18})(?:\.(?P<fraction>[0-9]{1,17}))?(?:\*(?P<unit>[A-Za-z][A-Za-z0-9]{0,7}))?"
 )

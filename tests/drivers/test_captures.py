@@ -48,9 +48,7 @@ def test_a_capture_decodes_to_its_expected_values(folder: Path, entry: dict[str,
 
 @needs_data
 @pytest.mark.parametrize(("name", "file"), FILES, ids=lambda text: text)
-def test_a_capture_decodes_the_same_however_it_is_cut_and_among_junk(
-    folder: Path, name: str, file: str
-) -> None:
+def test_a_capture_decodes_the_same_however_it_is_cut_and_among_junk(folder: Path, name: str, file: str) -> None:
     data = capture_bytes((folder / file).read_bytes())
     whole = read(name, [data])
     for pieces in ways_to_cut(data, seed=4):

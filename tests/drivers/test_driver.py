@@ -36,9 +36,7 @@ def test_the_built_in_table_is_the_one_in_pyproject() -> None:
 
 
 @pytest.mark.parametrize("name", BUILTIN)
-def test_a_built_in_driver_is_found_without_being_installed(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_built_in_driver_is_found_without_being_installed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     offer(monkeypatch)
     assert isinstance(driver(name), Driver)
     assert driver(name).name == name
@@ -83,9 +81,7 @@ def test_a_driver_that_cannot_be_had_is_explained(
         ({"framing": "8E2"}, "meter garage, key framing", "invalid enum value '8E2'"),
     ],
 )
-def test_a_mistake_in_a_meter_section_names_meter_and_key(
-    change: dict[str, Any], place: str, found: str
-) -> None:
+def test_a_mistake_in_a_meter_section_names_meter_and_key(change: dict[str, Any], place: str, found: str) -> None:
     section = {"driver": "dsmr", "metering_point": "garage", "port": "/dev/ttyUSB0"}
     assert read_config(section, SerialMeterConfig).framing == "8N1"
     with pytest.raises(DriverError) as caught:
@@ -141,9 +137,7 @@ async def test_a_recorded_home_is_replayed(tmp_path: Path, autojump_clock: trio.
     assert {m.quality for m in taken} == {Quality.REPLAYED}
 
 
-async def test_a_household_is_replayed_by_name(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_household_is_replayed_by_name(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     path = tmp_path / "homes.csv"
     path.write_text("x,h01_load_kwh,h01_pv_kwh\n0,0.4,0\n0,0,0.8\n")
     config = {"metering_point": "h", "path": str(path), "home": "h01", "start_s": 9000}
@@ -196,9 +190,7 @@ def test_an_sml_file_without_its_frame_is_decoded_too() -> None:
 
 
 def test_an_unknown_codec_is_named() -> None:
-    with pytest.raises(
-        DriverError, match='codec "morse": there is none of that name; expected one of dsmr, sml'
-    ):
+    with pytest.raises(DriverError, match='codec "morse": there is none of that name; expected one of dsmr, sml'):
         decode_file("morse", b"")
     assert decode_file("sml", b"") == decode_file("dsmr", b"hello") == []
 

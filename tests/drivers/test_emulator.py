@@ -42,9 +42,7 @@ def assert_same(telegram: Telegram, sent: Registers) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(sent=registers, number=st.integers(1, 9999))
-def test_what_an_emulated_meter_sends_is_what_the_codec_reads(
-    kind: Kind, sent: Registers, number: int
-) -> None:
+def test_what_an_emulated_meter_sends_is_what_the_codec_reads(kind: Kind, sent: Registers, number: int) -> None:
     telegrams = read(kind, [TELEGRAMS[kind](sent, number)])
     assert len(telegrams) == 1
     assert_same(telegrams[0], sent)

@@ -39,12 +39,10 @@ MARKS = [
 @st.composite
 def streams(draw: st.DrawFn, name: str) -> list[bytes]:
     """Pieces of noise, marks and telegrams, some of them damaged."""
-    damaged = st.tuples(
-        st.sampled_from(TELEGRAMS[name]), st.integers(0, 2000), st.integers(0, 255), st.booleans()
-    ).map(_damage)
-    piece = st.one_of(
-        st.binary(max_size=200), st.sampled_from(MARKS), st.sampled_from(TELEGRAMS[name]), damaged
+    damaged = st.tuples(st.sampled_from(TELEGRAMS[name]), st.integers(0, 2000), st.integers(0, 255), st.booleans()).map(
+        _damage
     )
+    piece = st.one_of(st.binary(max_size=200), st.sampled_from(MARKS), st.sampled_from(TELEGRAMS[name]), damaged)
     return draw(st.lists(piece, max_size=12))
 
 

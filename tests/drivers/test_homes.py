@@ -163,9 +163,7 @@ def _wh(kwh: str) -> int:
         (TABLE.replace("a_load", "c_load"), 'there is no home "a"'),
     ],
 )
-def test_a_mistake_in_a_households_file_is_named_with_its_place(
-    tmp_path: Path, text: str, place: str
-) -> None:
+def test_a_mistake_in_a_households_file_is_named_with_its_place(tmp_path: Path, text: str, place: str) -> None:
     path = tmp_path / "homes.csv"
     path.write_text(text)
     with pytest.raises(DriverError) as caught:
@@ -238,9 +236,7 @@ def test_the_registers_of_a_seed_stay_what_they_were() -> None:
     offset=st.sampled_from([-5 * 3600, 0, 3600, 5 * 3600 + 1800]),
     times=st.lists(st.integers(-DAY_S, 40 * DAY_S), min_size=2, max_size=12),
 )
-def test_a_simulated_home_balances_and_never_falls(
-    seed: int, peak: int, offset: int, times: list[int]
-) -> None:
+def test_a_simulated_home_balances_and_never_falls(seed: int, peak: int, offset: int, times: list[int]) -> None:
     home: HomeSeries = SimulatedHome(seed, pv_peak_w=peak, utc_offset_s=offset)
     states = [home.registers(START_S + time) for time in sorted(times)]
     assert all(balance(state) == 0 for state in states)
