@@ -32,6 +32,9 @@ MAX_ROLES_PER_MEMBER = 8
 # Text limit of a binding (32 KiB) and twice that for its tree.
 MAX_BINDING_TEXT_BYTES = 32 * 1024
 MAX_BINDING_TREE_BYTES = 64 * 1024
+# Three quarters of a frame: a newcomer gets the genesis in one message. A thousand
+# members of the usual size take a third of it.
+MAX_GENESIS_BYTES = 768 * 1024
 # Half a frame, so that every legal block can be sent; a microgrid may set less.
 MAX_BLOCK_BYTES = 1 << 19
 MAX_BLOCK_RECORDS = 4096
@@ -147,6 +150,9 @@ def genesis_faults(genesis: Genesis) -> tuple[str, ...]:
     """What makes a genesis unfit to found a microgrid, beyond its table of fields; empty if nothing does.
 
     Every node checks it before the first start: nothing could put it right later.
+
+    Raises:
+        RecordError: a value outside its table.
     """
     faults = []
     if genesis.format_version != FORMAT_VERSION:
@@ -155,6 +161,9 @@ def genesis_faults(genesis: Genesis) -> tuple[str, ...]:
         faults.append("genesis.zone_changes: the first offset must hold at start_s already")
     if genesis.clock.kind == CLOCK_REAL and (genesis.clock.speed, genesis.clock.origin_s) != (1, 0):
         faults.append("genesis.clock: a real clock has neither speed nor origin")
+    size = len(to_payload(genesis))
+    if size > MAX_GENESIS_BYTES:
+        faults.append(f"genesis: {size} bytes, the limit is {MAX_GENESIS_BYTES}")
     names = [member.name for member in genesis.members]
     faults += [f"genesis.members: the name {name!r} stands twice" for name in _repeated(names)]
     key_ids = [key_id_of(key).hex() for member in genesis.members for key in keys_of(member)]

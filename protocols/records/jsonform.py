@@ -50,7 +50,7 @@ def from_json(kind: str, fields: Mapping[str, Any]) -> Record:
     struct = KIND_NAMES.get(kind)
     if struct is None:
         raise RecordError(f"record of kind {kind!r}: expected one of {', '.join(sorted(KIND_NAMES))}")
-    record = _table(struct, fields, kind)
+    record: Record = _table(struct, fields, kind)
     to_payload(record)  # checks every value against its table
     return record
 
