@@ -429,7 +429,7 @@ class Replica:
             self.logger.warning(
                 "%x attempted to restore snapshot but it is not in the ConfState %s; should never happen",
                 self.id,
-                membership,
+                snapshot.membership,
             )
             return False
         if self.log.matches(snapshot.term, snapshot.index):

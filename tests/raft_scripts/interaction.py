@@ -28,8 +28,8 @@ from protocols.raft import (
 )
 from protocols.raft.errors import Fault
 from protocols.raft.messages import STORAGE_KINDS
-from tests.raft_scripts.datadriven import Case, ScriptError
-from tests.raft_scripts.describe import describe_entries, describe_message, describe_ready
+from tests.raft_scripts.datadriven import Case, ScriptError, parse_directive
+from tests.raft_scripts.describe import describe_argument, describe_entries, describe_message, describe_ready
 
 LEVELS = ("debug", "info", "warn", "error", "fatal", "none")
 
@@ -92,7 +92,7 @@ class Transcript:
 
     def _log(self, level: str, text: str, args: tuple[object, ...]) -> None:
         if self.level <= LEVELS.index(level):
-            self.write(f"{level.upper()} {text % args}\n")
+            self.write(f"{level.upper()} {text % tuple(map(describe_argument, args))}\n")
 
     def debug(self, text: str, *args: object) -> None:
         self._log("debug", text, args)
@@ -165,19 +165,26 @@ class Interaction:
         self._network: list[Message] = []
 
     def run(self, case: Case) -> str:
-        """Do one command and return what it printed."""
-        command = _COMMANDS.get(case.command)
-        if command is None:
-            raise ScriptError(f"unknown command {case.command}")
+        """Do one command, and those on the lines below it, and return what they printed."""
         self._out.take()
-        try:
-            command(self, case)
-        except ProposalDropped:
-            self._out.write(_REFUSED[Fault.DROPPED] + "\n")
+        self._do(case)
+        if case.command != "propose-conf-change":  # whose input is its own
+            for line in case.input.splitlines():
+                command, words, options = parse_directive(line)
+                self._do(msgspec.structs.replace(case, command=command, words=words, options=options))
         text = self._out.take()
         if not text:
             return "ok\n"
         return text if text.endswith("\n") else text + "\n"
+
+    def _do(self, case: Case) -> None:
+        command = _COMMANDS.get(case.command)
+        if command is None:
+            raise ScriptError(f"unknown command {case.command}")
+        try:
+            command(self, case)
+        except ProposalDropped:
+            self._out.write(_REFUSED[Fault.DROPPED] + "\n")
 
     # Setting up.
 
