@@ -182,7 +182,10 @@ def restore(state: MembershipState) -> Membership:
 
 
 def apply_change(membership: Membership, change: MembershipChange) -> Membership:
-    """The membership after a change: simple, into a joint one or out of it, as the change asks. Raises MembershipError."""
+    """The membership after a change: in one step, into a joint one or out of it, as the change asks.
+
+    Raises MembershipError.
+    """
     if change.leaves_joint:
         return leave_joint(membership)
     if change.joint:

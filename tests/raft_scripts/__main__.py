@@ -11,7 +11,8 @@ from typing import Protocol
 import msgspec
 
 from tests.raft_scripts.datadriven import Case, ScriptError, read_cases, rewrite
-from tests.raft_scripts.interaction import LEVELS, Interaction
+from tests.raft_scripts.host import LEVELS
+from tests.raft_scripts.interaction import Interaction
 from tests.raft_scripts.tables import MembershipTable, QuorumTable
 
 _LOG_PREFIXES = tuple(f"{level.upper()} " for level in LEVELS)
@@ -79,7 +80,7 @@ def run_scripts(paths: Iterable[Path], *, log_lines: bool = True) -> Report:
 
 
 def rewrite_scripts(paths: Iterable[Path]) -> None:
-    """Run scripts and write what they print into them as the expected output: to be read before it is kept."""
+    """Make what scripts print their expected output: to be read before it is kept."""
     for path in _files(paths):
         rewrite(path, _play(path))
 
@@ -136,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-log-lines", action="store_true", help="do not compare what the nodes log")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--rewrite", action="store_true", help="make what is printed the expected output")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a script, or a folder of scripts")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a script, or a folder of scripts"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.rewrite:

@@ -61,9 +61,7 @@ def _counted(voters: frozenset[int], stored: Mapping[int, int]) -> int:
         return EVERYTHING
     reached = [0, *stored.values()]
     return max(
-        index
-        for index in reached
-        if sum(stored.get(voter, 0) >= index for voter in voters) * 2 > len(voters)
+        index for index in reached if sum(stored.get(voter, 0) >= index for voter in voters) * 2 > len(voters)
     )
 
 
