@@ -11,13 +11,20 @@ that are really imported.
 Import this module before the first `import libp2p...`.
 """
 
+import importlib
 import importlib.util
+import logging
 import os
 import sys
 
 # Credit is returned to the sender in halves of the window, not after every
 # read: twice the messages per second. Read by yamux at call time.
 os.environ.setdefault("PY_YAMUX_RELEASE_ON_READ", "0")
+
+# The library logs as errors what any stranger can cause (a refused handshake, a
+# port scan) and any restart (a failed dial). The transport counts all of it.
+if logging.getLogger("libp2p").level == logging.NOTSET:
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 
 def _register_without_running() -> None:
