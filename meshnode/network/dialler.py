@@ -77,9 +77,11 @@ class Dialler:
             if len(self._prospects) >= MAX_KNOWN_PEERS:
                 raise ValueError(f"addresses of {MAX_KNOWN_PEERS} peers are known, the limit")
             prospect = self._prospects[peer] = _Prospect([], trio.current_time() + self._courtesy_s(peer))
+        is_news = not set(addresses) <= set(prospect.addresses)
         known = [*addresses, *(a for a in prospect.addresses if a not in addresses)]
         prospect.addresses = known[:MAX_ADDRESSES_PER_PEER]
-        self._hurry(peer, prospect)
+        if is_news:
+            self._hurry(peer, prospect)
 
     def wake(self) -> None:
         """Something changed: a peer was lost, or the admitted set is another one."""

@@ -44,10 +44,12 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_memory_network(seed: int = 0) -> "AsyncIterator[MemoryNetwork]":
+async def open_memory_network(
+    seed: int = 0, *, drop_cooldown_s: float = DROP_COOLDOWN_S
+) -> "AsyncIterator[MemoryNetwork]":
     """A network for as long as the block lasts; its nodes stop with it."""
     async with trio.open_nursery() as nursery:
-        network = MemoryNetwork(nursery, random.Random(seed))
+        network = MemoryNetwork(nursery, random.Random(seed), drop_cooldown_s)
         yield network
         nursery.cancel_scope.cancel()
 
@@ -55,8 +57,9 @@ async def open_memory_network(seed: int = 0) -> "AsyncIterator[MemoryNetwork]":
 class MemoryNetwork:
     """All nodes of the process, and what is wrong between them."""
 
-    def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
+    def __init__(self, nursery: trio.Nursery, rng: random.Random, drop_cooldown_s: float) -> None:
         self.nursery = nursery
+        self.drop_cooldown_s = drop_cooldown_s
         self.rng = rng
         # Of a million gossip messages on one link, so many are lost.
         self.loss_ppm = 0
@@ -117,6 +120,11 @@ class MemoryNetwork:
                 if know and agree and other.peer_id not in one.links and self._reaches(one, other):
                     one.link_up(other.peer_id)
                     other.link_up(one.peer_id)
+
+    async def link_later(self) -> None:
+        """Connect who wants to be, once a dropped peer is let in again."""
+        await trio.sleep(self.drop_cooldown_s)
+        self.link_all()
 
     def unlink(self, one: PeerId, other: PeerId) -> None:
         """End the connection of two nodes; its streams are reset."""
@@ -239,8 +247,10 @@ class MemoryTransport:
 
     async def drop(self, peer: PeerId, reason: str) -> None:
         self._counters[f"dropped: {reason}"] += 1
-        self.gate.refuse(peer, DROP_COOLDOWN_S)
+        self.gate.refuse(peer, self._network.drop_cooldown_s)
         self._network.unlink(self._peer_id, peer)
+        self._network.nursery.start_soon(self._network.link_later)
+        await trio.lowlevel.checkpoint()
 
     def link_up(self, peer: PeerId) -> None:
         self.links[peer] = set()

@@ -167,8 +167,7 @@ async def test_a_misbehaving_peer_is_dropped_by_reason_and_may_come_back_later(
         await stream.send_all(b"now!")
         await until(lambda: bela.counters["dropped: did not say please"] == 1)
         assert bela.peers() == []
-        if world.kind == "libp2p":  # the memory transport does not redial by itself
-            await meet(anna, bela)
+        await meet(anna, bela)
 
 
 async def test_streams_beyond_the_limit_are_refused(kind: str, clock: object) -> None:

@@ -58,9 +58,14 @@ class World:
 
 @asynccontextmanager
 async def open_world(kind: str, limits: Limits | None = None) -> AsyncIterator[World]:
+    limits = limits or Limits()
     async with AsyncExitStack() as stack:
-        network = await stack.enter_async_context(open_memory_network()) if kind == "memory" else None
-        yield World(kind, stack, network, limits or Limits())
+        network = None
+        if kind == "memory":
+            network = await stack.enter_async_context(
+                open_memory_network(drop_cooldown_s=limits.drop_cooldown_s)
+            )
+        yield World(kind, stack, network, limits)
 
 
 def introduce(*nodes: Transport) -> None:
