@@ -50,11 +50,11 @@ assert yamux.DEFAULT_WINDOW_SIZE == STREAM_WINDOW_BYTES
 yamux.MAX_WINDOW_SIZE = STREAM_WINDOW_BYTES
 
 
-class _Flooded(trio.TooSlowError):
-    """A peer ignores its windows.
+class _Unsound(trio.TooSlowError):
+    """The connection cannot go on: windows ignored, a frame cut short or forged.
 
     Derived from TooSlowError because that is what the library's frame loop
-    closes the connection on; other errors only end the stream.
+    closes the connection on; after other errors it reads on.
     """
 
 
@@ -97,8 +97,11 @@ class BoundedYamux(yamux.Yamux):
         buffered = sum(map(len, self.stream_buffers.values()))
         if buffered + length > MAX_BUFFERED_BYTES_PER_PEER:
             self._counters["connection cut: windows ignored"] += 1
-            raise _Flooded(f"{self.peer_id} sent {buffered + length} bytes that nobody asked for")
-        return await super()._read_data_body(length)
+            raise _Unsound(f"{self.peer_id} sent {buffered + length} bytes that nobody asked for")
+        try:
+            return await super()._read_data_body(length)
+        except Exception as error:
+            raise _Unsound(f"a frame of {self.peer_id}: {error!r}") from error
 
     async def _write_frame(self, data: bytes) -> None:
         async with self._write_lock:
