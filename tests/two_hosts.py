@@ -8,7 +8,6 @@ what arrived, and the top-level names of all that was imported.
 
 import importlib
 import json
-import pkgutil
 import sys
 
 import trio
@@ -25,7 +24,7 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
-from tests.source import PACKAGES
+from deploy.import_all import PACKAGES, import_all
 
 ECHO = TProtocol("/meshnode-test/echo/1")
 TOPIC = "readings"
@@ -115,14 +114,6 @@ def pubsub(owner: IHost) -> Pubsub:
         protocols=[TProtocol("/meshsub/1.1.0")], degree=3, degree_low=2, degree_high=4, heartbeat_interval=1
     )
     return Pubsub(owner, router)
-
-
-def import_all(package: str) -> None:
-    """Import a package and every module in it, but none that is a program."""
-    root = importlib.import_module(package)
-    for found in pkgutil.walk_packages(root.__path__, f"{package}."):
-        if not found.name.endswith(".__main__"):
-            importlib.import_module(found.name)
 
 
 if __name__ == "__main__":
