@@ -30,6 +30,7 @@ main() {
     if [ -z "${MESHNODE_CHROOT:-}" ]; then
         # Mounts made from here on vanish with this process, whatever way it ends.
         folder=$(mktemp -d "${TMPDIR:-/tmp}/meshnode-fresh.XXXXXX")
+        chmod 755 "$folder" # apt fetches, and the member works, without root's rights
         trap '[ -n "${KEEP:-}" ] || rm -rf --one-file-system "$folder"' EXIT
         trap 'exit 130' INT TERM
         # shellcheck disable=SC2086  # targets are a list

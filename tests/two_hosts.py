@@ -9,6 +9,7 @@ what arrived, and the top-level names of all that was imported.
 import importlib
 import json
 import sys
+from collections.abc import Callable
 
 import trio
 from libp2p import create_yamux_muxer_option, new_host
@@ -76,26 +77,28 @@ async def converse() -> tuple[str, str]:
                 stream = await first.new_stream(second.get_id(), [ECHO])
                 await stream.write(b"hello")
                 echoed = await stream.read(5)
-                heard = await publish_until_heard(ours, theirs)
+                heard = await publish(ours, theirs)
+                # Connections first: a message that arrives at a service that has stopped is an error.
+                await first.disconnect(second.get_id())
+                await until(lambda: not ours.peers and not theirs.peers)
     return echoed.decode(), heard.decode()
 
 
-async def publish_until_heard(ours: Pubsub, theirs: Pubsub) -> bytes:
-    """Publish until the other side has it: the mesh forms at a heartbeat, and says nothing when it has."""
+async def publish(ours: Pubsub, theirs: Pubsub) -> bytes:
+    """Publish one message and return it as the other side heard it."""
     subscription = await theirs.subscribe(TOPIC)
     await ours.subscribe(TOPIC)
-    heard: list[bytes] = []
-    async with trio.open_nursery() as nursery:
+    # The mesh forms at a heartbeat, and says nothing when it has.
+    await until(lambda: theirs.my_id in ours.router.mesh.get(TOPIC, ()))
+    await ours.publish(TOPIC, b"500 Wh")
+    message = await subscription.get()
+    return message.data
 
-        async def listen() -> None:
-            heard.append((await subscription.get()).data)
-            nursery.cancel_scope.cancel()
 
-        nursery.start_soon(listen)
-        while True:
-            await ours.publish(TOPIC, b"500 Wh")
-            await trio.sleep(0.1)
-    return heard[0]
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for another task's progress; the caller's time limit ends a wait in vain."""
+    while not reached():
+        await trio.sleep(0.01)
 
 
 async def echo(stream: INetStream) -> None:
