@@ -14,7 +14,10 @@ ARGS ?=
 BIN = .venv/bin
 UV = uv==0.13.8
 
-.PHONY: demo test nightly lint wheelhouse lock lock-wheels test-fresh clean setup-run setup-test
+.PHONY: help demo test nightly lint wheelhouse lock lock-wheels test-fresh clean setup-run setup-test
+
+help:
+	@sed -n 's/^# //p;/^$$/q' Makefile
 
 demo: setup-run
 	$(BIN)/meshnode demo $(ARGS)

@@ -4,30 +4,35 @@
 #   deploy/setup.sh run     the node: requirements.lock, and the project itself
 #   deploy/setup.sh test    the same, and requirements-test.lock
 #
-# A second run finds its stamp in .venv and does nothing. The stamp holds a hash of
-# all that was installed; when that changes, .venv is made anew, so nothing stale stays.
+# A second run finds its stamps in .venv and does nothing. A stamp holds a hash of what was
+# installed; when the locks of the node change, .venv is made anew, so nothing stale stays.
 # Missing Debian packages are installed when root, and named otherwise.
 # PYTHON=... chooses another interpreter than python3.
 set -eu
 
-goal=${1:?usage: deploy/setup.sh run|test}
+goal=${1:-}
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 
 main() {
+    case $goal in run | test) ;; *) fail "'$goal' is no goal; say  deploy/setup.sh run  or  deploy/setup.sh test" ;; esac
     # One set-up at a time: a second one waits, and then finds the stamp.
     exec 9<.
     flock 9
     system_packages
     check_python
-    stamp_run=$(stamp requirements-build.lock requirements.lock pyproject.toml)
+    stamp_run=$(stamp requirements-build.lock requirements.lock)
+    stamp_project=$(stamp pyproject.toml)
     stamp_test=$(stamp requirements-test.lock)
-    if [ "$(cat .venv/stamp-run 2>/dev/null)" != "$stamp_run" ]; then
-        install_run
+    done_before run "$stamp_run" || install_run
+    done_before project "$stamp_project" || install_project
+    if [ "$goal" = test ]; then
+        done_before test "$stamp_test" || install_test
     fi
-    if [ "$goal" = test ] && [ "$(cat .venv/stamp-test 2>/dev/null)" != "$stamp_test" ]; then
-        install_test
-    fi
+}
+
+done_before() {
+    [ "$(cat ".venv/stamp-$1" 2>/dev/null)" = "$2" ]
 }
 
 # The Debian packages of deploy/system-packages.txt that this goal needs and that are missing.
@@ -82,9 +87,13 @@ install_run() {
     # Two pure-Python packages have no wheel: the setuptools just installed builds them, not one
     # fetched unpinned. (The variable is for the pip of Debian 12, which has an older way as well.)
     PIP_USE_PEP517=1 install --no-build-isolation -r requirements.lock
-    # The checkout itself, editable: entry points and metadata as in a release, no build after a change.
-    install_project
     echo "$stamp_run" >.venv/stamp-run
+}
+
+# The checkout itself, editable: entry points and metadata as in a release, no build after a change.
+install_project() {
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+    echo "$stamp_project" >.venv/stamp-project
 }
 
 install_test() {
@@ -95,10 +104,6 @@ install_test() {
 
 install() {
     .venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps "$@"
-}
-
-install_project() {
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
 }
 
 fail() {
