@@ -2,9 +2,9 @@
 
 For demonstrations and tests: the bytes are real P1 (version 5) and real SML
 (version 1), checksums included, and name an emulated meter as their sender.
-The generation meter, if the home has one, speaks through the grid meter: on
-P1 as the M-Bus electricity meter of channel `PRODUCED_CHANNEL`, in SML as the
-export register of that OBIS channel. Pure: registers in, bytes out.
+A generation meter speaks through the grid meter, and stands at 0 in a home
+without panels: on P1 it is the M-Bus electricity meter of channel
+`PRODUCED_CHANNEL`, in SML the export register of that OBIS channel. Pure: registers in, bytes out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def p1_telegram(registers: Registers, number: int = 1) -> bytes:
     """A DSMR 5 telegram of the emulated meter `number`.
 
     The total of each direction is shared between two tariffs, as on a Dutch meter.
-    Source: DSMR P1 companion standard 5.0.2, section 6.
+    Source: DSMR P1 companion standard 5.0.2.
     """
     lines = ["/EMU5\\2EMULATED-METER", "", "1-3:0.2.8(50)"]
     if registers.time_s is not None:
@@ -42,10 +42,9 @@ def p1_telegram(registers: Registers, number: int = 1) -> bytes:
     lines.append("0-0:96.14.0(0002)")
     lines.append(f"1-0:1.7.0({_kw(max(0, registers.power_w))})")
     lines.append(f"1-0:2.7.0({_kw(max(0, -registers.power_w))})")
-    if registers.produced_wh:
-        lines.append(f"0-{PRODUCED_CHANNEL}:24.1.0(002)")
-        lines.append(f"0-{PRODUCED_CHANNEL}:24.2.1({_p1_stamp(registers.time_s or 0)})"
-                     f"({_kwh(registers.produced_wh)})")  # fmt: skip
+    lines.append(f"0-{PRODUCED_CHANNEL}:24.1.0(002)")
+    counted = _p1_stamp(registers.time_s or 0)
+    lines.append(f"0-{PRODUCED_CHANNEL}:24.2.1({counted})({_kwh(registers.produced_wh)})")
     telegram = "\r\n".join([*lines, "!"]).encode("ascii")
     return telegram + f"{crc16_arc(telegram):04X}\r\n".encode("ascii")
 
@@ -53,21 +52,23 @@ def p1_telegram(registers: Registers, number: int = 1) -> bytes:
 def sml_telegram(registers: Registers, number: int = 1) -> bytes:
     """An SML push telegram of the emulated meter `number`: registers in 0.1 Wh, power in W.
 
-    Source: BSI TR-03109-1, annex IV b (SML 1.04), sections 5, 6.2 and 8.
+    Source: SML 1.04 (BSI TR-03109-1, annex IV b).
     """
     server = b"\x0a\x01EMU\x00" + number.to_bytes(4, "big")
     moment = _NOTHING if registers.time_s is None else _list(_unsigned(2, 1), _unsigned(registers.time_s, 4))
     status = _unsigned(_STATUS | (_STATUS_EXPORT if registers.power_w < 0 else 0), 4)
+    counted = (
+        _unsigned(wh * 10, 8) for wh in (registers.import_wh, registers.export_wh, registers.produced_wh)
+    )
+    imported, exported, produced = counted
     entries = [
         _entry((1, 0, 96, 50, 1, 1), value=_octets(b"EMU")),
         _entry((1, 0, 96, 1, 0, 255), value=_octets(server)),
-        _entry((1, 0, 1, 8, 0, 255), status, _WATT_HOURS, -1, _unsigned(registers.import_wh * 10, 8)),
-        _entry((1, 0, 2, 8, 0, 255), status, _WATT_HOURS, -1, _unsigned(registers.export_wh * 10, 8)),
+        _entry((1, 0, 1, 8, 0, 255), status, _WATT_HOURS, -1, imported),
+        _entry((1, 0, 2, 8, 0, 255), status, _WATT_HOURS, -1, exported),
         _entry((1, 0, 16, 7, 0, 255), None, _WATTS, 0, _signed(registers.power_w, 4)),
+        _entry((1, PRODUCED_CHANNEL, 2, 8, 0, 255), status, _WATT_HOURS, -1, produced),
     ]
-    if registers.produced_wh:
-        produced = _unsigned(registers.produced_wh * 10, 8)
-        entries.append(_entry((1, PRODUCED_CHANNEL, 2, 8, 0, 255), status, _WATT_HOURS, -1, produced))
     opened = _list(_NOTHING, _NOTHING, _octets(b"\0"), _octets(server), _NOTHING, _NOTHING)
     name = _octets(b"\x01\x00\x62\x0a\xff\xff")
     values = _list(_NOTHING, _octets(server), name, moment, _list(*entries), _NOTHING, _NOTHING)

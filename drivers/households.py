@@ -58,10 +58,31 @@ def read_table(path: Path) -> str:
     return text
 
 
+def columns(table: str) -> list[str]:
+    """The names in the first line of a CSV text."""
+    return [name.strip(' "\r') for name in table.partition("\n")[0].split(",")]
+
+
+def rows(path: Path, table: str) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Every row below the header: its place (file and line), and its cells by column.
+
+    Raises:
+        DriverError: a row is no CSV.
+    """
+    reader = csv.DictReader(io.StringIO(table), fieldnames=columns(table))
+    try:
+        for number, row in enumerate(reader):
+            if number:
+                yield f"{path}:{reader.line_num}", row
+    except csv.Error as error:
+        raise DriverError(
+            f"{path}:{reader.line_num + 1}", str(error), "cells with commas between them", "correct the row"
+        ) from error
+
+
 def home_names(table: str) -> list[str]:
     """Names of the homes in a households table, in the order of its columns."""
-    header = next(csv.reader(io.StringIO(table)), [])
-    return [column.removesuffix(LOAD) for column in header if column.endswith(LOAD)]
+    return [column.removesuffix(LOAD) for column in columns(table) if column.endswith(LOAD)]
 
 
 def read_home(path: Path, table: str, home: str, start_s: int, first_hour: int = 0) -> RecordedHome:
@@ -117,18 +138,16 @@ def _hours(path: Path, table: str, home: str) -> list[tuple[int, int]]:
             str(path), f'there is no home "{home}"', f"one of {', '.join(names) or '(no home at all)'}",
             f"name a home NAME of which the file has a column NAME{LOAD}",
         )  # fmt: skip
-    hours = list(_cells(path, table, home))
+    hours = [
+        (
+            _hour_wh(row[home + LOAD], f"{place}, column {home}{LOAD}"),
+            _hour_wh(row.get(home + PV, "0"), f"{place}, column {home}{PV}"),
+        )
+        for place, row in rows(path, table)
+    ]
     if not hours:
         raise DriverError(str(path), "no rows below the header", "one row per hour", "give another file")
     return hours
-
-
-def _cells(path: Path, table: str, home: str) -> Iterator[tuple[int, int]]:
-    for line, row in enumerate(csv.DictReader(io.StringIO(table)), start=2):
-        yield (
-            _hour_wh(row[home + LOAD], f"{path}:{line}, column {home}{LOAD}"),
-            _hour_wh(row.get(home + PV, "0"), f"{path}:{line}, column {home}{PV}"),
-        )
 
 
 def _hour_wh(cell: str | None, place: str) -> int:

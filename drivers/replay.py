@@ -20,8 +20,6 @@ home = "h01"
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from datetime import datetime
@@ -34,7 +32,7 @@ import trio
 from drivers.codecs.obis import parse_number
 from drivers.driver import Clock, Driver, DriverError, Measurement, Quality, read_config, system_clock
 from drivers.home import QUARTER_S, Quarter, RecordedHome
-from drivers.households import home_names, read_home, read_table
+from drivers.households import LOAD, columns, home_names, read_home, read_table, rows
 from drivers.simulated import DEFAULT_START_S, HomeConfig, play
 
 TIME: Final = "time"
@@ -61,7 +59,9 @@ class ReplayConfig(HomeConfig, frozen=True, kw_only=True):
     first_hour: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-def recorded_home(path: Path, home: str = "", start_s: int | None = None, first_hour: int = 0) -> RecordedHome:
+def recorded_home(
+    path: Path, home: str = "", start_s: int | None = None, first_hour: int = 0
+) -> RecordedHome:
     """The home recorded in a file of either form; see ReplayConfig for the arguments.
 
     Raises:
@@ -70,34 +70,35 @@ def recorded_home(path: Path, home: str = "", start_s: int | None = None, first_
     table = read_table(path)
     if home_names(table):
         return read_home(path, table, home, DEFAULT_START_S if start_s is None else start_s, first_hour)
-    rows = list(_rows(path, table))
-    if not rows:
-        raise DriverError(str(path), "no rows below the header", "one row per quarter hour", "give another file")
-    return RecordedHome([quarter for _, quarter in rows], rows[0][0] if start_s is None else start_s)
-
-
-def _rows(path: Path, table: str) -> Iterator[tuple[int, Quarter]]:
-    """Start and energy of every quarter, each checked to follow the one before."""
-    reader = csv.DictReader(io.StringIO(table))
-    columns = reader.fieldnames or ()
-    if TIME not in columns or CONSUMPTION not in columns:
+    quarters = list(_quarters(path, table))
+    if not quarters:
         raise DriverError(
-            f"{path}:1", f"columns {', '.join(columns) or '(none)'}",
-            f"{TIME}, {CONSUMPTION} and perhaps {PRODUCTION}, or NAME_load_kwh of a households table",
+            str(path), "no rows below the header", "one row per quarter hour", "give another file"
+        )
+    return RecordedHome([energy for _, energy in quarters], quarters[0][0] if start_s is None else start_s)
+
+
+def _quarters(path: Path, table: str) -> Iterator[tuple[int, Quarter]]:
+    """Start and energy of every quarter, each checked to follow the one before."""
+    names = columns(table)
+    if TIME not in names or CONSUMPTION not in names:
+        raise DriverError(
+            f"{path}:1", f"columns {', '.join(names)}",
+            f"{TIME}, {CONSUMPTION} and perhaps {PRODUCTION}, or NAME{LOAD} of a households table",
             "name the columns in the first line",
         )  # fmt: skip
     expected_s = None
-    for line, row in enumerate(reader, start=2):
-        time_s = _time_s(row[TIME], f"{path}:{line}, column {TIME}")
+    for place, row in rows(path, table):
+        time_s = _time_s(row[TIME], f"{place}, column {TIME}")
         if time_s % QUARTER_S or expected_s not in (None, time_s):
             raise DriverError(
-                f"{path}:{line}, column {TIME}", f"{time_s} s",
+                f"{place}, column {TIME}", f"{time_s} s",
                 f"{expected_s} s" if expected_s is not None else "a multiple of 900 s",
                 "let rows follow each other every quarter of an hour, without gaps",
             )  # fmt: skip
         expected_s = time_s + QUARTER_S
-        consumed = _energy_wh(row[CONSUMPTION], f"{path}:{line}, column {CONSUMPTION}")
-        produced = _energy_wh(row.get(PRODUCTION, "0"), f"{path}:{line}, column {PRODUCTION}")
+        consumed = _energy_wh(row[CONSUMPTION], f"{place}, column {CONSUMPTION}")
+        produced = _energy_wh(row.get(PRODUCTION, "0"), f"{place}, column {PRODUCTION}")
         yield time_s, Quarter(consumed, produced)
 
 
@@ -110,7 +111,9 @@ def _time_s(cell: str | None, place: str) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise DriverError(place, f'"{text}"', "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell")
+        raise DriverError(
+            place, f'"{text}"', "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell"
+        )
     return int(moment.timestamp())
 
 

@@ -10,6 +10,7 @@ port = "/dev/serial/by-id/usb-FTDI_P1_cable-if00-port0"
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
@@ -17,9 +18,11 @@ from typing import Any, Final
 import msgspec
 
 from drivers.codecs import codec
-from drivers.codecs.telegram import measure
+from drivers.codecs.telegram import Codec, measure
 from drivers.driver import Clock, Driver, Measurement, MeterConfig, read_config, system_clock
 from drivers.serial_port import Framing, serial_bytes
+
+log = logging.getLogger(__name__)
 
 
 class SerialMeterConfig(MeterConfig, frozen=True, kw_only=True):
@@ -65,7 +68,11 @@ class SerialMeter:
         chunks = serial_bytes(meter.port, meter.baud or self._baud, meter.framing)
         async with aclosing(chunks):
             async for chunk in chunks:
-                for telegram in reader.feed(chunk):
+                damaged = _damaged(reader)
+                telegrams = reader.feed(chunk)
+                if _damaged(reader) > damaged:
+                    _report(meter, reader)
+                for telegram in telegrams:
                     measurement = measure(
                         telegram,
                         meter.metering_point,
@@ -74,6 +81,19 @@ class SerialMeter:
                     )
                     if _says_something(measurement):
                         yield msgspec.structs.replace(measurement, time_s=clock())
+
+
+def _damaged(reader: Codec) -> int:
+    return reader.counters.bad_checksum + reader.counters.malformed
+
+
+def _report(meter: SerialMeterConfig, reader: Codec) -> None:
+    """Say that telegrams were damaged; ever more rarely, so that a bad cable does not fill the log."""
+    if (count := _damaged(reader)).bit_count() == 1:  # 1, 2, 4, 8 ...
+        log.warning(
+            "meter %s (%s): %d damaged telegrams so far, %d good ones",
+            meter.metering_point, meter.port, count, reader.counters.telegrams,
+        )  # fmt: skip
 
 
 def _says_something(measurement: Measurement) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 def crc16_arc(data: bytes | bytearray | memoryview) -> int:
     """CRC-16/ARC of `data`, as DSMR P1 prints it in hexadecimal after "!".
 
-    Source: DSMR P1 companion standard 5.0.2, section 5.2 (x16 + x15 + x2 + 1, start 0).
+    Source: DSMR P1 companion standard 5.0.2, transfer syntax (x16 + x15 + x2 + 1, start 0).
     """
     return _crc(data, _ARC_TABLE, 0)
 
@@ -21,7 +21,7 @@ def crc16_arc(data: bytes | bytearray | memoryview) -> int:
 def crc16_x25(data: bytes | bytearray | memoryview) -> int:
     """CRC-16/X.25 of `data`, as SML sends it, low byte first in the transmitted order.
 
-    Source: BSI TR-03109-1, annex IV b, section 3.4 (ISO/IEC 13239 frame check sequence).
+    Source: SML 1.04, transport protocol; the frame check sequence of ISO/IEC 13239.
     """
     return _crc(data, _CCITT_TABLE, 0xFFFF) ^ 0xFFFF
 

@@ -76,10 +76,7 @@ class DsmrCodec:
         raw = bytes(self._buffer[start : stop + 1]) if header else b""
         identification, body = (bytes(header["id"]), header.end() - start) if header else (b"", 0)
         self.counters.junk_bytes += start if header else end.end()
-        # A regular expression match would pin the buffer against resizing.
-        length = end.end()
-        del header, end
-        del self._buffer[:length]
+        del self._buffer[: end.end()]
         self._searched = 0
         if raw and checksum is None:
             self.counters.malformed += 1
@@ -203,7 +200,7 @@ _SEALED_VERSIONS: Final = ("4", "5")
 # Where meters put their number: DSMR, Hungary and Ireland, logical device name, mode D.
 _METER_IDS: Final = (Obis(0, 0, 96, 1, 1), Obis(0, 0, 96, 1, 0), Obis(0, 0, 42, 0, 0), Obis(1, 0, 0, 0, 0))
 _HOURLY_V3: Final = (24, 3, 0)
-_MAX_CHANNEL: Final = 4  # DSMR 5.0.2, section 6.12: M-Bus channels 1 to 4
+_MAX_CHANNEL: Final = 4  # DSMR has M-Bus channels 1 to 4
 _SUB_METER_LINES: Final = {
     (24, 1, 0): "medium",
     (96, 1, 0): "identifier",

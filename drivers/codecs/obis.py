@@ -1,7 +1,7 @@
 """OBIS: the names of meter values, and the line grammar `A-B:C.D.E*F(value*unit)`.
 
 The names (IEC 62056-61) are used by every codec; the lines (IEC 62056-21,
-section 6.4: data sets) by DSMR P1, meters that push in mode D and, later, the
+data sets) by DSMR P1, meters that push in mode D and, later, the
 optical request modes. Numbers stay exact: an integer and a power of ten.
 Nothing here knows telegrams, checksums or time.
 """

@@ -4,9 +4,8 @@ The transport frames an SML file with escape sequences, padding and a CRC; the
 file is a row of messages, of which only GetList.Res carries values. Encryption
 and requests to the meter are not done here.
 
-Source: BSI TR-03109-1, annex IV b (SML 1.04), sections 5 (messages) and 8
-(transport protocol version 1); status words: FNN Lastenheft EDL 1.0 and
-FNN Lastenheft Basiszähler 1.4.
+Source: SML 1.04 (BSI TR-03109-1, annex IV b), messages and transport protocol
+version 1; status words: FNN Lastenheft EDL 1.0 and FNN Lastenheft Basiszähler.
 """
 
 from __future__ import annotations
@@ -336,7 +335,7 @@ _BASE_METER_STATUS: Final = 0x04  # low byte of the status word of a Basiszähle
 # Manufacturer: of a Basiszähler, and of an eHZ.
 _MAKER: Final = (Obis(1, 0, 96, 50, 1, 1), Obis(129, 129, 199, 130, 3, 255))
 _WATT: Final = 27
-# Unit codes of IEC 62056-62, table 4.
+# Unit codes of COSEM (IEC 62056-62, physical units).
 _UNITS: Final = {
     8: "deg",
     _WATT: "W",

@@ -4,7 +4,7 @@ A first byte holds type and length; lists nest. The parser checks every length
 against the bytes that are there and every depth against a bound. What the
 elements mean is `drivers.codecs.sml`'s business.
 
-Source: BSI TR-03109-1, annex IV b (SML 1.04), section 6.2 (SML binary encoding).
+Source: SML 1.04 (BSI TR-03109-1, annex IV b), SML binary encoding.
 """
 
 from __future__ import annotations

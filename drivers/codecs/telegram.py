@@ -247,7 +247,7 @@ def _reactive_var(values: _Values) -> int | None:
 def _phases(values: _Values) -> tuple[Phase, ...]:
     """L1, L2, L3 without trailing phases of which nothing is known."""
     phases = []
-    for first in (20, 40, 60):  # quantity 21 is L1 import, 41 L2, 61 L3 (IEC 62056-61, table 5)
+    for first in (20, 40, 60):  # quantity 21 is L1 import, 41 L2, 61 L3 (IEC 62056-61)
         power = _sum(_numbers(values, (first + 16, _NOW, 0)), "W")
         if power is None:
             power = _difference(values, first + 1, first + 2, "W")

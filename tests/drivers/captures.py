@@ -33,12 +33,15 @@ def data_folder() -> Path | None:
 
 def index_entries(folder: Path) -> list[dict[str, Any]]:
     """The index entries that some codec can read."""
-    entries = json.loads((folder / "index.json").read_text())
+    entries: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())
     return [entry for entry in entries if entry["proto"] in CODECS]
 
 
 def known_exceptions() -> list[dict[str, Any]]:
-    return tomllib.loads((HERE / "known_exceptions.toml").read_text())["exception"]
+    exceptions: list[dict[str, Any]] = tomllib.loads((HERE / "known_exceptions.toml").read_text())[
+        "exception"
+    ]
+    return exceptions
 
 
 def exception_for(entry: dict[str, Any]) -> dict[str, Any] | None:

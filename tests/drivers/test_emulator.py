@@ -33,7 +33,7 @@ def assert_same(telegram: Telegram, sent: Registers) -> None:
     measurement = measure(telegram, "m", produced_channel=PRODUCED_CHANNEL)
     assert measurement.import_wh == sent.import_wh
     assert measurement.export_wh == sent.export_wh
-    assert measurement.produced_wh == (sent.produced_wh or None)
+    assert measurement.produced_wh == sent.produced_wh
     assert measurement.power_w == sent.power_w
     assert measurement.meter_time_s == sent.time_s
     assert measurement.quality == Quality.GOOD

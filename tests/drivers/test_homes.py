@@ -195,6 +195,7 @@ def test_a_recorded_home_of_quarters_is_played_from_its_first_row(tmp_path: Path
         ("time,consumption_wh\n900,2.5\n", ":2, column consumption_wh"),
         ("time,consumption_wh,production_wh\n900,2\n", ":2, column production_wh"),
         ("time,consumption_wh\n", "no rows"),
+        ("time,consumption_wh\n900," + "9" * 200_000 + "\n", ":2: field larger than"),
     ],
 )
 def test_a_mistake_in_a_recording_is_named_with_its_place(tmp_path: Path, text: str, place: str) -> None:

@@ -98,13 +98,16 @@ async def test_a_meter_is_read_telegram_by_telegram(kind: Kind, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["dsmr", "sml"])
-async def test_damaged_telegrams_are_left_out_and_the_rest_is_right(kind: Kind, tmp_path: Path) -> None:
+async def test_damaged_telegrams_are_left_out_and_the_rest_is_right(
+    kind: Kind, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with plugged_in(kind, tmp_path / "meter", damage_every=2):
         taken = await take(4, kind, section(tmp_path / "meter"))
     for measurement in taken:
         assert_is_home(measurement)
         # Telegram n is of minute n - 1, and every second one was damaged.
         assert (measurement.meter_time_s or 0) // 60 % 2 == NOON_S // 60 % 2
+    assert f"meter garage ({tmp_path / 'meter'}): 1 damaged telegrams so far" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["dsmr", "sml"])
@@ -248,7 +251,7 @@ def test_what_the_system_refuses_is_explained(
     def refuse(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(serial_port.os, "open", refuse)
+    monkeypatch.setattr("drivers.serial_port.os.open", refuse)
     with pytest.raises(DriverError) as caught:
         open_tty("/dev/ttyUSB0", 9600)
     assert caught.value.found == found and remedy in caught.value.remedy
