@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from zencode.kinds import COUNT, NAME, QUANTITY, SHARES, TIME
+from zencode.kinds import COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase, spoken_words
 from zencode.sentences import SENTENCES, Sentence
 from zencode.values import write_value
@@ -194,9 +194,9 @@ def spell(sentence: Sentence, values: list[str], language: Language) -> str:
 
 
 def examples(sentence: Sentence, language: Language) -> list[str]:
-    """The example values of a sentence, written."""
+    """The example values of a sentence, written; a language names itself."""
     return [
-        write_value(slot.kind, value, language, "EUR")
+        write_value(slot.kind, language.code if slot.kind is LANGUAGE else value, language, "EUR")
         for slot, value in zip(sentence.slots, sentence.example, strict=True)
     ]
 

@@ -237,5 +237,6 @@ def _keyword(tokens: list[Token], language: Language) -> tuple[Phase | None, int
 
 
 def _rule_of(language: Language) -> str:
-    sentence = grammar.spell(BY_ID[LANGUAGE_RULE], [f"'{language.code}'"], language)
+    row = BY_ID[LANGUAGE_RULE]
+    sentence = grammar.spell(row, grammar.examples(row, language), language)
     return f"«{language.keywords[Phase.RULE][0]} {sentence}»"
