@@ -131,8 +131,15 @@ def match(tokens: list[Token], phase: Phase, language: Language) -> Match | None
 
 
 def spelled(tokens: Sequence[Token]) -> str:
-    """Tokens as the author wrote them, with single spaces."""
-    return " ".join(token.spelled for token in tokens).replace(" ,", ",").replace(" :", ":")
+    """Tokens of one line as the author wrote them, with single spaces."""
+    parts: list[str] = []
+    end = 0
+    for token in tokens:
+        if parts and token.column > end:
+            parts.append(" ")
+        parts.append(token.spelled)
+        end = token.column + len(token.spelled)
+    return "".join(parts)
 
 
 @cache

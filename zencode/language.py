@@ -45,7 +45,8 @@ binding in two languages has one hash.
 - A line that begins with `#` is a comment.
 - A text has at most {MAX_STATEMENTS} statements and {MAX_TEXT_BYTES // 1024} KiB, a line {MAX_LINE}
   characters, a name {MAX_NAME} and a title {MAX_TITLE}. It is UTF-8; a byte-order mark at the start and CRLF
-  line ends are accepted, control and invisible characters are not. Names use Latin, Greek and Cyrillic letters.
+  line ends are accepted, control and invisible characters are not. Names use Latin, Greek and Cyrillic
+  letters.
 """
 
 
