@@ -183,7 +183,7 @@ def parse_energy(text: str) -> int:
     if unit.lower() not in _ENERGY_UNITS:
         raise AmountError(f"{_shown(text)}: the energy has {_named(unit)}, expected Wh, kWh or MWh; {example}")
     places, name = _ENERGY_UNITS[unit.lower()]
-    limit = f"energy has at most {places} decimals in {name}" if places else "a Wh is not divided"
+    limit = f"energy has {f'at most {places}' if places else 'no'} decimals in {name}"
     energy_wh = _scaled(text, number, places, limit, example)
     if energy_wh < 0:
         raise AmountError(f"{_shown(text)}: energy is 0 or more; buy and sell tell the direction")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
-from zencode.binding import decode
-from zencode.terms import Terms, terms
 
 from meshnode.ledger.book import BookRules
 from meshnode.market import Mechanisms
 from meshnode.settlement import Tariff, fund_account
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
+from zencode.binding import decode
+from zencode.terms import Terms, terms
 
 # The versions of the mechanisms that this catalogue's sentences mean.
 MECHANISM_VERSION = 1
@@ -41,6 +41,7 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         tree: canonical bytes of the binding's tree.
     Raises:
         BindingTreeError: not a tree of this catalogue.
+        TermsError: a binding that contradicts itself.
         MechanismError: it chooses a mechanism that is not installed.
     """
     facts = terms(decode(tree))
@@ -66,7 +67,6 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         floor_u_kwh=facts.price_floor_u_kwh,
         cap_u_kwh=facts.price_cap_u_kwh,
         max_order_wh=facts.max_order_wh,
-        max_debt_u=facts.max_debt_u,
         max_ahead_s=limits.max_order_ahead_s,
         period_length_s=facts.settlement_period_s,
     )
@@ -75,5 +75,5 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         terms=facts,
         period=period,
         book=book,
-        roles_admitted=frozenset(role for role, _, accepted in facts.join_rules if accepted),
+        roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
     )

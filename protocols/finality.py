@@ -104,6 +104,14 @@ class Finality:
             self._advance(certificate.height)
         return fault
 
+    def pending(self) -> list[Certificate]:
+        """Certificates for blocks that are not here yet, highest first."""
+        return [self._pending[height] for height in sorted(self._pending, reverse=True)]
+
+    def has(self, height: int) -> bool:
+        """Whether our log's block at this height, above the final one, is known here."""
+        return height in self._links
+
     def conflicting(self, certificate: Certificate) -> bool:
         """Whether a certificate names another block than the one in our log at its height."""
         link = self._links.get(certificate.height)

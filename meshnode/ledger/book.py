@@ -11,12 +11,17 @@ from collections.abc import Iterator
 import msgspec
 
 from meshnode.ledger import rows
+from meshnode.ledger.readings import counts
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from protocols.records import SIDE_BUY, Cancel, Order
+from protocols.records import Cancel, Order
 
 # A household needs a handful of steps on its price curve; more only fills the book.
 MAX_ORDERS_PER_ACCOUNT = 32
+# What one clearing takes; the mechanisms' own bound is the same number (held by a test).
+MAX_ORDERS_PER_PERIOD = 8_192
+
+_EVERYBODY = b""
 
 
 class BookRules(msgspec.Struct, frozen=True):
@@ -26,7 +31,6 @@ class BookRules(msgspec.Struct, frozen=True):
     floor_u_kwh: int | None
     cap_u_kwh: int | None
     max_order_wh: int | None
-    max_debt_u: int | None
     max_ahead_s: int
     period_length_s: int
 
@@ -59,16 +63,19 @@ def place(
         return Verdict.PRICE_ABOVE_CAP
     if rules.max_order_wh is not None and order.energy_wh > rules.max_order_wh:
         return Verdict.ORDER_TOO_LARGE
-    claim = state.claims.get(account)
-    if order.side == SIDE_BUY and rules.max_debt_u is not None and claim and -claim.amount_u >= rules.max_debt_u:
-        return Verdict.DEBT_LIMIT
-    if sum(row.account == account for _, row in of_period(state, start)) >= MAX_ORDERS_PER_ACCOUNT:
+    if not any(meter.account == account and counts(meter, start) for _, meter in state.meters.items()):
+        return Verdict.METER_NOT_ACTIVE
+    if (
+        _count(state, start, account) >= MAX_ORDERS_PER_ACCOUNT
+        or _count(state, start, _EVERYBODY) >= MAX_ORDERS_PER_PERIOD
+    ):
         return Verdict.TOO_MANY_ORDERS
     state.orders.put(
         (start, height, position),
         rows.OpenOrder(record_id, account, order.side, order.energy_wh, order.price_u_kwh, binding),
     )
     state.order_places.put(record_id, rows.OrderPlace(start, height, position))
+    _add_count(state, start, account, 1)
     return Verdict.ACCEPTED
 
 
@@ -82,8 +89,7 @@ def cancel(state: State, record: Cancel, account: bytes, time_s: int, period_len
         return Verdict.UNKNOWN_ORDER
     if spot.period_start_s + period_length_s <= time_s:
         return Verdict.PERIOD_OVER
-    state.orders.delete(key)
-    state.order_places.delete(record.order)
+    _remove(state, key)
     return Verdict.ACCEPTED
 
 
@@ -94,6 +100,26 @@ def of_period(state: State, start_s: int) -> Iterator[tuple[tuple[int, int, int]
 
 def close(state: State, start_s: int) -> None:
     """The period is cleared: its orders leave the book."""
-    for key, row in list(of_period(state, start_s)):
-        state.orders.delete(key)
-        state.order_places.delete(row.record_id)
+    for key, _ in list(of_period(state, start_s)):
+        _remove(state, key)
+
+
+def _remove(state: State, key: tuple[int, int, int]) -> None:
+    row = state.orders[key]
+    state.orders.delete(key)
+    state.order_places.delete(row.record_id)
+    _add_count(state, key[0], row.account, -1)
+
+
+def _count(state: State, start_s: int, account: bytes) -> int:
+    row = state.order_counts.get((start_s, account))
+    return row.orders if row else 0
+
+
+def _add_count(state: State, start_s: int, account: bytes, change: int) -> None:
+    for whose in (account, _EVERYBODY):
+        orders = _count(state, start_s, whose) + change
+        if orders:
+            state.order_counts.put((start_s, whose), rows.OrderCount(orders))
+        else:
+            state.order_counts.delete((start_s, whose))

@@ -61,6 +61,11 @@ def accept(state: State, reading: Reading, record_id: bytes, period_length_s: in
     return Verdict.ACCEPTED
 
 
+def counts(meter: rows.Meter, start_s: int) -> bool:
+    """Whether a meter counts in the period that begins at `start_s`."""
+    return meter.from_s <= start_s and (not meter.until_s or start_s < meter.until_s)
+
+
 def affected(state: State, meter: bytes, start_s: int, period_length_s: int) -> tuple[int, int]:
     """Which periods a reading for `start_s` changes: first and last start, both included."""
     before = _nearest(state, meter, start_s, -period_length_s)

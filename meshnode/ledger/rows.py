@@ -102,6 +102,12 @@ class OpenOrder(msgspec.Struct, frozen=True):
     binding: bytes
 
 
+class OrderCount(msgspec.Struct, frozen=True):
+    """How many open orders an account has in a period; of no account: how many there are at all."""
+
+    orders: int
+
+
 class OrderPlace(msgspec.Struct, frozen=True):
     """Where an open order stands in the table of orders."""
 

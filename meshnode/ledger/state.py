@@ -112,6 +112,7 @@ class State:
         self.claims: Table[bytes, rows.Claim] = Table(self, 15, rows.Claim)
         self.bindings: Table[bytes, rows.BindingTree] = Table(self, 16, rows.BindingTree)
         self.schedule: Table[int, rows.Scheduled] = Table(self, 17, rows.Scheduled)
+        self.order_counts: Table[tuple[int, bytes], rows.OrderCount] = Table(self, 19, rows.OrderCount)
         self.support: Table[bytes, rows.NodeSupport] = Table(self, 18, rows.NodeSupport)
 
     def register(self, table: Table[Any, Any], number: int) -> None:

@@ -36,7 +36,6 @@ class Verdict(IntEnum):
     ORDER_TOO_LARGE = 25
     TOO_MANY_ORDERS = 26
     UNKNOWN_ORDER = 27
-    DEBT_LIMIT = 28
     UNKNOWN_ACCOUNT = 30
     UNKNOWN_ASSET = 31
     NOT_ENOUGH = 32
@@ -78,7 +77,6 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.ORDER_TOO_LARGE: "the binding refuses orders this large",
     Verdict.TOO_MANY_ORDERS: "the member has too many open orders in that period",
     Verdict.UNKNOWN_ORDER: "there is no such open order of this member",
-    Verdict.DEBT_LIMIT: "the member's debt has reached the limit of the binding",
     Verdict.UNKNOWN_ACCOUNT: "there is no such member",
     Verdict.UNKNOWN_ASSET: "there is no such asset",
     Verdict.NOT_ENOUGH: "the member does not have that much",

@@ -76,7 +76,9 @@ class PeriodFinal(msgspec.Struct, frozen=True):
 def is_complete(state: State, start_s: int) -> bool:
     """Whether every meter that counts in the period has reported its end."""
     return all(
-        (meter_id, start_s) in state.registers for meter_id, meter in state.meters.items() if _counts(meter, start_s)
+        (meter_id, start_s) in state.registers
+        for meter_id, meter in state.meters.items()
+        if readings.counts(meter, start_s)
     )
 
 
@@ -185,15 +187,11 @@ def check_claims(state: State) -> None:
     assert total == 0, f"claims sum to {total} u"
 
 
-def _counts(meter: rows.Meter, start_s: int) -> bool:
-    return meter.from_s <= start_s and (not meter.until_s or start_s < meter.until_s)
-
-
 def _meters(state: State, start_s: int) -> dict[bytes, list[bytes]]:
     """The meters that count in a period, by account."""
     found: dict[bytes, list[bytes]] = {}
     for meter_id, meter in state.meters.items():
-        if _counts(meter, start_s):
+        if readings.counts(meter, start_s):
             found.setdefault(meter.account, []).append(meter_id)
     return found
 

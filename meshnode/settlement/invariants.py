@@ -4,6 +4,8 @@ The state machine checks after every settlement, the property tests after every
 example. A violation is our bug: the node stops rather than go on with wrong money.
 """
 
+from collections import Counter
+
 from meshnode.amounts import split, value
 from meshnode.settlement.metered import Metered
 from meshnode.settlement.period import Line, PeriodInputs, Settlement
@@ -30,7 +32,7 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
         debit != credit, 0 <= amount, amount = |value(price, energy)| except where a total is divided
         out_i - in_i = what the postings say; pool = 0
         sum(out) - sum(in) = funds + grid, that is: buyers' payments = sellers' receipts + fees + grid
-        fee_i = value(fee, neighbours_i)
+        fees of i = value(fee, neighbours_i), divided by the splitter
     """
     by_account = {metered.account: metered for metered in inputs.metered}
     if [line.account for line in settlement.lines] != sorted(by_account):
@@ -94,7 +96,7 @@ def _check_trades(inputs: PeriodInputs, settlement: Settlement) -> None:
         traded_wh[pair] = traded_wh.get(pair, 0) + trade.energy_wh
     for posting in settlement.postings:
         if posting.reason in (Reason.TRADE, Reason.SELLER_SHORT, Reason.BUYER_SHORT):
-            traded_wh[posting.orders] -= posting.energy_wh
+            traded_wh[posting.orders] = traded_wh.get(posting.orders, 0) - posting.energy_wh
     for orders, left_wh in traded_wh.items():
         if left_wh < 0:
             raise SettlementBroken(
@@ -105,8 +107,10 @@ def _check_trades(inputs: PeriodInputs, settlement: Settlement) -> None:
 
 def _check_sources(settlement: Settlement) -> None:
     """The energy on the postings is the energy on the lines."""
-    accounts = [line.account for line in settlement.lines]
-    taken_wh, given_wh, drawn_wh, fed_wh = (dict.fromkeys(accounts, 0) for _ in range(4))
+    taken_wh: Counter[bytes] = Counter()
+    given_wh: Counter[bytes] = Counter()
+    drawn_wh: Counter[bytes] = Counter()
+    fed_wh: Counter[bytes] = Counter()
     for posting in settlement.postings:
         # A price below zero turned the legs around.
         takes, gives = posting.debit, posting.credit
@@ -123,6 +127,9 @@ def _check_sources(settlement: Settlement) -> None:
             drawn_wh[takes] += posting.energy_wh
         elif posting.reason is Reason.FEED_IN:
             fed_wh[gives] += posting.energy_wh
+    members = {line.account for line in settlement.lines}
+    for account in sorted((taken_wh | given_wh | drawn_wh | fed_wh).keys() - members):
+        raise SettlementBroken(f"period {settlement.period}: energy of {account.hex()}, which is no member")
     for line in settlement.lines:
         account = line.account
         _expect(settlement, "posted energy from neighbours", taken_wh[account], line.neighbours_wh, account)
@@ -143,12 +150,19 @@ def _check_money(settlement: Settlement) -> None:
 
 
 def _check_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
-    paid_u = dict.fromkeys((line.account for line in settlement.lines), 0)
+    """Each member pays each fund its part of the fee on energy from neighbours, and nothing else."""
+    neighbours_wh = {line.account: line.neighbours_wh for line in settlement.lines}
+    paid_u: Counter[tuple[bytes, bytes]] = Counter()
     for posting in settlement.postings:
         if posting.reason is Reason.FEE:
-            paid_u[posting.debit] += posting.amount_u
-    for line in settlement.lines:
-        fee_u = value(inputs.tariff.fee_u_kwh, line.neighbours_wh)
-        # Who is also a fund keeps its own part, and no posting says so.
-        kept_u = split(fee_u, inputs.tariff.fee_split).get(line.account, 0)
-        _expect(settlement, "fee", paid_u[line.account] + kept_u, fee_u, line.account)
+            energy_wh = neighbours_wh.get(posting.debit, 0)
+            _expect(settlement, "energy of a fee", posting.energy_wh, energy_wh, posting.debit)
+            paid_u[posting.debit, posting.credit] += posting.amount_u
+    for account, energy_wh in neighbours_wh.items():
+        fee_u = value(inputs.tariff.fee_u_kwh, energy_wh)
+        for fund, part_u in split(fee_u, inputs.tariff.fee_split).items():
+            # Who is also a fund keeps its own part, and no posting says so.
+            expected_u = 0 if fund == account else part_u
+            _expect(settlement, f"fee to {fund.hex()}", paid_u.pop((account, fund), 0), expected_u, account)
+    for account, fund in sorted(paid_u):
+        raise SettlementBroken(f"period {settlement.period}: a fee from {account.hex()} to {fund.hex()}")

@@ -134,17 +134,17 @@ def settle(inputs: PeriodInputs) -> Settlement:
        buyer must get the energy elsewhere, at worst from the grid, so the seller pays
        max(0, grid price - trade price) per kWh. Where only the buyer is short,
        the seller is left with energy, at worst for the grid, so the buyer pays
-       max(0, trade price - feed-in price). Nobody gains by not keeping a trade, and the
-       partner never ends worse off than with it.
+       max(0, trade price - feed-in price). So, fees aside, nobody is worse
+       off because a partner did not keep a trade.
     3. **Sharing**: imports and exports that no trade covered meet inside the community
-       first, at the mid-market rate; the long side in proportion. Nobody is his own
-       neighbour (`meshnode.market.mid_market.share`). The value is computed once for all that is shared
-       and divided by the splitter on both sides of the pool. Without sharing this is skipped.
+       first, at the mid-market rate; the long side in proportion. Nobody is his own neighbour
+       (`meshnode.market.mid_market.share`). The value is computed once for all that is shared and
+       divided by the splitter on both sides of the pool. Without sharing this is skipped.
     4. **Grid**: the rest, at grid price and feed-in price.
     5. **Fee** on energy from neighbours, paid by who took it, divided among the funds.
 
-    A price below zero turns the payment around. A fund's part of its own member's fee is
-    not posted, since nothing moves.
+    A price below zero turns the payment around. Where a member is a fund too, its part of its
+    own fee is not posted, since nothing moves.
 
     Args:
         inputs: the period; the order of `metered` does not matter, that of `trades` does.

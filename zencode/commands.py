@@ -1,0 +1,73 @@
+"""Commands: what a command line does with a binding's text, as plain functions.
+
+Texts in, texts and findings out; files, exit codes and colours are the caller's.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from zencode import writer
+from zencode.binding import binding_hash
+from zencode.lint import lint
+from zencode.mistakes import BindingErrors
+from zencode.reader import read, read_document
+
+MISTAKE = "mistake"
+
+
+class Finding(Struct, frozen=True):
+    """A mistake or a lint with its place in the text; line 0 is the binding as a whole.
+
+    `level` is "mistake" (the text is no binding), "error" (it cannot be carried
+    out) or "warning". `message` needs nothing else to be understood but the line.
+    """
+
+    level: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.level}: {self.message}"
+
+
+def check(text: str | bytes) -> list[Finding]:
+    """Every mistake of a text; when it has none, every lint, errors first."""
+    try:
+        document = read_document(text)
+    except BindingErrors as wrong:
+        return [Finding(MISTAKE, m.line, m.column, m.message) for m in wrong.mistakes]
+    return [
+        Finding(found.level, document.line_of(found.statement), 1, f"{found.reason} [{found.name}]")
+        for found in lint(document.binding)
+    ]
+
+
+def fmt(text: str | bytes) -> str:
+    """The text in canonical spelling, comments and order kept.
+
+    Raises:
+        BindingErrors: it is no binding.
+    """
+    return writer.fmt(read_document(text))
+
+
+def hash(text: str | bytes) -> str:
+    """The binding's hash in hexadecimal, the same for every language and spelling.
+
+    Raises:
+        BindingErrors: it is no binding.
+    """
+    return binding_hash(read(text)).hex()
+
+
+def translate(text: str | bytes, language: str) -> str:
+    """The text in another language of the catalogue, with the same hash.
+
+    Raises:
+        BindingErrors: it is no binding.
+        writer.WriteError: the catalogue lacks the language, or a line would be too long in it.
+    """
+    return writer.translate(read_document(text), language)

@@ -1,0 +1,42 @@
+"""Document: a binding as its author laid it out - language, line order, comments.
+
+The tree forgets these; `fmt` and `translate` need them.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from zencode.binding import Binding, Statement
+from zencode.languages import Phase
+
+#: A page that prints well and a hostile text that is cheap to refuse.
+MAX_TEXT_BYTES = 32 * 1024
+#: Characters; a sentence longer than this is not understood when it is read aloud.
+MAX_LINE = 200
+
+
+class Line(Struct, frozen=True):
+    """One line of sentence, with the comments and blank lines above it.
+
+    `statement` is the very object that stands in the tree, or None for the
+    scenario and EndIf. `number` is the line in the text, from 1.
+    """
+
+    phase: Phase
+    statement: Statement | None
+    comments: tuple[str, ...] = ()
+    number: int = 0
+
+
+class Document(Struct, frozen=True):
+    """A binding with its layout. `tail` is the comments below the last sentence."""
+
+    binding: Binding
+    language: str
+    lines: tuple[Line, ...]
+    tail: tuple[str, ...] = ()
+
+    def line_of(self, statement: Statement | None) -> int:
+        """The line on which a statement of the tree was read; 0 for None, the binding as a whole."""
+        return next((line.number for line in self.lines if statement and line.statement is statement), 0)

@@ -1,0 +1,241 @@
+"""Reader: from a text in any catalogue language to the typed tree.
+
+All mistakes of a text are told at once. The reader raises `BindingErrors` and
+nothing else, on whatever text or bytes it is given, and its time grows with the
+length of the text alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+from zencode import grammar
+from zencode.binding import MAX_TITLE, Binding, Statement, is_priced, sorted_statements
+from zencode.document import Document, Line
+from zencode.grammar import Match, Token, spelled
+from zencode.kinds import TEXT
+from zencode.languages import ENGLISH, LANGUAGES, Language, Phase
+from zencode.mistakes import BindingErrors, Notebook, StopReadingError
+from zencode.outline import Outline
+from zencode.phrases import NamedCurrency, read_phrase
+from zencode.sentences import BY_ID, CURRENCY_IS, LANGUAGE_RULE, VERSION
+from zencode.source import clean_lines, is_comment
+from zencode.values import WrongValueError, read_name
+
+_SCENARIO = re.compile(r"\s*('(?:[^']|'')*+')\s*:\s*(.*)")
+_EXAMPLE_SCENARIO = "'market': Palm Bay microgrid"
+
+
+def read(text: str | bytes) -> Binding:
+    """The binding that a text says.
+
+    Raises:
+        BindingErrors: all mistakes of the text.
+    """
+    return read_document(text).binding
+
+
+def read_document(text: str | bytes) -> Document:
+    """The binding that a text says, with its language, layout and comments.
+
+    Raises:
+        BindingErrors: all mistakes of the text.
+    """
+    return _Reading().document(text)
+
+
+class _Reading:
+    """The state of reading one text, line by line."""
+
+    def __init__(self) -> None:
+        self.notes = Notebook()
+        self.outline = Outline(self.notes)
+        self.language = ENGLISH
+        self.language_said = False
+        self.scenario: tuple[str, str] | None = None
+        self.lines: list[Line] = []
+        self.comments: list[str] = []
+        self.currencies: list[tuple[int, NamedCurrency]] = []
+        self.priced_line = 0
+
+    def document(self, text: str | bytes) -> Document:
+        try:
+            self._read(text)
+        except StopReadingError:
+            raise BindingErrors(self.notes.sorted()) from None
+        if self.notes.mistakes or self.scenario is None:
+            raise BindingErrors(self.notes.sorted())
+        rules, givens = (sorted_statements(part) for part in (self.outline.rules, self.outline.givens))
+        binding = Binding(*self.scenario, rules, givens, tuple(self.outline.blocks))
+        return Document(binding, self.language.code, tuple(self.lines), tuple(self.comments))
+
+    def _read(self, text: str | bytes) -> None:
+        number = 1
+        for number, line in clean_lines(text, self.notes):
+            if not line.strip(" "):
+                self._blank()
+            elif is_comment(line):
+                self.comments.append(line.strip(" "))
+            else:
+                self._sentence(number, line)
+        self.outline.end(number, self.language)
+        self._check_whole(number)
+
+    def _blank(self) -> None:
+        # One blank line is layout, more are not.
+        if self.comments[-1:] != [""] and (self.comments or self.lines):
+            self.comments.append("")
+
+    def _sentence(self, number: int, line: str) -> None:
+        tokens = grammar.tokens_of(line.rstrip(" ").removesuffix("."))
+        if not tokens:
+            self.notes.wrong(number, 1, line.strip(" "), "a line without words", "delete it")
+            return
+        if not self.language_said and self._says_language(number, tokens):
+            return
+        keyword, used = _keyword(tokens, self.language)
+        first = tokens[0]
+        if keyword is None:
+            self._no_keyword(number, tokens)
+        elif keyword == Phase.SCENARIO:
+            self._scenario(number, line, tokens[used - 1])
+        elif keyword == Phase.END_IF:
+            self._end_if(number, tokens, used)
+        else:
+            phase = self.outline.begin(number, first.spelled, first.column, keyword, self.language)
+            if phase is not None:
+                statement = self._statement(number, phase, tokens[used:], first)
+                self.outline.add(number, phase, statement, self.language)
+                self._append(number, phase, statement)
+
+    def _statement(self, number: int, phase: Phase, tokens: list[Token], keyword: Token) -> Statement | None:
+        phrase = read_phrase(tokens, phase, keyword, self.language)
+        for fault in phrase.faults:
+            self.notes.wrong(number, fault.column, fault.found, fault.expected, fault.suggestion)
+        self.currencies += [(number, currency) for currency in phrase.currencies]
+        row = phrase.sentence
+        if row is not None and is_priced(row):
+            self.priced_line = self.priced_line or number
+        if row is not None and phrase.statement is None:
+            # So that a currency with a typing error is not called missing as well.
+            self.outline.facts.setdefault((row.id,), number)
+        return phrase.statement
+
+    # --- The language ----------------------------------------------------------------------------
+
+    def _says_language(self, number: int, tokens: list[Token]) -> bool:
+        """Settle the language with the first sentence; False when that sentence says something else."""
+        self.language_said = True
+        for language in LANGUAGES.values():
+            keyword, used = _keyword(tokens, language)
+            found = grammar.match(tokens[used:], Phase.RULE, language) if keyword == Phase.RULE else None
+            if found and found.sentence.id == LANGUAGE_RULE:
+                self._set_language(number, found, language)
+                return True
+        self.language = next((lang for lang in LANGUAGES.values() if _keyword(tokens, lang)[0]), ENGLISH)
+        self._language_missing(number, spelled(tokens))
+        return False
+
+    def _set_language(self, number: int, found: Match, language: Language) -> None:
+        piece = found.pieces[0]
+        token = piece.tokens[0]
+        expected = hint = ""
+        if token.text not in LANGUAGES or not piece.fits:
+            expected = "no language of the catalogue"
+            hint = "write " + " or ".join(_rule_of(known) for known in LANGUAGES.values())
+        elif token.text != language.code:
+            expected = f"this sentence is in {language.name}"
+            hint = f"write {_rule_of(LANGUAGES[token.text])} and every sentence in that language"
+        if expected:
+            self.notes.wrong(number, token.column, token.spelled, expected, hint)
+        self.language = language
+        self.outline.last = Phase.RULE
+        self._append(number, Phase.RULE, Statement(LANGUAGE_RULE, (language.code,)))
+
+    def _language_missing(self, number: int, found: str) -> None:
+        forms = " or ".join(_rule_of(language) for language in LANGUAGES.values())
+        self.notes.wrong(number, 1, found, "the first sentence says the language", f"write {forms}")
+
+    # --- Lines that are no statement -------------------------------------------------------------
+
+    def _no_keyword(self, number: int, tokens: list[Token]) -> None:
+        first = tokens[0]
+        words = ", ".join(spellings[0] for spellings in self.language.keywords.values())
+        other = next((lang for lang in LANGUAGES.values() if _keyword(tokens, lang)[0]), None)
+        if other is not None:
+            expected = f"this line is in {other.name}, the binding is in {self.language.name}"
+            self.notes.wrong(number, first.column, first.spelled, expected, f"begin with {words}")
+            return
+        near = grammar.nearest(tokens, None, self.language)
+        hint = f"did you mean «{self.language.keywords[near.phase][0]} {near.text}»?" if near else ""
+        self.notes.wrong(number, first.column, first.spelled, f"a line begins with {words}", hint)
+
+    def _scenario(self, number: int, line: str, keyword: Token) -> None:
+        self.outline.scenario(number, keyword.spelled, keyword.column)
+        found = _SCENARIO.fullmatch(line, keyword.column - 1 + len(keyword.spelled))
+        if found is None:
+            expected = "a scenario has an id between ' and ', a colon and a title"
+            hint = f"write {keyword.spelled} {_EXAMPLE_SCENARIO}"
+            self.notes.wrong(number, keyword.column, line.strip(" "), expected, hint)
+            self.scenario = self.scenario or ("", "")
+            return
+        id, title = " ".join(found[1][1:-1].replace("''", "'").split()), " ".join(found[2].split())
+        try:
+            read_name(TEXT, id)
+        except WrongValueError as wrong:
+            self.notes.wrong(number, found.start(1) + 1, found[1], wrong.expected, wrong.suggestion)
+        if not 0 < len(title) <= MAX_TITLE:
+            self.notes.wrong(number, found.start(2) + 1, title, f"a title has 1 to {MAX_TITLE} characters")
+        self.scenario = (id, title)
+        self._append(number, Phase.SCENARIO, None)
+
+    def _end_if(self, number: int, tokens: list[Token], used: int) -> None:
+        if len(tokens) > used:
+            rest = tokens[used:]
+            self.notes.wrong(number, rest[0].column, spelled(rest), f"nothing follows {tokens[0].spelled}")
+        self.outline.end_if(number, tokens[0].spelled, tokens[0].column, self.language)
+        self._append(number, Phase.END_IF, None)
+
+    def _append(self, number: int, phase: Phase, statement: Statement | None) -> None:
+        self.lines.append(Line(phase, statement, tuple(self.comments), number))
+        self.comments = []
+
+    # --- The text as a whole ---------------------------------------------------------------------
+
+    def _check_whole(self, last_line: int) -> None:
+        if not self.language_said:
+            self._language_missing(1, "")
+        if (VERSION,) not in self.outline.facts:
+            self._missing(last_line, Phase.RULE, VERSION)
+        if self.scenario is None:
+            hint = f"add «{self.language.keywords[Phase.SCENARIO][0]} {_EXAMPLE_SCENARIO}» below the rules"
+            self.notes.wrong(last_line, 1, "", "the binding has no scenario", hint)
+        given = next((statement for statement in self.outline.givens if statement.id == CURRENCY_IS), None)
+        if given is None:
+            if self.priced_line and (CURRENCY_IS,) not in self.outline.facts:
+                self._missing(self.priced_line, Phase.GIVEN, CURRENCY_IS)
+            return
+        for number, named in self.currencies:
+            if named.code != given.slots[0]:
+                expected = f"the currency of this binding is {given.slots[0]}"
+                self.notes.wrong(number, named.column, named.found, expected)
+
+    def _missing(self, number: int, phase: Phase, id: int) -> None:
+        row = BY_ID[id]
+        sentence = grammar.spell(row, grammar.examples(row, self.language), self.language)
+        hint = f"add «{self.language.keywords[phase][0]} {sentence}»"
+        self.notes.wrong(number, 1, "", f"the binding does not say its {row.name}", hint)
+
+
+def _keyword(tokens: list[Token], language: Language) -> tuple[Phase | None, int]:
+    """The phase that the first tokens name in `language`, and how many tokens that takes."""
+    best: tuple[Phase | None, int] = (None, 0)
+    for words, phase in grammar.keywords(language.code).get(tokens[0].text, ()):
+        if len(words) > best[1] and [token.text for token in tokens[: len(words)]] == words:
+            best = (phase, len(words))
+    return best
+
+
+def _rule_of(language: Language) -> str:
+    sentence = grammar.spell(BY_ID[LANGUAGE_RULE], [f"'{language.code}'"], language)
+    return f"«{language.keywords[Phase.RULE][0]} {sentence}»"
