@@ -43,7 +43,9 @@ _END = "\0end"
 _EDGES = {form: f"\0{form}" for form in (NAME, COUNT, QUANTITY, TIME, SHARES)}
 _NUMERIC = (_EDGES[COUNT], _EDGES[QUANTITY], _EDGES[SHARES])
 #: A sentence is suggested when it has this part of its letter triples in common with the line.
-_LEAST_LIKENESS = 0.4
+_LEAST_LIKENESS_PERMILLE = 400
+#: Keeps a sentence of the phase at hand ahead of one worded almost alike elsewhere.
+_SAME_PHASE_PERMILLE = 50
 
 Node = dict[str, Any]
 
@@ -185,11 +187,10 @@ def nearest(tokens: list[Token], phase: Phase | None, language: Language) -> Sug
     shared: Counter[int] = Counter()
     for triple in triples:
         shared.update(index.get(triple, ()))
-    best, score = None, _LEAST_LIKENESS
-    for row, count in shared.items():
-        likeness = 2 * count / (len(triples) + sizes[row])
-        # The half step keeps a sentence of this phase ahead of an equally worded one elsewhere.
-        likeness += 0.05 if SENTENCES[row].phase == phase else 0
+    best, score = None, _LEAST_LIKENESS_PERMILLE
+    for row, count in sorted(shared.items()):
+        likeness = 2_000 * count // (len(triples) + sizes[row])
+        likeness += _SAME_PHASE_PERMILLE if SENTENCES[row].phase == phase else 0
         if likeness > score:
             best, score = SENTENCES[row], likeness
     return None if best is None else Suggestion(best.phase, _filled(best, tokens, language))

@@ -94,9 +94,13 @@ def prices(binding: Binding) -> Findings:
     floor, cap = _first(binding, s.FLOOR), _first(binding, s.CAP)
     grid, feed_in = binding.given(s.GRID_PRICE), binding.given(s.FEED_IN)
     if floor and cap and _price(floor) > _price(cap):
-        yield _error("floor-above-cap", "the lowest price is above the highest: no order could ever trade", floor)
-    if cap and grid and _price(cap) > _price(grid):
-        yield _warning("cap-above-grid", "the highest price is above the grid price, which any buyer can have", cap)
+        yield _error(
+            "floor-above-cap", "the lowest price is above the highest: no order could ever trade", floor
+        )
+    fee = sum(_price(a) for a in _actions(binding, s.FEE_PER_KWH) if _slot(a, "energy") == TRADED)
+    if cap and grid and _price(cap) + fee > _price(grid):
+        reason = "the highest price, with the fee on top, is above the grid price, at which anybody can buy"
+        yield _warning("cap-above-grid", reason, cap)
     if cap and feed_in and _price(cap) < _price(feed_in):
         reason = "the highest price is below the feed-in price: every seller would rather feed into the grid"
         yield _warning("cap-below-feed-in", reason, cap)
@@ -158,7 +162,9 @@ def misplaced(binding: Binding) -> Findings:
             if block.event.id not in row.under:
                 event = BY_ID[block.event.id].name
                 known = " or ".join(f"«{BY_ID[id].name}»" for id in row.under)
-                yield _error("misplaced", f"«{row.name}» means nothing when {event}; it belongs to {known}", part)
+                yield _error(
+                    "misplaced", f"«{row.name}» means nothing when {event}; it belongs to {known}", part
+                )
 
 
 # --- Fees --------------------------------------------------------------------------------------------
@@ -216,9 +222,12 @@ def unknown_names(binding: Binding) -> Findings:
 def audiences_joining(binding: Binding) -> Findings:
     """A join or a role by a name that stands for many."""
     known = {word.canonical for word in AUDIENCES}
-    for statement in (*_events(binding, s.JOIN), *(g for g in binding.givens if g.id == s.ROLE_IS)):
-        if _slot(statement, "role") in known:
-            yield _error("audience-as-role", f"'{_slot(statement, 'role')}' is no role one can have", statement)
+    given = [statement for statement in binding.givens if statement.id == s.ROLE_IS]
+    for statement in (*given, *_events(binding, s.JOIN)):
+        role = _slot(statement, "role")
+        if role in known:
+            reason = f"'{role}' stands for many; it is no role that one can have"
+            yield _error("audience-as-role", reason, statement)
 
 
 # --- Membership and time -----------------------------------------------------------------------------

@@ -81,10 +81,13 @@ def test_noise_is_refused_with_mistakes_and_nothing_else(text: str | bytes) -> N
 
 _LINES = [line for name in NAMES for code in CODES for line in preset(name, code).split("\n")]
 _WORDS = sorted({word for line in _LINES for word in line.split()})
+_jumbled = st.lists(st.sampled_from(_WORDS), max_size=12).map(" ".join)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.one_of(st.sampled_from(_LINES), st.lists(st.sampled_from(_WORDS)).map(" ".join)), max_size=40))
+@given(
+    st.lists(st.one_of(st.sampled_from(_LINES), st.lists(st.sampled_from(_WORDS)).map(" ".join)), max_size=40)
+)
 def test_shuffled_lines_and_words_are_read_or_refused(lines: list[str]) -> None:
     _read_or_refuse("\n".join(["Rule language 'en'", *lines]))
 
