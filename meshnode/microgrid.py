@@ -30,7 +30,7 @@ from meshnode.machine import Machine, PeriodClosed, PeriodCorrected, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
-from meshnode.network.gossip import Gossip
+from meshnode.network.gossip import TOPICS, Gossip
 from meshnode.network.sync import BlockServer, Follower
 from meshnode.network.transport import Transport, peer_id_of
 from meshnode.network.validator import FinalBlock, Settings, Validator
@@ -184,9 +184,7 @@ class Microgrid:
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
             await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
-            await trio.to_thread.run_sync(
-                self._outbox.final, [record.record_id for record in entry.block.records]
-            )
+            await trio.to_thread.run_sync(self._outbox.final, [record.record_id for record in entry.block.records])
             head = entry.block.header
             self._tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
             for event in entry.events:
@@ -226,6 +224,13 @@ class Microgrid:
     def on_members(self, peers: frozenset[str]) -> None:
         """Hand the admitted peers to the gate; a node in several microgrids joins the sets."""
         self._transport.admit(peers - {self._transport.peer_id})
+
+    def dial(self, addresses: Sequence[str]) -> None:
+        """Keep connections to these peers (multiaddresses that end in /p2p/ and the peer id)."""
+        for address in addresses:
+            peer = address.rpartition("/p2p/")[2]
+            if peer != self._transport.peer_id:
+                self._transport.add_address(peer, [address])
 
     # --- meters
 
@@ -463,6 +468,11 @@ _CHANGES_MEMBERS = frozenset({2, 3, 12})
 def prefix(chain_id: bytes) -> str:
     """What protocols and topics of a microgrid begin with."""
     return f"/meshnode/{chain_id.hex()[:16]}"
+
+
+def topics(chain_id: bytes) -> list[str]:
+    """The gossip topics of a microgrid."""
+    return [f"{prefix(chain_id)}/{name}" for name in TOPICS]
 
 
 def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
