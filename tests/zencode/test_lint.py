@@ -182,7 +182,7 @@ CASES = [
     (
         VILLAGE,
         "If the member shows the credential 'invitation'\nThen accept the member\nEndIf\n",
-        "Then refuse the member\nIf the member shows the credential 'invitation'\nThen accept the member\nEndIf\n",
+        "Then refuse the member\nIf the member shows the credential 'x'\nThen accept the member\nEndIf\n",
         "error",
         "never-runs",
         "never run",

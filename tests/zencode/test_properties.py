@@ -46,6 +46,24 @@ def test_an_encoding_decodes_to_its_binding(binding: Binding) -> None:
     assert decode(encode(binding)) == binding
 
 
+@_slow
+@given(bindings(), st.lists(st.tuples(st.integers(0, 100), st.text("# aé'«漢", max_size=8)), max_size=5))
+def test_comments_stay_where_they_are_in_every_language(
+    binding: Binding, comments: list[tuple[int, str]]
+) -> None:
+    lines = write(binding).rstrip("\n").split("\n")
+    for at, text in comments:
+        lines.insert(at % (len(lines) + 1), f"#{text}".rstrip(" "))
+    document = read_document("\n".join(lines))
+    assert document.binding == binding
+    for code in CODES:
+        kept = translate(document, code).rstrip("\n").split("\n")
+        assert [line.startswith("#") for line in kept] == [line.startswith("#") for line in lines]
+        assert [line for line in kept if line.startswith("#")] == [
+            line for line in lines if line.startswith("#")
+        ]
+
+
 @pytest.mark.parametrize("row", [row for row in SENTENCES if row.id != LANGUAGE_RULE], ids=lambda r: r.name)
 @pytest.mark.parametrize("code", CODES)
 def test_every_sentence_reads_back_with_any_values(row: Sentence, code: str) -> None:
