@@ -98,6 +98,14 @@ CASES = [
         "price cap is said twice",
     ),
     (
+        preset("island_order_book"),
+        "deposit of 50 EUR\n",
+        "deposit of 50 EUR\nAnd hold a deposit of 10 EUR\n",
+        "error",
+        "said-twice",
+        "hold a deposit is said twice",
+    ),
+    (
         MARKET,
         "on 'traded energy'\n",
         "on 'traded energy'\nAnd charge a fee of 0.02 EUR/kWh on 'traded energy'\n",

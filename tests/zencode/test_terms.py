@@ -131,6 +131,19 @@ def test_an_action_under_a_condition_is_no_standing_term() -> None:
     assert found.beyond == ("time band", "a member places an order", "in a time band", "price cap")
 
 
+def test_what_stands_at_another_event_is_not_taken_for_it() -> None:
+    text = HEAD + (
+        "And there is a role 'admin'\n"
+        "When a settlement period closes\n"
+        "Then buy the need in a falling auction of 15 minutes\n"
+        "When a member leaves\n"
+        "Then warn 'admin'\n"
+    )
+    found = terms(read(text))
+    assert (found.order_mechanism, found.warn_roles) == (None, ())
+    assert found.beyond == ("falling auction", "warn")
+
+
 def test_a_second_silence_is_beyond() -> None:
     text = HEAD + (
         "And there is a role 'admin'\n"
