@@ -81,8 +81,7 @@ def encode(binding: Binding) -> bytes:
             _plain(binding.rules),
             _plain(binding.givens),
             tuple(
-                (_plain((block.event,))[0], _plain(block.conditions), _plain(block.actions))
-                for block in binding.blocks
+                (_plain((block.event,))[0], _plain(block.conditions), _plain(block.actions)) for block in binding.blocks
             ),
         )
     )

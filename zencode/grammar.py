@@ -266,9 +266,7 @@ def _refuse_forks(node: Node, phase: Phase) -> None:
 def _filled(sentence: Sentence, tokens: list[Token], language: Language) -> str:
     values = examples(sentence, language)
     own = [token for token in tokens if token.sort in (NAME, NUMBER, CLOCK_TIME)]
-    wanted = [
-        sentence.slots[sentence.index(slot)] for slot in _SLOT.findall(sentence.words[language.code][0])
-    ]
+    wanted = [sentence.slots[sentence.index(slot)] for slot in _SLOT.findall(sentence.words[language.code][0])]
     sorts = {NAME: NAME, TIME: CLOCK_TIME, COUNT: NUMBER, QUANTITY: NUMBER}
     if [token.sort for token in own] == [sorts.get(slot.kind.form) for slot in wanted]:
         for slot, token in zip(wanted, own, strict=True):
@@ -287,9 +285,7 @@ def _likeness_index(code: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, .
     index: dict[str, list[int]] = {}
     sizes = []
     for row, sentence in enumerate(SENTENCES):
-        words = folded(
-            " ".join(part for part in sentence.words[code][0].split() if not _SLOT.fullmatch(part))
-        )
+        words = folded(" ".join(part for part in sentence.words[code][0].split() if not _SLOT.fullmatch(part)))
         triples = _triples(words)
         sizes.append(len(triples))
         for triple in triples:

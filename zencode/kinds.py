@@ -84,9 +84,7 @@ FEE = Kind("fee", NAME, "something that can be split", "network fee", vocabulary
 CURRENCY = Kind("currency", NAME, "3 to 8 capital letters: an ISO 4217 code or the community's own", "EUR")
 LANGUAGE = Kind("language", NAME, "the code of a spoken language", "en")
 NUMBER = Kind("number", COUNT, "a whole number without unit", 1, least=1, most=1_000)
-SHARE = Kind(
-    "share", QUANTITY, "0 to 100 %, at most 4 decimals", 600_000, (Unit("%", 10_000, 4),), 0, WHOLE_PPM
-)
+SHARE = Kind("share", QUANTITY, "0 to 100 %, at most 4 decimals", 600_000, (Unit("%", 10_000, 4),), 0, WHOLE_PPM)
 # 1 GWh at the highest price is below 2^63 micro-units x 1000: value() stays in int64.
 ENERGY = Kind(
     "energy",
@@ -143,9 +141,7 @@ CYCLE = Kind(
     1,
     10 * YEAR_S,
 )
-CLOCK = Kind(
-    "time of day", TIME, "hours and minutes, 00:00 to 24:00, local time", 17 * 3_600, least=0, most=DAY_S
-)
+CLOCK = Kind("time of day", TIME, "hours and minutes, 00:00 to 24:00, local time", 17 * 3_600, least=0, most=DAY_S)
 # ((ppm, recipient), ...) in the order written.
 SHARE_LIST = Kind(
     "list of shares",

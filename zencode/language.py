@@ -66,9 +66,7 @@ def manual() -> str:
 
 
 def _keywords() -> str:
-    rows = [
-        [_code(" ".join(language.keywords[phase][:1])) for language in LANGUAGES.values()] for phase in Phase
-    ]
+    rows = [[_code(" ".join(language.keywords[phase][:1])) for language in LANGUAGES.values()] for phase in Phase]
     return "## Keywords\n\n" + _table([language.name for language in LANGUAGES.values()], rows)
 
 
@@ -102,9 +100,7 @@ def _sentence(sentence: Sentence) -> str:
     lines.append("")
     for language in _spoken():
         keyword = language.keywords[sentence.phase][0]
-        lines.append(
-            f"- {language.code}: `{keyword} {spell(sentence, examples(sentence, language), language)}`"
-        )
+        lines.append(f"- {language.code}: `{keyword} {spell(sentence, examples(sentence, language), language)}`")
     return "\n".join(lines) + "\n"
 
 

@@ -177,11 +177,7 @@ KNOWN_WORDS: dict[str, tuple[Word, ...]] = {
 @cache
 def canonical_words(vocabulary: str) -> dict[str, str]:
     """Case-folded spelling in any language -> canonical word."""
-    return {
-        spelling.casefold(): word.canonical
-        for word in KNOWN_WORDS[vocabulary]
-        for spelling in word.words.values()
-    }
+    return {spelling.casefold(): word.canonical for word in KNOWN_WORDS[vocabulary] for spelling in word.words.values()}
 
 
 @cache

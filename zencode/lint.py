@@ -106,9 +106,7 @@ def prices(binding: Binding) -> Findings:
     floor, cap = _first(binding, s.FLOOR), _first(binding, s.CAP)
     grid, feed_in = binding.given(s.GRID_PRICE), binding.given(s.FEED_IN)
     if floor and cap and _price(floor) > _price(cap):
-        yield _error(
-            "floor-above-cap", "the lowest price is above the highest: no order could ever trade", floor
-        )
+        yield _error("floor-above-cap", "the lowest price is above the highest: no order could ever trade", floor)
     fee = sum(_price(a) for a in _actions(binding, s.FEE_PER_KWH) if _slot(a, "energy") == TRADED)
     if cap and grid and _price(cap) + fee > _price(grid):
         reason = "the highest price, with the fee on top, is above the grid price, at which anybody can buy"
@@ -173,9 +171,7 @@ def misplaced(binding: Binding) -> Findings:
             if block.event.id not in row.under:
                 event = BY_ID[block.event.id].name
                 known = " or ".join(f"«{BY_ID[id].name}»" for id in row.under)
-                yield _error(
-                    "misplaced", f"«{row.name}» means nothing when {event}; it belongs to {known}", part
-                )
+                yield _error("misplaced", f"«{row.name}» means nothing when {event}; it belongs to {known}", part)
 
 
 # --- Fees --------------------------------------------------------------------------------------------

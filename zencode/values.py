@@ -112,8 +112,7 @@ def _scaled(kind: Kind, number: str, unit: Unit, language: Language) -> int:
     parts = _NUMBER[language.decimal_mark].fullmatch(number)
     if parts is None:
         raise WrongValueError(
-            f"a number has no thousands marks, and in {language.name} its decimal mark is"
-            f" «{language.decimal_mark}»",
+            f"a number has no thousands marks, and in {language.name} its decimal mark is «{language.decimal_mark}»",
             _respelled(number, language),
         )
     decimals = (parts[3] or "").rstrip("0")
@@ -129,11 +128,7 @@ def _scaled(kind: Kind, number: str, unit: Unit, language: Language) -> int:
 
 def _respelled(number: str, language: Language) -> str:
     other = "," if language.decimal_mark == "." else "."
-    if (
-        number.count(other) == 1
-        and language.decimal_mark not in number
-        and not re.search(r"\D\d{3}$", number)
-    ):
+    if number.count(other) == 1 and language.decimal_mark not in number and not re.search(r"\D\d{3}$", number):
         return f"write {number.replace(other, language.decimal_mark)}"
     return f"write it as 1234{language.decimal_mark}5"
 
@@ -269,9 +264,7 @@ def _write_duration(value: int, units: tuple[tuple[str, int], ...], language: La
 
 def _write_cycle(value: tuple[int, int], language: Language) -> str:
     months, seconds = value
-    return (
-        _write_duration(months, MONTHS, language) if months else _write_duration(seconds, SECONDS, language)
-    )
+    return _write_duration(months, MONTHS, language) if months else _write_duration(seconds, SECONDS, language)
 
 
 def _write_shares(kind: Kind, value: tuple[tuple[int, str], ...], language: Language) -> str:

@@ -45,8 +45,7 @@ def write_statement(statement: Statement, language: str, currency: str) -> str:
     """One sentence without its keyword."""
     row, spoken = BY_ID[statement.id], _language(language)
     values = [
-        write_value(slot.kind, value, spoken, currency)
-        for slot, value in zip(row.slots, statement.slots, strict=True)
+        write_value(slot.kind, value, spoken, currency) for slot, value in zip(row.slots, statement.slots, strict=True)
     ]
     return spell(row, values, spoken)
 
@@ -97,9 +96,7 @@ def _render(binding: Binding, lines: tuple[Line, ...], tail: tuple[str, ...], la
         written.pop()
     text = "\n".join(written) + "\n"
     if len(text.encode()) > MAX_TEXT_BYTES:
-        raise WriteError(
-            f"the text has more than {MAX_TEXT_BYTES} bytes in {language.name}: shorten its names"
-        )
+        raise WriteError(f"the text has more than {MAX_TEXT_BYTES} bytes in {language.name}: shorten its names")
     return text
 
 

@@ -131,9 +131,7 @@ def test_characters_of_names_stand_alone_in_nfc() -> None:
             character = chr(code)
             assert unicodedata.normalize("NFC", character) == character, hex(code)
             assert unicodedata.combining(character) == 0, hex(code)
-            assert unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}, hex(
-                code
-            )
+            assert unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}, hex(code)
 
 
 def test_patterns_use_plain_apostrophes_and_no_punctuation() -> None:

@@ -9,9 +9,7 @@ from zencode.presets import NAMES, preset
 from zencode.reader import read
 from zencode.terms import JoinRule, Terms, Visibility, terms
 
-HEAD = (
-    "Rule language 'en'\nRule binding version 1\nScenario 'market': Palm Bay\nGiven the currency is 'EUR'\n"
-)
+HEAD = "Rule language 'en'\nRule binding version 1\nScenario 'market': Palm Bay\nGiven the currency is 'EUR'\n"
 
 
 def test_the_neighbour_market() -> None:
@@ -92,9 +90,7 @@ def test_join_rules_keep_the_order_of_the_file() -> None:
     )
     assert terms(read(text)).join_rules == (
         JoinRule("trader", "refuse", credentials=("banned",)),
-        JoinRule(
-            "trader", "accept", credentials=("verified meter",), substations=("AC1",), deposit_u=50_000_000
-        ),
+        JoinRule("trader", "accept", credentials=("verified meter",), substations=("AC1",), deposit_u=50_000_000),
         JoinRule("trader", "ask", ask_ppm=750_000, ask_within_s=14 * 86_400),
     )
 

@@ -1,0 +1,1 @@
+"""Ledger: accounts, keys, assets and readings, and the state that holds them. Pure."""

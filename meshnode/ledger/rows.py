@@ -1,0 +1,185 @@
+"""Rows: what each table of the state holds. Only integers, bytes, text and tuples of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+PURPOSE_MEMBER = 0
+PURPOSE_DEVICE = 1
+PURPOSE_METER = 2
+
+# A period is provisional until the binding's correction deadline has passed.
+PERIOD_PROVISIONAL = 0
+PERIOD_FINAL = 1
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """Where the ledger stands (one row, key 0).
+
+    next_period_s: start of the oldest period that is not closed.
+    next_final_s: start of the oldest period that may still be corrected.
+    """
+
+    height: int
+    time_s: int
+    next_period_s: int
+    next_final_s: int
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A member. left_s is 0 while it belongs to the community."""
+
+    name: str
+    roles: tuple[str, ...]
+    joined_s: int
+    left_s: int = 0
+
+
+class NameOf(msgspec.Struct, frozen=True):
+    """Which account a name means; names are never given twice."""
+
+    account: bytes
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key that may sign, from one height on to another (0: no end)."""
+
+    public_key: bytes
+    purpose: int
+    account: bytes
+    meter: bytes
+    from_height: int
+    until_height: int = 0
+
+
+class Meter(msgspec.Struct, frozen=True):
+    """A meter; it counts in periods that begin in [from_s, until_s) (0: no end).
+
+    first_s, last_s: the oldest and the newest period with known registers
+    (-1: none yet); they bound every search for a neighbouring reading.
+    """
+
+    account: bytes
+    metering_point: str
+    from_s: int
+    until_s: int = 0
+    first_s: int = -1
+    last_s: int = -1
+
+
+class Nonce(msgspec.Struct, frozen=True):
+    """A (key, nonce) that was used, kept until the record would be void anyway."""
+
+    record_id: bytes
+    valid_until_s: int
+    height: int
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """An asset. kind: 0 money, 1 energy, 2 utility."""
+
+    issuer: bytes
+    kind: int
+    cap: int
+    supply: int
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """How much of an asset an account has: free to use, and held for something open."""
+
+    free: int
+    held: int
+
+
+class OpenOrder(msgspec.Struct, frozen=True):
+    """An order of a period that is not closed; its table key (period, height, position) is its priority."""
+
+    record_id: bytes
+    account: bytes
+    side: int
+    energy_wh: int
+    price_u_kwh: int
+    binding: bytes
+
+
+class OrderCount(msgspec.Struct, frozen=True):
+    """How many open orders an account has in a period; of no account: how many there are at all."""
+
+    orders: int
+
+
+class OrderPlace(msgspec.Struct, frozen=True):
+    """Where an open order stands in the table of orders."""
+
+    period_start_s: int
+    height: int
+    position: int
+
+
+class Registers(msgspec.Struct, frozen=True):
+    """A meter's registers at the end of a period, as the newest version says. produced_wh: -1 if not metered."""
+
+    import_wh: int
+    export_wh: int
+    produced_wh: int
+    version: int
+    quality: int
+    record_id: bytes
+
+
+class PeriodEnergy(msgspec.Struct, frozen=True):
+    """What a closed period was settled with, for one account. produced_wh: -1 if not metered."""
+
+    import_wh: int
+    export_wh: int
+    produced_wh: int
+    quality: int
+
+
+class PeriodTrade(msgspec.Struct, frozen=True):
+    """A trade of a closed period, in fill order."""
+
+    buyer: bytes
+    seller: bytes
+    buy_order: bytes
+    sell_order: bytes
+    energy_wh: int
+    price_u_kwh: int
+
+
+class Period(msgspec.Struct, frozen=True):
+    """A closed period."""
+
+    length_s: int
+    status: int
+    completeness_ppm: int
+    corrections: int
+    binding: bytes
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What the community owes an account (positive) or it owes (negative), in micro-units of the currency.
+
+    All claims, the grid's among them, sum to zero.
+    """
+
+    amount_u: int
+
+
+class BindingTree(msgspec.Struct, frozen=True):
+    """A binding by its hash, as the canonical bytes of its tree."""
+
+    tree: bytes
+
+
+class Scheduled(msgspec.Struct, frozen=True):
+    """The binding in force for periods that begin at the key or later."""
+
+    binding: bytes
+
+
+class NodeSupport(msgspec.Struct, frozen=True):
+    """What a node declared that it can execute."""
+
+    catalogue: int
+    mechanisms: tuple[tuple[str, int], ...]

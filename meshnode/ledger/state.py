@@ -1,0 +1,171 @@
+"""State: the tables of the replicated ledger and the one hash over all of them.
+
+A table maps keys to frozen rows. Every row is a leaf `SHA-256(0x00 || CBOR [table,
+key, row])`; leaves fall into 256 buckets by the first byte of the hash of their
+key; a bucket's hash is the Merkle root of its leaves in key order, the state hash
+is the Merkle root of the buckets. Changing a row costs one bucket, and any row can
+be proved with its bucket's leaves and eight sibling hashes.
+
+Iteration is always in key order: nothing here depends on the order of insertion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from meshnode.ledger import rows
+from protocols import cbor, merkle
+
+BUCKETS = 256
+
+Key = TypeVar("Key", bound="bytes | str | int | tuple[bytes | str | int, ...]")
+RowT = TypeVar("RowT", bound=msgspec.Struct)
+
+
+class Table(Generic[Key, RowT]):
+    """One table of the state: a sorted view over a dict, which tells the state what changed."""
+
+    def __init__(self, state: State, number: int, row_type: type[RowT]) -> None:
+        self._rows: dict[Key, RowT] = {}
+        # The sorted keys, once somebody has iterated; kept up to date from then on.
+        self._order: list[Key] | None = None
+        self._number = number
+        self._row_type = row_type
+        self._state = state
+        state.register(self, number)
+
+    def get(self, key: Key) -> RowT | None:
+        """The row, or None."""
+        return self._rows.get(key)
+
+    def __getitem__(self, key: Key) -> RowT:
+        return self._rows[key]
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def put(self, key: Key, row: RowT) -> None:
+        """Write a row."""
+        if self._order is not None and key not in self._rows:
+            insort(self._order, key)
+        self._rows[key] = row
+        self._state.touch(self._number, key, msgspec.structs.astuple(row))
+
+    def delete(self, key: Key) -> None:
+        """Remove a row; it must be there."""
+        del self._rows[key]
+        if self._order is not None:
+            del self._order[bisect_left(self._order, key)]
+        self._state.touch(self._number, key, None)
+
+    def items(self) -> Iterator[tuple[Key, RowT]]:
+        """All rows in key order, as they are when the iteration begins."""
+        for key in tuple(self._sorted()):
+            yield key, self._rows[key]
+
+    def range(self, low: Key, high: Key) -> Iterator[tuple[Key, RowT]]:
+        """The rows with low <= key < high in key order, as they are when the iteration begins."""
+        keys = self._sorted()
+        for key in keys[bisect_left(keys, low) : bisect_left(keys, high)]:
+            yield key, self._rows[key]
+
+    def _sorted(self) -> list[Key]:
+        if self._order is None:
+            self._order = sorted(self._rows)
+        return self._order
+
+    def load(self, key: Any, values: list[Any]) -> None:
+        """Put a row from its CBOR form (snapshots)."""
+        self.put(_tuples(key), self._row_type(*[_tuples(value) for value in values]))
+
+
+class State:
+    """The whole replicated state of a microgrid."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, Table[Any, Any]] = {}
+        self._buckets: list[dict[bytes, bytes]] = [{} for _ in range(BUCKETS)]
+        self._hashes: list[bytes] = [merkle.root(())] * BUCKETS
+        self._dirty: set[int] = set()
+        self.meta: Table[int, rows.Meta] = Table(self, 1, rows.Meta)
+        self.accounts: Table[bytes, rows.Account] = Table(self, 2, rows.Account)
+        self.names: Table[str, rows.NameOf] = Table(self, 3, rows.NameOf)
+        self.keys: Table[bytes, rows.Key] = Table(self, 4, rows.Key)
+        self.meters: Table[bytes, rows.Meter] = Table(self, 5, rows.Meter)
+        self.nonces: Table[tuple[bytes, int], rows.Nonce] = Table(self, 6, rows.Nonce)
+        self.assets: Table[str, rows.Asset] = Table(self, 7, rows.Asset)
+        self.balances: Table[tuple[bytes, str], rows.Balance] = Table(self, 8, rows.Balance)
+        self.orders: Table[tuple[int, int, int], rows.OpenOrder] = Table(self, 9, rows.OpenOrder)
+        self.order_places: Table[bytes, rows.OrderPlace] = Table(self, 10, rows.OrderPlace)
+        self.registers: Table[tuple[bytes, int], rows.Registers] = Table(self, 11, rows.Registers)
+        self.metered: Table[tuple[int, bytes], rows.PeriodEnergy] = Table(self, 12, rows.PeriodEnergy)
+        self.trades: Table[tuple[int, int], rows.PeriodTrade] = Table(self, 13, rows.PeriodTrade)
+        self.periods: Table[int, rows.Period] = Table(self, 14, rows.Period)
+        self.claims: Table[bytes, rows.Claim] = Table(self, 15, rows.Claim)
+        self.bindings: Table[bytes, rows.BindingTree] = Table(self, 16, rows.BindingTree)
+        self.schedule: Table[int, rows.Scheduled] = Table(self, 17, rows.Scheduled)
+        self.order_counts: Table[tuple[int, bytes], rows.OrderCount] = Table(self, 19, rows.OrderCount)
+        self.support: Table[bytes, rows.NodeSupport] = Table(self, 18, rows.NodeSupport)
+
+    def register(self, table: Table[Any, Any], number: int) -> None:
+        """Give a table its number; part of every leaf, so never reused."""
+        if number in self._tables:
+            raise ValueError(f"table number {number} is taken")
+        self._tables[number] = table
+
+    def touch(self, number: int, key: Any, row: tuple[Any, ...] | None) -> None:
+        """A row was written (or deleted, if None)."""
+        place = cbor.encode([number, key])
+        name = hashlib.sha256(place).digest()
+        bucket = name[0]
+        if row is None:
+            del self._buckets[bucket][name]
+        else:
+            self._buckets[bucket][name] = merkle.leaf_hash(cbor.encode([number, key, row]))
+        self._dirty.add(bucket)
+
+    def state_hash(self) -> bytes:
+        """The hash over every row of every table."""
+        for bucket in self._dirty:
+            leaves = self._buckets[bucket]
+            self._hashes[bucket] = merkle.root([leaves[name] for name in sorted(leaves)])
+        self._dirty.clear()
+        return merkle.root(self._hashes)
+
+    def dump(self) -> list[list[Any]]:
+        """Every row as [table, key, values], in order: a snapshot."""
+        return [
+            [number, key, list(msgspec.structs.astuple(row))]
+            for number in sorted(self._tables)
+            for key, row in self._tables[number].items()
+        ]
+
+    @staticmethod
+    def restore(entries: list[list[Any]]) -> State:
+        """The state of a snapshot; its hash tells whether it is the right one.
+
+        Raises:
+            ValueError: a table or a row that this version does not know.
+        """
+        state = State()
+        for number, key, values in entries:
+            table = state._tables.get(number)
+            if table is None:
+                raise ValueError(f"snapshot: table {number} is unknown to this version")
+            try:
+                table.load(key, values)
+            except TypeError as error:
+                raise ValueError(f"snapshot: a row of table {number} does not fit: {error}") from error
+        return state
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,93 @@
+"""Verdicts: what `apply` says of each record of a block, as a number and as a sentence.
+
+The number is part of the format: it never changes its meaning and none is reused.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Verdict(IntEnum):
+    """Why a record took effect or did not."""
+
+    ACCEPTED = 0
+    REPEATED = 1
+    UNKNOWN_KEY = 2
+    WRONG_KEY = 3
+    BAD_SIGNATURE = 4
+    EXPIRED = 5
+    VALID_TOO_LONG = 6
+    NONCE_TAKEN = 7
+    NOT_EXECUTED = 8
+    UNKNOWN_METER = 10
+    PERIOD_OFF_GRID = 11
+    PERIOD_NOT_OVER = 12
+    CORRECTION_TOO_LATE = 13
+    VERSION_CONFLICT = 14
+    REGISTER_DECREASES = 15
+    METER_NOT_ACTIVE = 16
+    IMPLAUSIBLE = 17
+    NO_MARKET = 20
+    PERIOD_OVER = 21
+    PERIOD_TOO_FAR = 22
+    PRICE_BELOW_FLOOR = 23
+    PRICE_ABOVE_CAP = 24
+    ORDER_TOO_LARGE = 25
+    TOO_MANY_ORDERS = 26
+    UNKNOWN_ORDER = 27
+    UNKNOWN_ACCOUNT = 30
+    UNKNOWN_ASSET = 31
+    NOT_ENOUGH = 32
+    OVER_CAP = 33
+    NOT_ISSUER = 34
+    SAME_ACCOUNT = 35
+    NOT_ADMINISTRATOR = 40
+    NAME_TAKEN = 41
+    KEY_TAKEN = 42
+    ROLE_NOT_ADMITTED = 43
+    BAD_PROOF = 44
+    VALIDATOR_KEY = 45
+    OVERFLOW = 50
+
+
+SENTENCES: dict[Verdict, str] = {
+    Verdict.ACCEPTED: "accepted",
+    Verdict.REPEATED: "the same record is on the ledger already; nothing was done twice",
+    Verdict.UNKNOWN_KEY: "the key that signed it belongs to no member, or has been revoked",
+    Verdict.WRONG_KEY: "this kind of record must be signed with another of the member's keys",
+    Verdict.BAD_SIGNATURE: "the signature does not hold",
+    Verdict.EXPIRED: "its validity had ended before a block could carry it",
+    Verdict.VALID_TOO_LONG: "it claims to be valid for longer than the community allows",
+    Verdict.NONCE_TAKEN: "its number was used before, for another record",
+    Verdict.NOT_EXECUTED: "this version of the ledger does not carry out records of this kind",
+    Verdict.UNKNOWN_METER: "no member has this meter",
+    Verdict.PERIOD_OFF_GRID: "no settlement period begins at that time",
+    Verdict.PERIOD_NOT_OVER: "the settlement period is not over yet",
+    Verdict.CORRECTION_TOO_LATE: "the time for corrections of that period has passed",
+    Verdict.VERSION_CONFLICT: "another reading with this version or a newer one is on the ledger",
+    Verdict.REGISTER_DECREASES: "a register would run backwards",
+    Verdict.METER_NOT_ACTIVE: "the meter does not count in that period",
+    Verdict.IMPLAUSIBLE: "more energy than any home's connection could carry in that time",
+    Verdict.NO_MARKET: "the binding has no market for orders",
+    Verdict.PERIOD_OVER: "that settlement period is over; orders for it are closed",
+    Verdict.PERIOD_TOO_FAR: "that settlement period is further ahead than orders are taken",
+    Verdict.PRICE_BELOW_FLOOR: "the binding refuses prices this low",
+    Verdict.PRICE_ABOVE_CAP: "the binding refuses prices this high",
+    Verdict.ORDER_TOO_LARGE: "the binding refuses orders this large",
+    Verdict.TOO_MANY_ORDERS: "the member has too many open orders in that period",
+    Verdict.UNKNOWN_ORDER: "there is no such open order of this member",
+    Verdict.UNKNOWN_ACCOUNT: "there is no such member",
+    Verdict.UNKNOWN_ASSET: "there is no such asset",
+    Verdict.NOT_ENOUGH: "the member does not have that much",
+    Verdict.OVER_CAP: "more would exist than the asset's cap allows",
+    Verdict.NOT_ISSUER: "only the asset's issuer may mint it, with the same kind and cap",
+    Verdict.SAME_ACCOUNT: "sender and receiver are the same",
+    Verdict.NOT_ADMINISTRATOR: "only an administrator may do this",
+    Verdict.NAME_TAKEN: "the name is taken",
+    Verdict.KEY_TAKEN: "one of the keys is in use, or was",
+    Verdict.ROLE_NOT_ADMITTED: "the binding admits nobody in one of these roles",
+    Verdict.BAD_PROOF: "the newcomer's proof of its key does not hold",
+    Verdict.VALIDATOR_KEY: "a validator's device key is not changed this way",
+    Verdict.OVERFLOW: "an amount would leave 64 bits",
+}

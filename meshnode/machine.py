@@ -1,0 +1,439 @@
+"""Machine: the replicated state machine. Blocks in, events out, the same on every node.
+
+`apply` asks no clock, no random number, no disk and no text parser: what time it is
+stands in the block's header, what the rules are in the tree of the binding. Every
+record of a final block gets a verdict; one that loses a conflict stays in the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from meshnode.ledger import assets, book, members, readings, rows
+from meshnode.ledger.state import State
+from meshnode.ledger.verdicts import Verdict
+from meshnode.market import Mechanisms
+from meshnode.rules import Rules, rules_of
+from meshnode.settlement import closing
+from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
+from protocols.block import Block, SignedRecord
+from protocols.certificate import QuorumConfig
+from protocols.cose import Verifier, key_id_of
+from protocols.records import (
+    AssetIssue,
+    Cancel,
+    Genesis,
+    Join,
+    KeyChange,
+    Leave,
+    Order,
+    Reading,
+    Record,
+    Spoken,
+    Support,
+    Transfer,
+)
+
+# State hashes are remembered this far back: a header names a state height that is
+# never older than the leader's window of uncertified blocks.
+STATE_HASHES_KEPT = 2048
+
+
+class RecordDone(msgspec.Struct, frozen=True):
+    """What became of a record of a block."""
+
+    record_id: bytes
+    position: int
+    verdict: Verdict
+    account: bytes
+    record: Record
+
+
+class BindingActive(msgspec.Struct, frozen=True):
+    """A binding governs the periods from here on."""
+
+    binding: bytes
+    from_s: int
+
+
+Event = RecordDone | PeriodClosed | PeriodCorrected | PeriodFinal | BindingActive
+
+
+class StateMismatch(Exception):
+    """Two executions of one chain differ; the node must stop acknowledging and say so."""
+
+
+_PURPOSES: dict[type[Record], int] = {
+    Join: rows.PURPOSE_MEMBER,
+    Leave: rows.PURPOSE_MEMBER,
+    Reading: rows.PURPOSE_METER,
+    Order: rows.PURPOSE_MEMBER,
+    Cancel: rows.PURPOSE_MEMBER,
+    Transfer: rows.PURPOSE_MEMBER,
+    AssetIssue: rows.PURPOSE_MEMBER,
+    Support: rows.PURPOSE_DEVICE,
+    KeyChange: rows.PURPOSE_MEMBER,
+}
+"""Which of a member's keys signs which record. What is not listed is not executed by this version."""
+
+
+class Machine:
+    """One microgrid's ledger.
+
+    Attributes:
+        state: the tables; read them, never write.
+        height: of the last applied block.
+    """
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        chain_id: bytes,
+        mechanisms: Mechanisms,
+        verifier: Verifier,
+        state: State | None = None,
+    ) -> None:
+        """Found the ledger, or take it up from a snapshot's state.
+
+        Args:
+            mechanisms: what this node supports.
+            verifier: checks Ed25519 signatures.
+            state: of a snapshot whose hash the caller has checked.
+        Raises:
+            BindingTreeError: the genesis has no binding that this version understands.
+            MechanismError: the binding chooses a mechanism that this node lacks.
+            ValueError: two founders share a name or a key.
+        """
+        self.genesis = genesis
+        self.chain_id = chain_id
+        self.quorum = QuorumConfig.of_genesis(genesis)
+        self._validators = frozenset(key_id_of(key) for key, _ in self.quorum.voters)
+        self._mechanisms = mechanisms
+        self._verifier = verifier
+        self._rules: dict[bytes, Rules] = {}
+        self.state = State() if state is None else state
+        if state is None:
+            self._found()
+        self._hashes: dict[int, bytes] = {self.height: self.state.state_hash()}
+
+    @property
+    def height(self) -> int:
+        """Height of the last applied block."""
+        return self.state.meta[0].height
+
+    @property
+    def time_s(self) -> int:
+        """Time of the last applied block."""
+        return self.state.meta[0].time_s
+
+    @property
+    def next_period_s(self) -> int:
+        """Start of the oldest period that is not closed."""
+        return self.state.meta[0].next_period_s
+
+    def state_hash(self, height: int | None = None) -> bytes | None:
+        """The state hash after `height` (default: now); None if it is not remembered."""
+        return self._hashes.get(self.height if height is None else height)
+
+    def rules(self, period_start_s: int | None = None) -> Rules:
+        """The rules in force for a period (default: the oldest open one)."""
+        return self._rules_of(self._binding(self.next_period_s if period_start_s is None else period_start_s))
+
+    def binding_hash(self) -> bytes:
+        """Hash of the binding in force for the oldest open period."""
+        return self._binding(self.next_period_s)
+
+    def close_due_s(self) -> int:
+        """From which block time on the oldest open period closes even if readings are missing."""
+        rules = self.rules().period
+        return self.next_period_s + rules.length_s + rules.grace_s
+
+    def close_possible(self, time_s: int) -> bool:
+        """Whether a block with this time, even without records, would close a period."""
+        end = self.next_period_s + self.rules().period.length_s
+        return time_s >= self.close_due_s() or (time_s >= end and closing.is_complete(self.state, self.next_period_s))
+
+    def check_view(self, block: Block) -> str | None:
+        """The gate of view: membership, signatures and validity against the state at the header's state height.
+
+        Needs that height to be applied; what was applied later does not change the
+        answer, so all nodes agree on it whenever they ask.
+
+        Returns:
+            Why the block must not be acknowledged; None if nothing speaks against it.
+        """
+        height = block.header.state_height
+        if height > self.height:
+            return f"block {block.header.height}: state height {height} is not applied here yet"
+        for position, signed in enumerate(block.records):
+            verdict = self.check_record(signed, block.header.time_s, height)
+            if verdict != Verdict.ACCEPTED:
+                return f"block {block.header.height}, record {position}: {verdict.name}"
+        return None
+
+    def check_record(
+        self, signed: SignedRecord, time_s: int, height: int | None = None, *, verified: bool = False
+    ) -> Verdict:
+        """What stands against a record before any block carries it: key, signature, validity.
+
+        Args:
+            time_s: of the block, or the node's clock for a record that came by gossip.
+            height: state to look at; default the last applied.
+            verified: the signature was checked before; only membership and time can have changed.
+        """
+        record = signed.record
+        purpose = _PURPOSES.get(type(record))
+        if purpose is None:
+            return Verdict.NOT_EXECUTED
+        key = members.signer(self.state, signed.key_id, self.height if height is None else height)
+        if key is None:
+            return Verdict.UNKNOWN_KEY
+        if key.purpose != purpose:
+            return Verdict.WRONG_KEY
+        if isinstance(record, Spoken):
+            if record.valid_until_s < time_s:
+                return Verdict.EXPIRED
+            if record.valid_until_s > time_s + self.genesis.limits.max_validity_s:
+                return Verdict.VALID_TOO_LONG
+        if not verified and not signed.envelope.verify(record.KIND, self.chain_id, key.public_key, self._verifier):
+            return Verdict.BAD_SIGNATURE
+        return Verdict.ACCEPTED
+
+    def apply(self, block: Block) -> tuple[Event, ...]:
+        """Execute the next final block.
+
+        Returns:
+            A verdict for each record in order, then the periods that closed.
+        Raises:
+            StateMismatch: the header's state hash is not ours for its state height.
+        """
+        head = block.header
+        if head.height != self.height + 1:
+            raise ValueError(f"block {head.height} after height {self.height}")
+        expected = self._hashes.get(head.state_height)
+        if expected is not None and expected != head.state_hash:
+            raise StateMismatch(
+                f"state after height {head.state_height}: ours is {expected.hex()}, "
+                f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
+            )
+        events: list[Event] = []
+        for position, signed in enumerate(block.records):
+            verdict, account = self._execute(signed, head.height, position, head.time_s, events)
+            events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
+        next_period_s, next_final_s = self._close_periods(head.time_s, events)
+        self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
+        self._hashes[head.height] = self.state.state_hash()
+        self._hashes.pop(head.height - STATE_HASHES_KEPT, None)
+        return tuple(events)
+
+    def check_invariants(self) -> None:
+        """Assert conservation over the whole state; slow, for tests and verification."""
+        assets.check_conservation(self.state)
+        closing.check_claims(self.state)
+
+    def _found(self) -> None:
+        genesis, state = self.genesis, self.state
+        rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
+        self._rules[rules.binding] = rules
+        first_period_s = _boundary(genesis.start_s, rules.period.length_s)
+        state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
+        state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
+        state.schedule.put(0, rows.Scheduled(rules.binding))
+        for entry in genesis.members:
+            fault = members.fault_of_entry(state, entry)
+            if fault != Verdict.ACCEPTED:
+                raise ValueError(f"genesis: member {entry.name}: {fault.name}")
+            members.found(state, entry, 0, genesis.start_s, first_period_s)
+        for validator in genesis.validators:
+            key = state.keys.get(key_id_of(validator.device_key))
+            if key is None or key.purpose != rows.PURPOSE_DEVICE:
+                raise ValueError(f"genesis: validator {validator.device_key.hex()} is no member's device")
+
+    def _binding(self, period_start_s: int) -> bytes:
+        in_force = b""
+        for from_s, row in self.state.schedule.items():
+            if from_s > period_start_s:
+                break
+            in_force = row.binding
+        return in_force
+
+    def _rules_of(self, binding: bytes) -> Rules:
+        known = self._rules.get(binding)
+        if known is None:
+            tree = self.state.bindings[binding].tree
+            known = self._rules[binding] = rules_of(tree, self.genesis.limits, self._mechanisms)
+        return known
+
+    def _execute(
+        self, signed: SignedRecord, height: int, position: int, time_s: int, events: list[Event]
+    ) -> tuple[Verdict, bytes]:
+        record = signed.record
+        key = members.signer(self.state, signed.key_id, height - 1)
+        if key is None:
+            return Verdict.UNKNOWN_KEY, b""
+        if key.purpose != _PURPOSES.get(type(record)):
+            return Verdict.WRONG_KEY, key.account
+        if isinstance(record, Spoken):
+            used = self.state.nonces.get((signed.key_id, record.nonce))
+            if used is not None:
+                repeated = used.record_id == signed.record_id
+                return Verdict.REPEATED if repeated else Verdict.NONCE_TAKEN, key.account
+            self.state.nonces.put(
+                (signed.key_id, record.nonce), rows.Nonce(signed.record_id, record.valid_until_s, height)
+            )
+        call = _Call(self, signed, key, height, position, time_s, events)
+        return _EXECUTE[type(record)](call, record), key.account
+
+    def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
+        meta = self.state.meta[0]
+        start, final = meta.next_period_s, meta.next_final_s
+        for _ in range(self.genesis.limits.max_periods_per_block):
+            binding = self._binding(start)
+            rules = self._rules_of(binding).period
+            end = start + rules.length_s
+            if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
+                break
+            events.append(closing.close(self.state, start, rules, binding))
+            start = end
+            self._drop_expired(time_s)
+        while final < start:
+            rules = self._rules_of(self._binding(final)).period
+            if time_s <= final + rules.length_s + rules.correction_s:
+                break
+            events.append(closing.finish(self.state, final))
+            final += rules.length_s
+            history_s = max(rules.estimate_days * closing.DAY_S, closing.RECENT_PERIODS * rules.length_s)
+            closing.forget(self.state, final - history_s, rules.length_s)
+        return start, final
+
+    def _drop_expired(self, time_s: int) -> None:
+        """Forget nonces of records that no block may carry any more."""
+        for key, nonce in self.state.nonces.items():
+            if nonce.valid_until_s < time_s:
+                self.state.nonces.delete(key)
+
+
+class _Call(msgspec.Struct, frozen=True):
+    """One record being executed, with what the handlers need to know of its block."""
+
+    machine: Machine
+    signed: SignedRecord
+    key: rows.Key
+    height: int
+    position: int
+    time_s: int
+    events: list[Any]
+
+    @property
+    def state(self) -> State:
+        return self.machine.state
+
+    def boundary_s(self) -> int:
+        """The first period boundary at or after the block's time."""
+        return _boundary(self.time_s, self.machine.rules().period.length_s)
+
+
+def _join(call: _Call, record: Join) -> Verdict:
+    machine = call.machine
+    return members.join(
+        call.state,
+        record,
+        call.key.account,
+        machine.rules().roles_admitted,
+        machine.chain_id,
+        machine._verifier,
+        height=call.height,
+        time_s=call.time_s,
+        first_period_s=call.boundary_s(),
+    )
+
+
+def _leave(call: _Call, record: Leave) -> Verdict:
+    return members.leave(
+        call.state,
+        record,
+        call.key.account,
+        call.machine._validators,
+        height=call.height,
+        time_s=call.time_s,
+        end_s=call.boundary_s(),
+    )
+
+
+def _reading(call: _Call, record: Reading) -> Verdict:
+    machine, start = call.machine, record.period_start_s
+    if call.key.meter != record.meter:
+        return Verdict.WRONG_KEY
+    rules = machine.rules(start).period
+    if start % rules.length_s:
+        return Verdict.PERIOD_OFF_GRID
+    if start + rules.length_s > call.time_s:
+        return Verdict.PERIOD_NOT_OVER
+    if start + rules.length_s + rules.correction_s < call.time_s:
+        return Verdict.CORRECTION_TOO_LATE
+    verdict = readings.accept(call.state, record, call.signed.record_id, rules.length_s)
+    if verdict == Verdict.ACCEPTED and start - rules.length_s < machine.next_period_s:
+        first, last = readings.affected(call.state, record.meter, start, rules.length_s)
+        first = max(first, call.state.meta[0].next_final_s)
+        for period in range(first, min(last + rules.length_s, machine.next_period_s), rules.length_s):
+            corrected = closing.correct_period(call.state, period, call.key.account, machine.rules(period).period)
+            if corrected is not None:
+                call.events.append(corrected)
+    return verdict
+
+
+def _order(call: _Call, record: Order) -> Verdict:
+    machine = call.machine
+    rules = machine.rules(record.period_start_s)
+    return book.place(
+        call.state,
+        record,
+        call.signed.record_id,
+        call.key.account,
+        rules.book,
+        rules.binding,
+        height=call.height,
+        position=call.position,
+        time_s=call.time_s,
+    )
+
+
+def _cancel(call: _Call, record: Cancel) -> Verdict:
+    return book.cancel(call.state, record, call.key.account, call.time_s, call.machine.rules().period.length_s)
+
+
+def _transfer(call: _Call, record: Transfer) -> Verdict:
+    return assets.transfer(call.state, record, call.key.account)
+
+
+def _issue(call: _Call, record: AssetIssue) -> Verdict:
+    return assets.issue(call.state, record, call.key.account)
+
+
+def _support(call: _Call, record: Support) -> Verdict:
+    call.state.support.put(call.signed.key_id, rows.NodeSupport(record.catalogue, record.mechanisms))
+    return Verdict.ACCEPTED
+
+
+def _change_key(call: _Call, record: KeyChange) -> Verdict:
+    return members.change_key(call.state, record, call.key.account, call.machine._validators, call.height)
+
+
+_EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
+    Join: _join,
+    Leave: _leave,
+    Reading: _reading,
+    Order: _order,
+    Cancel: _cancel,
+    Transfer: _transfer,
+    AssetIssue: _issue,
+    Support: _support,
+    KeyChange: _change_key,
+}
+
+
+def _boundary(time_s: int, length_s: int) -> int:
+    return -(-time_s // length_s) * length_s

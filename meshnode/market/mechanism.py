@@ -1,0 +1,98 @@
+"""Mechanism: a rule, pinned by name and version, that turns one period's orders into trades.
+
+The one interface that every mechanism keeps, and the set of mechanisms that a
+node supports. Finding installed mechanisms is `meshnode.market.registry`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from meshnode.market.clearing import Clearing
+from meshnode.market.order import Order
+
+
+class MechanismError(LookupError):
+    """A mechanism that is missing, or two that claim one name and version."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the binding in force says about prices outside the community.
+
+    Fields:
+        grid_price_u_kwh: what a member pays the supplier.
+        feed_in_price_u_kwh: what a member gets for energy fed into the grid; may be below zero.
+    """
+
+    grid_price_u_kwh: int
+    feed_in_price_u_kwh: int
+
+
+@runtime_checkable
+class Mechanism(Protocol):
+    """A market rule. Contract for implementers:
+
+    1. `clear` is a pure function: no clock, randomness, I/O, floats; equal results for equal
+       orders in any sequence, on every machine and Python.
+    2. Nobody trades with himself; no trade breaks an order's limit or exceeds its energy.
+    3. Whatever changes a result, even by one micro-unit, is a new version. Old versions stay:
+       a ledger is executed again with the rules it was made under.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name bindings use, for example `pay-as-clear`."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Counts from 1."""
+        ...
+
+    def clear(self, orders: Sequence[Order], terms: Terms) -> Clearing:
+        """Clear one period's orders.
+
+        Args:
+            orders: one period's open orders, in any order.
+            terms: prices outside the community.
+        Raises:
+            OrderError: the orders do not belong into one clearing (see `meshnode.market.order.sides`).
+        """
+        ...
+
+
+class Mechanisms:
+    """The mechanisms that a node supports, by name and version."""
+
+    def __init__(self, mechanisms: Iterable[Mechanism]) -> None:
+        """Raises: MechanismError when two claim the same name and version."""
+        self._by_pin: dict[tuple[str, int], Mechanism] = {}
+        for mechanism in mechanisms:
+            pin = (mechanism.name, mechanism.version)
+            if pin in self._by_pin:
+                raise MechanismError(
+                    f"mechanism {pin[0]} version {pin[1]} is provided twice, by "
+                    f"{type(self._by_pin[pin]).__module__} and {type(mechanism).__module__}; "
+                    f"uninstall one of them"
+                )
+            self._by_pin[pin] = mechanism
+
+    def get(self, name: str, version: int) -> Mechanism:
+        """The mechanism pinned by name and version.
+
+        Raises:
+            MechanismError: the node does not have it; the message names what it has.
+        """
+        found = self._by_pin.get((name, version))
+        if found is None:
+            known = ", ".join(f"{known} {number}" for known, number in self.supported()) or "none"
+            raise MechanismError(
+                f"mechanism {name} version {version} is not installed on this node; it has: {known}; "
+                f"upgrade the node or install the package that provides it"
+            )
+        return found
+
+    def supported(self) -> tuple[tuple[str, int], ...]:
+        """All (name, version), sorted: what a node declares on the ledger."""
+        return tuple(sorted(self._by_pin))

@@ -1,0 +1,218 @@
+"""Consensus service: carries a validator's parcels over streams and its batches to the disk.
+
+One long-lived outbound stream per peer, frames of deterministic CBOR, a bounded
+outbox each. The disk works in a thread; meanwhile parcels are taken in and
+heartbeats go out. What becomes final is handed on through `on_final`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+
+import trio
+from meshnode.network.transport import (
+    DialError,
+    PeerId,
+    Stream,
+    StreamClosed,
+    StreamReset,
+    Transport,
+    peer_id_of,
+    public_key_of,
+)
+from meshnode.store import Batch
+from trio import TaskStatus
+
+from meshnode.network.validator import FinalBlock, Outgoing, Validator
+from protocols.frames import MAX_FRAME_BYTES, FrameError, FrameReader, frame
+from protocols.parcel import Parcel
+from protocols.raft import MessageKind
+from protocols.records import RecordError, read_as, to_payload
+
+# Appends wait here while a peer is slow; Raft sends again what is dropped.
+OUTBOX_PARCELS = 64
+# Between two attempts to open a stream to a validator that does not answer.
+REOPEN_DELAY_S = 0.5
+# One read of a stream; a frame is put together from several.
+READ_BYTES = 64 * 1024
+# A second stream replaces a broken one before the first is noticed to be dead.
+STREAMS_PER_PEER = 2
+
+_REPLACED_BY_NEWER = (MessageKind.HEARTBEAT, MessageKind.HEARTBEAT_RESP)
+
+
+class Consensus:
+    """Runs one validator over a transport."""
+
+    def __init__(
+        self,
+        validator: Validator,
+        transport: Transport,
+        protocol: str,
+        persist: Callable[[Batch], Awaitable[None]],
+        on_final: Callable[[list[FinalBlock]], Awaitable[None]],
+        *,
+        tick_s: float,
+        block_interval_s: float,
+    ) -> None:
+        """Args:
+        protocol: id of the stream protocol; holds the chain id.
+        persist: writes a batch with one fsync; what it raises ends the node.
+        on_final: gets final blocks in order; called from the work loop, so it must be quick.
+        tick_s: length of a tick of the validator, in real seconds.
+        block_interval_s: a leader waits this long between two blocks, to fill them.
+        """
+        self.validator = validator
+        self.counters: Counter[str] = Counter()
+        self._transport = transport
+        self._protocol = protocol
+        self._persist = persist
+        self._on_final = on_final
+        self._tick_s = tick_s
+        self._block_interval_s = block_interval_s
+        self._wake = trio.Event()
+        self._outboxes: dict[int, _Outbox] = {}
+        self.commit_s: deque[float] = deque(maxlen=512)
+        self._proposed_at: dict[int, float] = {}
+
+    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled, or until the disk fails."""
+        self._transport.handle(self._protocol, self._serve, max_streams_per_peer=STREAMS_PER_PEER)
+        async with trio.open_nursery() as nursery:
+            for key, number in self.validator.peers():
+                outbox = self._outboxes[number] = _Outbox()
+                nursery.start_soon(self._send_loop, number, peer_id_of(key), outbox)
+            nursery.start_soon(self._tick_loop)
+            nursery.start_soon(self._work_loop)
+            task_status.started()
+
+    def wake(self) -> None:
+        """There may be something to propose."""
+        self._wake.set()
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await trio.sleep(self._tick_s)
+            self.validator.tick()
+            for outgoing in self.validator.urgent():
+                self._post(outgoing)
+            self._wake.set()
+
+    async def _work_loop(self) -> None:
+        last_block = trio.current_time() - self._block_interval_s
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            if trio.current_time() - last_block >= self._block_interval_s and self.validator.propose():
+                last_block = trio.current_time()
+                self._proposed_at[self.validator.last_height] = time.monotonic()
+            while (work := self.validator.poll()) is not None:
+                for outgoing in work.now:
+                    self._post(outgoing)
+                if work.batch is not None:
+                    await self._persist(work.batch)
+                for outgoing in self.validator.persisted():
+                    self._post(outgoing)
+            await self._drop_faulty()
+            final = self.validator.take_final()
+            if final:
+                self._measure(final)
+                await self._on_final(final)
+                self._wake.set()
+
+    def _measure(self, final: list[FinalBlock]) -> None:
+        """How long this node's own blocks took from proposal to finality."""
+        for entry in final:
+            began = self._proposed_at.pop(entry.block.header.height, None)
+            if began is not None:
+                self.commit_s.append(time.monotonic() - began)
+        for stale in [height for height in self._proposed_at if height <= final[-1].block.header.height]:
+            del self._proposed_at[stale]
+
+    async def _drop_faulty(self) -> None:
+        for number, reason in self.validator.take_faults():
+            await self._transport.drop(peer_id_of(self.validator.key_of(number)), reason)
+
+    def _post(self, outgoing: Outgoing) -> None:
+        outbox = self._outboxes.get(outgoing.to)
+        if outbox is None:
+            return
+        if not outbox.put(outgoing.parcel):
+            self.counters["parcel dropped: outbox full"] += 1
+            self.validator.unreachable(outgoing.to)
+
+    async def _send_loop(self, number: int, peer: PeerId, outbox: _Outbox) -> None:
+        """Keep a stream to a validator open and write what is in its outbox."""
+        while True:
+            stream: Stream | None = None
+            try:
+                await outbox.wait()
+                stream = await self._transport.open_stream(peer, self._protocol)
+                while True:
+                    await stream.send_all(b"".join(outbox.take()))
+                    await outbox.wait()
+            except (DialError, StreamReset, StreamClosed):
+                self.counters["consensus stream broken"] += 1
+                outbox.clear()
+                self.validator.unreachable(number)
+                if stream is not None:
+                    await stream.reset()
+                await trio.sleep(REOPEN_DELAY_S)
+
+    async def _serve(self, stream: Stream) -> None:
+        """Read the parcels of one validator; anything malformed gets it dropped."""
+        number = self.validator.number_of(public_key_of(stream.peer))
+        if number is None:
+            await self._transport.drop(stream.peer, "consensus stream from a node that is no validator")
+            return
+        reader = FrameReader(MAX_FRAME_BYTES)
+        while data := await stream.receive_some(READ_BYTES):
+            try:
+                for payload in reader.feed(data):
+                    fault = self.validator.receive(number, read_as(Parcel, payload))
+                    if fault is not None:
+                        await self._transport.drop(stream.peer, fault)
+                        return
+            except (FrameError, RecordError) as error:
+                await self._transport.drop(stream.peer, f"consensus: {error}")
+                return
+            self._wake.set()
+
+
+class _Outbox:
+    """Parcels for one peer: bounded, and a newer heartbeat replaces an older one."""
+
+    def __init__(self) -> None:
+        self._parcels: deque[Parcel] = deque()
+        self._filled = trio.Event()
+
+    def put(self, parcel: Parcel) -> bool:
+        """Queue a parcel; False if there is no room."""
+        kind = None if parcel.message is None else parcel.message.kind
+        if kind in _REPLACED_BY_NEWER and self._parcels:
+            for place, known in enumerate(self._parcels):
+                if known.message is not None and known.message.kind == kind and not known.message.context:
+                    self._parcels[place] = parcel
+                    return True
+        if len(self._parcels) >= OUTBOX_PARCELS:
+            return False
+        self._parcels.append(parcel)
+        self._filled.set()
+        return True
+
+    async def wait(self) -> None:
+        """Until there is something to send."""
+        await self._filled.wait()
+
+    def take(self) -> list[bytes]:
+        """Everything queued, as frames; written in one go."""
+        frames = [frame(to_payload(parcel)) for parcel in self._parcels]
+        self.clear()
+        return frames
+
+    def clear(self) -> None:
+        """Forget what is queued."""
+        self._parcels.clear()
+        self._filled = trio.Event()

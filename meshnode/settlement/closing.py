@@ -1,0 +1,267 @@
+"""Closing: a settlement period of the ledger is cleared, settled and posted; later readings correct it.
+
+Here the pure functions of market and settlement meet the state: registers become
+metered energy, the book becomes trades, postings become claims. Every settlement
+is checked for conservation before anything is written.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshnode.ledger import book, readings, rows
+from meshnode.ledger.state import State
+from meshnode.market import Mechanism, Order, Side, Terms, Trade
+from meshnode.settlement.correction import correct
+from meshnode.settlement.invariants import check_settlement
+from meshnode.settlement.metered import Metered, Quality, estimate
+from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
+from meshnode.settlement.posting import Posting, changes_by_account
+
+DAY_S = 86400
+# Without a similar day on the ledger (a young community), the home's own last hour is
+# the nearest thing to it.
+RECENT_PERIODS = 4
+
+
+class PeriodRules(msgspec.Struct, frozen=True):
+    """What binding and genesis say of settlement periods.
+
+    Attributes:
+        length_s: of a period.
+        grace_s: how long after its end readings are waited for.
+        correction_s: how long after its end readings still correct it.
+        currency: code of the currency of all claims.
+        tariff: prices and fees.
+        mechanism: what clears orders; None: no orders are taken.
+        estimate_days: how many similar days an estimate looks at.
+    """
+
+    length_s: int
+    grace_s: int
+    correction_s: int
+    currency: str
+    tariff: Tariff
+    mechanism: Mechanism | None
+    estimate_days: int
+
+
+class PeriodClosed(msgspec.Struct, frozen=True):
+    """A period was settled for the first time."""
+
+    start_s: int
+    length_s: int
+    settlement: Settlement
+    metered: tuple[Metered, ...]
+    trades: tuple[Trade, ...]
+    fills: tuple[tuple[bytes, int, int], ...]
+    price_u_kwh: int | None
+
+
+class PeriodCorrected(msgspec.Struct, frozen=True):
+    """A closed period was settled again; `postings` are what changed."""
+
+    start_s: int
+    settlement: Settlement
+    metered: tuple[Metered, ...]
+    postings: tuple[Posting, ...]
+
+
+class PeriodFinal(msgspec.Struct, frozen=True):
+    """A period's time for corrections has passed."""
+
+    start_s: int
+
+
+def is_complete(state: State, start_s: int) -> bool:
+    """Whether every meter that counts in the period has reported its end."""
+    return all(
+        (meter_id, start_s) in state.registers
+        for meter_id, meter in state.meters.items()
+        if readings.counts(meter, start_s)
+    )
+
+
+def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> PeriodClosed:
+    """Clear, settle and post one period.
+
+    Raises:
+        SettlementBroken: the result would make or lose energy or money; our bug.
+    """
+    metered = tuple(
+        _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
+        for account, meters in sorted(_meters(state, start_s).items())
+    )
+    trades: tuple[Trade, ...] = ()
+    fills: tuple[tuple[bytes, int, int], ...] = ()
+    price = None
+    known = {entry.account for entry in metered}
+    orders = [
+        Order(
+            order_id=row.record_id,
+            account=row.account,
+            side=Side(row.side),
+            period=start_s // rules.length_s,
+            energy_wh=row.energy_wh,
+            price_u_kwh=row.price_u_kwh,
+            sequence=(height, position),
+        )
+        for (_, height, position), row in book.of_period(state, start_s)
+        # A member whose meter ended after it ordered has nothing to settle against.
+        if row.account in known
+    ]
+    if rules.mechanism is not None and orders:
+        clearing = rules.mechanism.clear(orders, Terms(rules.tariff.grid_price_u_kwh, rules.tariff.feed_in_price_u_kwh))
+        trades, price = clearing.trades, clearing.price_u_kwh
+        traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
+        fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
+    book.close(state, start_s)
+    settlement = _settle(start_s, rules, metered, trades)
+    _post(state, settlement.postings)
+    for number, trade in enumerate(trades):
+        state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
+    _store_metered(state, start_s, metered)
+    state.periods.put(
+        start_s,
+        rows.Period(rules.length_s, rows.PERIOD_PROVISIONAL, settlement.completeness_ppm, 0, binding),
+    )
+    return PeriodClosed(start_s, rules.length_s, settlement, metered, trades, fills, price)
+
+
+def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRules) -> PeriodCorrected | None:
+    """Settle a closed period again after a reading of `account` came; None if nothing changes."""
+    stored = state.metered.get((start_s, account))
+    period = state.periods.get(start_s)
+    if stored is None or period is None:
+        return None
+    meters = _meters(state, start_s).get(account, [])
+    measured = _measured(state, account, meters, start_s, rules.length_s) if meters else None
+    if measured is None or _row(measured) == stored:
+        return None
+    before = tuple(
+        _from_row(member, row) for (_, member), row in state.metered.range((start_s, b""), (start_s + 1, b""))
+    )
+    after = tuple(measured if entry.account == account else entry for entry in before)
+    trades = tuple(
+        Trade(*msgspec.structs.astuple(row)) for _, row in state.trades.range((start_s, 0), (start_s + 1, 0))
+    )
+    old = _settle(start_s, rules, before, trades)
+    new = _settle(start_s, rules, after, trades)
+    postings = correct(old, new)
+    _post(state, postings)
+    state.metered.put((start_s, account), _row(measured))
+    state.periods.put(
+        start_s,
+        msgspec.structs.replace(period, completeness_ppm=new.completeness_ppm, corrections=period.corrections + 1),
+    )
+    return PeriodCorrected(start_s, new, after, postings)
+
+
+def finish(state: State, start_s: int) -> PeriodFinal:
+    """The time for corrections has passed: trades are no longer needed to settle again."""
+    period = state.periods[start_s]
+    state.periods.put(start_s, msgspec.structs.replace(period, status=rows.PERIOD_FINAL))
+    for key, _ in state.trades.range((start_s, 0), (start_s + 1, 0)):
+        state.trades.delete(key)
+    return PeriodFinal(start_s)
+
+
+def forget(state: State, before_s: int, length_s: int) -> None:
+    """Drop final periods that no estimate can look back to any more; the views keep them."""
+    for start, row in state.periods.items():
+        if start >= before_s or row.status != rows.PERIOD_FINAL:
+            break
+        for key, _ in state.metered.range((start, b""), (start + 1, b"")):
+            state.metered.delete(key)
+        state.periods.delete(start)
+    readings.prune(state, before_s, length_s)
+
+
+def check_claims(state: State) -> None:
+    """All claims, the grid's among them, sum to zero.
+
+    Raises:
+        AssertionError: our bug, never a peer's.
+    """
+    total = sum(row.amount_u for _, row in state.claims.items())
+    assert total == 0, f"claims sum to {total} u"
+
+
+def _meters(state: State, start_s: int) -> dict[bytes, list[bytes]]:
+    """The meters that count in a period, by account."""
+    found: dict[bytes, list[bytes]] = {}
+    for meter_id, meter in state.meters.items():
+        if readings.counts(meter, start_s):
+            found.setdefault(meter.account, []).append(meter_id)
+    return found
+
+
+def _measured(state: State, account: bytes, meters: list[bytes], start_s: int, length_s: int) -> Metered | None:
+    """The sum over an account's meters, or None if one of them cannot tell."""
+    parts = []
+    for meter_id in meters:
+        part = readings.energy(state, meter_id, start_s, length_s)
+        if part is None:
+            return None
+        parts.append(part)
+    produced = [part.produced_wh for part in parts if part.produced_wh != readings.NOT_METERED]
+    return Metered(
+        account=account,
+        import_wh=sum(part.import_wh for part in parts),
+        export_wh=sum(part.export_wh for part in parts),
+        produced_wh=sum(produced) if produced else None,
+        quality=Quality(min(part.quality for part in parts)),
+    )
+
+
+def _estimated(state: State, account: bytes, start_s: int, rules: PeriodRules) -> Metered:
+    slot = start_s // rules.length_s
+    similar = _history(state, account, start_s, DAY_S, rules.estimate_days, rules.length_s)
+    if similar:
+        return estimate(account, slot, similar, max(1, DAY_S // rules.length_s), rules.estimate_days)
+    recent = _history(state, account, start_s, rules.length_s, RECENT_PERIODS, rules.length_s)
+    return estimate(account, slot, recent, 1, RECENT_PERIODS)
+
+
+def _history(
+    state: State, account: bytes, start_s: int, step_s: int, count: int, length_s: int
+) -> list[tuple[int, Metered]]:
+    found = []
+    for number in range(1, count + 1):
+        past = start_s - number * step_s
+        row = state.metered.get((past, account))
+        if row is not None and row.quality != Quality.ESTIMATED:
+            found.append((past // length_s, _from_row(account, row)))
+    return found
+
+
+def _settle(start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]) -> Settlement:
+    inputs = PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, rules.tariff)
+    settlement = settle(inputs)
+    check_settlement(inputs, settlement)
+    return settlement
+
+
+def _post(state: State, postings: tuple[Posting, ...]) -> None:
+    for account, change in changes_by_account(postings).items():
+        known = state.claims.get(account)
+        amount = change + (known.amount_u if known else 0)
+        if amount:
+            state.claims.put(account, rows.Claim(amount))
+        elif known:
+            state.claims.delete(account)
+
+
+def _store_metered(state: State, start_s: int, metered: tuple[Metered, ...]) -> None:
+    for entry in metered:
+        state.metered.put((start_s, entry.account), _row(entry))
+
+
+def _row(metered: Metered) -> rows.PeriodEnergy:
+    produced = readings.NOT_METERED if metered.produced_wh is None else metered.produced_wh
+    return rows.PeriodEnergy(metered.import_wh, metered.export_wh, produced, int(metered.quality))
+
+
+def _from_row(account: bytes, row: rows.PeriodEnergy) -> Metered:
+    produced = None if row.produced_wh == readings.NOT_METERED else row.produced_wh
+    return Metered(account, row.import_wh, row.export_wh, produced, Quality(row.quality))

@@ -1,0 +1,168 @@
+"""Invariants: what is true of every settlement, checked from its inputs and its result alone.
+
+The state machine checks after every settlement, the property tests after every
+example. A violation is our bug: the node stops rather than go on with wrong money.
+"""
+
+from collections import Counter
+
+from meshnode.amounts import split, value
+from meshnode.settlement.metered import Metered
+from meshnode.settlement.period import Line, PeriodInputs, Settlement
+from meshnode.settlement.posting import POOL_ACCOUNT, Posting, Reason, changes_by_account
+
+
+class SettlementBroken(RuntimeError):
+    """A settlement that makes or loses energy or money; names the period, the member and the numbers."""
+
+
+def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Raise `SettlementBroken` unless energy and money are conserved.
+
+    Energy, for each member i and together:
+
+        own_i + neighbours_i + grid_i = consumption_i = own_i + import_i, each >= 0
+        sold_i + fed_in_i = export_i
+        sum(neighbours) = sum(sold), and neighbours_i <= sum(sold) - sold_i (nobody is his own neighbour)
+        energy of the postings = energy of the lines, for each source
+        delivered + claims <= traded, for each pair of orders
+
+    Money:
+
+        debit != credit, 0 <= amount, amount = |value(price, energy)| except where a total is divided
+        out_i - in_i = what the postings say; pool = 0
+        sum(out) - sum(in) = funds + grid, that is: buyers' payments = sellers' receipts + fees + grid
+        fees of i = value(fee, neighbours_i), divided by the splitter
+    """
+    by_account = {metered.account: metered for metered in inputs.metered}
+    if [line.account for line in settlement.lines] != sorted(by_account):
+        raise SettlementBroken(f"period {settlement.period}: the lines are not one for each member by account id")
+    for line in settlement.lines:
+        _check_line(settlement, line, by_account[line.account])
+    _check_neighbours(settlement)
+    for posting in settlement.postings:
+        _check_posting(settlement, posting)
+    _check_trades(inputs, settlement)
+    _check_sources(settlement)
+    _check_money(settlement)
+    _check_fees(inputs, settlement)
+
+
+def _expect(settlement: Settlement, what: str, found: int, expected: int, account: bytes | None = None) -> None:
+    if found != expected:
+        whose = f", account {account.hex()}" if account is not None else ""
+        raise SettlementBroken(f"period {settlement.period}{whose}: {what} is {found}, expected {expected}")
+
+
+def _check_line(settlement: Settlement, line: Line, metered: Metered) -> None:
+    account = line.account
+    _expect(settlement, "consumption", line.consumption_wh, metered.own_wh + metered.import_wh, account)
+    sources_wh = line.own_wh + line.neighbours_wh + line.grid_wh
+    _expect(settlement, "own + neighbours + grid", sources_wh, line.consumption_wh, account)
+    _expect(settlement, "sold + fed in", line.sold_wh + line.fed_in_wh, metered.export_wh, account)
+    for found in (line.own_wh, line.neighbours_wh, line.grid_wh, line.sold_wh, line.fed_in_wh):
+        if found < 0:
+            raise SettlementBroken(f"period {settlement.period}, account {account.hex()}: {found} Wh, below zero")
+
+
+def _check_neighbours(settlement: Settlement) -> None:
+    sold_wh = sum(line.sold_wh for line in settlement.lines)
+    _expect(settlement, "energy from neighbours", sum(line.neighbours_wh for line in settlement.lines), sold_wh)
+    for line in settlement.lines:
+        if line.neighbours_wh > sold_wh - line.sold_wh:
+            raise SettlementBroken(
+                f"period {settlement.period}, account {line.account.hex()}: {line.neighbours_wh} Wh "
+                f"from neighbours, who sold {sold_wh - line.sold_wh} Wh"
+            )
+
+
+def _check_posting(settlement: Settlement, posting: Posting) -> None:
+    if posting.debit == posting.credit:
+        raise SettlementBroken(f"period {settlement.period}: account {posting.debit.hex()} pays itself")
+    if posting.amount_u < 0 or posting.energy_wh < 1:
+        raise SettlementBroken(
+            f"period {settlement.period}: a posting of {posting.amount_u} u for {posting.energy_wh} Wh"
+        )
+    if posting.reason not in (Reason.SHARED, Reason.FEE):
+        expected_u = abs(value(posting.price_u_kwh, posting.energy_wh))
+        _expect(settlement, f"amount of {posting.reason.name}", posting.amount_u, expected_u, posting.debit)
+
+
+def _check_trades(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """No trade is delivered or claimed beyond its energy."""
+    traded_wh: dict[tuple[bytes, ...], int] = {}
+    for trade in inputs.trades:
+        pair = (trade.buy_order, trade.sell_order)
+        traded_wh[pair] = traded_wh.get(pair, 0) + trade.energy_wh
+    for posting in settlement.postings:
+        if posting.reason in (Reason.TRADE, Reason.SELLER_SHORT, Reason.BUYER_SHORT):
+            traded_wh[posting.orders] = traded_wh.get(posting.orders, 0) - posting.energy_wh
+    for orders, left_wh in traded_wh.items():
+        if left_wh < 0:
+            raise SettlementBroken(
+                f"period {settlement.period}: {-left_wh} Wh more than traded between orders "
+                f"{' and '.join(order.hex() for order in orders)}"
+            )
+
+
+def _check_sources(settlement: Settlement) -> None:
+    """The energy on the postings is the energy on the lines."""
+    taken_wh: Counter[bytes] = Counter()
+    given_wh: Counter[bytes] = Counter()
+    drawn_wh: Counter[bytes] = Counter()
+    fed_wh: Counter[bytes] = Counter()
+    for posting in settlement.postings:
+        # A price below zero turned the legs around.
+        takes, gives = posting.debit, posting.credit
+        if posting.price_u_kwh < 0:
+            takes, gives = gives, takes
+        if posting.reason is Reason.TRADE:
+            taken_wh[takes] += posting.energy_wh
+            given_wh[gives] += posting.energy_wh
+        elif posting.reason is Reason.SHARED and gives == POOL_ACCOUNT:
+            taken_wh[takes] += posting.energy_wh
+        elif posting.reason is Reason.SHARED:
+            given_wh[gives] += posting.energy_wh
+        elif posting.reason is Reason.GRID:
+            drawn_wh[takes] += posting.energy_wh
+        elif posting.reason is Reason.FEED_IN:
+            fed_wh[gives] += posting.energy_wh
+    members = {line.account for line in settlement.lines}
+    for account in sorted((taken_wh | given_wh | drawn_wh | fed_wh).keys() - members):
+        raise SettlementBroken(f"period {settlement.period}: energy of {account.hex()}, which is no member")
+    for line in settlement.lines:
+        account = line.account
+        _expect(settlement, "posted energy from neighbours", taken_wh[account], line.neighbours_wh, account)
+        _expect(settlement, "posted energy sold", given_wh[account], line.sold_wh, account)
+        _expect(settlement, "posted energy from the grid", drawn_wh[account], line.grid_wh, account)
+        _expect(settlement, "posted energy fed in", fed_wh[account], line.fed_in_wh, account)
+
+
+def _check_money(settlement: Settlement) -> None:
+    changes_u = changes_by_account(settlement.postings)
+    _expect(settlement, "the pool", changes_u.get(POOL_ACCOUNT, 0), 0)
+    members = {line.account for line in settlement.lines}
+    outside_u = sum(change_u for account, change_u in changes_u.items() if account not in members)
+    paid_u = sum(line.out_u - line.in_u for line in settlement.lines)
+    _expect(settlement, "payments less receipts of all members", paid_u, outside_u)
+    for line in settlement.lines:
+        _expect(settlement, "in - out", line.in_u - line.out_u, changes_u.get(line.account, 0), line.account)
+
+
+def _check_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Each member pays each fund its part of the fee on energy from neighbours, and nothing else."""
+    neighbours_wh = {line.account: line.neighbours_wh for line in settlement.lines}
+    paid_u: Counter[tuple[bytes, bytes]] = Counter()
+    for posting in settlement.postings:
+        if posting.reason is Reason.FEE:
+            energy_wh = neighbours_wh.get(posting.debit, 0)
+            _expect(settlement, "energy of a fee", posting.energy_wh, energy_wh, posting.debit)
+            paid_u[posting.debit, posting.credit] += posting.amount_u
+    for account, energy_wh in neighbours_wh.items():
+        fee_u = value(inputs.tariff.fee_u_kwh, energy_wh)
+        for fund, part_u in split(fee_u, inputs.tariff.fee_split).items():
+            # Who is also a fund keeps its own part, and no posting says so.
+            expected_u = 0 if fund == account else part_u
+            _expect(settlement, f"fee to {fund.hex()}", paid_u.pop((account, fund), 0), expected_u, account)
+    for account, fund in sorted(paid_u):
+        raise SettlementBroken(f"period {settlement.period}: a fee from {account.hex()} to {fund.hex()}")

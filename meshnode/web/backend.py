@@ -1,0 +1,142 @@
+"""Backend: what pages and API may ask of the running node that serves them.
+
+The node implements it; the web knows nothing else of the node, so that pages can
+be tested against a backend made by hand.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from meshnode.clock import GridClock
+from meshnode.machine import Machine
+from meshnode.views import Views
+from protocols.records import Record
+
+
+class Refused(Exception):
+    """A record that was not taken; the text is a sentence for its author."""
+
+
+class PowerNow(msgspec.Struct, frozen=True):
+    """The newest live power of one meter.
+
+    power_w: at the connection point, import is positive. produced_w: of the home's
+    plants, None if not metered. arrived_ms: real UTC milliseconds when the telegram
+    reached the home's node; shown_ms: when this node heard of it.
+    """
+
+    account: bytes
+    meter: bytes
+    power_w: int
+    produced_w: int | None
+    arrived_ms: int
+    shown_ms: int
+
+
+class MeterHealth(msgspec.Struct, frozen=True):
+    """One of this home's meters. state: "reading", "silent" or "failed"; problem: a sentence, or empty."""
+
+    name: str
+    driver: str
+    state: str
+    problem: str
+    last_telegram_s: int
+    telegrams: int
+    errors: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty."""
+
+    name: str
+    community: str
+    chain_id: str
+    peer_id: str
+    role: str
+    leader: str
+    term: int
+    height: int
+    state_hash: str
+    time_s: int
+    clock_s: int
+    demonstration: bool
+    speed: int
+    validators: int
+    peers: int
+    mempool: int
+    certificates_verified: int
+    halted: str
+    rss_mb: int
+    startup_s: float
+    commit_ms: dict[str, int]
+    screen_ms: dict[str, int]
+    counters: dict[str, int]
+    meters: tuple[MeterHealth, ...]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a record. status: "final", "refused" or "unknown" (ask again with the same id).
+
+    receipt: offline proof of a final record; verdict: name of the ledger's verdict.
+    """
+
+    status: str
+    record_id: str
+    height: int
+    verdict: str
+    sentence: str
+    receipt: bytes
+
+
+class Update(msgspec.Struct, frozen=True):
+    """Something that a page shows has changed. kind: "live", "block", "period", "order", "health"."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+class Backend(Protocol):
+    """One node in one microgrid."""
+
+    @property
+    def chain_id(self) -> bytes: ...
+    @property
+    def account(self) -> bytes:
+        """Account id of the member whose node this is."""
+
+    @property
+    def clock(self) -> GridClock: ...
+    @property
+    def machine(self) -> Machine:
+        """The ledger's state; read only."""
+
+    @property
+    def views(self) -> Views:
+        """What blocks did, as rows for screens."""
+
+    def status(self) -> Status: ...
+
+    def live(self) -> tuple[PowerNow, ...]:
+        """The newest power of every meter that was heard of, by account."""
+
+    async def submit(self, record: Record) -> bytes:
+        """Sign with the member key, pass on, and give the record id. Raises Refused."""
+
+    async def submit_envelope(self, envelope: bytes) -> bytes:
+        """Take a record that was signed elsewhere, and give its id. Raises Refused."""
+
+    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
+        """What became of a record; waits up to `wait_s` real seconds for it to become final."""
+
+    def block(self, height: int) -> dict[str, Any] | None:
+        """A final block in JSON form, with verdicts and who certified it; None if there is none."""
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[Update]:
+        """News for one open page; bounded, the newest are dropped. Close it when the page goes."""
+
+    def shown(self, update: Update) -> None:
+        """The page got this update just now; counts how long a telegram took to the screen."""

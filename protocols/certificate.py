@@ -1,0 +1,167 @@
+"""Certificate: who may vote, how many of them agree, and how their signatures are checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from protocols import cbor, cose
+from protocols.cose import Envelope, key_id_of
+from protocols.records import (
+    PHASE_COMMIT,
+    QUORUM_BYZANTINE,
+    QUORUM_MAJORITY,
+    Ack,
+    Certificate,
+    Election,
+    Genesis,
+    Vote,
+    to_payload,
+)
+
+
+class QuorumConfig(msgspec.Struct, frozen=True):
+    """The whole quorum configuration of a height.
+
+    Attributes:
+        mode: 0 majority, 1 byzantine.
+        voters: (device key, epoch), ascending by key.
+        outgoing: the leaving half of a joint configuration, else empty.
+    """
+
+    mode: int
+    voters: tuple[tuple[bytes, int], ...]
+    outgoing: tuple[tuple[bytes, int], ...] = ()
+
+    @staticmethod
+    def of_genesis(genesis: Genesis) -> QuorumConfig:
+        """The configuration that a microgrid is founded with."""
+        return QuorumConfig(
+            genesis.quorum_mode,
+            tuple(sorted((entry.device_key, entry.epoch) for entry in genesis.validators)),
+        )
+
+    def config_hash(self) -> bytes:
+        """What headers, acks and certificates name: SHA-256 of the CBOR of all of it."""
+        return hashlib.sha256(cbor.encode([self.mode, self.voters, self.outgoing])).digest()
+
+    def key_of(self, key_id: bytes) -> bytes | None:
+        """The device key of a voter, by its key id."""
+        for key, _ in (*self.voters, *self.outgoing):
+            if key_id_of(key) == key_id:
+                return key
+        return None
+
+    def is_quorum(self, key_ids: Iterable[bytes]) -> bool:
+        """Whether these voters are enough, in each half of a joint configuration."""
+        found = frozenset(key_ids)
+        # A configuration without voters has no quorum, an empty `outgoing` asks for none.
+        halves = (self.voters, self.outgoing) if self.outgoing else (self.voters,)
+        return all(
+            len(found & {key_id_of(key) for key, _ in half}) >= quorum_size(len(half), self.mode) for half in halves
+        )
+
+
+def quorum_size(voters: int, mode: int) -> int:
+    """How many of `voters` make a quorum.
+
+    Majority: more than half. Byzantine: ceil((n + f + 1) / 2) with f = (n - 1) // 3,
+    so that any two quorums share an honest node.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    if mode == QUORUM_MAJORITY:
+        return voters // 2 + 1
+    if mode == QUORUM_BYZANTINE:
+        tolerated = (voters - 1) // 3
+        return (voters + tolerated + 2) // 2
+    raise ValueError(f"quorum mode {mode} is unknown")
+
+
+class Head(Protocol):
+    """Height, term and hash of a block: what an election certificate is held against."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def block_hash(self) -> bytes: ...
+
+
+def check_certificate(
+    certificate: Certificate, block_term: int, quorum: QuorumConfig, chain_id: bytes, verifier: cose.Verifier
+) -> str | None:
+    """Why a certificate does not prove its block final; None if it does.
+
+    All its signatures are checked, not only enough of them: a certificate with one
+    bad signature was made by someone who does not check.
+
+    Args:
+        certificate: its `height` and `block` say what it certifies; that this is the
+            block in question is for the caller to compare.
+        block_term: the term in the header of the certified block. Acks of a later
+            term do not certify an older block by themselves (Raft, section 5.4.2):
+            it becomes final as an ancestor.
+    """
+    place = f"certificate of height {certificate.height}"
+    if certificate.phase != PHASE_COMMIT:
+        return f"{place}: acks of phase {certificate.phase}; only phase {PHASE_COMMIT} (commit) makes a block final"
+    if certificate.ack_term != block_term:
+        return f"{place}: acks of term {certificate.ack_term} for a block of term {block_term}"
+    if certificate.validators != quorum.config_hash():
+        return f"{place}: names another set of validators"
+    key_ids = [key_id for key_id, _ in certificate.signatures]
+    if key_ids != sorted(set(key_ids)):
+        return f"{place}: signatures are not in ascending order of key ids"
+    payload = to_payload(certificate.ack())
+    for key_id, signature in certificate.signatures:
+        key = quorum.key_of(key_id)
+        if key is None:
+            return f"{place}: {key_id.hex()} is not a validator of this height"
+        if not Envelope(key_id, payload, signature).verify(Ack.KIND, chain_id, key, verifier):
+            return f"{place}: the signature of {key_id.hex()} does not hold"
+    if not quorum.is_quorum(key_ids):
+        return f"{place}: {len(key_ids)} signatures are not a quorum of {len(quorum.voters)}"
+    return None
+
+
+def check_election(
+    election: Election,
+    leader: bytes,
+    term: int,
+    parent: Head,
+    quorum: QuorumConfig,
+    chain_id: bytes,
+    verifier: cose.Verifier,
+) -> str | None:
+    """Why an election certificate does not make `leader` the leader of `term`; None if it does.
+
+    The term's first block must extend the very tip that the votes name, and no
+    voter may have had a newer tip than the candidate.
+    """
+    place = f"election certificate of term {election.term}"
+    if election.term != term or election.candidate != leader:
+        return f"{place}: elects {election.candidate.hex()}, the header is by {leader.hex()} in term {term}"
+    tip = election.candidate_tip
+    if (tip.term, tip.height, tip.block) != (parent.term, parent.height, parent.block_hash):
+        return f"{place}: names the tip {tip.height} of term {tip.term}, the block extends {parent.height}"
+    key_ids = [row[0] for row in election.votes]
+    if key_ids != sorted(set(key_ids)):
+        return f"{place}: votes are not in ascending order of key ids"
+    for row in election.votes:
+        key = quorum.key_of(row[0])
+        if key is None:
+            return f"{place}: {row[0].hex()} is not a validator of this height"
+        if row[1][:2] > (tip.term, tip.height):
+            return f"{place}: the voter {row[0].hex()} had a newer tip than the candidate"
+        payload = to_payload(election.vote_of(row))
+        if not Envelope(row[0], payload, row[3]).verify(Vote.KIND, chain_id, key, verifier):
+            return f"{place}: the vote of {row[0].hex()} does not hold"
+    if not quorum.is_quorum(key_ids):
+        return f"{place}: {len(key_ids)} votes are not a quorum of {len(quorum.voters)}"
+    return None

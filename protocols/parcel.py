@@ -1,0 +1,131 @@
+"""Parcel: what one validator sends another - a Raft message with the signatures that belong to it.
+
+Raft decides what is said, signatures make it count: a vote is only a vote with the
+voter's signature, an answer to an append carries the ack of the block it speaks of,
+and certificates travel with appends and heartbeats. Parcels themselves are not
+signed; the connection they come over is authenticated.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from protocols.cose import HASH_BYTES, KEY_ID_BYTES, SIGNATURE_BYTES
+from protocols.raft.messages import MAX_INT, Entry, EntryType, Message, MessageKind
+from protocols.records.agreement import Ack, Certificate
+from protocols.records.schema import (
+    Bool,
+    Bytes,
+    Field,
+    ListOf,
+    Maybe,
+    Nested,
+    Record,
+    RecordError,
+    Row,
+    Table,
+    Uint,
+    register,
+)
+
+# Appends are cut at a few hundred kilobytes; a thousand tiny blocks stay below that.
+MAX_ENTRIES = 1024
+MAX_ENTRY_BYTES = 1 << 19
+# The newest certificate, and the one that covers the entries sent along.
+MAX_CERTIFICATES = 4
+MAX_CONTEXT_BYTES = 64
+
+Count = Uint(MAX_INT)
+Hash = Bytes(HASH_BYTES)
+
+VoteRow = tuple[bytes, tuple[int, int, bytes], bytes | None, bytes]
+"""(key id, (term, height, block) of the voter's tip, lock, signature), as in an `Election`."""
+
+
+class RaftMessage(Table, frozen=True, kw_only=True):
+    """The fields of a `protocols.raft.Message` that travel; both ends are known from the connection."""
+
+    kind: Annotated[int, Field(1, Uint(14), "MessageKind, without storage messages")]
+    term: Annotated[int, Field(2, Count, "of the sender")] = 0
+    log_term: Annotated[int, Field(3, Count, "term of the entry before, or of the tip")] = 0
+    index: Annotated[int, Field(4, Count, "height of that entry")] = 0
+    entries: Annotated[
+        tuple[tuple[int, int, bytes], ...],
+        Field(5, ListOf(Row(term=Count, index=Count, block=Bytes(1, MAX_ENTRY_BYTES)), MAX_ENTRIES), "blocks"),
+    ] = ()
+    commit: Annotated[int, Field(6, Count, "final height known to the sender and held by the receiver")] = 0
+    reject: Annotated[bool, Field(7, Bool(), "the answer is no")] = False
+    reject_hint: Annotated[int, Field(8, Count, "largest height that may match")] = 0
+    context: Annotated[bytes, Field(9, Bytes(1, MAX_CONTEXT_BYTES), "of a read or a campaign")] = b""
+    vote: Annotated[int, Field(10, Uint(255), "successor in a transfer of leadership")] = 0
+    epoch: Annotated[int, Field(11, Count, "session of the receiver or the sender")] = 0
+
+
+@register(49)
+class Parcel(Record, frozen=True, kw_only=True):
+    """One frame between validators."""
+
+    message: Annotated[RaftMessage | None, Field(1, Nested(RaftMessage), "what Raft says")] = None
+    tip: Annotated[bytes | None, Field(2, Hash, "with a vote request: hash of the candidate's last block")] = None
+    vote: Annotated[
+        VoteRow | None,
+        Field(
+            3,
+            Row(
+                key_id=Bytes(KEY_ID_BYTES),
+                voter_tip=Row(term=Uint(), height=Uint(), block=Hash),
+                lock=Maybe(Hash),
+                signature=Bytes(SIGNATURE_BYTES),
+            ),
+            "with a granted vote: its signature",
+        ),
+    ] = None
+    ack: Annotated[Ack | None, Field(4, Nested(Ack), "with an answer to an append: what is acknowledged")] = None
+    ack_signature: Annotated[bytes | None, Field(5, Bytes(SIGNATURE_BYTES), "over the ack")] = None
+    certificates: Annotated[
+        tuple[Certificate, ...], Field(6, ListOf(Nested(Certificate), MAX_CERTIFICATES), "ascending by height")
+    ] = ()
+
+
+def pack(message: Message) -> RaftMessage:
+    """A core's message as it travels."""
+    return RaftMessage(
+        kind=int(message.kind),
+        term=message.term,
+        log_term=message.log_term,
+        index=message.index,
+        entries=tuple((entry.term, entry.index, entry.data) for entry in message.entries),
+        commit=message.commit,
+        reject=message.reject,
+        reject_hint=message.reject_hint,
+        context=message.context,
+        vote=message.vote,
+        epoch=message.epoch,
+    )
+
+
+def unpack(raft: RaftMessage, sender: int, to: int) -> Message:
+    """A received message, for the core of node `to`.
+
+    Raises:
+        RecordError: a kind that does not travel.
+    """
+    try:
+        kind = MessageKind(raft.kind)
+    except ValueError as error:
+        raise RecordError(f"Parcel.message.kind: found {raft.kind}, which no message has") from error
+    return Message(
+        kind=kind,
+        to=to,
+        sender=sender,
+        term=raft.term,
+        log_term=raft.log_term,
+        index=raft.index,
+        entries=tuple(Entry(term, index, EntryType.NORMAL, block) for term, index, block in raft.entries),
+        commit=raft.commit,
+        reject=raft.reject,
+        reject_hint=raft.reject_hint,
+        context=raft.context,
+        vote=raft.vote,
+        epoch=raft.epoch,
+    )

@@ -1,0 +1,1 @@
+"""Tests of amounts, market and settlement: stories in text files, and properties."""
