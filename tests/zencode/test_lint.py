@@ -197,7 +197,7 @@ CASES = [
     ),
     (
         MARKET,
-        "And hide 'order owner names' from 'prosumer'",
+        "And let 'prosumer' see 'all trades'",
         "And hide 'all trades' from 'auditor'",
         "warning",
         "let-and-hide",

@@ -28,9 +28,6 @@ def test_the_neighbour_market() -> None:
         max_order_wh=20_000,
         fee_u_kwh=10_000,
         fee_split=(("community fund", 800_000), ("node operators", 200_000)),
-        member_fee_u=2_000_000,
-        member_fee_months=1,
-        member_fee_split=(("community fund", 1_000_000),),
         votes_ppm=660_000,
         notice_s=14 * 86_400,
         silent_s=1_800,
@@ -42,7 +39,7 @@ def test_the_neighbour_market() -> None:
         join_rules=(JoinRule("prosumer", "accept", credentials=("invitation",)),),
         visibility=(
             Visibility(True, "auditor", "all trades"),
-            Visibility(False, "prosumer", "order owner names"),
+            Visibility(True, "prosumer", "all trades"),
         ),
         beyond=(),
     )
@@ -72,6 +69,9 @@ def test_fixed_shares() -> None:
         ("piso 1B", 175_000),
         ("piso 2A", 250_000),
     )
+    assert (found.member_fee_u, found.member_fee_months, found.member_fee_s) == (2_500_000, 1, 0)
+    assert found.member_fee_split == (("community fund", 1_000_000),)
+    assert Visibility(False, "vecino", "curves of other homes") in found.visibility
     assert found.beyond == ("plant",)
 
 
