@@ -29,6 +29,7 @@ from protocols.records import (
     read_as,
     to_payload,
 )
+from protocols.records.genesis import MAX_BLOCK_BYTES
 from protocols.records.schema import KINDS
 
 _ALLOWED: Mapping[int, type[Record]] = {kind: KINDS[kind] for kind in sorted(BLOCK_RECORDS)}
@@ -117,7 +118,7 @@ def make(
     public_key: bytes,
     signer: cose.Signer,
 ) -> Block:
-    """Sign `header` and put a block together; the caller has filled in the roots."""
+    """Sign `header` and put a block together; the caller has filled in roots and count."""
     envelope = cose.sign(Header.KIND, chain_id, to_payload(header), public_key, signer)
     encoded = cbor.encode(
         [
@@ -136,6 +137,8 @@ def read(data: bytes, chain_id: bytes) -> Block:
     Raises:
         BlockError: not a block of this format.
     """
+    if len(data) > MAX_BLOCK_BYTES:
+        raise BlockError(f"block of {len(data)} bytes, the limit is {MAX_BLOCK_BYTES}")
     try:
         parts = cbor.decode(data)
         if type(parts) is not list or len(parts) != 3 or type(parts[0]) is not bytes or type(parts[1]) is not list:
@@ -167,17 +170,22 @@ class Parent(msgspec.Struct, frozen=True):
     time_s: int
     state_height: int
     next_validators: bytes
+    leader: bytes
 
     @staticmethod
     def of(block: Block) -> Parent:
         """The parent that `block` is to its successor."""
-        head = block.header
-        return Parent(head.height, head.term, block.block_hash, head.time_s, head.state_height, head.next_validators)
+        return Parent.of_header(block.header, block.leader, block.block_hash)
+
+    @staticmethod
+    def of_header(head: Header, leader: bytes, block_hash: bytes) -> Parent:
+        """The same from the header alone, with its signer's key id and its hash."""
+        return Parent(head.height, head.term, block_hash, head.time_s, head.state_height, head.next_validators, leader)
 
     @staticmethod
     def of_genesis(genesis: Genesis, chain_id: bytes) -> Parent:
-        """Height 0: the chain id stands for the hash of the block."""
-        return Parent(0, 0, chain_id, genesis.start_s, 0, QuorumConfig.of_genesis(genesis).config_hash())
+        """Height 0: the chain id stands for the hash of the block; nobody led it."""
+        return Parent(0, 0, chain_id, genesis.start_s, 0, QuorumConfig.of_genesis(genesis).config_hash(), b"")
 
 
 def check_form(
@@ -223,6 +231,8 @@ def check_form(
         raise FormError(f"{place}: {len(block.encoded)} bytes, the limit is {genesis.limits.max_block_bytes}")
     if len(block.records) > genesis.limits.max_block_records:
         raise FormError(f"{place}: {len(block.records)} records, the limit is {genesis.limits.max_block_records}")
+    if head.tx_count != len(block.records):
+        raise FormError(f"{place}: {len(block.records)} records, the header says {head.tx_count}")
     if head.tx_root != tx_root([record.envelope_bytes for record in block.records]):
         raise FormError(f"{place}: the records do not give the header's Merkle root")
     if len({record.record_id for record in block.records}) != len(block.records):
@@ -230,6 +240,9 @@ def check_form(
     first_of_term = head.term > parent.term
     if first_of_term != (block.election is not None) or first_of_term != bool(head.election):
         raise FormError(f"{place}: the first block of a term, and only it, carries the election certificate")
+    # Without this a validator whom nobody elected could go on in the leader's term.
+    if not first_of_term and block.leader != parent.leader:
+        raise FormError(f"{place}: by {block.leader.hex()}, term {head.term} is led by {parent.leader.hex()}")
     if block.election is not None:
         if election_hash(block.election) != head.election:
             raise FormError(f"{place}: the header names another election certificate")

@@ -24,6 +24,9 @@ INT64_MAX = 2**63 - 1
 # map, a list, a map, a union. Twelve leaves room; a hostile nest ends there.
 MAX_DEPTH = 12
 
+# What an error repeats of hostile bytes: enough to recognise them, too little to fill a log.
+MAX_ERROR_TEXT = 120
+
 Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | dict[int, Value] | None"
 
 # cbor2 decodes these tags by itself (dates, big numbers, regular expressions,
@@ -53,7 +56,10 @@ def encode(value: Value) -> bytes:
             the caller's mistake, never a peer's.
     """
     _check(value, MAX_DEPTH)
-    return cbor2.dumps(value, canonical=True)
+    try:
+        return cbor2.dumps(value, canonical=True)
+    except UnicodeEncodeError as error:
+        raise CborError("found text with a lone surrogate; text is UTF-8") from error
 
 
 def decode(data: bytes) -> Any:
@@ -62,7 +68,8 @@ def decode(data: bytes) -> Any:
     Raises:
         CborError: not CBOR, trailing bytes, indefinite lengths, duplicate or
             unsorted keys, integers longer than needed or outside int64, floats,
-            tags, nesting deeper than `MAX_DEPTH`.
+            tags, nesting deeper than `MAX_DEPTH`. The text never repeats more than
+            `MAX_ERROR_TEXT` characters of what was found.
     """
     try:
         value = cbor2.loads(
@@ -77,7 +84,7 @@ def decode(data: bytes) -> Any:
     except Exception as error:
         # cbor2 wraps most but not all of what bad bytes can cause (a map as a map
         # key is a TypeError); whatever it is, the bytes are at fault.
-        raise CborError(f"not CBOR: {error}") from error
+        raise CborError(f"not CBOR: {str(error)[:MAX_ERROR_TEXT]}") from error
     _check(value, MAX_DEPTH)
     if cbor2.dumps(value, canonical=True) != data:
         raise CborError("not the deterministic encoding: a length, an order or a trailing byte differs")
@@ -100,8 +107,9 @@ def _check(value: object, depth: int) -> None:
         if depth == 0:
             raise CborError(f"nested deeper than {MAX_DEPTH}")
         for key, item in value.items():  # type: ignore[attr-defined]
-            if type(key) is not int or key < 0:
-                raise CborError(f"found the map key {key!r}; only unsigned integers are keys")
+            if type(key) is not int or not 0 <= key <= INT64_MAX:
+                found = repr(key)[:MAX_ERROR_TEXT]
+                raise CborError(f"found the map key {found}; only unsigned integers below 2^63 are keys")
             _check(item, depth - 1)
     else:
         raise CborError(f"found a {kind.__name__}; the format has no such type")

@@ -11,6 +11,7 @@ import msgspec
 from protocols import cbor, cose
 from protocols.cose import Envelope, key_id_of
 from protocols.records import (
+    PHASE_COMMIT,
     QUORUM_BYZANTINE,
     QUORUM_MAJORITY,
     Ack,
@@ -57,10 +58,10 @@ class QuorumConfig(msgspec.Struct, frozen=True):
     def is_quorum(self, key_ids: Iterable[bytes]) -> bool:
         """Whether these voters are enough, in each half of a joint configuration."""
         found = frozenset(key_ids)
+        # A configuration without voters has no quorum, an empty `outgoing` asks for none.
+        halves = (self.voters, self.outgoing) if self.outgoing else (self.voters,)
         return all(
-            len(found & {key_id_of(key) for key, _ in half}) >= quorum_size(len(half), self.mode)
-            for half in (self.voters, self.outgoing)
-            if half
+            len(found & {key_id_of(key) for key, _ in half}) >= quorum_size(len(half), self.mode) for half in halves
         )
 
 
@@ -101,11 +102,15 @@ def check_certificate(
     bad signature was made by someone who does not check.
 
     Args:
+        certificate: its `height` and `block` say what it certifies; that this is the
+            block in question is for the caller to compare.
         block_term: the term in the header of the certified block. Acks of a later
             term do not certify an older block by themselves (Raft, section 5.4.2):
             it becomes final as an ancestor.
     """
     place = f"certificate of height {certificate.height}"
+    if certificate.phase != PHASE_COMMIT:
+        return f"{place}: acks of phase {certificate.phase}; only phase {PHASE_COMMIT} (commit) makes a block final"
     if certificate.ack_term != block_term:
         return f"{place}: acks of term {certificate.ack_term} for a block of term {block_term}"
     if certificate.validators != quorum.config_hash():

@@ -36,9 +36,9 @@ KEY_ID_BYTES = 8
 CHAIN_ID_BYTES = 32
 HASH_BYTES = 32
 
-# A record is a few hundred bytes, a binding proposal at most 32 KiB of text with
-# its tree; nothing signed is larger.
-MAX_PAYLOAD_BYTES = 96 * 1024
+# A record is a few hundred bytes; the largest is a binding proposal with a text of
+# 32 KiB, a tree of 64 KiB and its other fields, for which a last KiB is more than enough.
+MAX_PAYLOAD_BYTES = 97 * 1024
 MAX_ENVELOPE_BYTES = MAX_PAYLOAD_BYTES + 256
 
 Signer = Callable[[bytes], bytes]
@@ -138,6 +138,8 @@ def decode(data: bytes) -> Envelope:
         raise EnvelopeError(f"envelope: {error}") from error
     if unprotected != {} or type(unprotected) is not dict:
         raise EnvelopeError("unprotected header must be empty")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise EnvelopeError(f"payload of {len(payload)} bytes, the limit is {MAX_PAYLOAD_BYTES}")
     if type(header) is not dict or header.keys() != {HEADER_ALG, HEADER_KID} or header[HEADER_ALG] != ALG_EDDSA:
         raise EnvelopeError("protected header must be {1: -8 (EdDSA), 4: key id}")
     key_id = header[HEADER_KID]

@@ -16,7 +16,7 @@ import msgspec
 from protocols import cose
 from protocols.certificate import QuorumConfig, check_certificate
 from protocols.cose import Envelope
-from protocols.records import Ack, Certificate, to_payload
+from protocols.records import PHASE_COMMIT, Ack, Certificate, to_payload
 
 # Acks for heights that we do not have yet are kept this far ahead: a follower may be
 # quicker than our own disk, but not by more than the leader's window of entries.
@@ -50,16 +50,29 @@ class Finality:
     def extend(self, link: Link) -> Certificate | None:
         """Our log has this block now (checked and on disk); what stood at or above it is gone.
 
+        The same block again changes nothing: a repeated append must not cut what
+        follows it.
+
         Returns:
-            A certificate that the block's acks, come before it, complete.
+            A certificate that was waiting for the block or that its acks, come before
+            it, complete.
+        Raises:
+            ValueError: heights between our log and this block are missing; finality
+                would then speak of blocks that we do not have.
         """
         if link.height <= self.final_height:
             return None
-        self.truncate(link.height)
-        self._links[link.height] = link
-        waiting = self._pending.pop(link.height, None)
-        if waiting is not None and self.add_certificate(waiting) is None:
-            return waiting
+        if self._links.get(link.height) != link:
+            if link.height != self.final_height + 1 and link.height - 1 not in self._links:
+                raise ValueError(f"block {link.height} does not follow what finality knows of our log")
+            self.truncate(link.height)
+            self._links[link.height] = link
+        waiting = self._pending.get(link.height)
+        # One for another block keeps waiting: it may be our block that goes.
+        if waiting is not None and waiting.block == link.block_hash:
+            del self._pending[link.height]
+            if self.add_certificate(waiting) is None:
+                return waiting
         return self._try_certify(link.height)
 
     def truncate(self, height: int) -> None:
@@ -68,12 +81,15 @@ class Finality:
             del self._links[stale]
 
     def add_ack(self, key_id: bytes, ack: Ack, signature: bytes) -> Certificate | None:
-        """Count an ack whose signature the caller has verified or made.
+        """Count an ack whose signature the caller has verified (`verify_ack`) or made.
+
+        Acks of the prepare phase do not count: they make nothing final, and one that
+        comes late must not take the place of its validator's commit.
 
         Returns:
             The certificate that it completes, if it does.
         """
-        if not self.final_height < ack.height <= self.final_height + MAX_AHEAD:
+        if ack.phase != PHASE_COMMIT or not self.final_height < ack.height <= self.final_height + MAX_AHEAD:
             return None
         votes = self._acks.setdefault(ack.height, {})
         known = votes.get(key_id)

@@ -42,10 +42,17 @@ class FrameReader:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Payloads completed by `data`, in order.
 
+        `data` is taken at once, also if the payloads are never asked for or only in
+        part; the next call gives out the rest.
+
         Raises:
-            FrameError: a length over the limit is announced.
+            FrameError: on asking for a payload, when its announced length is over the
+                limit; those before it have been given out by then.
         """
         self._buffer += data
+        return self._payloads()
+
+    def _payloads(self) -> Iterator[bytes]:
         while len(self._buffer) >= _LENGTH_BYTES:
             length = int.from_bytes(self._buffer[:_LENGTH_BYTES], "big")
             if length > self._max:

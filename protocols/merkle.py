@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-# A block lists at most this many records; a path longer than its logarithm is forged.
+# A tree of 2^32 leaves is deeper than any block; a longer path is forged.
 MAX_PATH = 32
 
 
@@ -61,7 +61,12 @@ def path(leaf_hashes: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
 
 def verify_path(leaf: bytes, index: int, count: int, siblings: Sequence[bytes], expected_root: bytes) -> bool:
-    """Whether `siblings` prove that the leaf hash `leaf` is number `index` of `count` (RFC 9162, 2.1.3.2)."""
+    """Whether `siblings` prove that the leaf hash `leaf` is number `index` of `count` (RFC 9162, 2.1.3.2).
+
+    The root alone does not tell how many leaves there are, and a path that holds for
+    one (index, count) can hold for another: `count` must come from what is signed,
+    as `Header.tx_count` does. With the true count a path holds for one index only.
+    """
     if not 0 <= index < count or len(siblings) > MAX_PATH:
         return False
     number, last, value = index, count - 1, leaf

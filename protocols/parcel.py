@@ -61,7 +61,7 @@ class RaftMessage(Table, frozen=True, kw_only=True):
     epoch: Annotated[int, Field(11, Count, "session of the receiver or the sender")] = 0
 
 
-@register(48)
+@register(49)
 class Parcel(Record, frozen=True, kw_only=True):
     """One frame between validators."""
 

@@ -1,0 +1,1 @@
+"""Tests: transcripts, properties and stories about every part of the project."""

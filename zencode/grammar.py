@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from zencode.kinds import COUNT, NAME, QUANTITY, SHARES, TIME
+from zencode.kinds import COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase, spoken_words
 from zencode.sentences import SENTENCES, Sentence
 from zencode.values import write_value
@@ -131,8 +131,15 @@ def match(tokens: list[Token], phase: Phase, language: Language) -> Match | None
 
 
 def spelled(tokens: Sequence[Token]) -> str:
-    """Tokens as the author wrote them, with single spaces."""
-    return " ".join(token.spelled for token in tokens).replace(" ,", ",").replace(" :", ":")
+    """Tokens of one line as the author wrote them, with single spaces."""
+    parts: list[str] = []
+    end = 0
+    for token in tokens:
+        if parts and token.column > end:
+            parts.append(" ")
+        parts.append(token.spelled)
+        end = token.column + len(token.spelled)
+    return "".join(parts)
 
 
 @cache
@@ -194,9 +201,9 @@ def spell(sentence: Sentence, values: list[str], language: Language) -> str:
 
 
 def examples(sentence: Sentence, language: Language) -> list[str]:
-    """The example values of a sentence, written."""
+    """The example values of a sentence, written; a language names itself."""
     return [
-        write_value(slot.kind, value, language, "EUR")
+        write_value(slot.kind, language.code if slot.kind is LANGUAGE else value, language, "EUR")
         for slot, value in zip(sentence.slots, sentence.example, strict=True)
     ]
 

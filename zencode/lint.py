@@ -22,6 +22,8 @@ from zencode.sentences import BY_ID
 
 ERROR, WARNING = "error", "warning"
 
+TRADED = "traded energy"
+
 _ORDER_MECHANISMS = (s.PAY_AS_CLEAR, s.ORDER_BOOK, s.FALLING)
 _SHARING_MECHANISMS = (s.MID_MARKET, s.FIXED_SHARES, s.BY_USE)
 #: Which fee a charge per kWh brings in, by the event that it is charged at.

@@ -67,6 +67,10 @@ class Outline:
         self.last = phase
         return phase
 
+    def skip(self, number: int) -> None:
+        """A line whose keyword is unknown: it may have been the event of what follows."""
+        self._event_line, self._event_acts = self._event_line or number, True
+
     def scenario(self, number: int, said: str, column: int) -> None:
         """The scenario line, once, between rules and givens."""
         if self._section == Phase.SCENARIO:

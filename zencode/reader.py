@@ -97,6 +97,7 @@ class _Reading:
         first = tokens[0]
         if keyword is None:
             self._no_keyword(number, tokens)
+            self.outline.skip(number)
         elif keyword == Phase.SCENARIO:
             self._scenario(number, line, tokens[used - 1])
         elif keyword == Phase.END_IF:
@@ -133,7 +134,9 @@ class _Reading:
                 self._set_language(number, found, language)
                 return True
         self.language = next((lang for lang in LANGUAGES.values() if _keyword(tokens, lang)[0]), ENGLISH)
-        self._language_missing(number, spelled(tokens))
+        # A line that could not be read at all may have said it.
+        if not self.notes.mistakes:
+            self._language_missing(number, spelled(tokens))
         return False
 
     def _set_language(self, number: int, found: Match, language: Language) -> None:
@@ -237,5 +240,6 @@ def _keyword(tokens: list[Token], language: Language) -> tuple[Phase | None, int
 
 
 def _rule_of(language: Language) -> str:
-    sentence = grammar.spell(BY_ID[LANGUAGE_RULE], [f"'{language.code}'"], language)
+    row = BY_ID[LANGUAGE_RULE]
+    sentence = grammar.spell(row, grammar.examples(row, language), language)
     return f"«{language.keywords[Phase.RULE][0]} {sentence}»"

@@ -15,7 +15,7 @@ from msgspec import Struct
 from zencode import sentences as s
 from zencode.binding import Binding, Block, Statement
 from zencode.kinds import DAY_S, WHOLE_PPM
-from zencode.lint import errors
+from zencode.lint import TRADED, errors
 from zencode.sentences import BY_ID
 
 #: Names of mechanisms, as the market knows them.
@@ -33,8 +33,6 @@ DEFAULT_GRACE_S = 120
 DEFAULT_CORRECTIONS_S = 2 * DAY_S
 DEFAULT_NOTICE_S = 30 * DAY_S
 DEFAULT_FUND = "community fund"
-
-TRADED = "traded energy"
 
 #: The events whose actions have fields.
 _EVENTS = (s.ORDER, s.PERIOD_CLOSES, s.BILL_DUE, s.METER_SILENT, s.LEAVE)

@@ -663,6 +663,7 @@ class Validator:
             term=term,
             parent=parent.block_hash,
             tx_root=blocks.tx_root([record.envelope_bytes for record in records]),
+            tx_count=len(records),
             state_height=self.machine.height,
             state_hash=state_hash,
             validators=self._quorum.config_hash(),

@@ -1,7 +1,7 @@
 """protocols.raft: consensus on one log, without I/O."""
 
 from protocols.raft.config import NO_LIMIT, Config
-from protocols.raft.core import RawNode, Ready
+from protocols.raft.core import RawNode
 from protocols.raft.errors import BadMessage, CommitRefused, Fault, ProposalDropped
 from protocols.raft.logger import SILENT, Logger
 from protocols.raft.membership import (
@@ -27,6 +27,7 @@ from protocols.raft.messages import (
     SoftState,
 )
 from protocols.raft.progress import ProgressState, ProgressView
+from protocols.raft.ready import Ready
 from protocols.raft.replica import Sealer, unsealed
 from protocols.raft.storage import (
     Compacted,

@@ -1,13 +1,14 @@
-"""The candidate, and the pre-candidate before it: collects votes until it wins, loses or hears of a leader."""
+"""The candidate, and the pre-candidate before it: asks for votes until it wins, loses or hears a leader."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protocols.raft import follower, leader
+from protocols.raft import follower
 from protocols.raft.errors import BadMessage, Fault
 from protocols.raft.messages import FROM_LEADER, NO_NODE, Message, MessageKind, Role
 from protocols.raft.quorum import VoteResult
+from protocols.raft.sending import broadcast_append
 
 if TYPE_CHECKING:
     from protocols.raft.replica import Replica
@@ -51,4 +52,4 @@ def _count(replica: Replica, message: Message) -> None:
         replica.ask_for_votes(pre_vote=False)
     elif result is VoteResult.WON:
         replica.become_leader()
-        leader.broadcast_append(replica)
+        broadcast_append(replica)

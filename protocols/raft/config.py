@@ -27,17 +27,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_uncommitted_entries_size: data proposed but not applied, beyond which proposals are dropped.
     max_committed_size_per_ready: data handed out for applying and not acknowledged.
     async_storage_writes: writes are ordered by messages (see the contract).
-    read_only_lease_based: answer reads from the lease, without asking a quorum; needs check_quorum and honest clocks.
+    read_only_lease_based: answer reads from the lease, without asking a quorum;
+        needs check_quorum, and clocks that run at about the same speed.
     disable_proposal_forwarding: followers drop proposals rather than hand them to the leader.
     step_down_on_removal: a leader that is removed or demoted stops leading as soon as it applies that.
     disable_conf_change_validation: log membership changes that today's membership could not take.
     own_term_first: refuse membership changes until an entry of the leader's own term is committed.
-    replace_refused_changes: log an empty entry for a refused membership change, instead of dropping the proposal.
-    early_vote_requests: let vote requests leave before the term, the vote and the log's tip are on disk. Unsafe
-        with crashes: a candidate that forgot its last entries could collect votes granted for the longer log.
+    replace_refused_changes: log an empty entry for a refused membership change, instead of dropping it.
+    early_vote_requests: let vote requests leave before term, vote and the log's tip are on disk. Unsafe:
+        a candidate that crashed and forgot its last entries could collect votes given to the longer log.
     external_commit: entries are committed by `RawNode.commit_to` alone.
-    priority: -MAX_PRIORITY .. MAX_PRIORITY; a stronger device draws its election timeout p + 1 times and takes
-        the shortest, a weaker one the longest. Only a preference: every node can still be elected.
+    priority: -MAX_PRIORITY .. MAX_PRIORITY. A stronger device draws its election timeout priority + 1
+        times and takes the shortest, a weaker one the longest; every node can still be elected.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""The core: a Raft node without I/O, and the bundle of work it hands out.
+"""The core: a Raft node without I/O.
 
 `RawNode` is the whole public interface; the numbered contract that its caller
 must keep is in the package's text (`protocols.raft`).
@@ -27,40 +27,12 @@ from protocols.raft.messages import (
     MembershipState,
     Message,
     MessageKind,
-    ReadState,
     Role,
-    Snapshot,
-    SoftState,
 )
 from protocols.raft.progress import ProgressView
+from protocols.raft.ready import Ready
 from protocols.raft.replica import Replica, Sealer, unsealed
 from protocols.raft.storage import Storage
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """Work for the owner, in the order in which it must be done.
-
-    messages: send at once; they wait for nothing.
-    hard_state, entries, snapshot: write them (None and empty: nothing to write).
-    must_sync: the write holds a term, a vote or entries, so it must reach the
-        disk itself before anything below happens. A snapshot always must.
-    messages_after_persist: send after that write.
-    committed_entries: apply in order, after that write.
-    read_states: reads to be served once `index` is applied.
-    soft_state: leader and role, if they changed; news, nothing to store.
-    With asynchronous storage writes the write and apply orders are among
-    `messages`, and messages_after_persist stays empty.
-    """
-
-    soft_state: SoftState | None = None
-    hard_state: HardState | None = None
-    must_sync: bool = False
-    entries: tuple[Entry, ...] = ()
-    snapshot: Snapshot | None = None
-    messages: tuple[Message, ...] = ()
-    messages_after_persist: tuple[Message, ...] = ()
-    committed_entries: tuple[Entry, ...] = ()
-    read_states: tuple[ReadState, ...] = ()
 
 
 class RawNode:
@@ -193,7 +165,10 @@ class RawNode:
         self._propose(Entry(data=data))
 
     def propose_membership(self, change: MembershipChange) -> None:
-        """Propose a membership change; one at a time, each applied before the next. Raises ProposalDropped."""
+        """Propose a membership change; one at a time, each applied before the next.
+
+        Raises ProposalDropped, saying why.
+        """
         self._propose(Entry(type=change.entry_type, data=change.encode()))
 
     def _propose(self, entry: Entry) -> None:
@@ -228,7 +203,10 @@ class RawNode:
             self._replica.step(Message(kind=MessageKind.TRANSFER_LEADER, term=0, vote=to))
 
     def forget_leader(self) -> None:
-        """As follower, stop defending the leader: vote for whoever asks. Lease reads would break, so it is refused then."""
+        """As follower, stop defending the leader and vote for whoever asks.
+
+        Nothing happens with lease reads, which rely on that defence.
+        """
         replica = self._replica
         if replica.role is not Role.FOLLOWER:
             return
@@ -280,7 +258,10 @@ class RawNode:
     # Messages.
 
     def step(self, message: Message) -> BadMessage | None:
-        """Take in a message from a peer. Never raises on what a peer can send: returns why it was refused, or None."""
+        """Take in a message from a peer.
+
+        Never raises on anything a peer can send: returns why it was refused, or None.
+        """
         refused = check(message, self._replica.id)
         if refused is not None:
             return refused
@@ -289,7 +270,7 @@ class RawNode:
         return self._replica.step(message)
 
     def step_local(self, message: Message) -> None:
-        """With asynchronous storage writes: take in a response of our own storage, in the order it was given."""
+        """With asynchronous storage writes: take in the responses of our own storage, in order."""
         assert self._config.async_storage_writes, "only with asynchronous storage writes"
         self._take_local(message)
 
@@ -353,7 +334,9 @@ class RawNode:
             self._on_advance = ours + self._responses(ready)
         else:
             orders = (*self._append_order(ready), *self._apply_order(ready))
-            ready = msgspec.structs.replace(ready, messages=(*ready.messages, *orders), messages_after_persist=())
+            ready = msgspec.structs.replace(
+                ready, messages=(*ready.messages, *orders), messages_after_persist=()
+            )
         self._told_soft, self._told_hard = soft, hard
         replica.messages, replica.after_persist, replica.read_states = [], [], []
         log.unstable.accept_in_progress()

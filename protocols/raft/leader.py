@@ -1,4 +1,4 @@
-"""The leader: appends, replicates, commits, and keeps track of everybody."""
+"""The leader: appends what is proposed, counts answers, commits, and keeps track of everybody."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protocols.raft.messages import (
 from protocols.raft.progress import Progress, ProgressState
 from protocols.raft.quorum import VoteResult
 from protocols.raft.reads import MAX_PENDING_READS, read_context
-from protocols.raft.storage import Compacted, SnapshotTemporarilyUnavailable
+from protocols.raft.sending import broadcast_append, broadcast_heartbeat, send_append
 
 if TYPE_CHECKING:
     from protocols.raft.replica import Replica
@@ -47,7 +47,7 @@ def tick(replica: Replica) -> None:
         replica.transferee = NO_NODE
     if replica.role is Role.LEADER and replica.heartbeat_elapsed >= replica.config.heartbeat_tick:
         replica.heartbeat_elapsed = 0
-        _broadcast_heartbeat(replica, replica.reads.last_context)
+        broadcast_heartbeat(replica, replica.reads.last_context)
 
 
 def _check_quorum(replica: Replica) -> None:
@@ -156,79 +156,6 @@ def leave_joint_if_due(replica: Replica) -> None:
         )
 
 
-# Sending.
-
-
-def broadcast_append(replica: Replica) -> None:
-    """Send everybody what they lack, or at least the commit index."""
-    for node, progress in replica.tracker.others(replica.id):
-        send_append(replica, node, progress)
-
-
-def send_append(replica: Replica, node: int, progress: Progress, *, if_empty: bool = True) -> bool:
-    """Send one APP with what follows `next`, or a snapshot where the log no longer reaches back; False if neither."""
-    if progress.paused:
-        return False
-    try:
-        previous_term = replica.log.term(progress.next - 1)
-        # A full pipeline gets empty messages only: enough to find out what was lost.
-        full = progress.state is ProgressState.REPLICATE and progress.inflights.full
-        entries = () if full else tuple(replica.log.entries(progress.next, replica.config.max_size_per_msg))
-    except Compacted:
-        return _send_snapshot(replica, node, progress)
-    if not entries and not if_empty:
-        return False
-    replica.send(
-        Message(
-            kind=MessageKind.APP,
-            to=node,
-            index=progress.next - 1,
-            log_term=previous_term,
-            entries=entries,
-            commit=replica.log.committed,
-            epoch=progress.epoch,
-        )
-    )
-    progress.sent_entries(len(entries), payload_bytes(entries))
-    progress.sent_commit = replica.log.committed
-    return True
-
-
-def _send_snapshot(replica: Replica, node: int, progress: Progress) -> bool:
-    logger = replica.logger
-    if not progress.recent_active:
-        logger.debug("ignore sending snapshot to %x since it is not recently active", node)
-        return False
-    try:
-        snapshot = replica.log.snapshot()
-    except SnapshotTemporarilyUnavailable:
-        logger.debug("%x failed to send snapshot to %x because snapshot is temporarily unavailable", replica.id, node)
-        return False
-    assert snapshot.index > 0, "storage has compacted its log without a snapshot"
-    logger.debug(
-        "%x [firstindex: %d, commit: %d] sent snapshot[index: %d, term: %d] to %x [%s]",
-        replica.id,
-        replica.log.first_index,
-        replica.log.committed,
-        snapshot.index,
-        snapshot.term,
-        node,
-        progress,
-    )
-    progress.become_snapshot(snapshot.index)
-    logger.debug("%x paused sending replication messages to %x [%s]", replica.id, node, progress)
-    replica.send(Message(kind=MessageKind.SNAP, to=node, snapshot=snapshot, epoch=progress.epoch))
-    return True
-
-
-def _broadcast_heartbeat(replica: Replica, context: bytes) -> None:
-    for node, progress in replica.tracker.others(replica.id):
-        # Not beyond `match`: the follower might hold other entries there.
-        commit = min(progress.match, replica.log.committed)
-        replica.send(Message(kind=MessageKind.HEARTBEAT, to=node, commit=commit, context=context, epoch=progress.epoch))
-        progress.sent_commit = commit
-
-
 # Answers.
 
 
@@ -237,7 +164,8 @@ def _append_answered(replica: Replica, message: Message) -> BadMessage | None:
     if progress is None:
         return refused
     if message.index > replica.log.last_index:
-        text = f"{message.kind} for {message.index} from {message.sender}, our log ends at {replica.log.last_index}"
+        last = replica.log.last_index
+        text = f"{message.kind} for {message.index} from {message.sender}, our log ends at {last}"
         return BadMessage(Fault.BEYOND_LOG, text)
     progress.recent_active = True
     if message.reject:
@@ -322,7 +250,9 @@ def _session(replica: Replica, message: Message) -> tuple[Progress | None, BadMe
         replica.logger.debug("%x no progress available for %x", replica.id, message.sender)
         return None, BadMessage(Fault.UNKNOWN_SENDER, f"{message.kind} from {message.sender}")
     if progress.epoch != message.epoch:
-        text = f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
+        text = (
+            f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
+        )
         return None, BadMessage(Fault.STALE_SESSION, text)
     return progress, None
 
@@ -376,14 +306,16 @@ def _start_read(replica: Replica, request: Message) -> None:
         return
     replica.reads.add(request, replica.log.committed)
     replica.reads.confirm(replica.id, read_context(request))
-    _broadcast_heartbeat(replica, read_context(request))
+    broadcast_heartbeat(replica, read_context(request))
 
 
 def _answer_read(replica: Replica, request: Message, index: int) -> None:
     if request.sender in (NO_NODE, replica.id):
         replica.read_states.append(ReadState(index, read_context(request)))
     else:
-        replica.send(Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries))
+        replica.send(
+            Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries)
+        )
 
 
 # Members and their state.
@@ -428,7 +360,9 @@ def unreachable(replica: Replica, node: int) -> None:
         return
     if progress.state is ProgressState.REPLICATE:
         progress.become_probe()
-    replica.logger.debug("%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress)
+    replica.logger.debug(
+        "%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress
+    )
 
 
 def transfer(replica: Replica, node: int) -> None:

@@ -22,7 +22,7 @@ STORAGE_APPLY_TARGET = -2
 """Where a core with asynchronous storage writes sends its apply orders."""
 
 MAX_INT = 2**62
-"""Largest term or index taken from a peer: half of int64, so that adding one never overflows a store's column."""
+"""Largest term or index taken from a peer: half of int64, so that adding to it never overflows a column."""
 
 ENTRY_OVERHEAD_BYTES = 16
 """What an entry costs beside its data when the size of a batch is limited: term, index, type and framing."""
@@ -103,7 +103,7 @@ class Role(_Spoken):
 
 
 class EntryType(IntEnum):
-    """What the data of an entry is; the core looks only into membership changes that it is asked to propose."""
+    """What an entry carries; the core looks only into membership changes that it is asked to propose."""
 
     NORMAL = 0
     SINGLE_CHANGE = 1  # adds, demotes or removes exactly one node, never by way of a joint configuration
@@ -215,7 +215,7 @@ def entries_bytes(entries: Iterable[Entry]) -> int:
 
 
 def payload_bytes(entries: Iterable[Entry]) -> int:
-    """Bytes of data alone: what limits on uncommitted and in-flight data count, so that empty entries are free."""
+    """Bytes of data alone, which the limits on uncommitted and in-flight data count."""
     return sum(len(entry.data) for entry in entries)
 
 

@@ -12,7 +12,7 @@ from enum import Enum
 import msgspec
 
 EVERYTHING = 2**64 - 1
-"""What an empty quorum has committed: nobody must agree, so nothing holds the other half of a joint one back."""
+"""What an empty quorum has committed: nothing that could hold back the other half of a joint one."""
 
 
 class VoteResult(Enum):
@@ -37,7 +37,7 @@ def majority_vote(voters: Set[int], votes: Mapping[int, bool]) -> VoteResult:
 
 
 def majority_committed(voters: Set[int], stored: Mapping[int, int]) -> int:
-    """The largest index that more than half of `voters` have stored; a voter not in `stored` has stored nothing.
+    """The largest index that more than half of `voters` have stored; a voter not in `stored` has none.
 
     EVERYTHING without voters.
     """

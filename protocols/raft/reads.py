@@ -11,7 +11,7 @@ import msgspec
 from protocols.raft.messages import Message
 
 MAX_PENDING_READS = 1024
-"""Reads waiting at a leader. Each is answered within a heartbeat's round trip; beyond this it is not keeping up."""
+"""Reads waiting at a leader. One is answered within a heartbeat's round trip; more than this is a backlog."""
 
 
 class PendingRead(msgspec.Struct):

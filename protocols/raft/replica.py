@@ -48,7 +48,7 @@ the leader, in order of index: a sealer that signs must never be asked to sign t
 
 
 def unsealed(term: int, index: int, payload: bytes, first_of_term: bool) -> bytes:
-    """The sealer that adds nothing: an entry's data is what was proposed, and empty for the first of a term."""
+    """The sealer that adds nothing: data is what was proposed, and empty for the first of a term."""
     return payload
 
 
@@ -282,7 +282,7 @@ class Replica:
         return _STEP[self.role](self, message)
 
     def _defends_leader(self, message: Message) -> bool:
-        """Ignore a campaign while we hear our leader, unless that leader has asked for it (dissertation, 4.2.3)."""
+        """Ignore a campaign while we hear our leader, unless it asked for it (dissertation, 4.2.3)."""
         if message.kind not in VOTE_RESPONSE or message.context == TRANSFER_CONTEXT:
             return False
         base = self.config.election_tick
@@ -320,7 +320,7 @@ class Replica:
             self.send(Message(kind=MessageKind.APP_RESP, to=message.sender))
         elif message.kind is MessageKind.PRE_VOTE:
             # Silence could leave a candidate with an old term asking forever.
-            self._log_vote("rejected", message)
+            self._log_vote("rejected %s from", message)
             self.send(Message(kind=MessageKind.PRE_VOTE_RESP, to=message.sender, term=self.term, reject=True))
         else:
             self.logger.info(
@@ -341,20 +341,19 @@ class Replica:
         )
         response = VOTE_RESPONSE[message.kind]
         if may_vote and self.log.is_up_to_date(message.log_term, message.index):
-            self._log_vote("cast", message)
+            self._log_vote("cast %s for", message)
             # The term of the request: a pre-vote is about a term that we are not in.
             self.send(Message(kind=response, to=message.sender, term=message.term))
             if message.kind is MessageKind.VOTE:
                 self.election_elapsed = 0
                 self.vote = message.sender
         else:
-            self._log_vote("rejected", message)
+            self._log_vote("rejected %s from", message)
             self.send(Message(kind=response, to=message.sender, term=self.term, reject=True))
 
-    def _log_vote(self, verb: str, message: Message) -> None:
-        preposition = "for" if verb == "cast" else "from"
+    def _log_vote(self, what: str, message: Message) -> None:
         self.logger.info(
-            f"%x [logterm: %d, index: %d, vote: %x] {verb} %s {preposition} %x [logterm: %d, index: %d] at term %d",
+            f"%x [logterm: %d, index: %d, vote: %x] {what} %x [logterm: %d, index: %d] at term %d",
             *self._vote_facts(message),
             self.term,
         )
@@ -413,7 +412,7 @@ class Replica:
         return membership.state()
 
     def restore(self, snapshot: Snapshot) -> bool:
-        """Replace log and members by a snapshot from the leader; False if it brings nothing or is not for us."""
+        """Replace log and members by the leader's snapshot; False if it brings nothing or is not for us."""
         if snapshot.index <= self.log.committed:
             return False
         membership = restore(snapshot.membership)
@@ -421,7 +420,7 @@ class Replica:
             self.logger.warning(
                 "%x attempted to restore snapshot but it is not in the ConfState %s; should never happen",
                 self.id,
-                membership,
+                snapshot.membership,
             )
             return False
         if self.log.matches(snapshot.term, snapshot.index):

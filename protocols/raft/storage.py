@@ -117,14 +117,14 @@ class MemoryStorage:
         self._entries = [Entry(snapshot.term, snapshot.index)]
 
     def create_snapshot(self, index: int, membership: MembershipState, data: bytes) -> Snapshot:
-        """Store the state after entry `index` as the snapshot to send; the log stays until it is compacted."""
+        """Store the state after entry `index` as the snapshot to send; the log stays as it is."""
         if index <= self._snapshot.index:
             raise SnapshotOutOfDate(f"snapshot {index} offered, {self._snapshot.index} stored")
         self._snapshot = Snapshot(index, self.term(index), membership, data)
         return self._snapshot
 
     def compact(self, index: int) -> None:
-        """Forget the entries up to and including `index`, which must be applied. Raises Compacted, Unavailable."""
+        """Forget the entries up to and including `index`. Raises Compacted, Unavailable."""
         term = self.term(index)
         if index < self.first_index():
             raise Compacted(f"entry {index} is compacted already, the log starts at {self.first_index()}")

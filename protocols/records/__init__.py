@@ -8,6 +8,7 @@ from protocols.records.agreement import (
     Election,
     Header,
     PreVote,
+    Receipt,
     Tip,
     Vote,
 )
@@ -24,6 +25,8 @@ from protocols.records.genesis import (
     MeterEntry,
     ValidatorEntry,
     chain_id,
+    genesis_faults,
+    keys_of,
 )
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.schema import (
@@ -56,6 +59,7 @@ from protocols.records.statements import (
     Spoken,
     Support,
     Transfer,
+    join_request_bytes,
 )
 
 __all__ = [
@@ -94,6 +98,7 @@ __all__ = [
     "Order",
     "PreVote",
     "Reading",
+    "Receipt",
     "Record",
     "RecordError",
     "Spoken",
@@ -105,6 +110,9 @@ __all__ = [
     "account_id_of",
     "chain_id",
     "from_payload",
+    "genesis_faults",
+    "join_request_bytes",
+    "keys_of",
     "kind_of",
     "meter_id_of",
     "read_as",

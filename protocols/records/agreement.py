@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from protocols.cose import HASH_BYTES, KEY_ID_BYTES, SIGNATURE_BYTES
-from protocols.records.genesis import MAX_VALIDATORS
+from protocols.cose import HASH_BYTES, KEY_ID_BYTES, MAX_ENVELOPE_BYTES, SIGNATURE_BYTES
+from protocols.records.genesis import MAX_BLOCK_RECORDS, MAX_VALIDATORS
 from protocols.records.schema import (
     Bytes,
     Field,
@@ -15,10 +15,20 @@ from protocols.records.schema import (
     Nested,
     Record,
     Row,
+    Second,
     Table,
     Uint,
     register,
 )
+
+# A path in a tree of MAX_BLOCK_RECORDS leaves.
+MAX_RECORD_PATH = (MAX_BLOCK_RECORDS - 1).bit_length()
+# As many uncertified blocks as finality looks ahead: more never stand between a
+# block and the one that certifies it.
+MAX_RECEIPT_HEADERS = 1024
+# Header envelopes have some 400 bytes, a certificate of twenty validators 1700.
+MAX_HEADER_BYTES = 512
+MAX_CERTIFICATE_BYTES = 2048
 
 PHASE_PREPARE = 1
 PHASE_COMMIT = 2
@@ -50,8 +60,11 @@ class Header(Record, frozen=True, kw_only=True):
     state_hash: Annotated[bytes, Field(6, Hash, "hash of the state after that height")]
     validators: Annotated[bytes, Field(7, Hash, "hash of the quorum configuration of this height")]
     next_validators: Annotated[bytes, Field(8, Hash, "the same for the next height")]
-    time_s: Annotated[int, Field(9, Uint(), "UTC second, never below the parent's")]
+    time_s: Annotated[int, Field(9, Second(), "UTC second, never below the parent's")]
     election: Annotated[bytes, Field(10, Hash, "hash of the election certificate; first block of a term only")] = b""
+    # A Merkle root does not tell how many leaves it has; without the count a proof
+    # of inclusion could name a false place.
+    tx_count: Annotated[int, Field(11, Uint(MAX_BLOCK_RECORDS), "number of records under the Merkle root")]
 
 
 @register(33)
@@ -99,7 +112,7 @@ class Certificate(Record, frozen=True, kw_only=True):
         tuple[tuple[bytes, bytes], ...],
         Field(
             5,
-            ListOf(Row(key_id=KeyId, signature=Bytes(SIGNATURE_BYTES)), MAX_VALIDATORS * 2, 1),
+            ListOf(Row(key_id=KeyId, signature=Bytes(SIGNATURE_BYTES)), MAX_VALIDATORS * 2, 1, ascending=True),
             "ascending by key id",
         ),
     ]
@@ -136,6 +149,7 @@ class Election(Record, frozen=True, kw_only=True):
                 ),
                 MAX_VALIDATORS * 2,
                 1,
+                ascending=True,
             ),
             "ascending by key id",
         ),
@@ -151,3 +165,22 @@ class Election(Record, frozen=True, kw_only=True):
             voter_tip=Tip(term=term, height=height, block=block),
             lock=row[2],
         )
+
+
+@register(48)
+class Receipt(Record, frozen=True, kw_only=True):
+    """Proof that a record stands in a final block. Not signed itself: it carries the signatures."""
+
+    record: Annotated[bytes, Field(1, Bytes(1, MAX_ENVELOPE_BYTES), "envelope of the record")]
+    index: Annotated[int, Field(2, Uint(MAX_BLOCK_RECORDS - 1), "its place in the block, from 0")]
+    count: Annotated[int, Field(3, Int(1, MAX_BLOCK_RECORDS), "records in the block")]
+    path: Annotated[tuple[bytes, ...], Field(4, ListOf(Hash, MAX_RECORD_PATH), "Merkle path, from the leaf up")]
+    headers: Annotated[
+        tuple[bytes, ...],
+        Field(
+            5,
+            ListOf(Bytes(1, MAX_HEADER_BYTES), MAX_RECEIPT_HEADERS, 1),
+            "header envelopes, from the record's block to the certified one",
+        ),
+    ]
+    certificate: Annotated[bytes, Field(6, Bytes(1, MAX_CERTIFICATE_BYTES), "certificate of the last header")]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
-from protocols.cose import PUBLIC_KEY_BYTES
+from protocols.cose import FORMAT_VERSION, PUBLIC_KEY_BYTES, key_id_of
 from protocols.records.schema import (
     UINT32_MAX,
     Bytes,
@@ -16,6 +17,7 @@ from protocols.records.schema import (
     Nested,
     Record,
     Row,
+    Second,
     Table,
     Uint,
     register,
@@ -30,6 +32,12 @@ MAX_ROLES_PER_MEMBER = 8
 # Text limit of a binding (32 KiB) and twice that for its tree.
 MAX_BINDING_TEXT_BYTES = 32 * 1024
 MAX_BINDING_TREE_BYTES = 64 * 1024
+# Three quarters of a frame: a newcomer gets the genesis in one message. A thousand
+# members of the usual size take a third of it.
+MAX_GENESIS_BYTES = 768 * 1024
+# Half a frame, so that every legal block can be sent; a microgrid may set less.
+MAX_BLOCK_BYTES = 1 << 19
+MAX_BLOCK_RECORDS = 4096
 # Two changes a year for fifty years.
 MAX_ZONE_CHANGES = 100
 
@@ -41,6 +49,8 @@ CLOCK_DEMONSTRATION = 1
 MAX_CLOCK_SPEED = 8640
 
 Key = Bytes(PUBLIC_KEY_BYTES)
+
+T = TypeVar("T", str, bytes)
 
 
 class MeterEntry(Table, frozen=True, kw_only=True):
@@ -54,7 +64,7 @@ class MemberEntry(Table, frozen=True, kw_only=True):
     """A member as admitted."""
 
     name: Annotated[str, Field(1, Name(48), "unique in the microgrid")]
-    roles: Annotated[tuple[str, ...], Field(2, ListOf(Name(48), MAX_ROLES_PER_MEMBER, 1), "sorted")]
+    roles: Annotated[tuple[str, ...], Field(2, ListOf(Name(48), MAX_ROLES_PER_MEMBER, 1, ascending=True), "sorted")]
     member_key: Annotated[bytes, Field(3, Key, "signs orders, votes and transfers")]
     device_key: Annotated[bytes | None, Field(4, Key, "libp2p identity and consensus key of its node")] = None
     meters: Annotated[
@@ -77,14 +87,14 @@ class Clock(Table, frozen=True, kw_only=True):
 
     kind: Annotated[int, Field(1, Uint(1), "0 real, 1 demonstration")]
     speed: Annotated[int, Field(2, Int(1, MAX_CLOCK_SPEED), "seconds shown per real second")] = 1
-    origin_s: Annotated[int, Field(3, Uint(), "real time at which the demonstration begins")] = 0
+    origin_s: Annotated[int, Field(3, Second(), "real time at which the demonstration begins")] = 0
 
 
 class Limits(Table, frozen=True, kw_only=True):
     """Bounds that are part of the rules: all nodes must refuse at the same place."""
 
-    max_block_bytes: Annotated[int, Field(1, Int(4096, 1 << 19), "header, records and election certificate")]
-    max_block_records: Annotated[int, Field(2, Int(1, 4096), "records in one block")]
+    max_block_bytes: Annotated[int, Field(1, Int(4096, MAX_BLOCK_BYTES), "header, records and election certificate")]
+    max_block_records: Annotated[int, Field(2, Int(1, MAX_BLOCK_RECORDS), "records in one block")]
     max_periods_per_block: Annotated[int, Field(3, Int(1, 96), "periods that one block closes")]
     max_validity_s: Annotated[int, Field(4, Int(60, 31 * 86400), "how far ahead valid_until_s may lie")]
     max_order_ahead_s: Annotated[int, Field(5, Int(0, 31 * 86400), "how far ahead an order's period may lie")]
@@ -109,7 +119,7 @@ class Genesis(Record, frozen=True, kw_only=True):
 
     format_version: Annotated[int, Field(1, Uint(255), "of the wire format")]
     community: Annotated[str, Field(2, Name(64), "name of the community")]
-    start_s: Annotated[int, Field(3, Uint(), "UTC second of height 0, on the microgrid's clock")]
+    start_s: Annotated[int, Field(3, Second(), "UTC second of height 0, on the microgrid's clock")]
     quorum_mode: Annotated[int, Field(4, Uint(1), "0 majority, 1 byzantine")]
     limits: Annotated[Limits, Field(5, Nested(Limits), "bounds that all nodes share")]
     clock: Annotated[Clock, Field(6, Nested(Clock), "real or demonstration")]
@@ -118,7 +128,7 @@ class Genesis(Record, frozen=True, kw_only=True):
         tuple[tuple[int, int], ...],
         Field(
             8,
-            ListOf(Row(utc_s=Uint(), offset_s=Int(-64800, 64800)), MAX_ZONE_CHANGES, 1),
+            ListOf(Row(utc_s=Second(), offset_s=Int(-64800, 64800)), MAX_ZONE_CHANGES, 1, ascending=True),
             "from which UTC second which offset holds, ascending",
         ),
     ]
@@ -134,3 +144,52 @@ class Genesis(Record, frozen=True, kw_only=True):
 def chain_id(genesis: Genesis) -> bytes:
     """The identity of a microgrid: SHA-256 of the canonical bytes of its genesis."""
     return hashlib.sha256(to_payload(genesis)).digest()
+
+
+def genesis_faults(genesis: Genesis) -> tuple[str, ...]:
+    """What makes a genesis unfit to found a microgrid, beyond its table of fields; empty if nothing does.
+
+    Every node checks it before the first start: nothing could put it right later.
+
+    Raises:
+        RecordError: a value outside its table.
+    """
+    faults = []
+    if genesis.format_version != FORMAT_VERSION:
+        faults.append(f"genesis.format_version: found {genesis.format_version}, this version reads {FORMAT_VERSION}")
+    if genesis.zone_changes[0][0] > genesis.start_s:
+        faults.append("genesis.zone_changes: the first offset must hold at start_s already")
+    if genesis.clock.kind == CLOCK_REAL and (genesis.clock.speed, genesis.clock.origin_s) != (1, 0):
+        faults.append("genesis.clock: a real clock has neither speed nor origin")
+    size = len(to_payload(genesis))
+    if size > MAX_GENESIS_BYTES:
+        faults.append(f"genesis: {size} bytes, the limit is {MAX_GENESIS_BYTES}")
+    names = [member.name for member in genesis.members]
+    faults += [f"genesis.members: the name {name!r} stands twice" for name in _repeated(names)]
+    key_ids = [key_id_of(key).hex() for member in genesis.members for key in keys_of(member)]
+    faults += [f"genesis.members: two keys have the id {key_id}" for key_id in _repeated(key_ids)]
+    devices = {member.device_key for member in genesis.members}
+    voters = [entry.device_key for entry in genesis.validators]
+    faults += [f"genesis.validators: {key_id_of(key).hex()} stands twice" for key in _repeated(voters)]
+    faults += [
+        f"genesis.validators: {key_id_of(key).hex()} is no member's device key" for key in voters if key not in devices
+    ]
+    if genesis.quorum_mode == QUORUM_BYZANTINE and (len(voters) < 4 or len(voters) % 3 != 1):
+        faults.append(f"genesis.validators: byzantine quorums need 4, 7 or 10 validators, found {len(voters)}")
+    return tuple(faults)
+
+
+def keys_of(member: MemberEntry) -> tuple[bytes, ...]:
+    """All keys that a member brings: its own, its device's, its meters'."""
+    device = () if member.device_key is None else (member.device_key,)
+    return (member.member_key, *device, *(meter.meter_key for meter in member.meters))
+
+
+def _repeated(values: Sequence[T]) -> list[T]:
+    seen: set[T] = set()
+    repeated = []
+    for value in values:
+        if value in seen and value not in repeated:
+            repeated.append(value)
+        seen.add(value)
+    return repeated

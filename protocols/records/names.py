@@ -17,7 +17,11 @@ ALLOWED: tuple[tuple[int, int], ...] = (
     (0x1CD, 0x1DC),  # pinyin vowels
     (0x218, 0x21B),  # Romanian comma below
     (0x259, 0x259),
-    (0x386, 0x3CE),  # Greek
+    (0x386, 0x386),  # Greek, without the ano teleia (which Unicode normalizes away) and code points not assigned
+    (0x388, 0x38A),
+    (0x38C, 0x38C),
+    (0x38E, 0x3A1),
+    (0x3A3, 0x3CE),
     (0x400, 0x45F),  # Cyrillic
     (0x490, 0x491),
     (0x5D0, 0x5EA),  # Hebrew letters

@@ -11,8 +11,10 @@ value has one encoding; decoding refuses a default that is written out.
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -22,7 +24,12 @@ from protocols.records import names
 
 UINT32_MAX = 2**32 - 1
 UINT63_MAX = cbor.INT64_MAX
+# The last second of the year 9999, where calendars end: a later one could not be shown,
+# and one near 2^63 would leave int64 as soon as a period is added to it.
+MAX_TIME_S = 253_402_300_799
 KIND_KEY = 0
+# An error names a few of the unknown keys; a hostile map has thousands.
+MAX_KEYS_NAMED = 4
 
 
 class RecordError(ValueError):
@@ -60,12 +67,20 @@ class Int(Type):
             raise RecordError(f"{place}: found {value}, expected {self.low} to {self.high}")
 
     def cddl(self) -> str:
-        return f"{self.low}..{self.high}"
+        if self.low >= 0:
+            return f"{self.low}..{self.high}"
+        # A range below zero is legal CDDL too, but validators stumble over it.
+        return f"(int .ge {self.low}) .and (int .le {self.high})"
 
 
 def Uint(high: int = UINT63_MAX) -> Int:
     """An integer from 0 to `high`."""
     return Int(0, high)
+
+
+def Second() -> Int:
+    """A UTC second of the microgrid's clock, from 1970 to the end of the year 9999."""
+    return Int(0, MAX_TIME_S)
 
 
 class Bool(Type):
@@ -130,24 +145,42 @@ class Name(Text):
 
 
 class ListOf(Type):
-    """An array of `low` to `high` items of one type; a tuple in the Struct."""
+    """An array of `low` to `high` items of one type; a tuple in the Struct.
 
-    def __init__(self, item: Type, high: int, low: int = 0) -> None:
-        self.item, self.low, self.high = item, low, high
+    `ascending` lists are sets: items (rows: their first columns) strictly ascend, text
+    by its UTF-8 bytes, so that one set has one encoding and nothing stands in it twice.
+    """
 
-    def _size(self, value: Any, place: str) -> None:
-        if type(value) not in (list, tuple):
-            raise RecordError(f"{place}: found {type(value).__name__}, expected a list")
+    def __init__(self, item: Type, high: int, low: int = 0, *, ascending: bool = False) -> None:
+        self.item, self.low, self.high, self.ascending = item, low, high, ascending
+
+    def _size(self, value: Any, place: str, expected: type[list[Any]] | type[tuple[Any, ...]]) -> None:
+        found: type = type(value)
+        if found is not expected:
+            raise RecordError(f"{place}: found {found.__name__}, expected a {expected.__name__}")
         if not self.low <= len(value) <= self.high:
             raise RecordError(f"{place}: found {len(value)} items, expected {self.low} to {self.high}")
 
+    def _order(self, items: Sequence[Any], place: str) -> None:
+        if not self.ascending:
+            return
+        keys = [item[0] for item in items] if isinstance(self.item, Row) else items
+        for i, (before, after) in enumerate(pairwise(keys), 1):
+            # Code point order of text is the order of its UTF-8 bytes.
+            if not before < after:
+                raise RecordError(f"{place}[{i}]: items must ascend, and none may stand twice")
+
     def encode(self, value: Any, place: str) -> Any:
-        self._size(value, place)
-        return [self.item.encode(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        self._size(value, place, tuple)
+        items = [self.item.encode(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        self._order(items, place)
+        return items
 
     def decode(self, value: Any, place: str) -> Any:
-        self._size(value, place)
-        return tuple([self.item.decode(item, f"{place}[{i}]") for i, item in enumerate(value)])
+        self._size(value, place, list)
+        items = tuple([self.item.decode(item, f"{place}[{i}]") for i, item in enumerate(value)])
+        self._order(items, place)
+        return items
 
     def cddl(self) -> str:
         return f"[{self.low}*{self.high} {self.item.cddl()}]"
@@ -159,16 +192,17 @@ class Row(Type):
     def __init__(self, **columns: Type) -> None:
         self.columns = columns
 
-    def _size(self, value: Any, place: str) -> None:
-        if type(value) not in (list, tuple) or len(value) != len(self.columns):
+    def _size(self, value: Any, place: str, expected: type[list[Any]] | type[tuple[Any, ...]]) -> None:
+        found: type = type(value)
+        if found is not expected or len(value) != len(self.columns):
             raise RecordError(f"{place}: expected a row of {', '.join(self.columns)}")
 
     def encode(self, value: Any, place: str) -> Any:
-        self._size(value, place)
+        self._size(value, place, tuple)
         return [t.encode(v, f"{place}.{n}") for (n, t), v in zip(self.columns.items(), value, strict=True)]
 
     def decode(self, value: Any, place: str) -> Any:
-        self._size(value, place)
+        self._size(value, place, list)
         return tuple([t.decode(v, f"{place}.{n}") for (n, t), v in zip(self.columns.items(), value, strict=True)])
 
     def cddl(self) -> str:
@@ -188,7 +222,8 @@ class Maybe(Type):
         return None if value is None else self.item.decode(value, place)
 
     def cddl(self) -> str:
-        return f"({self.item.cddl()} / null)"
+        """The name of a rule `item / null`: validators stumble over the choice in place."""
+        return re.sub(r"[^a-z0-9]+", "-", self.item.cddl()) + "-or-null"
 
 
 class Nested(Type):
@@ -278,6 +313,8 @@ def columns(struct: type[Table]) -> tuple[Column, ...]:
         rows.sort(key=lambda row: row.key)
         if len({row.key for row in rows}) != len(rows):
             raise TypeError(f"{struct.__name__}: two fields have one key")
+        if issubclass(struct, Record) and rows and rows[0].key == KIND_KEY:
+            raise TypeError(f"{struct.__name__}.{rows[0].name}: key {KIND_KEY} is the kind")
         known = _columns[struct] = tuple(rows)
     return known
 
@@ -300,7 +337,8 @@ def encode_fields(value: Table, place: str) -> dict[int, Any]:
     result: dict[int, Any] = {}
     for column in columns(type(value)):
         item = getattr(value, column.name)
-        if column.optional and item == column.default:
+        # `False == 0`, but it is not the default of an integer field: its type refuses it.
+        if column.optional and type(item) is type(column.default) and item == column.default:
             continue
         result[column.key] = column.type.encode(item, f"{place}.{column.name}")
     return result
@@ -329,7 +367,8 @@ def decode_fields(struct: type[T], value: Any, place: str, skip: int | None = No
     if used != len(value):
         known = {column.key for column in columns(struct)} | ({skip} if skip is not None else set())
         extra = sorted(key for key in value if key not in known)
-        raise RecordError(f"{place}: unknown keys {extra}")
+        more = f" and {len(extra) - MAX_KEYS_NAMED} more" if len(extra) > MAX_KEYS_NAMED else ""
+        raise RecordError(f"{place}: unknown keys {extra[:MAX_KEYS_NAMED]}{more}")
     return struct(**found)
 
 

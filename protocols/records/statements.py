@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from protocols.cose import KEY_ID_BYTES, SIGNATURE_BYTES
+from protocols import cbor
+from protocols.cose import KEY_ID_BYTES, SIGNATURE_BYTES, key_id_of, sig_structure
 from protocols.records.genesis import (
     MAX_BINDING_TEXT_BYTES,
     MAX_BINDING_TREE_BYTES,
@@ -24,14 +25,18 @@ from protocols.records.schema import (
     OneOf,
     Record,
     Row,
+    Second,
     Table,
     Uint,
+    encode_fields,
     register,
 )
 
 RECORD_ID_BYTES = 32
 NONCE_MAX = UINT63_MAX
-# A megawatt-year: far above any home, far below what could overflow in value().
+# A feeder of ten megawatts for a hundred years. A whole counter at the highest price
+# would leave int64, so values are made of the difference over a period, which
+# MAX_POWER_W bounds.
 MAX_COUNTER_WH = 10**13
 # Ten megawatts: a village's feeder.
 MAX_POWER_W = 10**7
@@ -62,7 +67,7 @@ class Spoken(Record, frozen=True, kw_only=True):
     """What every statement but a reading carries against replay."""
 
     nonce: Annotated[int, Field(1, Uint(NONCE_MAX), "used once per key while valid")]
-    valid_until_s: Annotated[int, Field(2, Uint(), "UTC second after which no block may carry it")]
+    valid_until_s: Annotated[int, Field(2, Second(), "UTC second after which no block may carry it")]
 
 
 class OpenCounters(Table, frozen=True, kw_only=True):
@@ -91,6 +96,16 @@ class Join(Spoken, frozen=True, kw_only=True):
     proof: Annotated[bytes, Field(5, Bytes(SIGNATURE_BYTES), "the newcomer's member key over `join_request_bytes`")]
 
 
+# A newcomer's consent has a kind of its own, so that no other signature passes for it.
+JOIN_REQUEST_KIND = 64
+
+
+def join_request_bytes(chain_id: bytes, invitation: bytes, member: MemberEntry) -> bytes:
+    """What the newcomer's member key signs for a `Join`: a Sig_structure over [invitation, member]."""
+    payload = cbor.encode([invitation, encode_fields(member, "member")])
+    return sig_structure(JOIN_REQUEST_KIND, chain_id, key_id_of(member.member_key), payload)
+
+
 @register(3)
 class Leave(Spoken, frozen=True, kw_only=True):
     """A member goes; signed by the member itself or by an administrator."""
@@ -107,7 +122,7 @@ class Reading(Record, frozen=True, kw_only=True):
     """
 
     meter: Annotated[bytes, Field(1, MeterId, "`meter_id_of` the meter's first key")]
-    period_start_s: Annotated[int, Field(2, Uint(), "UTC second at which the period began")]
+    period_start_s: Annotated[int, Field(2, Second(), "UTC second at which the period began")]
     values: Annotated[OpenCounters, Field(3, OneOf(open=(0, OpenCounters)), "registers at the period's end")]
     version: Annotated[int, Field(4, Uint(255), "a higher one replaces a lower one")] = 0
     quality: Annotated[int, Field(5, Int(1, 3), "1 estimated, 2 corrected, 3 measured")] = QUALITY_MEASURED
@@ -118,7 +133,7 @@ class Order(Spoken, frozen=True, kw_only=True):
     """A bid (buy) or an offer (sell) of energy in one settlement period; signed by the member key."""
 
     side: Annotated[int, Field(3, Int(1, 2), "1 buy, 2 sell")]
-    period_start_s: Annotated[int, Field(4, Uint(), "UTC second at which the period begins")]
+    period_start_s: Annotated[int, Field(4, Second(), "UTC second at which the period begins")]
     energy_wh: Annotated[int, Field(5, Int(1, MAX_ORDER_WH), "at most this much")]
     price_u_kwh: Annotated[int, Field(6, Int(0, MAX_PRICE_U_KWH), "limit price, micro-units per kWh")]
 
@@ -157,7 +172,7 @@ class BindingProposal(Spoken, frozen=True, kw_only=True):
     tree: Annotated[bytes, Field(3, Bytes(1, MAX_BINDING_TREE_BYTES), "canonical tree; its SHA-256 is the binding")]
     text: Annotated[bytes, Field(4, Bytes(1, MAX_BINDING_TEXT_BYTES), "as its author wrote it")]
     previous: Annotated[bytes, Field(5, Bytes(32), "hash of the binding it is to replace")]
-    not_before_s: Annotated[int, Field(6, Uint(), "earliest activation")]
+    not_before_s: Annotated[int, Field(6, Second(), "earliest activation, UTC second")]
 
 
 @register(10)
@@ -175,7 +190,11 @@ class Support(Spoken, frozen=True, kw_only=True):
     catalogue: Annotated[int, Field(3, Uint(UINT32_MAX), "newest catalogue version it has")]
     mechanisms: Annotated[
         tuple[tuple[str, int], ...],
-        Field(4, ListOf(Row(name=Name(48), version=Uint(UINT32_MAX)), MAX_MECHANISMS), "sorted by name"),
+        Field(
+            4,
+            ListOf(Row(name=Name(48), version=Uint(UINT32_MAX)), MAX_MECHANISMS, ascending=True),
+            "what it has of each mechanism, by name",
+        ),
     ]
 
 
@@ -195,6 +214,7 @@ class Evidence(Spoken, frozen=True, kw_only=True):
     accused: Annotated[bytes, Field(4, Bytes(KEY_ID_BYTES), "device key id")]
     statements: Annotated[
         tuple[bytes, ...],
+        # All together stay below the limit of a payload (`cose.MAX_PAYLOAD_BYTES`).
         Field(5, ListOf(Bytes(1, 4096), 64, 1), "signed statements that convict, with links"),
     ]
 

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import msgspec
 
-from tests.raft_scripts.datadriven import Case, ScriptError, read_cases
-from tests.raft_scripts.interaction import LEVELS, Interaction
+from tests.raft_scripts.datadriven import Case, ScriptError, read_cases, rewrite
+from tests.raft_scripts.host import LEVELS
+from tests.raft_scripts.interaction import Interaction
 from tests.raft_scripts.tables import MembershipTable, QuorumTable
 
 _LOG_PREFIXES = tuple(f"{level.upper()} " for level in LEVELS)
@@ -62,10 +63,9 @@ def run_scripts(paths: Iterable[Path], *, log_lines: bool = True) -> Report:
     report = Report()
     for path in _files(paths):
         failures = []
-        dialect: Dialect | None = None
-        for case in read_cases(path):
-            dialect = dialect or _DIALECTS.get(case.command, Interaction)()
-            expected, printed = case.expected, _run(dialect, case)
+        transcript = _play(path)
+        for case, printed in transcript:
+            expected = case.expected
             if not log_lines:
                 expected, printed = _without_log_lines(expected), _without_log_lines(printed)
             report.cases += 1
@@ -77,6 +77,22 @@ def run_scripts(paths: Iterable[Path], *, log_lines: bool = True) -> Report:
         report.scripts_passed += not failures
         report.failures += failures[:1]
     return report
+
+
+def rewrite_scripts(paths: Iterable[Path]) -> None:
+    """Make what scripts print their expected output: to be read before it is kept."""
+    for path in _files(paths):
+        rewrite(path, _play(path))
+
+
+def _play(path: Path) -> list[tuple[Case, str]]:
+    """Every case of a script with what it prints."""
+    dialect: Dialect | None = None
+    played = []
+    for case in read_cases(path):
+        dialect = dialect or _DIALECTS.get(case.command, Interaction)()
+        played.append((case, _run(dialect, case)))
+    return played
 
 
 def _run(dialect: Dialect, case: Case) -> str:
@@ -120,9 +136,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.raft_scripts", description="Run Raft scripts.")
     parser.add_argument("--without-log-lines", action="store_true", help="do not compare what the nodes log")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a script, or a folder of scripts")
+    parser.add_argument("--rewrite", action="store_true", help="make what is printed the expected output")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a script, or a folder of scripts"
+    )
     options = parser.parse_args(arguments)
     try:
+        if options.rewrite:
+            rewrite_scripts(options.paths)
         report = run_scripts(options.paths, log_lines=not options.without_log_lines)
     except (ScriptError, OSError, UnicodeDecodeError) as error:
         print(error, file=sys.stderr)

@@ -12,7 +12,7 @@ Output that holds blank lines itself stands between `----` `----` pairs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,6 +30,7 @@ class Case(msgspec.Struct, frozen=True):
 
     words: arguments without a value, in order. options: the others, each with its values.
     line: where the command stands, 1 for the file's first line.
+    output: first line of the expected output and the one after its last, counted from 0.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Case(msgspec.Struct, frozen=True):
     options: dict[str, tuple[str, ...]]
     input: str
     expected: str
+    output: tuple[int, int]
 
     def option(self, key: str, default: str = "") -> str:
         """The only value of an option."""
@@ -72,20 +74,29 @@ def read_cases(path: Path) -> Iterator[Case]:
         while directive.endswith("\\") and at + 1 < len(lines):
             at += 1
             directive = directive[:-1] + " " + lines[at]
-        at += 1
-        given, at = _until(lines, at, SEPARATOR, start)
-        if at < len(lines) and lines[at] == SEPARATOR:
-            expected, at = _until_pair(lines, at + 1, start)
-        else:
-            end = at
-            while end < len(lines) and lines[end].strip():
-                end += 1
-            expected, at = lines[at:end], end
-        words, options = _arguments(directive.split(None, 1)[1:])
-        yield Case(path, start + 1, directive.split()[0], words, options, "\n".join(given), _joined(expected))
+        given, at = _until(lines, at + 1, start)
+        begin, at = _output_end(lines, at, start)
+        output = (begin, at)
+        expected = lines[begin:at]
+        if expected[:1] == [SEPARATOR]:
+            expected = expected[1:-2]
+        command, words, options = parse_directive(directive)
+        yield Case(path, start + 1, command, words, options, "\n".join(given), _joined(expected), output)
 
 
-def _arguments(rest: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+def rewrite(path: Path, printed: Sequence[tuple[Case, str]]) -> None:
+    """Replace the expected output of every case by what was printed."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for case, text in reversed(printed):
+        if not text.strip() or "\n\n" in text:
+            raise ScriptError(f"{path}:{case.line}: output with blank lines cannot be written")
+        lines[slice(*case.output)] = text.splitlines()
+    path.write_text(_joined(lines), encoding="utf-8")
+
+
+def parse_directive(line: str) -> tuple[str, tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Split a command line into command, words and options."""
+    command, *rest = line.split(None, 1)
     words: list[str] = []
     options: dict[str, tuple[str, ...]] = {}
     for key, value in _ARGUMENT.findall(rest[0] if rest else ""):
@@ -95,21 +106,27 @@ def _arguments(rest: list[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, .
             options[key] = (value,)
         else:
             words.append(key)
-    return tuple(words), options
+    return command, tuple(words), options
 
 
-def _until(lines: list[str], at: int, stop: str, start: int) -> tuple[list[str], int]:
+def _until(lines: list[str], at: int, start: int) -> tuple[list[str], int]:
     for end in range(at, len(lines)):
-        if lines[end] == stop:
+        if lines[end] == SEPARATOR:
             return lines[at:end], end + 1
-    raise ScriptError(f"line {start + 1}: no {stop} after this command")
+    raise ScriptError(f"line {start + 1}: no {SEPARATOR} after this command")
 
 
-def _until_pair(lines: list[str], at: int, start: int) -> tuple[list[str], int]:
-    for end in range(at, len(lines) - 1):
-        if lines[end] == lines[end + 1] == SEPARATOR:
-            return lines[at:end], end + 2
-    raise ScriptError(f"line {start + 1}: output between {SEPARATOR} pairs does not end")
+def _output_end(lines: list[str], at: int, start: int) -> tuple[int, int]:
+    """First line of the output that begins at `at`, and the line after its last."""
+    if lines[at : at + 1] == [SEPARATOR]:
+        for end in range(at + 1, len(lines) - 1):
+            if lines[end] == lines[end + 1] == SEPARATOR:
+                return at, end + 2
+        raise ScriptError(f"line {start + 1}: output between {SEPARATOR} pairs does not end")
+    end = at
+    while end < len(lines) and lines[end].strip():
+        end += 1
+    return at, end
 
 
 def _joined(lines: list[str]) -> str:

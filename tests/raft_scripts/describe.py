@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protocols.raft import (
+    ChangeKind,
     Entry,
     EntryType,
     HardState,
+    MembershipChange,
     MembershipState,
     Message,
     Ready,
     Snapshot,
     SoftState,
+    Transition,
     decode_change,
 )
 from protocols.raft.messages import STORAGE_APPEND_TARGET, STORAGE_APPLY_TARGET
@@ -23,6 +26,17 @@ _ENTRY_TYPE = {
     EntryType.CHANGE: "EntryConfChangeV2",
 }
 _TARGET = {STORAGE_APPEND_TARGET: "AppendThread", STORAGE_APPLY_TARGET: "ApplyThread", 0: "None"}
+_CHANGE = {
+    ChangeKind.VOTER: "ConfChangeAddNode",
+    ChangeKind.LEARNER: "ConfChangeAddLearnerNode",
+    ChangeKind.REMOVE: "ConfChangeRemoveNode",
+    ChangeKind.UPDATE: "ConfChangeUpdateNode",
+}
+_TRANSITION = {
+    Transition.AUTO: "ConfChangeTransitionAuto",
+    Transition.IMPLICIT: "ConfChangeTransitionJointImplicit",
+    Transition.EXPLICIT: "ConfChangeTransitionJointExplicit",
+}
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b"}
 
 
@@ -101,6 +115,20 @@ def quoted(data: bytes) -> str:
         else:
             text += f"\\x{ord(character) & 0xFF:02x}"
     return f'"{text}"'
+
+
+def describe_argument(value: object) -> object:
+    """What a logger is given, in the scripts' words where they differ from ours."""
+    if isinstance(value, MembershipState):
+        sets = (value.voters, value.learners, value.voters_outgoing, value.learners_next)
+        return f"{{{' '.join(map(_list, sets))} {str(value.auto_leave).lower()}}}"
+    if isinstance(value, MembershipChange):
+        changes = [f"{_CHANGE[change.kind]} {change.node}" for change in value.changes]
+        if value.transition is Transition.SINGLE:
+            return f"{{{changes[0]} [] 0}}"
+        named = " ".join(f"{{{change}}}" for change in changes)
+        return f"{{{_TRANSITION[value.transition]} [{named}] []}}"
+    return value
 
 
 def _soft_state(state: SoftState) -> str:

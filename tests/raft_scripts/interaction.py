@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from random import Random
+from collections.abc import Callable
 
 import msgspec
 
 from protocols.raft import (
     NO_LIMIT,
     Config,
-    Entry,
-    EntryType,
     HardState,
     MembershipChange,
     MembershipState,
-    MemoryStorage,
     Message,
     MessageKind,
     ProposalDropped,
-    RawNode,
     Snapshot,
     Transition,
-    decode_change,
     parse_changes,
 )
 from protocols.raft.errors import Fault
 from protocols.raft.messages import STORAGE_KINDS
-from tests.raft_scripts.datadriven import Case, ScriptError
+from tests.raft_scripts.datadriven import Case, ScriptError, parse_directive
 from tests.raft_scripts.describe import describe_entries, describe_message, describe_ready
-
-LEVELS = ("debug", "info", "warn", "error", "fatal", "none")
+from tests.raft_scripts.host import LEVELS, Host, Transcript
 
 SCRIPT_PROFILE = Config(
     id=1,
@@ -58,104 +50,6 @@ _REFUSED = {
 }
 
 
-class Transcript:
-    """What the nodes have said since the last command; also their logger."""
-
-    def __init__(self) -> None:
-        self.level = 0
-        self._text = ""
-
-    @property
-    def quiet(self) -> bool:
-        """Nothing at all is printed."""
-        return self.level == LEVELS.index("none")
-
-    def write(self, text: str) -> None:
-        """Print text as it is."""
-        if not self.quiet:
-            self._text += text
-
-    def take(self) -> str:
-        """What was printed, and begin anew."""
-        text, self._text = self._text, ""
-        return text
-
-    @contextmanager
-    def indented(self) -> Iterator[None]:
-        """Indent what is printed inside by two blanks."""
-        before = self.take()
-        try:
-            yield
-        finally:
-            inside = self.take()
-            self._text = before + "".join(f"  {line}\n" for line in inside.splitlines())
-
-    def _log(self, level: str, text: str, args: tuple[object, ...]) -> None:
-        if self.level <= LEVELS.index(level):
-            self.write(f"{level.upper()} {text % args}\n")
-
-    def debug(self, text: str, *args: object) -> None:
-        self._log("debug", text, args)
-
-    def info(self, text: str, *args: object) -> None:
-        self._log("info", text, args)
-
-    def warning(self, text: str, *args: object) -> None:
-        self._log("warn", text, args)
-
-    def error(self, text: str, *args: object) -> None:
-        self._log("error", text, args)
-
-
-class Host:
-    """A node with its storage and its state machine, which appends the data of every entry to one string.
-
-    history: a snapshot after every applied entry; the newest is the one to send.
-    """
-
-    def __init__(self, config: Config, start: Snapshot, transcript: Transcript) -> None:
-        self.config = config
-        self.history = [start]
-        self.storage = _HistoryStorage(self.history)
-        if start.index:
-            self.storage.apply_snapshot(start)
-        self.node = RawNode(config, self.storage, random=Random(config.id), logger=transcript)
-        self.append_work: list[Message] = []
-        self.apply_work: list[Message] = []
-
-    def write(self, state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
-        """Do what a Ready or an append order asks for."""
-        if state is not None and state != HardState():
-            self.storage.set_hard_state(state)
-        if snapshot is not None:
-            if entries:
-                raise ScriptError("can't apply snapshot and entries at the same time")
-            self.storage.apply_snapshot(snapshot)
-            self.history.append(snapshot)
-        self.storage.append(entries)
-
-    def apply(self, entries: Sequence[Entry]) -> None:
-        """Apply committed entries, membership changes included."""
-        for entry in entries:
-            last = self.history[-1]
-            membership, update = last.membership, entry.data
-            if entry.type is not EntryType.NORMAL:
-                membership = self.node.apply_membership(decode_change(entry.type, entry.data))
-                update = b""
-            self.history.append(Snapshot(entry.index, entry.term, membership, last.data + update))
-
-
-class _HistoryStorage(MemoryStorage):
-    """Sends the newest state, whatever was compacted."""
-
-    def __init__(self, history: list[Snapshot]) -> None:
-        super().__init__()
-        self._history = history
-
-    def snapshot(self) -> Snapshot:
-        return self._history[-1]
-
-
 class Interaction:
     """Runs the commands of one script."""
 
@@ -165,19 +59,26 @@ class Interaction:
         self._network: list[Message] = []
 
     def run(self, case: Case) -> str:
-        """Do one command and return what it printed."""
-        command = _COMMANDS.get(case.command)
-        if command is None:
-            raise ScriptError(f"unknown command {case.command}")
+        """Do one command, and those on the lines below it, and return what they printed."""
         self._out.take()
-        try:
-            command(self, case)
-        except ProposalDropped:
-            self._out.write(_REFUSED[Fault.DROPPED] + "\n")
+        self._do(case)
+        if case.command != "propose-conf-change":  # whose input is its own
+            for line in case.input.splitlines():
+                command, words, options = parse_directive(line)
+                self._do(msgspec.structs.replace(case, command=command, words=words, options=options))
         text = self._out.take()
         if not text:
             return "ok\n"
         return text if text.endswith("\n") else text + "\n"
+
+    def _do(self, case: Case) -> None:
+        command = _COMMANDS.get(case.command)
+        if command is None:
+            raise ScriptError(f"unknown command {case.command}")
+        try:
+            command(self, case)
+        except ProposalDropped:
+            self._out.write(_REFUSED[Fault.DROPPED] + "\n")
 
     # Setting up.
 
@@ -227,7 +128,7 @@ class Interaction:
         self._host(case).node.propose(case.words[1].encode())
 
     def propose_conf_change(self, case: Case) -> None:
-        """propose-conf-change NODE v1=BOOL transition=auto|implicit|explicit, then changes such as v1 l2 r3"""
+        """propose-conf-change NODE v1=BOOL transition=auto|implicit|explicit, then changes as v1 l2 r3"""
         transition = Transition(case.option("transition", "auto"))
         if case.flag("v1"):
             transition = Transition.SINGLE

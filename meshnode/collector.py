@@ -1,0 +1,228 @@
+"""Collector: from a meter's measurements to one signed reading per settlement period.
+
+A register at a period's boundary is taken between the last measurement before it
+and the first one after it (linear, rounded down). If those two lie further apart
+than one period, nothing is made up: the reading is missing, and the ledger says so.
+
+One device never takes the node down: whatever its driver raises is shown to the
+member, and the driver is started again with a growing delay.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from random import Random
+
+import msgspec
+import trio
+
+from drivers.driver import DriverError, Measurement, driver
+from meshnode.clock import GridClock
+from meshnode.config import MeterSection
+from meshnode.keys import SigningKey
+from protocols.records import OpenCounters, Reading, meter_id_of
+from protocols.records.statements import MAX_COUNTER_WH, MAX_POWER_W
+
+log = logging.getLogger(__name__)
+
+# First and longest delay before a failed driver is started again. A meter that comes
+# back is read within a minute; one that is gone for good costs nothing.
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 60.0
+# A meter that says nothing for this long (real time) is shown as silent.
+SILENT_S = 30.0
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A meter's registers at one instant of the microgrid's time."""
+
+    time_s: int
+    import_wh: int
+    export_wh: int
+    produced_wh: int | None
+    power_w: int | None
+
+
+class Health(msgspec.Struct):
+    """What the member sees of a meter."""
+
+    state: str = "silent"
+    problem: str = ""
+    last_telegram_s: int = 0
+    telegrams: int = 0
+    errors: int = 0
+
+
+class Collector:
+    """Reads one meter. Call `run` in a task of its own."""
+
+    def __init__(
+        self,
+        section: MeterSection,
+        key: SigningKey,
+        clock: GridClock,
+        period_length_s: Callable[[], int],
+        on_reading: Callable[[Reading, SigningKey, int], Awaitable[None]],
+        on_sample: Callable[[Sample, SigningKey], Awaitable[None]],
+        random: Random,
+    ) -> None:
+        """Args:
+        period_length_s: of the settlement period in force.
+        on_reading: gets each reading to sign, and how many periods to hold it back
+            (0 but in a rehearsal).
+        on_sample: gets every measurement, for the live view.
+        random: jitter of the restart delay.
+        """
+        self.section = section
+        self.health = Health()
+        self._key = key
+        self._clock = clock
+        self._period_length_s = period_length_s
+        self._on_reading = on_reading
+        self._on_sample = on_sample
+        self._random = random
+        self._last: Sample | None = None
+        self._first_period_s: int | None = None
+
+    @property
+    def meter(self) -> bytes:
+        """Id of the meter on the ledger."""
+        return meter_id_of(self._key.public)
+
+    async def run(self) -> None:
+        """Read the meter until cancelled."""
+        delay = FIRST_DELAY_S
+        while True:
+            before = self.health.telegrams
+            try:
+                source = driver(self.section.driver).measurements(self.section.settings, clock=self._clock.now_s)
+                await self._read(source)
+                self._failed("the driver ended")
+            except DriverError as error:
+                self._failed(str(error))
+            except trio.Cancelled:
+                raise
+            except Exception as error:
+                # A driver is somebody else's code: its bug costs its meter, not the node.
+                log.exception("meter %s: driver %s failed", self.section.metering_point, self.section.driver)
+                self._failed(f"the driver {self.section.driver} failed: {error!r}")
+            if self.health.telegrams > before:
+                delay = FIRST_DELAY_S
+            await trio.sleep(delay * (1 + self._random.random()))
+            delay = min(2 * delay, LONGEST_DELAY_S)
+
+    async def _read(self, source: AsyncGenerator[Measurement, None]) -> None:
+        async with aclosing(source) as measurements:
+            while True:
+                try:
+                    with trio.fail_after(SILENT_S):
+                        measurement = await anext(measurements)
+                except trio.TooSlowError:
+                    raise DriverError(
+                        f"meter {self.section.metering_point}",
+                        f"nothing heard for {SILENT_S:.0f} s",
+                        "telegrams",
+                        "look whether the reading head sits right and the cable is plugged in",
+                    ) from None
+                except StopAsyncIteration:
+                    return
+                sample = self._sample(measurement)
+                if sample is None:
+                    continue
+                self.health.state, self.health.problem = "reading", ""
+                self.health.telegrams += 1
+                self.health.last_telegram_s = sample.time_s
+                await self._on_sample(sample, self._key)
+                await self._boundaries(sample)
+                self._last = sample
+
+    def _sample(self, measurement: Measurement) -> Sample | None:
+        """A measurement as far as readings need it; None, counted, for one that cannot be."""
+        if measurement.import_wh is None and measurement.export_wh is None:
+            self.health.errors += 1
+            self.health.problem = "the meter sends no energy register; does it need its PIN?"
+            return None
+        time_s = self._clock.now_s() if measurement.time_s is None else measurement.time_s
+        sample = Sample(
+            time_s,
+            measurement.import_wh or 0,
+            measurement.export_wh or 0,
+            measurement.produced_wh,
+            measurement.power_w,
+        )
+        registers = (sample.import_wh, sample.export_wh, sample.produced_wh or 0)
+        if not all(0 <= value <= MAX_COUNTER_WH for value in registers) or abs(sample.power_w or 0) > MAX_POWER_W:
+            self.health.errors += 1
+            self.health.problem = f"registers {registers} Wh, power {sample.power_w} W: out of any home's range"
+            return None
+        last = self._last
+        if last is not None and (sample.import_wh < last.import_wh or sample.export_wh < last.export_wh):
+            self.health.errors += 1
+            self.health.problem = "a register ran backwards; was the meter exchanged?"
+            return None
+        if last is not None and sample.time_s < last.time_s:
+            return None
+        return sample
+
+    async def _boundaries(self, sample: Sample) -> None:
+        """A reading for every period boundary between the last sample and this one."""
+        last, length = self._last, self._period_length_s()
+        if last is None:
+            return
+        boundary = -(-(last.time_s + 1) // length) * length
+        if sample.time_s - last.time_s > length and boundary <= sample.time_s:
+            log.warning(
+                "meter %s: no measurement for %d s; the readings between are missing",
+                self.section.metering_point,
+                sample.time_s - last.time_s,
+            )
+            return
+        if boundary > sample.time_s:
+            return
+        if self._first_period_s is None:
+            self._first_period_s = boundary
+        number = (boundary - self._first_period_s) // length
+        hold = self._rehearse(number)
+        if hold is None:
+            return
+        await self._on_reading(self._reading(last, sample, boundary, length), self._key, hold)
+
+    def _rehearse(self, number: int) -> int | None:
+        """How many periods a reading is held back; None to keep it silent altogether."""
+        trouble = self.section.rehearsal
+        if trouble is None:
+            return 0
+        if number in trouble.silent_periods:
+            log.warning(
+                "meter %s: rehearsal: the reading of period %d is left out", self.section.metering_point, number
+            )
+            return None
+        if number in trouble.late_periods:
+            log.warning("meter %s: rehearsal: the reading of period %d comes late", self.section.metering_point, number)
+            return trouble.late_by
+        return 0
+
+    def _reading(self, last: Sample, sample: Sample, boundary: int, length: int) -> Reading:
+        def at(before: int, after: int) -> int:
+            return before + (after - before) * (boundary - last.time_s) // (sample.time_s - last.time_s)
+
+        produced = None
+        if last.produced_wh is not None and sample.produced_wh is not None:
+            produced = at(last.produced_wh, max(last.produced_wh, sample.produced_wh))
+        return Reading(
+            meter=self.meter,
+            period_start_s=boundary - length,
+            values=OpenCounters(
+                import_wh=at(last.import_wh, sample.import_wh),
+                export_wh=at(last.export_wh, sample.export_wh),
+                produced_wh=produced,
+                power_w=sample.power_w,
+            ),
+        )
+
+    def _failed(self, problem: str) -> None:
+        self.health.state = "failed"
+        self.health.problem = problem
+        self.health.errors += 1

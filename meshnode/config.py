@@ -1,0 +1,200 @@
+"""Config: the node's settings, one TOML file a person can read and edit.
+
+```toml
+name = "anna"
+
+[network]
+listen = ["/ip4/0.0.0.0/tcp/4170"]
+profile = "lan"                     # "sd-card" for slow disks
+
+[web]
+listen = "127.0.0.1:8170"
+
+[microgrid.9f2c...]                 # one section per microgrid, by chain id
+peers = ["/ip4/192.168.1.20/tcp/4170/p2p/12D3KooW..."]
+
+[[meter]]
+driver = "dsmr"
+metering_point = "home"
+port = "/dev/serial/by-id/usb-FTDI_P1_cable-if00-port0"
+```
+
+A meter's section goes to its driver; only `key` (the meter's key file, below the
+node's `keys` folder) and `rehearsal` belong to the node.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+CONFIG_FILE = "config.toml"
+KEYS_DIRECTORY = "keys"
+MICROGRIDS_DIRECTORY = "microgrids"
+TOKEN_FILE = "api.token"
+# Bigger is not a configuration.
+MAX_CONFIG_BYTES = 256 * 1024
+# A home has a handful of meters; the bound is the one of the ledger.
+MAX_METERS = 16
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used: the place, what was found, and what to do."""
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Timers of consensus: real seconds of a tick, and the rest in ticks."""
+
+    tick_s: float
+    heartbeat_ticks: int
+    election_ticks: int
+    block_interval_s: float
+
+
+PROFILES: dict[str, Timing] = {
+    # A tick of 50 ms: heartbeat 250 ms, election 1-2 s.
+    "lan": Timing(0.05, 5, 20, 0.2),
+    # An SD card can take a second for one fsync: heartbeat 500 ms, election 5-10 s.
+    "sd-card": Timing(0.1, 5, 50, 1.0),
+}
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the node listens for its peers (multiaddresses), and how patient it is."""
+
+    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4170",)
+    profile: Literal["lan", "sd-card"] = "lan"
+
+
+class Web(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the node serves its page."""
+
+    listen: str = "127.0.0.1:8170"
+
+
+class Microgrid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One microgrid that the node belongs to. joining: where newcomers are let in, "" for nowhere."""
+
+    peers: tuple[str, ...] = ()
+    joining: str = ""
+
+
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Trouble made on purpose, for demonstrations; the node says so where it shows.
+
+    silent_periods: settlement periods (counted from the genesis) at whose end the meter
+    is treated as silent. late_periods: periods whose reading is delivered late_by
+    periods later.
+    """
+
+    silent_periods: tuple[int, ...] = ()
+    late_periods: tuple[int, ...] = ()
+    late_by: int = 2
+
+
+class MeterSection(msgspec.Struct, frozen=True, kw_only=True):
+    """One meter. `settings` is what its driver gets."""
+
+    driver: str
+    metering_point: str
+    key: str
+    settings: dict[str, Any]
+    rehearsal: Rehearsal | None = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's configuration."""
+
+    name: str
+    network: Network = Network()
+    web: Web = Web()
+    microgrid: dict[str, Microgrid] = {}
+    meter: tuple[MeterSection, ...] = ()
+
+    @property
+    def timing(self) -> Timing:
+        """Timers of the chosen profile."""
+        return PROFILES[self.network.profile]
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    network: Network = Network()
+    web: Web = Web()
+    microgrid: dict[str, Microgrid] = {}
+    meter: tuple[dict[str, Any], ...] = ()
+
+
+def load(directory: Path) -> Config:
+    """The configuration of a node directory.
+
+    Raises:
+        ConfigError: the file is missing, no TOML, or says what it should not; with
+            the line or the key, and the remedy.
+    """
+    path = directory / CONFIG_FILE
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}\n    make a node directory with: meshnode init, or: meshnode join"
+        ) from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is not a node's configuration")
+    return parse(data.decode(errors="replace"), str(path))
+
+
+def parse(text: str, place: str) -> Config:
+    """The configuration in `text`; `place` names it in messages.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{place}: not TOML: {error}\n    correct that line") from error
+    try:
+        file = msgspec.convert(tree, _File)
+    except msgspec.ValidationError as error:
+        found, _, path = str(error).partition(" - at `$.")
+        key = path.rstrip("`") or "top level"
+        known = ", ".join(field.name for field in msgspec.structs.fields(_File))
+        raise ConfigError(f"{place}, {key}: {found[0].lower()}{found[1:]}\n    top-level keys are: {known}") from error
+    for chain in file.microgrid:
+        if not re.fullmatch("[0-9a-f]{64}", chain):
+            raise ConfigError(
+                f"{place}, microgrid.{chain}: not a chain id (64 hex digits)\n    take it from: meshnode status"
+            )
+    if len(file.meter) > MAX_METERS:
+        raise ConfigError(f"{place}: {len(file.meter)} meters; a member has at most {MAX_METERS}")
+    meters = tuple(_meter(section, f"{place}, meter {number}") for number, section in enumerate(file.meter, 1))
+    points = [meter.metering_point for meter in meters]
+    for point in points:
+        if points.count(point) > 1:
+            raise ConfigError(f"{place}: two meters are called {point!r}\n    give each its own metering_point")
+    return Config(name=file.name, network=file.network, web=file.web, microgrid=file.microgrid, meter=meters)
+
+
+def _meter(section: dict[str, Any], place: str) -> MeterSection:
+    settings = dict(section)
+    rehearsal = settings.pop("rehearsal", None)
+    key = settings.pop("key", None)
+    for name in ("driver", "metering_point"):
+        if not isinstance(settings.get(name), str):
+            raise ConfigError(f'{place}: {name} is missing\n    add a line like: {name} = "..."')
+    point = settings["metering_point"]
+    if key is None:
+        key = f"meter-{point}.key"
+    if not isinstance(key, str) or "/" in key or key.startswith("."):
+        raise ConfigError(f"{place}: key {key!r} is not a file name\n    key files lie in the folder {KEYS_DIRECTORY}")
+    try:
+        trouble = None if rehearsal is None else msgspec.convert(rehearsal, Rehearsal)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{place}, rehearsal: {error}") from error
+    return MeterSection(driver=settings["driver"], metering_point=point, key=key, settings=settings, rehearsal=trouble)

@@ -1,0 +1,1 @@
+"""Network: how nodes reach one another. Only this package knows libp2p."""

@@ -1,0 +1,56 @@
+"""Rules of a test run: what skips is counted, and in CI nothing may skip.
+
+Tests marked `nightly` are deselected, not skipped; `make nightly` runs them.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.data import data_path
+
+# The same examples in every run: a failure in CI is a failure here. Deadlines measure the machine.
+settings.register_profile("default", derandomize=True, deadline=None)
+# Every night new examples, and many.
+settings.register_profile("nightly", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("default")
+
+
+@pytest.fixture
+def data() -> Callable[..., Path]:
+    """`data("telegrams", "sml")` is a path in the shared data; without the data, the test skips."""
+    return data_path
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI, turn a run that passed but skipped something into one that failed."""
+    if exitstatus == pytest.ExitCode.OK and skips_are_failures() and skip_reasons(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was skipped, once per reason, with counts."""
+    reasons = skip_reasons(config)
+    if not reasons:
+        return
+    terminalreporter.section(f"skipped: {reasons.total()}")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"{count:5} {reason}")
+    if skips_are_failures():
+        terminalreporter.line("CI is set, where nothing may skip: this run fails.", red=True)
+
+
+def skips_are_failures() -> bool:
+    """Whether this run is one in CI."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def skip_reasons(config: pytest.Config) -> Counter[str]:
+    """How often each reason to skip was given, tests and whole modules alike."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter else []
+    return Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
