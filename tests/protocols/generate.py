@@ -66,8 +66,8 @@ def value(wire: Type, rng: random.Random, optional: float = 0.5) -> Any:
             count = rng.randint(wire.low, max(wire.low, min(wire.high, MAX_RANDOM_ITEMS)))
             items = [value(wire.item, rng, optional) for _ in range(count)]
             if wire.ascending:
-                first = (lambda item: item[0]) if isinstance(wire.item, Row) else (lambda item: item)
-                items = sorted({first(item): item for item in items}.values(), key=first)
+                by_key = {(item[0] if isinstance(wire.item, Row) else item): item for item in items}
+                items = [by_key[key] for key in sorted(by_key)]
             return tuple(items)
         case Row():
             return tuple(value(item, rng, optional) for item in wire.columns.values())

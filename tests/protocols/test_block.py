@@ -102,6 +102,11 @@ def test_the_validators_are_those_in_force_and_not_only_those_of_the_parent() ->
         VILLAGE.check(block, PARENT, QuorumConfig(0, VILLAGE.quorum.voters[:1] + VILLAGE.quorum.voters))
 
 
+def test_the_validators_are_those_that_the_parent_announced() -> None:
+    announced = msgspec.structs.replace(PARENT, next_validators=b"n" * 32)
+    refused(VILLAGE.block(PARENT), "validators hash does not follow from the parent", announced)
+
+
 def test_only_the_elected_leader_goes_on_in_its_term() -> None:
     # Bela is a validator, but nobody elected her in term 1.
     refused(

@@ -10,6 +10,7 @@ from typing import Any
 
 import cbor2
 import msgspec
+import pycddl  # type: ignore[import-untyped]
 import pytest
 
 from protocols import cbor, spec
@@ -17,8 +18,6 @@ from protocols.records import KINDS, MemberEntry, Record, join_request_bytes, to
 from protocols.records.schema import Int, cddl_name, columns, encode_fields
 from tests.protocols import generate
 from tests.protocols.village import Village
-
-pycddl = pytest.importorskip("pycddl")
 
 # pycddl 0.6.4 does not read ranges that begin below zero, and of two limits on a value
 # inside a row it takes the second for one on the row.

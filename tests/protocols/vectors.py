@@ -50,6 +50,7 @@ def all_files() -> dict[str, Any]:
         "cbor.json": {"good": good_cbor(), "bad": bad_cbor()},
         "envelopes.json": {"bad": bad_envelopes()},
         "keys.json": keys(),
+        "signatures.json": signatures(),
         "merkle.json": merkle_trees(),
         "agreement.json": agreement(),
     }
@@ -99,7 +100,7 @@ def bad_records() -> list[dict[str, str]]:
     member = {1: "anna", 2: ["consumer"], 3: bytes(32)}
     join = {0: 2, 1: 1, 2: START_S, 3: member, 4: bytes(16), 5: bytes(64)}
     support = {0: 11, 1: 1, 2: START_S, 3: 1, 4: [["a", 1], ["b", 1]]}
-    cases = [
+    cases: list[tuple[str, Any, str]] = [
         ("not a map", [0, 5], "expected a map with the kind"),
         ("kind missing", {1: 7}, "expected a map with the kind"),
         ("kind not an integer", {0: True}, "expected a map with the kind"),
@@ -249,6 +250,78 @@ def keys() -> list[dict[str, str]]:
             }
         )
     return result
+
+
+def signatures() -> list[dict[str, Any]]:
+    """Signatures at the edges of Ed25519, on which libraries differ: all nodes must judge alike."""
+    cases = [
+        (
+            "valid",
+            "62f20daad7d34d66b150b391d983e6206cbae71d59d5d7f66afefed6a267b9c9",
+            "6c6564676572",
+            "ebb461fc478e621995733443d2446eac22c76ee2034b3b4b8f3c4cd761b305ff"
+            "3d650143b3fd257352d72048a2b868b0c6c5e9d800887ca2a32cd2a96bdf2f0a",
+            True,
+        ),
+        (
+            "S plus the group order",
+            "62f20daad7d34d66b150b391d983e6206cbae71d59d5d7f66afefed6a267b9c9",
+            "6c6564676572",
+            "ebb461fc478e621995733443d2446eac22c76ee2034b3b4b8f3c4cd761b305ff"
+            "2a39f79fcd6038cb287418eb80b247c5c6c5e9d800887ca2a32cd2a96bdf2f1a",
+            False,
+        ),
+        (
+            "small-order part in R: holds only with the cofactor",
+            "62f20daad7d34d66b150b391d983e6206cbae71d59d5d7f66afefed6a267b9c9",
+            "6c6564676572",
+            "fa14f9501d3508f235b3ddc4b73591cdfd55e56f2dcfa80417f800881e11914c"
+            "f713823f96acef4ed508f13d4d5773613d549a7b9c7a60f1aca4d1c5f2022d0d",
+            False,
+        ),
+        (
+            "public key of small order",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "6c6564676572",
+            "0100000000000000000000000000000000000000000000000000000000000000"
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            False,
+        ),
+        (
+            "R of small order",
+            "62f20daad7d34d66b150b391d983e6206cbae71d59d5d7f66afefed6a267b9c9",
+            "6c6564676572",
+            "0100000000000000000000000000000000000000000000000000000000000000"
+            "f2eb429afb3529f6b6a78ab10de9aa86c6a8ea603ffb8d32cc70b992e0f54f0d",
+            False,
+        ),
+        (
+            "public key not canonically encoded",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "6c6564676572",
+            "ebb461fc478e621995733443d2446eac22c76ee2034b3b4b8f3c4cd761b305ff"
+            "666626ff114a3ee30dfdd42d31807b2ac64863278fae6c27e17ce9e30b6ccb09",
+            False,
+        ),
+        (
+            "public key with a small-order part, whose effect vanishes",
+            "412360d98b990e1b56eac91b4e81c5a26148355aba67f89bad3b61bf3801469c",
+            "6c65646765722036",
+            "ebb461fc478e621995733443d2446eac22c76ee2034b3b4b8f3c4cd761b305ff"
+            "da4f6b02bb4bb2c4057d10c82e148d1c5867cea69254b9b1d6044bede5d66b00",
+            True,
+        ),
+        (
+            "public key with a small-order part: holds only with the cofactor",
+            "412360d98b990e1b56eac91b4e81c5a26148355aba67f89bad3b61bf3801469c",
+            "6c6564676572203130",
+            "ebb461fc478e621995733443d2446eac22c76ee2034b3b4b8f3c4cd761b305ff"
+            "3a25983b9b08707d418b5536b80deac4b9b6cab862dfd1bb606a2ea85545a90a",
+            False,
+        ),
+    ]
+    names = ("name", "public_key", "message", "signature", "holds")
+    return [dict(zip(names, case, strict=True)) for case in cases]
 
 
 def merkle_trees() -> list[dict[str, Any]]:
