@@ -8,8 +8,8 @@ import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pycose.keys import OKPKey
-from pycose.messages import Sign1Message
+from pycose.keys.okp import OKPKey
+from pycose.messages.sign1message import Sign1Message
 
 from protocols import block as blocks
 from protocols import cose
@@ -31,7 +31,7 @@ def independent(data: bytes, kind: int, chain: bytes, public_key: bytes) -> bool
     assert tagged.tag == 18
     protected, unprotected, payload, signature = tagged.value
     message = Sign1Message.from_cose_obj([protected, dict(unprotected), payload, signature], False)
-    message.external_aad = cbor2.dumps([1, kind, chain], canonical=True)
+    message.external_aad = cbor2.dumps([1, kind, chain], canonical=True)  # type: ignore[misc]
     message.key = OKPKey(crv="ED25519", x=public_key)
     return bool(message.verify_signature())
 
