@@ -244,7 +244,8 @@ class Nested(Type):
         return decode_fields(self.struct, value, place)
 
     def cddl(self) -> str:
-        return cddl_name(self.struct)
+        # A record inside another one has no kind: its place says what it is.
+        return cddl_name(self.struct) + ("-fields" if issubclass(self.struct, Record) else "")
 
 
 class OneOf(Type):

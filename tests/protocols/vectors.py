@@ -19,8 +19,8 @@ from protocols import block as blocks
 from protocols import cbor, cose, merkle, receipt
 from protocols.block import Parent
 from protocols.certificate import quorum_size
+from protocols.parcel import Parcel
 from protocols.records import (
-    KINDS,
     Certificate,
     Election,
     Genesis,
@@ -39,7 +39,7 @@ from tests.protocols.keys import KeyPair, key_pair, seed_of
 from tests.protocols.village import START_S, Village, meter
 
 FOLDER = pathlib.Path(blocks.__file__).parent / "vectors"
-UNSIGNED = (Genesis, Certificate, Election, Receipt)
+UNSIGNED = (Genesis, Certificate, Election, Receipt, Parcel)
 SEED = 20
 
 
@@ -65,10 +65,10 @@ def good_records() -> list[dict[str, Any]]:
         values=OpenCounters(import_wh=12_345_678, export_wh=2_345_678, produced_wh=5_678_901, power_w=-1_234),
     )
     result = [_record("reading", usual, village.chain_id, meter("anna"))]
-    for kind in sorted(KINDS):
+    for struct in generate.RECORDS:
         for form, optional in (("full", 1.1), ("bare", -1.0)):
-            record = generate.record(KINDS[kind], rng, optional)
-            result.append(_record(f"{KINDS[kind].__name__}_{form}", record, village.chain_id, key_pair("signer")))
+            record = generate.record(struct, rng, optional)
+            result.append(_record(f"{struct.__name__}_{form}", record, village.chain_id, key_pair("signer")))
     return result
 
 
@@ -95,7 +95,7 @@ def _record(name: str, record: Any, chain: bytes, key: KeyPair) -> dict[str, Any
 
 def bad_records() -> list[dict[str, str]]:
     """Payloads that every implementation must refuse, with a word of this one's error."""
-    order = {0: 5, 1: 7, 2: START_S, 3: 0, 4: START_S, 5: 500, 6: 240_000}
+    order = {0: 5, 1: 7, 2: START_S, 3: 1, 4: START_S, 5: 500, 6: 240_000}
     reading = {0: 4, 1: bytes(8), 2: START_S, 3: [0, {1: 10, 2: 20}]}
     member = {1: "anna", 2: ["consumer"], 3: bytes(32)}
     join = {0: 2, 1: 1, 2: START_S, 3: member, 4: bytes(16), 5: bytes(64)}
@@ -109,6 +109,7 @@ def bad_records() -> list[dict[str, str]]:
         ("key unknown", order | {99: 1}, "unknown keys [99]"),
         ("text for an integer", order | {5: "500"}, "expected an integer"),
         ("boolean for an integer", order | {3: False}, "expected an integer"),
+        ("a side that is none", order | {3: 0}, "side: found 0, expected 1 to 2"),
         ("energy of zero", order | {5: 0}, "found 0, expected 1 to"),
         ("energy over the limit", order | {5: 10_000_001}, "expected 1 to 10000000"),
         ("time after the year 9999", order | {2: 253_402_300_800}, "valid_until_s"),
