@@ -11,8 +11,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -41,7 +40,7 @@ from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import Genesis, LivePower, Reading, Record, RecordError, Support, read_as
+from protocols.records import LivePower, Reading, Record, RecordError, Support
 from zencode.sentences import CATALOGUE_VERSION
 
 log = logging.getLogger(__name__)
