@@ -287,7 +287,7 @@ class MemberPubsub(Pubsub):
             return
         _verify(message, origin)
         self._mark_msg_seen(message)
-        self._deliver(message.topicIDs[0], GossipMessage(peer, message.data))
+        self._deliver(message.topicIDs[0], GossipMessage(peer, message.data, origin))
         await self._mesh.publish(sender, message)
 
     def _deliver(self, topic: str, message: GossipMessage) -> None:
