@@ -21,17 +21,13 @@ def main() -> int:
     """Import everything and print how much that was; 1 when it is not the installed copy."""
     installed = Path(sysconfig.get_path("purelib"))
     modules = [name for package in PACKAGES for name in import_all(package)]
-    strays = [
-        name for name in modules if not Path(sys.modules[name].__file__ or "").is_relative_to(installed)
-    ]
+    strays = [name for name in modules if not Path(sys.modules[name].__file__ or "").is_relative_to(installed)]
     if strays:
         print(f"imported from elsewhere than {installed}: {', '.join(strays)}", file=sys.stderr)
         return 1
     for command in importlib.metadata.entry_points(group="console_scripts", name="meshnode"):
         command.load()
-    print(
-        f"imported {len(modules)} modules of {', '.join(PACKAGES)} {importlib.metadata.version('meshnode')}"
-    )
+    print(f"imported {len(modules)} modules of {', '.join(PACKAGES)} {importlib.metadata.version('meshnode')}")
     return 0
 
 

@@ -37,9 +37,7 @@ Lock = dict[str, list[str]]  # package name -> its lines: the pin first, then th
 
 def main() -> int:
     """Write the locks again, or check the wheels; 0 when all went well."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     parser.add_argument("--wheels", action="store_true", help="only check the wheels of the present locks")
     arguments = parser.parse_args()
@@ -64,9 +62,7 @@ def make_locks(project: dict[str, Any], settings: dict[str, Any], upgrade: bool)
     ):
         target = ROOT / name
         before = target.read_text(encoding="utf-8") if target.exists() and not upgrade else ""
-        resolved = resolve(
-            requirements, constraints=pinned, overrides=overrides, excludes=excludes, before=before
-        )
+        resolved = resolve(requirements, constraints=pinned, overrides=overrides, excludes=excludes, before=before)
         lock = {package: lines for package, lines in resolved.items() if package not in pinned}
         target.write_text("".join(line for lines in lock.values() for line in lines), encoding="utf-8")
         pinned |= lock
@@ -159,9 +155,7 @@ def check_wheels(built_from_source: list[str], no_wheel: dict[str, list[str]]) -
     Packages that are known to have none (for that Python) are not asked for, but named.
     """
     locks = ("requirements.lock", "requirements-build.lock", "requirements-test.lock")
-    packages = {
-        package: lines for name in locks for package, lines in parse((ROOT / name).read_text()).items()
-    }
+    packages = {package: lines for name in locks for package, lines in parse((ROOT / name).read_text()).items()}
     failures = 0
     for python, machine in itertools.product(PYTHONS, MACHINES):
         left_out = {*built_from_source, *no_wheel.get(python, [])}

@@ -68,7 +68,7 @@ system_packages() {
         "use Debian's own python3, or one that has them, with:  PYTHON=/usr/bin/python3"
 }
 
-# Up to 3.13: coincurve, which libp2p pins, has no wheel for 3.14 yet.
+# Up to 3.13: coincurve and miniupnpc, which libp2p imports, have no wheels for 3.14 yet.
 check_python() {
     "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' ||
         fail "$python is $("$python" --version); Python 3.11, 3.12 or 3.13 is needed" \

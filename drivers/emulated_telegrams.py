@@ -57,9 +57,7 @@ def sml_telegram(registers: Registers, number: int = 1) -> bytes:
     server = b"\x0a\x01EMU\x00" + number.to_bytes(4, "big")
     moment = _NOTHING if registers.time_s is None else _list(_unsigned(2, 1), _unsigned(registers.time_s, 4))
     status = _unsigned(_STATUS | (_STATUS_EXPORT if registers.power_w < 0 else 0), 4)
-    counted = (
-        _unsigned(wh * 10, 8) for wh in (registers.import_wh, registers.export_wh, registers.produced_wh)
-    )
+    counted = (_unsigned(wh * 10, 8) for wh in (registers.import_wh, registers.export_wh, registers.produced_wh))
     imported, exported, produced = counted
     entries = [
         _entry((1, 0, 96, 50, 1, 1), value=_octets(b"EMU")),

@@ -59,9 +59,7 @@ class ReplayConfig(HomeConfig, frozen=True, kw_only=True):
     first_hour: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-def recorded_home(
-    path: Path, home: str = "", start_s: int | None = None, first_hour: int = 0
-) -> RecordedHome:
+def recorded_home(path: Path, home: str = "", start_s: int | None = None, first_hour: int = 0) -> RecordedHome:
     """The home recorded in a file of either form; see ReplayConfig for the arguments.
 
     Raises:
@@ -72,9 +70,7 @@ def recorded_home(
         return read_home(path, table, home, DEFAULT_START_S if start_s is None else start_s, first_hour)
     quarters = list(_quarters(path, table))
     if not quarters:
-        raise DriverError(
-            str(path), "no rows below the header", "one row per quarter hour", "give another file"
-        )
+        raise DriverError(str(path), "no rows below the header", "one row per quarter hour", "give another file")
     return RecordedHome([energy for _, energy in quarters], quarters[0][0] if start_s is None else start_s)
 
 
@@ -111,9 +107,7 @@ def _time_s(cell: str | None, place: str) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise DriverError(
-            place, f'"{text}"', "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell"
-        )
+        raise DriverError(place, f'"{text}"', "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell")
     return int(moment.timestamp())
 
 

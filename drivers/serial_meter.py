@@ -31,7 +31,7 @@ class SerialMeterConfig(MeterConfig, frozen=True, kw_only=True):
     Fields:
         port: device name, best below /dev/serial/by-id.
         baud: line speed; 0 means the usual one of the protocol.
-        framing: "8N1", or "7E1" for P1 ports of version 2.2.
+        framing: "8N1", or "7E1" (with baud 9600) for P1 ports before version 4.
         channel: OBIS channel of the grid meter (the B in A-B:C.D.E).
         produced_channel: where the generation meter is found if it speaks
             through this one: an M-Bus channel of a P1 port, or an OBIS channel.
@@ -101,6 +101,6 @@ def _says_something(measurement: Measurement) -> bool:
     return any(reading is not None for reading in readings)
 
 
-# P1 since version 3 runs at 115200 baud; optical SML ports at 9600.
+# P1 since version 4 runs at 115200 baud; optical SML ports at 9600.
 dsmr: Final[Driver] = SerialMeter("dsmr", 115200)
 sml: Final[Driver] = SerialMeter("sml", 9600)

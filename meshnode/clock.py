@@ -16,7 +16,8 @@ class GridClock:
 
     def __init__(self, settings: Clock) -> None:
         self.speed = settings.speed if settings.kind == CLOCK_DEMONSTRATION else 1
-        self.origin_s = settings.origin_s
+        self._origin_s = settings.origin_s
+        self._shows_s = settings.shows_s
         self.is_demonstration = settings.kind == CLOCK_DEMONSTRATION
 
     def now_s(self) -> int:
@@ -26,7 +27,7 @@ class GridClock:
     def now(self) -> float:
         """The same with fractions, for schedules and screens; never for the ledger."""
         real = time.time()
-        return self.origin_s + (real - self.origin_s) * self.speed if self.is_demonstration else real
+        return self._shows_s + (real - self._origin_s) * self.speed if self.is_demonstration else real
 
     def real_delay(self, until_s: float) -> float:
         """Real seconds until the microgrid's clock shows `until_s`; 0 if it has passed."""

@@ -157,8 +157,8 @@ def cddl_text() -> str:
     rules = [_CDDL_HEAD.strip(), _choice("record", "any record", records)]
     rules.append(_choice("block-record", "what a block may carry", [KINDS[kind] for kind in sorted(BLOCK_RECORDS)]))
     rules += [_rule(struct) for struct in all_tables()]
-    maybes = {wire.cddl(): wire for struct in all_tables() for wire in _types_of(struct) if isinstance(wire, Maybe)}
-    rules += [f"{name} = {wire.item.cddl()} / null" for name, wire in maybes.items()]
+    named = {wire.cddl(): wire.cddl_rule() for struct in all_tables() for wire in _types_of(struct)}
+    rules += [f"{name} = {rule}" for name, rule in named.items() if rule is not None]
     return "\n\n".join(rules) + "\n"
 
 
@@ -241,11 +241,11 @@ protected-header = {{
   4: bstr .size {cose.KEY_ID_BYTES}, ; key id of the signer
 }}
 
-; What is signed. `external-aad` below is an encoded external-aad.
+; What is signed. `aad` is an encoded external-aad.
 sig-structure = [
   context: "Signature1",
   protected: bstr .size 13,
-  external-aad: bstr,
+  aad: bstr,
   payload: bstr,
 ]
 
@@ -255,12 +255,12 @@ external-aad = [
   chain-id: bstr .size {cose.CHAIN_ID_BYTES},
 ]
 
-; `header` is an envelope of a header, `records` are envelopes of block-records,
-; `election` an encoded election.
-block = [
-  header: bstr,
+; A block: `head` is an envelope of a header, `records` are envelopes of block-records,
+; `elected` is an encoded election.
+signed-block = [
+  head: bstr,
   records: [0*{MAX_BLOCK_RECORDS} bstr],
-  election: bytes-or-null,
+  elected: bytes-or-null,
 ]
 
 bytes-or-null = bstr / null

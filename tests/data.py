@@ -43,9 +43,7 @@ def data_path(*parts: str) -> Path:
         pytest.skip(ABSENT)
     path = folder.joinpath(*parts)
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is not in the shared data; expected it beside {sorted(os.listdir(folder))}"
-        )
+        raise FileNotFoundError(f"{path} is not in the shared data; expected it beside {sorted(os.listdir(folder))}")
     return path
 
 

@@ -23,9 +23,7 @@ from tests.source import ROOT
 RUNTIME = "requirements.lock"
 LOCKS = (RUNTIME, "requirements-build.lock", "requirements-test.lock")
 
-PIN = re.compile(
-    r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[0-9][0-9a-z.!+]*)(?P<marker> ; [^;\\]+)? \\"
-)
+PIN = re.compile(r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>[0-9][0-9a-z.!+]*)(?P<marker> ; [^;\\]+)? \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?P<more> \\)?")
 
 # Licences under which a whole household's software may be passed on, as their texts name themselves.

@@ -52,7 +52,8 @@ def _split(text: str | bytes, notes: Notebook) -> list[str]:
         raise StopReadingError
     if isinstance(text, bytes):
         text = _decoded(text, notes)
-    return [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    text = text.removeprefix("\ufeff").removesuffix("\n")
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def _decoded(text: bytes, notes: Notebook) -> str:

@@ -178,8 +178,7 @@ def _swapped(value: int) -> int:
 def _get_list(body: Element) -> tuple[Element, Element, tuple[Element, ...]] | None:
     """Server id, sensor time and entries of a GetList.Res body; None for other messages."""
     match body:
-        case (Integer(value=tag), contents) if tag != _GET_LIST_RESPONSE:
-            del contents
+        case (Integer(value=tag), _) if tag != _GET_LIST_RESPONSE:
             return None
         case (Integer(), (_, server_id, _, sensor_time, tuple() as entries, _, _)):
             return server_id, sensor_time, entries

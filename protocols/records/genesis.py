@@ -82,12 +82,13 @@ class ValidatorEntry(Table, frozen=True, kw_only=True):
 class Clock(Table, frozen=True, kw_only=True):
     """Which clock the microgrid lives by.
 
-    A demonstration clock shows `origin_s + (real time - origin_s) * speed`.
+    A demonstration clock shows `shows_s + (real time - origin_s) * speed`.
     """
 
     kind: Annotated[int, Field(1, Uint(1), "0 real, 1 demonstration")]
     speed: Annotated[int, Field(2, Int(1, MAX_CLOCK_SPEED), "seconds shown per real second")] = 1
     origin_s: Annotated[int, Field(3, Second(), "real time at which the demonstration begins")] = 0
+    shows_s: Annotated[int, Field(4, Second(), "what the demonstration clock shows at that moment")] = 0
 
 
 class Limits(Table, frozen=True, kw_only=True):

@@ -53,6 +53,10 @@ class Type:
     def cddl(self) -> str:
         return "any"
 
+    def cddl_rule(self) -> str | None:
+        """What the rule says that `cddl` names, for types that validators only understand as rules of their own."""
+        return None
+
 
 class Int(Type):
     """An integer from `low` to `high`, inside int64."""
@@ -67,10 +71,7 @@ class Int(Type):
             raise RecordError(f"{place}: found {value}, expected {self.low} to {self.high}")
 
     def cddl(self) -> str:
-        if self.low >= 0:
-            return f"{self.low}..{self.high}"
-        # A range below zero is legal CDDL too, but validators stumble over it.
-        return f"(int .ge {self.low}) .and (int .le {self.high})"
+        return f"{self.low}..{self.high}"
 
 
 def Uint(high: int = UINT63_MAX) -> Int:
@@ -222,8 +223,10 @@ class Maybe(Type):
         return None if value is None else self.item.decode(value, place)
 
     def cddl(self) -> str:
-        """The name of a rule `item / null`: validators stumble over the choice in place."""
         return re.sub(r"[^a-z0-9]+", "-", self.item.cddl()) + "-or-null"
+
+    def cddl_rule(self) -> str | None:
+        return f"{self.item.cddl()} / null"
 
 
 class Nested(Type):

@@ -1,0 +1,1 @@
+"""Tests of drivers: codecs, serial lines, homes and the registry."""

@@ -8,7 +8,6 @@ expects, and how many are known exceptions (`known_exceptions.toml`).
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -20,15 +19,15 @@ from typing import Any
 from drivers.codecs import CODECS
 from drivers.codecs.telegram import Counters, Telegram, Value
 from drivers.tools import decode
+from tests.data import data_folder
 
 HERE = Path(__file__).parent
-PROJECT = HERE.parents[1]
 
 
-def data_folder() -> Path | None:
+def telegrams_folder() -> Path | None:
     """The shared telegrams, or None where there are none."""
-    folder = Path(os.environ.get("MESHNODE_DATA", PROJECT.parent / "shared" / "data")) / "telegrams"
-    return folder if (folder / "index.json").is_file() else None
+    folder = data_folder()
+    return folder / "telegrams" if folder else None
 
 
 def index_entries(folder: Path) -> list[dict[str, Any]]:
@@ -38,9 +37,7 @@ def index_entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def known_exceptions() -> list[dict[str, Any]]:
-    exceptions: list[dict[str, Any]] = tomllib.loads((HERE / "known_exceptions.toml").read_text())[
-        "exception"
-    ]
+    exceptions: list[dict[str, Any]] = tomllib.loads((HERE / "known_exceptions.toml").read_text())["exception"]
     return exceptions
 
 
@@ -165,7 +162,7 @@ _DSMR_NAMES: dict[str, tuple[int, int, int, int, int]] = {
 
 def main(arguments: list[str]) -> int:
     """Print the table; 1 if a capture deviates that is no known exception."""
-    folder = Path(arguments[0]) if arguments else data_folder()
+    folder = Path(arguments[0]) if arguments else telegrams_folder()
     if folder is None:
         print("no telegrams: set MESHNODE_DATA, or name the folder with index.json", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +11,29 @@ import pytest
 
 from drivers.codecs.telegram import measure
 from drivers.tools import capture_bytes, decode
+from tests.data import ABSENT
 from tests.drivers.captures import (
-    data_folder,
     differences,
     exception_for,
     index_entries,
     known_exceptions,
     main,
+    telegrams_folder,
 )
 from tests.drivers.feeding import junk, read, ways_to_cut
 
-FOLDER = data_folder()
+FOLDER = telegrams_folder()
 ENTRIES: list[dict[str, Any]] = index_entries(FOLDER) if FOLDER else []
 FILES = sorted({(entry["proto"], entry["file"]) for entry in ENTRIES})
 
-needs_data = pytest.mark.skipif(
-    FOLDER is None, reason="no captures of real meters: MESHNODE_DATA/telegrams/index.json not found"
-)
+pytestmark = pytest.mark.skipif(FOLDER is None, reason=ABSENT)
 
 
 @pytest.fixture
-def folder() -> Path:
-    if FOLDER is None:
-        pytest.skip("no captures of real meters: MESHNODE_DATA/telegrams/index.json not found")
-    return FOLDER
+def folder(data: Callable[..., Path]) -> Path:
+    return data("telegrams")
 
 
-@needs_data
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["file"])
 def test_a_capture_decodes_to_its_expected_values(folder: Path, entry: dict[str, Any]) -> None:
     found = differences(folder, entry)
@@ -46,7 +43,6 @@ def test_a_capture_decodes_to_its_expected_values(folder: Path, entry: dict[str,
         assert found == []
 
 
-@needs_data
 @pytest.mark.parametrize(("name", "file"), FILES, ids=lambda text: text)
 def test_a_capture_decodes_the_same_however_it_is_cut_and_among_junk(folder: Path, name: str, file: str) -> None:
     data = capture_bytes((folder / file).read_bytes())
@@ -63,20 +59,17 @@ def test_a_capture_decodes_the_same_however_it_is_cut_and_among_junk(folder: Pat
             assert len(telegrams) == 2 * len(whole) + extra
 
 
-@needs_data
 def test_every_exception_names_an_entry_of_the_index(folder: Path) -> None:
     excused = [entry for entry in index_entries(folder) if exception_for(entry)]
     assert len(excused) == len(known_exceptions())
 
 
-@needs_data
 def test_the_table_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder)]) == 0
     print(table := capsys.readouterr().out)
     assert "dsmr" in table and "sml" in table
 
 
-@needs_data
 @pytest.mark.parametrize(
     ("file", "import_wh", "export_wh", "power_w"),
     [
@@ -103,7 +96,6 @@ def test_a_capture_amounts_to_a_measurement(
     assert measurement.power_w == power_w
 
 
-@needs_data
 def test_registers_never_fall_within_a_capture(folder: Path) -> None:
     for name, file in FILES:
         telegrams, _ = decode(name, (folder / file).read_bytes())

