@@ -18,12 +18,13 @@ from typing import Any
 from msgspec import Struct
 
 from zencode.kinds import COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
-from zencode.languages import LANGUAGES, Language, Phase, spoken_words
+from zencode.languages import LANGUAGES, Language, Phase
 from zencode.sentences import SENTENCES, Sentence
 from zencode.values import write_value
 
 #: What a token is: its group in _TOKEN.
 WORD, NUMBER, PUNCTUATION, OTHER_QUOTES, UNCLOSED = "word", "number", "punctuation", "other", "unclosed"
+CLOCK_TIME = "time"
 
 _TOKEN = re.compile(
     r"""
@@ -89,10 +90,10 @@ class Suggestion(Struct, frozen=True):
     text: str
 
 
-def tokens_of(line: str, start: int = 0) -> list[Token]:
-    """Cut a line into tokens, from character `start`; never fails: what nothing else takes is `unclosed`."""
+def tokens_of(line: str) -> list[Token]:
+    """Cut a line into tokens; never fails: a quotation mark that nothing closes is `unclosed`."""
     found = []
-    for match in _TOKEN.finditer(line, start):
+    for match in _TOKEN.finditer(line):
         sort, spelled = match.lastgroup or UNCLOSED, match.group()
         text = spelled
         if sort == NAME:
@@ -214,10 +215,10 @@ def _slot(tokens: list[Token], at: int, node: Node) -> tuple[Piece, Node] | None
     token = tokens[at]
     if _EDGES[NAME] in node and token.sort in (NAME, OTHER_QUOTES, WORD):
         return Piece(NAME, (token,), token.sort == NAME), node[_EDGES[NAME]]
-    if _EDGES[TIME] in node and token.sort in ("time", NUMBER, NAME):
-        return Piece(TIME, (token,), token.sort == "time"), node[_EDGES[TIME]]
+    if _EDGES[TIME] in node and token.sort in (CLOCK_TIME, NUMBER, NAME):
+        return Piece(TIME, (token,), token.sort == CLOCK_TIME), node[_EDGES[TIME]]
     edge = next((edge for edge in _NUMERIC if edge in node), None)
-    if edge is None or token.sort not in (NUMBER, NAME, "time"):
+    if edge is None or token.sort not in (NUMBER, NAME, CLOCK_TIME):
         return None
     fits, after = token.sort == NUMBER, node[edge]
     if edge == _EDGES[COUNT]:
@@ -264,9 +265,9 @@ def _refuse_forks(node: Node, phase: Phase) -> None:
 
 def _filled(sentence: Sentence, tokens: list[Token], language: Language) -> str:
     values = examples(sentence, language)
-    own = [token for token in tokens if token.sort in (NAME, NUMBER, "time")]
+    own = [token for token in tokens if token.sort in (NAME, NUMBER, CLOCK_TIME)]
     wanted = [sentence.slots[sentence.index(slot)] for slot in _SLOT.findall(sentence.words[language.code][0])]
-    sorts = {NAME: NAME, TIME: "time", COUNT: NUMBER, QUANTITY: NUMBER}
+    sorts = {NAME: NAME, TIME: CLOCK_TIME, COUNT: NUMBER, QUANTITY: NUMBER}
     if [token.sort for token in own] == [sorts.get(slot.kind.form) for slot in wanted]:
         for slot, token in zip(wanted, own, strict=True):
             values[sentence.index(slot.name)] = _own_words(token, tokens, slot.kind.form)
@@ -295,8 +296,3 @@ def _likeness_index(code: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, .
 def _triples(words: str) -> set[str]:
     padded = f" {words} "
     return {padded[i : i + 3] for i in range(len(padded) - 2)}
-
-
-def words_of(vocabulary: str, language: Language) -> list[str]:
-    """The known names of a vocabulary in one language, for an error to list."""
-    return list(spoken_words(vocabulary, language.code).values())

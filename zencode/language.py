@@ -15,7 +15,7 @@ from zencode.kinds import KINDS, MAX_NAME, NAME
 from zencode.languages import KNOWN_WORDS, LANGUAGES, Language, Phase, spoken_words
 from zencode.lint import RULES
 from zencode.presets import NAMES
-from zencode.sentences import BINDING_VERSION, BY_ID, SENTENCES, Sentence
+from zencode.sentences import BINDING_VERSION, BY_ID, CATALOGUE_VERSION, SENTENCES, Sentence
 from zencode.values import write_value
 
 PATH = Path(__file__).with_name("LANGUAGE.md")
@@ -28,7 +28,7 @@ _INTRODUCTION = f"""\
 A binding is the contract of an energy community in plain sentences. It is data, not a program: it has no
 loops, variables or arithmetic. Every sentence is one of those below, with its own values in it. A text is
 read into a tree, the tree has one encoding, and the SHA-256 of that is the binding's identity: the same
-binding in two languages has one hash.
+binding in two languages has one hash. This is version {CATALOGUE_VERSION} of the catalogue: {len(SENTENCES)} sentences.
 
 ## Form
 
@@ -66,9 +66,7 @@ def manual() -> str:
 
 
 def _keywords() -> str:
-    rows = [
-        [_code(" ".join(language.keywords[phase][:1])) for language in LANGUAGES.values()] for phase in Phase
-    ]
+    rows = [[_code(" ".join(language.keywords[phase][:1])) for language in LANGUAGES.values()] for phase in Phase]
     return "## Keywords\n\n" + _table([language.name for language in LANGUAGES.values()], rows)
 
 
@@ -102,9 +100,7 @@ def _sentence(sentence: Sentence) -> str:
     lines.append("")
     for language in _spoken():
         keyword = language.keywords[sentence.phase][0]
-        lines.append(
-            f"- {language.code}: `{keyword} {spell(sentence, examples(sentence, language), language)}`"
-        )
+        lines.append(f"- {language.code}: `{keyword} {spell(sentence, examples(sentence, language), language)}`")
     return "\n".join(lines) + "\n"
 
 

@@ -26,6 +26,18 @@ TRADED = "traded energy"
 
 _ORDER_MECHANISMS = (s.PAY_AS_CLEAR, s.ORDER_BOOK, s.FALLING)
 _SHARING_MECHANISMS = (s.MID_MARKET, s.FIXED_SHARES, s.BY_USE)
+_VERDICTS = (s.ACCEPT, s.REFUSE, s.ASK)
+#: What may stand several times at one event, or is judged by a rule of its own.
+_SEVERAL = (
+    s.WARN,
+    s.LET,
+    s.HIDE,
+    s.PROOF,
+    s.SERVE_FIRST,
+    *_ORDER_MECHANISMS,
+    *_SHARING_MECHANISMS,
+    *_VERDICTS,
+)
 #: Which fee a charge per kWh brings in, by the event that it is charged at.
 _FEE_EVENTS = {
     s.PERIOD_CLOSES: "network fee",
@@ -94,9 +106,7 @@ def prices(binding: Binding) -> Findings:
     floor, cap = _first(binding, s.FLOOR), _first(binding, s.CAP)
     grid, feed_in = binding.given(s.GRID_PRICE), binding.given(s.FEED_IN)
     if floor and cap and _price(floor) > _price(cap):
-        yield _error(
-            "floor-above-cap", "the lowest price is above the highest: no order could ever trade", floor
-        )
+        yield _error("floor-above-cap", "the lowest price is above the highest: no order could ever trade", floor)
     fee = sum(_price(a) for a in _actions(binding, s.FEE_PER_KWH) if _slot(a, "energy") == TRADED)
     if cap and grid and _price(cap) + fee > _price(grid):
         reason = "the highest price, with the fee on top, is above the grid price, at which anybody can buy"
@@ -135,8 +145,7 @@ def mechanisms(binding: Binding) -> Findings:
 
 def said_twice(binding: Binding) -> Findings:
     """Actions of an event that would contradict one another, or act twice."""
-    seen: dict[tuple[Any, ...], Statement] = {}
-    once = (s.FLOOR, s.CAP, s.MAX_ORDER, s.DEBT_LIMIT, s.FEE_PER_CYCLE, s.ESTIMATE, s.NET, s.KEEP_OPEN)
+    seen: set[tuple[Any, ...]] = set()
     for block in binding.blocks:
         for action in block.actions:
             key: tuple[Any, ...] = (action.id, block.conditions)
@@ -144,14 +153,14 @@ def said_twice(binding: Binding) -> Findings:
                 key += (_slot(action, "fee"),)  # whatever the event, a fee is split in one way
             elif action.id == s.FEE_PER_KWH:
                 key += (block.event, _slot(action, "energy"))
-            elif action.id in once:
-                key += (block.event,)
-            else:
+            elif action.id in _SEVERAL:
                 continue
+            else:
+                key += (block.event,)
             if key in seen:
                 reason = f"the {BY_ID[action.id].name} is said twice for the same case: only one can hold"
                 yield _error("said-twice", reason, action)
-            seen[key] = action
+            seen.add(key)
 
 
 def misplaced(binding: Binding) -> Findings:
@@ -162,9 +171,7 @@ def misplaced(binding: Binding) -> Findings:
             if block.event.id not in row.under:
                 event = BY_ID[block.event.id].name
                 known = " or ".join(f"«{BY_ID[id].name}»" for id in row.under)
-                yield _error(
-                    "misplaced", f"«{row.name}» means nothing when {event}; it belongs to {known}", part
-                )
+                yield _error("misplaced", f"«{row.name}» means nothing when {event}; it belongs to {known}", part)
 
 
 # --- Fees --------------------------------------------------------------------------------------------
@@ -259,7 +266,7 @@ def never_runs(binding: Binding) -> Findings:
         if not _decides(block):
             reason = "this block neither accepts nor refuses nor asks the members: nobody joins by it"
             yield _warning("undecided", reason, block.actions[0])
-        verdicts = [a for a in block.actions if a.id in (s.ACCEPT, s.REFUSE, s.ASK)]
+        verdicts = [a for a in block.actions if a.id in _VERDICTS]
         for second in verdicts[1:]:
             yield _error("two-verdicts", "a request is decided once: keep one of these", second)
 
@@ -328,7 +335,7 @@ def _events(binding: Binding, *ids: int) -> list[Statement]:
 
 
 def _decides(block: Block) -> bool:
-    return any(action.id in (s.ACCEPT, s.REFUSE, s.ASK) for action in block.actions)
+    return any(action.id in _VERDICTS for action in block.actions)
 
 
 def _percent(ppm: int) -> str:

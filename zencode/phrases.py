@@ -21,10 +21,9 @@ from zencode.grammar import (
     match,
     nearest,
     spelled,
-    words_of,
 )
 from zencode.kinds import COUNT, MAX_SHARES, NAME, SHARE, SHARES, TIME, Value
-from zencode.languages import Language, Phase
+from zencode.languages import Language, Phase, spoken_words
 from zencode.sentences import LANGUAGE_RULE, Sentence, Slot
 from zencode.values import (
     WrongValueError,
@@ -145,7 +144,8 @@ def _name(slot: Slot, text: str, language: Language) -> str:
     except WrongValueError as wrong:
         if not slot.kind.closed or slot.kind.vocabulary is None:
             raise
-        words = ", ".join(f"'{word}'" for word in words_of(slot.kind.vocabulary, language))
+        known = spoken_words(slot.kind.vocabulary, language.code).values()
+        words = ", ".join("'" + word.replace("'", "''") + "'" for word in known)
         raise WrongValueError(wrong.expected, f"write one of {words}") from wrong
 
 

@@ -42,6 +42,9 @@ from zencode.kinds import (
 )  # fmt: skip
 from zencode.languages import Phase
 
+#: Grows whenever rows are added. Nodes declare in the ledger which they know, so that a binding is not put
+#: to the vote before they can carry it out.
+CATALOGUE_VERSION = 1
 #: What «binding version» must say; it grows when the meaning of the form changes, not with new rows.
 BINDING_VERSION = 1
 

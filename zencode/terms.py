@@ -213,7 +213,7 @@ class _View:
         elif block.event.id == s.METER_SILENT:
             self._take_silence(block)
         else:
-            self._take_actions(block.actions)
+            self._take_actions(block)
 
     def _take_join(self, block: Block) -> None:
         verdict = next((action for action in block.actions if action.id in _VERDICTS), None)
@@ -239,19 +239,19 @@ class _View:
             self._beyond.update((block.event.id, *(action.id for action in block.actions)))
             return
         self._fields["silent_s"] = block.event.slots[0]
-        self._take_actions(block.actions)
+        self._take_actions(block)
 
-    def _take_actions(self, actions: tuple[Statement, ...]) -> None:
-        for action in actions:
-            if not self._take_action(action):
+    def _take_actions(self, block: Block) -> None:
+        for action in block.actions:
+            if not self._take_action(block.event.id, action):
                 self._beyond.add(action.id)
 
-    def _take_action(self, action: Statement) -> bool:
-        """Put an action into its field; False when it has none."""
+    def _take_action(self, event: int, action: Statement) -> bool:
+        """Put an action at an event into its field; False when it has none."""
         slots: Any = action.slots
         if action.id in _LIMITS:
             self._fields[_LIMITS[action.id]] = slots[0]
-        elif action.id in ORDER_MECHANISMS:
+        elif action.id in ORDER_MECHANISMS and event == s.ORDER:
             self._fields["order_mechanism"] = ORDER_MECHANISMS[action.id]
         elif action.id in SHARING_MECHANISMS:
             self._fields["sharing_mechanism"] = SHARING_MECHANISMS[action.id]
@@ -264,7 +264,7 @@ class _View:
             self._fields[_SPLITS[slots[0]]] = tuple((recipient, ppm) for ppm, recipient in slots[1])
         elif action.id == s.ESTIMATE:
             self._fields["estimate_days"] = slots[0]
-        elif action.id == s.WARN:
+        elif action.id == s.WARN and event == s.METER_SILENT:
             self._fields["warn_roles"] = (*self._fields.get("warn_roles", ()), slots[0])
         elif action.id in _SWITCHES:
             self._fields[_SWITCHES[action.id]] = True

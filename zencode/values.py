@@ -36,7 +36,7 @@ from zencode.kinds import (
     Value,
     is_currency,
     noun,
-)  # fmt: skip
+)
 from zencode.languages import ENGLISH, Language, canonical_words, spoken_words
 
 _MONEY_UNIT = re.compile(r"([A-Za-z]{3,8})(/[kK][wW][hH])?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from meshnode.store.rows import Entry
 
@@ -25,18 +25,17 @@ class TailCache:
         """The entry, if it is here."""
         return self._entries.get(index)
 
-    def replace_from(self, entries: Iterable[Entry]) -> None:
+    def replace_from(self, entries: Sequence[Entry]) -> None:
         """The log now ends with these; whatever stood at or above the first of them is gone."""
+        if entries:
+            self._cut(entries[0].index)
         for entry in entries:
-            if entry.index in self._entries:
-                self.cut(entry.index)
             self._entries[entry.index] = entry
             self._bytes += len(entry.data)
         while self._entries and (len(self._entries) > self._max_entries or self._bytes > self._max_bytes):
             oldest = next(iter(self._entries))
             self._bytes -= len(self._entries.pop(oldest).data)
 
-    def cut(self, index: int) -> None:
-        """The log no longer has entries at or above `index`."""
+    def _cut(self, index: int) -> None:
         for stale in [known for known in self._entries if known >= index]:
             self._bytes -= len(self._entries.pop(stale).data)

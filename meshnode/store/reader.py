@@ -66,8 +66,8 @@ class LedgerReader:
             raise StoreError(f"{self.path}: the standing row is missing; this ledger was never founded")
         return rows.read_standing_row(row)
 
-    def tail(self) -> tuple[Standing, list[tuple[Any, ...]]]:
-        """Standing and the rows of all entries above the final height, of one moment."""
+    def tail(self) -> tuple[Standing, list[tuple[Any, ...]], int]:
+        """Of one moment: standing, rows of all entries above the final height, height of the last certificate."""
         try:
             self._db.execute("BEGIN")
             try:
@@ -75,11 +75,12 @@ class LedgerReader:
                 found = self._all(
                     f"SELECT {rows.LOG_COLUMNS} FROM log WHERE height > ? ORDER BY height", (standing.final_height,)
                 )
+                last_certificate = self.bounds("certificate")[1]
             finally:
                 self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
-        return standing, found
+        return standing, found, last_certificate
 
     def log_rows(self, low: int, high: int) -> Iterator[tuple[Any, ...]]:
         """Rows of the log with low <= height < high, in order, as they are (`rows.read_log_row`)."""
@@ -124,9 +125,9 @@ class LedgerReader:
         row = self._one("SELECT height, position FROM record WHERE record_id = ?", (record_id,))
         return None if row is None else (row[0], row[1])
 
-    def count_records(self) -> int:
-        """How many records the index knows."""
-        row = self._one("SELECT count(*) FROM record", ())
+    def count_records(self, height: int) -> int:
+        """How many records of blocks up to a height the index knows."""
+        row = self._one("SELECT count(*) FROM record WHERE height <= ?", (height,))
         return 0 if row is None else int(row[0])
 
     def _certificate(self, where: str, height: int) -> tuple[int, bytes] | None:

@@ -165,8 +165,10 @@ class Progress:
                 return False
             self.next = self.match + 1
         else:
-            # One probe is out at a time, so any other index is an old answer.
-            if self.next - 1 != rejected:
+            # One probe is out at a time, so any other index is an old answer. And what
+            # was acknowledged cannot be refused: an old answer again, or a disk that
+            # was swapped, which must not keep us sending as fast as it refuses.
+            if self.next - 1 != rejected or rejected <= self.match:
                 return False
             self.next = max(min(rejected, hint + 1), self.match + 1)
             self.paused_flow = False

@@ -15,7 +15,7 @@ from zencode.grammar import CatalogueError, build, examples, spell, tokens_of
 from zencode.kinds import KINDS, SECONDS, fault
 from zencode.languages import ENGLISH, KNOWN_WORDS, LANGUAGES, Phase
 from zencode.phrases import read_phrase
-from zencode.sentences import LANGUAGE_RULE, SENTENCES, Sentence, Slot
+from zencode.sentences import CATALOGUE_VERSION, LANGUAGE_RULE, SENTENCES, Sentence, Slot
 
 FROZEN = Path(__file__).with_name("catalogue.txt")
 
@@ -44,16 +44,23 @@ def test_ids_and_names_are_given_once() -> None:
 
 
 def test_rows_that_ledgers_may_use_are_never_changed() -> None:
-    """catalogue.txt has every row ever published; ZENCODE_REWRITE=1 adds new ones."""
-    now = {
-        row.id: f"{row.id} {row.phase.name} {' '.join(f'{s.name}:{s.kind.name}' for s in row.slots)}".rstrip()
-        for row in SENTENCES
-    }
+    """catalogue.txt has every row ever published, after the catalogue version that it came with.
+
+    ZENCODE_REWRITE=1 adds new rows, with the version of now: raise CATALOGUE_VERSION first.
+    """
+    now = {row.id: f"{row.id} {row.phase.name} {_slots(row)}".rstrip() for row in SENTENCES}
     lines = FROZEN.read_text(encoding="utf-8").splitlines() if FROZEN.exists() else []
+    frozen = [line.split(" ", 1) for line in lines]
     if os.environ.get("ZENCODE_REWRITE") == "1":
-        lines += [now[id] for id in sorted(now) if now[id] not in lines]
-        FROZEN.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert sorted(lines) == sorted(now.values())
+        known = {row for _, row in frozen}
+        frozen += [[str(CATALOGUE_VERSION), now[id]] for id in sorted(now) if now[id] not in known]
+        FROZEN.write_text("".join(f"{version} {row}\n" for version, row in frozen), encoding="utf-8")
+    assert sorted(row for _, row in frozen) == sorted(now.values())
+    assert {int(version) for version, _ in frozen} == set(range(1, CATALOGUE_VERSION + 1))
+
+
+def _slots(row: Sentence) -> str:
+    return " ".join(f"{slot.name}:{slot.kind.name.replace(' ', '-')}" for slot in row.slots)
 
 
 def test_a_condition_or_action_names_the_events_it_belongs_to() -> None:
@@ -131,9 +138,7 @@ def test_characters_of_names_stand_alone_in_nfc() -> None:
             character = chr(code)
             assert unicodedata.normalize("NFC", character) == character, hex(code)
             assert unicodedata.combining(character) == 0, hex(code)
-            assert unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}, hex(
-                code
-            )
+            assert unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}, hex(code)
 
 
 def test_patterns_use_plain_apostrophes_and_no_punctuation() -> None:

@@ -98,6 +98,14 @@ CASES = [
         "price cap is said twice",
     ),
     (
+        preset("island_order_book"),
+        "deposit of 50 EUR\n",
+        "deposit of 50 EUR\nAnd hold a deposit of 10 EUR\n",
+        "error",
+        "said-twice",
+        "hold a deposit is said twice",
+    ),
+    (
         MARKET,
         "on 'traded energy'\n",
         "on 'traded energy'\nAnd charge a fee of 0.02 EUR/kWh on 'traded energy'\n",
@@ -182,14 +190,14 @@ CASES = [
     (
         VILLAGE,
         "If the member shows the credential 'invitation'\nThen accept the member\nEndIf\n",
-        "Then refuse the member\nIf the member shows the credential 'invitation'\nThen accept the member\nEndIf\n",
+        "Then refuse the member\nIf the member shows the credential 'x'\nThen accept the member\nEndIf\n",
         "error",
         "never-runs",
         "never run",
     ),
     (
         MARKET,
-        "And hide 'order owner names' from 'prosumer'",
+        "And let 'prosumer' see 'all trades'",
         "And hide 'all trades' from 'auditor'",
         "warning",
         "let-and-hide",

@@ -46,6 +46,20 @@ def test_an_encoding_decodes_to_its_binding(binding: Binding) -> None:
     assert decode(encode(binding)) == binding
 
 
+@_slow
+@given(bindings(), st.lists(st.tuples(st.integers(0, 100), st.text("# aé'«漢", max_size=8)), max_size=5))
+def test_comments_stay_where_they_are_in_every_language(binding: Binding, comments: list[tuple[int, str]]) -> None:
+    lines = write(binding).rstrip("\n").split("\n")
+    for at, text in comments:
+        lines.insert(at % (len(lines) + 1), f"#{text}".rstrip(" "))
+    document = read_document("\n".join(lines))
+    assert document.binding == binding
+    for code in CODES:
+        kept = translate(document, code).rstrip("\n").split("\n")
+        assert [line.startswith("#") for line in kept] == [line.startswith("#") for line in lines]
+        assert [line for line in kept if line.startswith("#")] == [line for line in lines if line.startswith("#")]
+
+
 @pytest.mark.parametrize("row", [row for row in SENTENCES if row.id != LANGUAGE_RULE], ids=lambda r: r.name)
 @pytest.mark.parametrize("code", CODES)
 def test_every_sentence_reads_back_with_any_values(row: Sentence, code: str) -> None:
@@ -85,9 +99,7 @@ _jumbled = st.lists(st.sampled_from(_WORDS), max_size=12).map(" ".join)
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.lists(st.one_of(st.sampled_from(_LINES), st.lists(st.sampled_from(_WORDS)).map(" ".join)), max_size=40)
-)
+@given(st.lists(st.one_of(st.sampled_from(_LINES), st.lists(st.sampled_from(_WORDS)).map(" ".join)), max_size=40))
 def test_shuffled_lines_and_words_are_read_or_refused(lines: list[str]) -> None:
     _read_or_refuse("\n".join(["Rule language 'en'", *lines]))
 
@@ -98,9 +110,7 @@ def test_shuffled_lines_and_words_are_read_or_refused(lines: list[str]) -> None:
     st.sampled_from(CODES),
     st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 6), st.text(max_size=4)), max_size=4),
 )
-def test_a_damaged_preset_is_read_or_refused(
-    name: str, code: str, damages: list[tuple[int, int, str]]
-) -> None:
+def test_a_damaged_preset_is_read_or_refused(name: str, code: str, damages: list[tuple[int, int, str]]) -> None:
     text = preset(name, code)
     for at, length, put in damages:
         at %= len(text) + 1

@@ -9,9 +9,7 @@ from zencode.presets import NAMES, preset
 from zencode.reader import read
 from zencode.terms import JoinRule, Terms, Visibility, terms
 
-HEAD = (
-    "Rule language 'en'\nRule binding version 1\nScenario 'market': Palm Bay\nGiven the currency is 'EUR'\n"
-)
+HEAD = "Rule language 'en'\nRule binding version 1\nScenario 'market': Palm Bay\nGiven the currency is 'EUR'\n"
 
 
 def test_the_neighbour_market() -> None:
@@ -30,9 +28,6 @@ def test_the_neighbour_market() -> None:
         max_order_wh=20_000,
         fee_u_kwh=10_000,
         fee_split=(("community fund", 800_000), ("node operators", 200_000)),
-        member_fee_u=2_000_000,
-        member_fee_months=1,
-        member_fee_split=(("community fund", 1_000_000),),
         votes_ppm=660_000,
         notice_s=14 * 86_400,
         silent_s=1_800,
@@ -44,7 +39,7 @@ def test_the_neighbour_market() -> None:
         join_rules=(JoinRule("prosumer", "accept", credentials=("invitation",)),),
         visibility=(
             Visibility(True, "auditor", "all trades"),
-            Visibility(False, "prosumer", "order owner names"),
+            Visibility(True, "prosumer", "all trades"),
         ),
         beyond=(),
     )
@@ -74,6 +69,9 @@ def test_fixed_shares() -> None:
         ("piso 1B", 175_000),
         ("piso 2A", 250_000),
     )
+    assert (found.member_fee_u, found.member_fee_months, found.member_fee_s) == (2_500_000, 1, 0)
+    assert found.member_fee_split == (("community fund", 1_000_000),)
+    assert Visibility(False, "vecino", "curves of other homes") in found.visibility
     assert found.beyond == ("plant",)
 
 
@@ -92,9 +90,7 @@ def test_join_rules_keep_the_order_of_the_file() -> None:
     )
     assert terms(read(text)).join_rules == (
         JoinRule("trader", "refuse", credentials=("banned",)),
-        JoinRule(
-            "trader", "accept", credentials=("verified meter",), substations=("AC1",), deposit_u=50_000_000
-        ),
+        JoinRule("trader", "accept", credentials=("verified meter",), substations=("AC1",), deposit_u=50_000_000),
         JoinRule("trader", "ask", ask_ppm=750_000, ask_within_s=14 * 86_400),
     )
 
@@ -129,6 +125,19 @@ def test_an_action_under_a_condition_is_no_standing_term() -> None:
     found = terms(read(text))
     assert found.order_mechanism == "pay-as-clear" and found.price_cap_u_kwh is None
     assert found.beyond == ("time band", "a member places an order", "in a time band", "price cap")
+
+
+def test_what_stands_at_another_event_is_not_taken_for_it() -> None:
+    text = HEAD + (
+        "And there is a role 'admin'\n"
+        "When a settlement period closes\n"
+        "Then buy the need in a falling auction of 15 minutes\n"
+        "When a member leaves\n"
+        "Then warn 'admin'\n"
+    )
+    found = terms(read(text))
+    assert (found.order_mechanism, found.warn_roles) == (None, ())
+    assert found.beyond == ("falling auction", "warn")
 
 
 def test_a_second_silence_is_beyond() -> None:

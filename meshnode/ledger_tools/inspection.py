@@ -1,0 +1,186 @@
+"""Inspection: one block of a ledger as JSON values, and proofs that a record stands in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from protocols.records.jsonform import to_json
+
+from meshnode import keys
+from meshnode.ledger import rows
+from meshnode.ledger.verdicts import SENTENCES, Verdict
+from meshnode.machine import Event, Machine, RecordDone
+from meshnode.market import Mechanisms
+from meshnode.store import LedgerReader, StoreError, chain_of, microgrids, read_genesis
+from meshnode.store.place import check_genesis
+from meshnode.store.rows import DamagedRow
+from protocols import block as blocks
+from protocols import receipt as receipts
+from protocols.block import Block, BlockError, SignedRecord
+from protocols.records import Certificate, read_as
+
+
+class NotInLedger(LookupError):
+    """What was asked for is not in this ledger; the message says what there is."""
+
+
+def show(directory: Path, height: int, mechanisms: Mechanisms, chain_id: bytes | None = None) -> dict[str, Any]:
+    """A block as JSON values: header, records with their verdicts, and who signed for it.
+
+    Verdicts come from executing the ledger up to this height, which is trusted to be
+    this node's own; use `verify` for one that is not.
+
+    Args:
+        directory: of a node or of a microgrid.
+        mechanisms: what this node supports.
+        chain_id: which microgrid; needed if the node has several.
+    Raises:
+        NotInLedger: no such height.
+        StoreError: no ledger, several, or a damaged one.
+    """
+    with _open(directory, chain_id) as ledger:
+        block = ledger.block(height)
+        final = height <= ledger.reader.standing().final_height
+        machine, verdicts = ledger.execute(height if final else ledger.reader.standing().final_height, mechanisms)
+        certificate = ledger.certificate_from(height) if final else None
+        return {
+            "chain": ledger.chain.hex(),
+            "community": ledger.genesis.community,
+            "height": height,
+            "hash": block.block_hash.hex(),
+            "final": final,
+            "leader": _signer(machine, block.leader),
+            "header": to_json(block.header),
+            "election": None if block.election is None else to_json(block.election),
+            "records": [
+                _record(machine, signed, verdicts[position] if final else None)
+                for position, signed in enumerate(block.records)
+            ],
+            "certificate": None if certificate is None else _certificate(machine, certificate),
+        }
+
+
+def receipt(directory: Path, record_id: bytes, chain_id: bytes | None = None) -> bytes:
+    """The proof that a record stands in a final block, as the bytes of a `.receipt` file.
+
+    Args:
+        directory: of a node or of a microgrid.
+        chain_id: which microgrid; needed if the node has several.
+    Raises:
+        NotInLedger: no final block has it.
+        StoreError: no ledger, several, or a damaged one.
+        ReceiptError: the next certificate is too far ahead for one receipt.
+    """
+    with _open(directory, chain_id) as ledger:
+        place = ledger.reader.find_record(record_id)
+        if place is None:
+            raise NotInLedger(
+                f"record {record_id.hex()}: in no final block up to height {ledger.reader.standing().final_height}"
+            )
+        certificate = ledger.certificate_from(place[0])
+        following = [
+            ledger.block(height).header_envelope.encode() for height in range(place[0] + 1, certificate.height + 1)
+        ]
+        return receipts.encode(receipts.make(ledger.block(place[0]), record_id, following, certificate))
+
+
+def check_receipt(data: bytes, genesis_bytes: bytes) -> receipts.Verdict:
+    """Check a receipt with nothing but the genesis of its microgrid.
+
+    Raises:
+        ReceiptError: what does not hold.
+        StoreError: the genesis is not one.
+    """
+    return receipts.check(receipts.decode(data), check_genesis(genesis_bytes), keys.verify)
+
+
+class _Ledger:
+    """One ledger, opened for looking into it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        genesis_bytes = read_genesis(place)
+        self.genesis = check_genesis(genesis_bytes)
+        self.chain = chain_of(genesis_bytes)
+        self.reader = LedgerReader(place)
+
+    def __enter__(self) -> _Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reader.close()
+
+    def block(self, height: int) -> Block:
+        try:
+            entry = self.reader.entry(height)
+            if entry is None:
+                raise NotInLedger(f"{self.place}: no block {height}; it has 1 to {self.reader.standing().last_height}")
+            return blocks.read(entry.data, self.chain)
+        except (DamagedRow, BlockError) as damage:
+            raise StoreError(f"{self.place}: block {height}: {damage}; run verify", height) from damage
+
+    def certificate_from(self, height: int) -> Certificate:
+        """The certificate that makes a final height final."""
+        try:
+            found = self.reader.certificate_from(height)
+        except DamagedRow as damage:
+            raise StoreError(f"{self.place}: {damage}; run verify", damage.height) from damage
+        if found is None:
+            raise StoreError(f"{self.place}: no certificate at or above final height {height}; run verify", height)
+        return read_as(Certificate, found[1])
+
+    def execute(self, height: int, mechanisms: Mechanisms) -> tuple[Machine, list[Verdict]]:
+        """The state after a height, and what became of the records of the block there."""
+        machine = Machine(self.genesis, self.chain, mechanisms, keys.verify)
+        events: tuple[Event, ...] = ()
+        for number in range(1, height + 1):
+            events = machine.apply(self.block(number))
+        return machine, [event.verdict for event in events if isinstance(event, RecordDone)]
+
+
+def _open(directory: Path, chain_id: bytes | None) -> _Ledger:
+    places = microgrids(directory)
+    if chain_id is not None:
+        places = tuple(place for place in places if chain_of(read_genesis(place)) == chain_id)
+        if not places:
+            raise StoreError(f"{directory}: no ledger of {chain_id.hex()} here")
+    if len(places) > 1:
+        names = ", ".join(place.name for place in places)
+        raise StoreError(f"{directory}: has the ledgers of {len(places)} microgrids ({names}); name one")
+    return _Ledger(places[0])
+
+
+def _record(machine: Machine, signed: SignedRecord, verdict: Verdict | None) -> dict[str, Any]:
+    return {
+        "id": signed.record_id.hex(),
+        "kind": type(signed.record).__name__,
+        "signer": _signer(machine, signed.key_id),
+        "fields": to_json(signed.record),
+        "verdict": None if verdict is None else verdict.name,
+        "meaning": None if verdict is None else SENTENCES[verdict],
+    }
+
+
+def _certificate(machine: Machine, certificate: Certificate) -> dict[str, Any]:
+    return {
+        "height": certificate.height,
+        "term": certificate.ack_term,
+        "block": certificate.block.hex(),
+        "signed_by": [_signer(machine, key_id) for key_id, _ in certificate.signatures],
+    }
+
+
+def _signer(machine: Machine, key_id: bytes) -> dict[str, str | None]:
+    """A key id, with whose it is and what for."""
+    key = machine.state.keys.get(key_id)
+    if key is None:
+        return {"key": key_id.hex(), "member": None, "purpose": None}
+    return {
+        "key": key_id.hex(),
+        "member": machine.state.accounts[key.account].name,
+        "purpose": _PURPOSES[key.purpose],
+    }
+
+
+_PURPOSES = {rows.PURPOSE_MEMBER: "member", rows.PURPOSE_DEVICE: "device", rows.PURPOSE_METER: "meter"}

@@ -1,0 +1,1 @@
+"""Tests of the ledger: its state, its machine, and the tools that check it from outside."""

@@ -1,0 +1,1 @@
+"""Tests of the store: what survives, what is refused, what is noticed."""
