@@ -13,10 +13,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from trio import TaskStatus
 
 from meshnode import ledger_tools
 from meshnode.clock import GridClock
@@ -25,7 +24,7 @@ from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import SENTENCES, Verdict
-from meshnode.machine import Machine, PeriodClosed, PeriodCorrected, RecordDone
+from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
@@ -35,14 +34,18 @@ from meshnode.network.transport import Transport, peer_id_of
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Settings
 from meshnode.outbox import Outbox
+from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Batch, Store
 from meshnode.views import Views
 from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import LivePower, Reading, Record, RecordError, Support
+from protocols.records import LivePower, Reading, Record, RecordError, Support, meter_id_of
 from zencode.sentences import CATALOGUE_VERSION
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -245,9 +248,11 @@ class Microgrid:
             await trio.sleep(self.clock.real_delay(due + length // 4))
         await self._submit(signed)
 
-    async def sample(self, sample: Sample, key: SigningKey, meter: bytes) -> None:
+    async def sample(self, sample: Sample, key: SigningKey) -> None:
         """A meter was read: show it here and to the neighbours."""
-        if sample.power_w is None:
+        meter = meter_id_of(key.public)
+        known = self.machine.state.meters.get(meter)
+        if sample.power_w is None or known is None:
             return
         self._live_sequence += 1
         live = LivePower(
@@ -257,9 +262,7 @@ class Microgrid:
             measured_ms=time.time_ns() // 1_000_000,
         )
         await self.gossip.publish_live(live, key)
-        account = self.machine.state.meters.get(meter)
-        if account is not None:
-            self._heard(account.account, live, live.measured_ms)
+        self._heard(known.account, live, live.measured_ms)
 
     def _heard(self, account: bytes, live: LivePower, received_ms: int) -> None:
         known = self._live.get(live.meter)
@@ -353,7 +356,7 @@ class Microgrid:
         with trio.move_on_after(CERTIFICATE_WAIT_S):
             while self._store.certificate_from(height) is None:
                 await trio.sleep(0.02)
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt_of, self._store, self.chain_id, record_id)
+        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     def block(self, height: int) -> dict[str, Any] | None:

@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import trio
-from trio import TaskStatus
 
 from meshnode import config as configuration
 from meshnode import keys
@@ -36,6 +36,9 @@ from meshnode.store import Store, read_genesis
 from meshnode.views import Views
 from meshnode.web.server import serve
 from protocols.records import Genesis, Reading, read_as
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +160,7 @@ class Node:
 
     def _start_collectors(self, nursery: trio.Nursery) -> None:
         """One task a meter; its readings go to every microgrid whose ledger knows the meter."""
+        main = self.microgrids[0]
         for section in self.settings.meter:
             key = self._meter_keys[section.metering_point]
 
@@ -170,12 +174,11 @@ class Node:
                 for grid in self.microgrids:
                     await grid.sample(sample, signer)
 
-            main = self.microgrids[0]
             collector = Collector(
                 section,
                 key,
                 main.clock,
-                lambda grid=main: grid.machine.rules().period.length_s,
+                lambda: main.machine.rules().period.length_s,
                 on_reading,
                 on_sample,
                 self._random,
