@@ -28,7 +28,7 @@ from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
-from meshnode.network.gossip import TOPICS, Gossip
+from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
 from meshnode.network.transport import Transport, peer_id_of
 from meshnode.network.validator import Validator
@@ -41,7 +41,7 @@ from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import LivePower, Reading, Record, RecordError, Support, meter_id_of
+from protocols.records import Certificate, LivePower, Reading, Record, RecordError, Support, meter_id_of, read_as
 from zencode.sentences import CATALOGUE_VERSION
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Microgrid:
             )
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, self.clock, random)
-        self.blocks = BlockServer(transport, store, self.chain_id)
+        self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self._live: dict[bytes, PowerNow] = {}
         self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._waiting: dict[bytes, trio.Event] = {}
@@ -363,7 +363,13 @@ class Microgrid:
         """A final block in JSON form; None if there is none."""
         if not 1 <= height <= self._store.final_height():
             return None
-        return ledger_tools.block_json(self._store, self.machine.genesis, self.chain_id, height)
+        found = self._store.certificate_from(height)
+        certificate = None if found is None else read_as(Certificate, found[1])
+        block = blocks.read(self._store.entry(height).data, self.chain_id)
+        known = [self.views.verdict(record.record_id) for record in block.records]
+        # A moment after the block is final its verdicts may not be in the views yet.
+        verdicts = None if None in known else [Verdict(code) for code in known if code is not None]
+        return ledger_tools.describe(self.machine, block, certificate, verdicts)
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Update]:
         """News for one open page; bounded, the newest are dropped. Close it when the page goes."""
@@ -466,16 +472,6 @@ class Microgrid:
 VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
 _CHANGES_MEMBERS = frozenset({2, 3, 12})
-
-
-def prefix(chain_id: bytes) -> str:
-    """What protocols and topics of a microgrid begin with."""
-    return f"/meshnode/{chain_id.hex()[:16]}"
-
-
-def topics(chain_id: bytes) -> list[str]:
-    """The gossip topics of a microgrid."""
-    return [f"{prefix(chain_id)}/{name}" for name in TOPICS]
 
 
 def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:

@@ -28,7 +28,8 @@ from meshnode.founding import DEVICE_KEY, MEMBER_KEY
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
-from meshnode.microgrid import Microgrid, replay, topics
+from meshnode.microgrid import Microgrid, replay
+from meshnode.network.gossip import TOPICS, topic
 from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import Transport
 from meshnode.outbox import Outbox
@@ -97,7 +98,7 @@ class Node:
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; raises what ends the node (StoreError, ListenError, ConfigError)."""
-        wanted = [topic for chain in self._chains for topic in topics(bytes.fromhex(chain))]
+        wanted = [topic(bytes.fromhex(chain), name) for chain in self._chains for name in TOPICS]
         async with AsyncExitStack() as stack:
             transport = await stack.enter_async_context(
                 open_libp2p(self.device.seed, self.settings.network.listen, wanted)
