@@ -33,8 +33,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from drivers.emulated_telegrams import PRODUCED_CHANNEL
-from drivers.emulator import Kind, run_emulated_meter
+from drivers.emulated_telegrams import PRODUCED_CHANNEL, Kind
+from drivers.emulator import run_emulated_meter
 from drivers.home import HomeSeries
 from drivers.households import home_names, read_home, read_table
 from drivers.simulated import SimulatedHome
@@ -111,13 +111,29 @@ def run_demo(options: Options) -> int:
     with _directory(options, console) as directory:
         try:
             return trio.run(_Demo(options, directory, console).run)
-        except* KeyboardInterrupt:
-            console.print("stopped; every node has been ended")
-            return 0
-        except* DemoFailed as failed:
-            for error in failed.exceptions:
-                console.print(f"[red]{error}[/red]")
-            return 1
+        except BaseExceptionGroup as group:
+            # Trio hands out what its tasks raised in groups of groups; one of these is the cause.
+            stopped, rest = group.split(KeyboardInterrupt)
+            failed, rest = rest.split(DemoFailed) if rest else (None, None)
+            if rest is not None:
+                raise
+            if failed is not None:
+                for error in _leaves(failed):
+                    console.print(str(error), style="red", markup=False)
+                return 1
+            assert stopped is not None
+        except KeyboardInterrupt:
+            pass
+        console.print("stopped; every node has been ended")
+        return 0
+
+
+def _leaves(group: BaseExceptionGroup[DemoFailed]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def check(options: Options) -> None:
@@ -599,7 +615,8 @@ class _Demo:
         shared = sum(m["neighbours_wh"] for p in report["periods"] for m in p["members"].values())
         paid = sum(m["out_u"] for p in report["periods"] for m in p["members"].values())
         self.console.print(
-            f"{len(report['periods'])} periods settled: {format_energy(used)} used, {format_energy(own)} from own roofs, "
+            f"{len(report['periods'])} periods settled: {format_energy(used)} used, "
+            f"{format_energy(own)} from own roofs, "
             f"{format_energy(shared)} from neighbours; {format_money(paid, 'EUR')} paid"
         )
         for fault in faults:

@@ -13,10 +13,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from trio import TaskStatus
 
 from meshnode import ledger_tools
 from meshnode.clock import GridClock
@@ -25,23 +24,28 @@ from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import SENTENCES, Verdict
-from meshnode.machine import Machine, PeriodClosed, PeriodCorrected, RecordDone
+from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
-from meshnode.network.gossip import TOPICS, Gossip
+from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
 from meshnode.network.transport import Transport, peer_id_of
-from meshnode.network.validator import FinalBlock, Settings, Validator
+from meshnode.network.validator import Validator
+from meshnode.network.work import FinalBlock, Settings
 from meshnode.outbox import Outbox
+from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Batch, Store
 from meshnode.views import Views
 from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import LivePower, Reading, Record, RecordError, Support
+from protocols.records import Certificate, LivePower, Reading, Record, RecordError, Support, meter_id_of, read_as
 from zencode.sentences import CATALOGUE_VERSION
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +126,7 @@ class Microgrid:
             )
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, self.clock, random)
-        self.blocks = BlockServer(transport, store, self.chain_id)
+        self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self._live: dict[bytes, PowerNow] = {}
         self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._waiting: dict[bytes, trio.Event] = {}
@@ -244,9 +248,11 @@ class Microgrid:
             await trio.sleep(self.clock.real_delay(due + length // 4))
         await self._submit(signed)
 
-    async def sample(self, sample: Sample, key: SigningKey, meter: bytes) -> None:
+    async def sample(self, sample: Sample, key: SigningKey) -> None:
         """A meter was read: show it here and to the neighbours."""
-        if sample.power_w is None:
+        meter = meter_id_of(key.public)
+        known = self.machine.state.meters.get(meter)
+        if sample.power_w is None or known is None:
             return
         self._live_sequence += 1
         live = LivePower(
@@ -256,9 +262,7 @@ class Microgrid:
             measured_ms=time.time_ns() // 1_000_000,
         )
         await self.gossip.publish_live(live, key)
-        account = self.machine.state.meters.get(meter)
-        if account is not None:
-            self._heard(account.account, live, live.measured_ms)
+        self._heard(known.account, live, live.measured_ms)
 
     def _heard(self, account: bytes, live: LivePower, received_ms: int) -> None:
         known = self._live.get(live.meter)
@@ -352,14 +356,20 @@ class Microgrid:
         with trio.move_on_after(CERTIFICATE_WAIT_S):
             while self._store.certificate_from(height) is None:
                 await trio.sleep(0.02)
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt_of, self._store, self.chain_id, record_id)
+        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
         if not 1 <= height <= self._store.final_height():
             return None
-        return ledger_tools.block_json(self._store, self.machine.genesis, self.chain_id, height)
+        found = self._store.certificate_from(height)
+        certificate = None if found is None else read_as(Certificate, found[1])
+        block = blocks.read(self._store.entry(height).data, self.chain_id)
+        known = [self.views.verdict(record.record_id) for record in block.records]
+        # A moment after the block is final its verdicts may not be in the views yet.
+        verdicts = None if None in known else [Verdict(code) for code in known if code is not None]
+        return ledger_tools.describe(self.machine, block, certificate, verdicts)
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Update]:
         """News for one open page; bounded, the newest are dropped. Close it when the page goes."""
@@ -462,16 +472,6 @@ class Microgrid:
 VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
 _CHANGES_MEMBERS = frozenset({2, 3, 12})
-
-
-def prefix(chain_id: bytes) -> str:
-    """What protocols and topics of a microgrid begin with."""
-    return f"/meshnode/{chain_id.hex()[:16]}"
-
-
-def topics(chain_id: bytes) -> list[str]:
-    """The gossip topics of a microgrid."""
-    return [f"{prefix(chain_id)}/{name}" for name in TOPICS]
 
 
 def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:

@@ -412,17 +412,13 @@ class Replica:
         return membership.state()
 
     def restore(self, snapshot: Snapshot) -> bool:
-        """Replace log and members by the leader's snapshot; False if it brings nothing or is not for us."""
+        """Replace log and members by the leader's snapshot; False if it brings nothing.
+
+        We need not be a member in it: the entry that adds us may come after it.
+        """
         if snapshot.index <= self.log.committed:
             return False
         membership = restore(snapshot.membership)
-        if self.id not in membership.ids:
-            self.logger.warning(
-                "%x attempted to restore snapshot but it is not in the ConfState %s; should never happen",
-                self.id,
-                snapshot.membership,
-            )
-            return False
         if self.log.matches(snapshot.term, snapshot.index):
             self._log_restored("fast-forwarded commit to", snapshot)
             self.log.commit_to(snapshot.index)
