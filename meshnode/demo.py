@@ -599,7 +599,8 @@ class _Demo:
         shared = sum(m["neighbours_wh"] for p in report["periods"] for m in p["members"].values())
         paid = sum(m["out_u"] for p in report["periods"] for m in p["members"].values())
         self.console.print(
-            f"{len(report['periods'])} periods settled: {format_energy(used)} used, {format_energy(own)} from own roofs, "
+            f"{len(report['periods'])} periods settled: {format_energy(used)} used, "
+            f"{format_energy(own)} from own roofs, "
             f"{format_energy(shared)} from neighbours; {format_money(paid, 'EUR')} paid"
         )
         for fault in faults:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 from pathlib import Path
 
 import nacl.bindings
@@ -54,11 +55,16 @@ class SigningKey:
 
 
 class SignatureCheck:
-    """Checks Ed25519 signatures and remembers the good ones, oldest forgotten first."""
+    """Checks Ed25519 signatures and remembers the good ones, oldest forgotten first.
+
+    Safe from several threads: libsodium lets go of the interpreter while it computes,
+    so that batches are checked on all cores.
+    """
 
     def __init__(self, remembered: int = REMEMBERED_SIGNATURES) -> None:
         self._good: dict[bytes, None] = {}
         self._remembered = remembered
+        self._changing = threading.Lock()
 
     def __call__(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether `signature` is `public_key`'s over `message`."""
@@ -67,9 +73,10 @@ class SignatureCheck:
             return True
         if not verify(public_key, message, signature):
             return False
-        self._good[digest] = None
-        if len(self._good) > self._remembered:
-            del self._good[next(iter(self._good))]
+        with self._changing:
+            self._good[digest] = None
+            if len(self._good) > self._remembered:
+                del self._good[next(iter(self._good))]
         return True
 
 

@@ -375,7 +375,8 @@ def _reading(call: _Call, record: Reading) -> Verdict:
     if start + rules.length_s + rules.correction_s < call.time_s:
         return Verdict.CORRECTION_TOO_LATE
     verdict = readings.accept(call.state, record, call.signed.record_id, rules.length_s)
-    if verdict == Verdict.ACCEPTED and start - rules.length_s < machine.next_period_s:
+    if verdict == Verdict.ACCEPTED:
+        # Also a reading for a period that is still open explains the silence before it.
         first, last = readings.affected(call.state, record.meter, start, rules.length_s)
         first = max(first, call.state.meta[0].next_final_s)
         for period in range(first, min(last + rules.length_s, machine.next_period_s), rules.length_s):

@@ -32,7 +32,8 @@ from meshnode.network.consensus import Consensus
 from meshnode.network.gossip import TOPICS, Gossip
 from meshnode.network.sync import BlockServer, Follower
 from meshnode.network.transport import Transport, peer_id_of
-from meshnode.network.validator import FinalBlock, Settings, Validator
+from meshnode.network.validator import Validator
+from meshnode.network.work import FinalBlock, Settings
 from meshnode.outbox import Outbox
 from meshnode.store import Batch, Store
 from meshnode.views import Views

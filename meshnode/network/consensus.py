@@ -12,6 +12,8 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 import trio
+from trio import TaskStatus
+
 from meshnode.network.transport import (
     DialError,
     PeerId,
@@ -22,10 +24,9 @@ from meshnode.network.transport import (
     peer_id_of,
     public_key_of,
 )
+from meshnode.network.validator import Validator
+from meshnode.network.work import FinalBlock, Outgoing
 from meshnode.store import Batch
-from trio import TaskStatus
-
-from meshnode.network.validator import FinalBlock, Outgoing, Validator
 from protocols.frames import MAX_FRAME_BYTES, FrameError, FrameReader, frame
 from protocols.parcel import Parcel
 from protocols.raft import MessageKind

@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.crypto.keys import KeyPair
@@ -24,8 +25,8 @@ from libp2p.identity_utils import create_identity_from_seed
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import TrioManager
-from multiaddr import Multiaddr
-from multiaddr.exceptions import Error as MultiaddrError
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-untyped]
 
 from meshnode.network.addresses import read_address
 from meshnode.network.bucket import Bucket
@@ -34,7 +35,7 @@ from meshnode.network.gate import Gate
 from meshnode.network.identify import IDENTIFY_PROTOCOL, PING_PROTOCOL, answer_ping, identify_handler
 from meshnode.network.muxer import SILENCE_LIMIT_S
 from meshnode.network.pubsub import MemberPubsub, MemberRouter
-from meshnode.network.swarm import MAX_CONNECTIONS, Host, MemberSwarm, is_alive
+from meshnode.network.swarm import Host, MemberSwarm, is_alive
 from meshnode.network.transport import (
     DIAL_DEADLINE_S,
     DROP_COOLDOWN_S,
@@ -344,7 +345,8 @@ async def _running(
         if transport.pubsub is not None:
             services += [_Service(transport.router), _Service(transport.pubsub)]
         for service in services:
-            await nursery.start(service.run)
+            nursery.start_soon(service.run)
+            await service.wait_started()
         try:
             for address in listen:
                 if not await swarm.listen(Multiaddr(address)):
@@ -376,13 +378,10 @@ class _Service:
         self._manager = TrioManager(service)  # type: ignore[arg-type]
         self._stopping = False
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._run)
-            await self._manager.wait_started()
-            task_status.started()
+    async def wait_started(self) -> None:
+        await self._manager.wait_started()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
         try:
             await self._manager.run()
         except Exception:
@@ -403,7 +402,9 @@ def _parse_address(address: str, peer: PeerId) -> None:
     try:
         named = Multiaddr(address).get_peer_id()
     except (MultiaddrError, ValueError) as error:
-        raise ValueError(f"address {address!r}: {error}; expected one like /ip4/192.0.2.7/tcp/4001") from error
+        raise ValueError(
+            f"address {address!r}: {error}; expected one like /ip4/192.0.2.7/tcp/4001"
+        ) from error
     if named not in (None, peer):
         raise ValueError(f"address {address!r} names {named}, not {peer}")
 

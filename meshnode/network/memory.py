@@ -223,7 +223,7 @@ class MemoryTransport:
         await trio.lowlevel.checkpoint()
         message_id = self._network.rng.getrandbits(64)
         self._seen.append(message_id)
-        self._relay(topic, data, message_id, came_from=self._peer_id)
+        self._relay(topic, data, message_id, self._peer_id, came_from=self._peer_id)
 
     def subscribe(self, topic: str, capacity: int) -> "trio.MemoryReceiveChannel[GossipMessage]":
         self._check_topic(topic)
@@ -285,27 +285,27 @@ class MemoryTransport:
         finally:
             self._serving[key] -= 1
 
-    def _relay(self, topic: str, data: bytes, message_id: int, came_from: PeerId) -> None:
+    def _relay(self, topic: str, data: bytes, message_id: int, author: PeerId, came_from: PeerId) -> None:
         for peer in self.peers():
             far = self._network.nodes.get(peer)
             if far is None or peer == came_from or not self._network.reaches(self._peer_id, peer):
                 continue
             if self._network.rng.randrange(1_000_000) < self._network.loss_ppm:
                 continue
-            far._receive(topic, data, message_id, self._peer_id)
+            far._receive(topic, data, message_id, author, self._peer_id)
 
-    def _receive(self, topic: str, data: bytes, message_id: int, came_from: PeerId) -> None:
+    def _receive(self, topic: str, data: bytes, message_id: int, author: PeerId, came_from: PeerId) -> None:
         if topic not in self._topics or message_id in self._seen:
             return
         self._seen.append(message_id)
         for channel in list(self._subscribers.get(topic, ())):
             try:
-                channel.send_nowait(GossipMessage(came_from, data))
+                channel.send_nowait(GossipMessage(came_from, data, author))
             except trio.WouldBlock:
                 self._counters["gossip dropped: subscriber too slow"] += 1
             except trio.BrokenResourceError:
                 self._subscribers[topic].remove(channel)
-        self._relay(topic, data, message_id, came_from)
+        self._relay(topic, data, message_id, author, came_from)
 
     def _check_topic(self, topic: str) -> None:
         if topic not in self._topics:

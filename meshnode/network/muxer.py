@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import ISecureConn
 from libp2p.io.exceptions import ConnectionClosedError

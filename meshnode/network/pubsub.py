@@ -23,6 +23,7 @@ import nacl.signing
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from google.protobuf.message import DecodeError
 from libp2p.abc import IHost, INetStream
@@ -83,7 +84,8 @@ MAX_SLOWING_S = 4.0
 PACE_DEPTH = OutBoundQueueSize // 2
 assert PACE_DEPTH >= 8
 
-# A peer that does not make room by then is slow; the others need not wait.
+# A peer that does not make room by then is slow: nobody waits for it again
+# before it does, and what does not fit its queue is dropped and counted.
 PACE_DEADLINE_S = 0.25
 
 # Several queued messages leave in one write.
@@ -197,7 +199,10 @@ class MemberPubsub(Pubsub):
         self._subscribers: dict[str, list[trio.MemorySendChannel[GossipMessage]]] = {}
         self._budgets: dict[PeerId, Bucket] = {}
         self._write_locks: dict[ID, trio.Lock] = {}
+        # Set and replaced whenever a queue was written out.
         self._room = trio.Event()
+        # Peers that nobody waits for until their queue has room again.
+        self._slow: set[ID] = set()
         for protocol in PROTOCOLS:
             host.serve(str(protocol), self.serve_stream, MAX_STREAMS_PER_PEER)
 
@@ -216,12 +221,13 @@ class MemberPubsub(Pubsub):
     async def send(self, topic: str, data: bytes) -> None:
         """See `Transport.publish`."""
         self._check_topic(topic)
-        with trio.move_on_after(PACE_DEADLINE_S):
-            while self._some_queue_is_full(topic):
+        full: list[ID] = []
+        with trio.move_on_after(PACE_DEADLINE_S) as pace:
+            while full := self._full_queues(topic):
                 await self._room.wait()
-        message = rpc_pb2.Message(
-            data=data, topicIDs=[topic], from_id=self._own_id, seqno=self._next_seqno()
-        )
+        if pace.cancelled_caught:
+            self._slow.update(full)
+        message = rpc_pb2.Message(data=data, topicIDs=[topic], from_id=self._own_id, seqno=self._next_seqno())
         message.signature = self._signing_key.sign(_SIGNING_PREFIX + message.SerializeToString()).signature
         self._mark_msg_seen(message)
         await self._mesh.publish(self.my_id, message)
@@ -281,7 +287,7 @@ class MemberPubsub(Pubsub):
             return
         _verify(message, origin)
         self._mark_msg_seen(message)
-        self._deliver(message.topicIDs[0], GossipMessage(peer, message.data))
+        self._deliver(message.topicIDs[0], GossipMessage(peer, message.data, origin))
         await self._mesh.publish(sender, message)
 
     def _deliver(self, topic: str, message: GossipMessage) -> None:
@@ -297,17 +303,9 @@ class MemberPubsub(Pubsub):
         if topic not in self._topics:
             raise ValueError(f"topic {topic!r} is not one of those the transport was opened with")
 
-    def _some_queue_is_full(self, topic: str) -> bool:
-        if not any(len(queue) >= PACE_DEPTH for queue in self._queues(topic)):
-            return False
-        self._room = trio.Event()
-        return True
-
-    def _queues(self, topic: str) -> Iterable[RpcQueue]:
-        for peer in self._mesh.mesh.get(topic, ()):
-            queue = self.peer_queues.get(peer)
-            if queue is not None:
-                yield queue
+    def _full_queues(self, topic: str) -> list[ID]:
+        peers = self._mesh.mesh.get(topic, set()) - self._slow
+        return [peer for peer in peers if len(self.peer_queues.get(peer, ())) >= PACE_DEPTH]
 
     # What the library calls.
 
@@ -316,9 +314,7 @@ class MemberPubsub(Pubsub):
             subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=topic) for topic in self.topic_ids]
         )
 
-    def _build_announce_rpc(
-        self, topic_id: str, subscribe: bool
-    ) -> tuple[rpc_pb2.RPC, rpc_pb2.RPC.SubOpts]:
+    def _build_announce_rpc(self, topic_id: str, subscribe: bool) -> tuple[rpc_pb2.RPC, rpc_pb2.RPC.SubOpts]:
         announcement = rpc_pb2.RPC.SubOpts(subscribe=subscribe, topicid=topic_id)
         return rpc_pb2.RPC(subscriptions=[announcement]), announcement
 
@@ -333,8 +329,12 @@ class MemberPubsub(Pubsub):
                 if more is not None:
                     data += _frame(more)
             if not await self._write(stream, data):
-                return
+                break
+            if len(queue) < PACE_DEPTH:
+                self._slow.discard(peer_id)
             self._room.set()
+            self._room = trio.Event()
+        self._slow.discard(peer_id)
 
     async def _write(self, stream: INetStream, data: bytes) -> bool:
         assert isinstance(stream, NetStream)
@@ -399,10 +399,11 @@ def _parse(frame: bytes) -> rpc_pb2.RPC:
 
 def _entries(rpc: rpc_pb2.RPC) -> int:
     control = rpc.control
-    ids = sum(len(entry.messageIDs) for entry in (*control.ihave, *control.iwant))
-    return (
-        1 + len(rpc.subscriptions) + len(rpc.publish) + len(control.graft) + len(control.prune) + ids // 8
-    )
+    ids = sum(len(ihave.messageIDs) for ihave in control.ihave)
+    ids += sum(len(iwant.messageIDs) for iwant in control.iwant)
+    topics = len(rpc.subscriptions) + len(control.graft) + len(control.prune)
+    # An id is a look into a table; a message or a topic is real work.
+    return 1 + len(rpc.publish) + topics + ids // 8
 
 
 def _within_limits(control: rpc_pb2.ControlMessage, topics: frozenset[str]) -> rpc_pb2.ControlMessage:

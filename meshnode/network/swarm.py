@@ -16,6 +16,7 @@ from typing import Any, cast
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import INetConn, INetStream
 from libp2p.crypto.keys import KeyPair, PrivateKey, PublicKey
@@ -33,7 +34,7 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
-from multiaddr import Multiaddr
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 from meshnode.network import multistream
 from meshnode.network.gate import Gate
@@ -168,9 +169,13 @@ class MemberSwarm(Swarm):
         for listener in list(self.listeners.values()):
             await listener.close()
         self.listeners.clear()
-        async with trio.open_nursery() as nursery:
-            for conn in self.get_connections():
-                nursery.start_soon(conn.close)
+        ending = [conn.muxed_conn for conn in self.get_connections()]
+        for peer in list(self.connections):
+            await self.cut(peer)
+        for muxed in ending:
+            # By then all who wait for a byte of it have been told.
+            assert isinstance(muxed, BoundedYamux)
+            await muxed.event_closed.wait()
 
 
 def is_alive(conn: INetConn) -> bool:
@@ -231,7 +236,8 @@ class Host:
         agreed = False
         try:
             with trio.fail_after(OPEN_DEADLINE_S):
-                net = await connections[0].new_stream()
+                # The newest: of two, the older may be one whose end is not noticed yet.
+                net = await connections[-1].new_stream()
                 protocol = await multistream.ask(net.muxed_stream, protocols)
                 net.set_protocol(TProtocol(protocol))
                 agreed = True

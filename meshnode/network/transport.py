@@ -74,10 +74,17 @@ class Misbehaved(Exception):
 
 
 class GossipMessage(msgspec.Struct, frozen=True):
-    """One message of a topic. `peer` is who delivered it to us, not who wrote it."""
+    """One message of a topic.
+
+    Attributes:
+        peer: who delivered it to us. Messages are passed on before services look into
+            them, so what they say is not this peer's fault.
+        author: who wrote and signed it, a member; answers for what it says.
+    """
 
     peer: PeerId
     data: bytes
+    author: PeerId
 
 
 class PeerEvent(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ and its own negotiation reads lines of any length from strangers.
 from collections import Counter
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import IMuxedConn, IRawConnection, ISecureConn
 from libp2p.crypto.keys import KeyPair

@@ -29,6 +29,7 @@ from protocols.records.genesis import (
     keys_of,
 )
 from protocols.records.identity import account_id_of, meter_id_of
+from protocols.records.live import LivePower
 from protocols.records.schema import (
     KINDS,
     Record,
@@ -92,6 +93,7 @@ __all__ = [
     "KeyChange",
     "Leave",
     "Limits",
+    "LivePower",
     "MemberEntry",
     "MeterEntry",
     "OpenCounters",

@@ -173,7 +173,7 @@ class Chain:
             "state_height": self.machine.height,
             "state_hash": state_hash,
         }
-        block = self.village.block(self.head, self.leader, self.term, records, **(fields | changes))
+        block = self.village.block(self.head, self.leader, self.term, records, head=fields | changes)
         self.village.check(block, self.head)
         self.blocks.append(block)
         if certify:

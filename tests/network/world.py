@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import nacl.signing
 import trio
 
-from meshnode.network.libp2p import Limits, open_libp2p
+from meshnode.network.libp2p import Libp2pTransport, Limits, open_libp2p
 from meshnode.network.memory import MemoryNetwork, open_memory_network
 from meshnode.network.transport import PeerId, Stream, Transport, peer_id_of
 
@@ -34,7 +34,9 @@ def peer(name: str) -> PeerId:
 class World:
     """Nodes by name; kind is "memory" or "libp2p"."""
 
-    def __init__(self, kind: str, stack: AsyncExitStack, network: MemoryNetwork | None, limits: Limits) -> None:
+    def __init__(
+        self, kind: str, stack: AsyncExitStack, network: MemoryNetwork | None, limits: Limits
+    ) -> None:
         self.kind = kind
         self.network = network
         self._stack = stack
@@ -83,6 +85,13 @@ async def meet(*nodes: Transport) -> None:
     """Wait until all are connected with all."""
     everybody = {node.peer_id for node in nodes}
     await until(lambda: all(everybody - {node.peer_id} <= set(node.peers()) for node in nodes))
+
+
+async def settle(*nodes: Transport) -> None:
+    """Wait until everybody has somebody to pass gossip on to."""
+    for node in nodes:
+        if isinstance(node, Libp2pTransport):
+            await until(lambda router=node.router: bool(router.mesh[TOPIC]))  # type: ignore[misc]
 
 
 async def until(condition: Callable[[], bool]) -> None:
