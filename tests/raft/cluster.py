@@ -90,14 +90,18 @@ class Cluster:
     Args:
         seed: of everything that chance decides.
         size: machines; all vote in the beginning but the last one, if `growing`.
-        growing: also change the membership.
+        growing: also change the membership, one node at a time.
+        joint: change several at once, by way of joint memberships.
         certified: entries become final by acknowledgements that the owner counts (external_commit).
     """
 
-    def __init__(self, seed: int, size: int, *, growing: bool = False, certified: bool = False) -> None:
+    def __init__(
+        self, seed: int, size: int, *, growing: bool = False, joint: bool = False, certified: bool = False
+    ) -> None:
         # Through a text, since the first draws of neighbouring small numbers are alike.
         self.random = Random(f"cluster {seed}")
         self.growing = growing
+        self.joint = joint
         self.certified = certified
         voters = tuple(range(1, size + 1 - growing))
         settings: dict[str, int | bool] = {
@@ -233,12 +237,16 @@ class Cluster:
                 machine.node.propose(f"p{self.proposed}".encode())
 
     def change(self) -> None:
-        """Somebody proposes that the last machine joins, votes, learns or leaves."""
+        """Somebody proposes that the last machine, or any two, join, vote, learn or leave."""
         machine = self.pick()
         if machine.up:
-            word = f"{self.random.choice('vlr')}{len(self.machines)}"
+            who = self.random.sample(sorted(self.machines), 2) if self.joint else [len(self.machines)]
+            words = [f"{self.random.choice('vvlr')}{number}" for number in who]
+            change = MembershipChange(
+                parse_changes(words), Transition.AUTO if self.joint else Transition.SINGLE
+            )
             with suppress(ProposalDropped):  # as it may be
-                machine.node.propose_membership(MembershipChange(parse_changes([word]), Transition.SINGLE))
+                machine.node.propose_membership(change)
 
     def power(self) -> None:
         """The power fails, or comes back."""
