@@ -17,7 +17,7 @@ SHARED = Path(os.environ.get("MESHNODE_DATA", ROOT / ".." / "shared" / "data")) 
 SHARED_CASES = {"quorum": 127, "confchange": 58, "scripts": 369}
 
 WRONG = """\
-log-level none
+log-level error
 ----
 ok
 
@@ -43,7 +43,9 @@ def test_our_own_transcripts_are_played_exactly(path: Path) -> None:
 @pytest.mark.parametrize("folder", SHARED_CASES)
 def test_the_shared_transcripts_are_played(folder: str, log_lines: bool) -> None:
     if not (SHARED / folder).is_dir():
-        pytest.skip(f"no Raft scripts in {SHARED / folder}; set MESHNODE_DATA to the folder of the shared data")
+        pytest.skip(
+            f"no Raft scripts in {SHARED / folder}; set MESHNODE_DATA to the folder of the shared data"
+        )
     report = run_scripts([SHARED / folder], log_lines=log_lines)
     assert report.failures == []
     assert report.cases_passed == report.cases == SHARED_CASES[folder]
@@ -85,4 +87,4 @@ def test_unknown_commands_fail_their_case(tmp_path: Path) -> None:
     script.write_text("make-coffee 1\n----\nok\n", encoding="utf-8")
     report = run_scripts([script])
     assert report.cases_passed == 0
-    assert report.failures[0].printed == "ScriptError: unknown command make-coffee\n"
+    assert report.failures[0].printed == "unknown command make-coffee\n"

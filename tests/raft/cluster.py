@@ -13,6 +13,7 @@ checked for what Raft promises (Raft paper, figure 3):
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from random import Random
 
 import msgspec
@@ -39,7 +40,7 @@ from protocols.raft import (
 )
 
 MOST_IN_FLIGHT = 120
-"""More messages than this and the network drops the rest: it bounds a run's time, as queues bound a node's."""
+"""The network drops what comes on top of this, as full queues do; it bounds the time of a run."""
 
 
 class Disk(MemoryStorage):
@@ -57,7 +58,9 @@ class Disk(MemoryStorage):
 class Machine:
     """One node and the step of its work that it is at."""
 
-    def __init__(self, number: int, voters: tuple[int, ...], seed: int, settings: dict[str, int | bool]) -> None:
+    def __init__(
+        self, number: int, voters: tuple[int, ...], seed: int, settings: dict[str, int | bool]
+    ) -> None:
         self.number = number
         self.disk = Disk(MembershipState(voters=voters))
         self.settings = settings
@@ -87,14 +90,18 @@ class Cluster:
     Args:
         seed: of everything that chance decides.
         size: machines; all vote in the beginning but the last one, if `growing`.
-        growing: also change the membership.
+        growing: also change the membership, one node at a time.
+        joint: change several at once, by way of joint memberships.
         certified: entries become final by acknowledgements that the owner counts (external_commit).
     """
 
-    def __init__(self, seed: int, size: int, *, growing: bool = False, certified: bool = False) -> None:
+    def __init__(
+        self, seed: int, size: int, *, growing: bool = False, joint: bool = False, certified: bool = False
+    ) -> None:
         # Through a text, since the first draws of neighbouring small numbers are alike.
         self.random = Random(f"cluster {seed}")
         self.growing = growing
+        self.joint = joint
         self.certified = certified
         voters = tuple(range(1, size + 1 - growing))
         settings: dict[str, int | bool] = {
@@ -182,25 +189,26 @@ class Cluster:
             assert entry.index == len(disk.applied) + 1, f"{machine.number} applies {entry} out of order"
             disk.applied.append(entry)
             if entry.type is not EntryType.NORMAL:
-                try:
+                with suppress(MembershipError):  # void, on every node alike
                     disk.membership = machine.node.apply_membership(decode_change(entry.type, entry.data))
-                except MembershipError:
-                    pass  # void, on every node alike
         machine.writing = None
         machine.node.advance(ready)
 
     def acknowledge(self, machine: Machine, ready: Ready) -> None:
         """What an owner signs: this entry, of the term that I am in, is on my disk."""
         node = machine.node
-        stored = [m.index for m in ready.messages_after_persist if m.kind is MessageKind.APP_RESP and not m.reject]
+        stored = [
+            m.index for m in ready.messages_after_persist if m.kind is MessageKind.APP_RESP and not m.reject
+        ]
         if ready.entries and node.state is Role.LEADER and ready.entries[-1].term == node.term:
             stored.append(ready.entries[-1].index)
         for index in stored:
             term = node.term_of(index)
             # What is in memory may have moved on; only what was written counts.
-            if term is not None and term == node.term == machine.disk.initial_state()[0].term:
-                if index <= machine.disk.last_index() and machine.disk.term(index) == term:
-                    self.acknowledged.setdefault((term, index), set()).add(machine.number)
+            if term is None or not term == node.term == machine.disk.initial_state()[0].term:
+                continue
+            if index <= machine.disk.last_index() and machine.disk.term(index) == term:
+                self.acknowledged.setdefault((term, index), set()).add(machine.number)
 
     def certify(self) -> None:
         """A machine sees that a majority has acknowledged an entry that it has."""
@@ -225,20 +233,20 @@ class Cluster:
         machine = self.pick()
         if machine.up:
             self.proposed += 1
-            try:
+            with suppress(ProposalDropped):  # as it may be
                 machine.node.propose(f"p{self.proposed}".encode())
-            except ProposalDropped:
-                pass  # as it may be
 
     def change(self) -> None:
-        """Somebody proposes that the last machine joins, votes, learns or leaves."""
+        """Somebody proposes that the last machine, or any two, join, vote, learn or leave."""
         machine = self.pick()
         if machine.up:
-            word = f"{self.random.choice('vlr')}{len(self.machines)}"
-            try:
-                machine.node.propose_membership(MembershipChange(parse_changes([word]), Transition.SINGLE))
-            except ProposalDropped:
-                pass  # as it may be
+            who = self.random.sample(sorted(self.machines), 2) if self.joint else [len(self.machines)]
+            words = [f"{self.random.choice('vvlr')}{number}" for number in who]
+            change = MembershipChange(
+                parse_changes(words), Transition.AUTO if self.joint else Transition.SINGLE
+            )
+            with suppress(ProposalDropped):  # as it may be
+                machine.node.propose_membership(change)
 
     def power(self) -> None:
         """The power fails, or comes back."""
@@ -314,7 +322,9 @@ class Cluster:
         for entry in disk.entries(first, last + 1, 1 << 30) if last >= first else ():
             known = self.entries.setdefault((entry.term, entry.index), (entry, before))
             assert known[0] == entry, f"{machine.number} holds {entry}, elsewhere it is {known[0]}"
-            assert entry.index == first or known[1] == before, f"{machine.number}: {entry} follows term {before}"
+            assert entry.index == first or known[1] == before, (
+                f"{machine.number}: {entry} follows term {before}"
+            )
             before = entry.term
 
     def _check_final(self, machine: Machine) -> None:
@@ -352,7 +362,9 @@ class Cluster:
                     self.certify()
             if leader is not None and round_number > 60 and self.agree(leader):
                 return
-        raise AssertionError("the cluster did not come to rest: " + ", ".join(map(_told, self.machines.values())))
+        raise AssertionError(
+            "the cluster did not come to rest: " + ", ".join(map(_told, self.machines.values()))
+        )
 
     def take_network(self) -> list[Message]:
         """All messages under way."""
@@ -372,7 +384,9 @@ class Cluster:
         state = leader.node.membership
         members = [self.machines[n] for n in {*state.voters, *state.learners}]
         length = {len(member.disk.applied) for member in members}
-        return length == {leader.node.last_index} and any(entry.data == b"after" for entry in leader.disk.applied)
+        return length == {leader.node.last_index} and any(
+            entry.data == b"after" for entry in leader.disk.applied
+        )
 
     def _finish_all(self, machine: Machine) -> None:
         while machine.writing is not None or machine.node.has_ready():
@@ -386,4 +400,6 @@ class Cluster:
 
 def _told(machine: Machine) -> str:
     node = machine.node
-    return f"{node.id}: {node.state} term {node.term} last {node.last_index} applied {len(machine.disk.applied)}"
+    return (
+        f"{node.id}: {node.state} term {node.term} last {node.last_index} applied {len(machine.disk.applied)}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,36 +23,29 @@ from protocols.raft import (
     ProposalDropped,
     RawNode,
     Role,
+    Sealer,
     Snapshot,
     Transition,
     parse_changes,
 )
 from protocols.raft.config import MAX_PRIORITY
 from protocols.raft.reads import MAX_PENDING_READS
-from tests.raft.nodes import Home, MemoryDisk, Village, appends, data_of
+from tests.raft.nodes import Home, MemoryDisk, Village, appends, data_of, role
 
 
-def village_led_by_1(size: int = 3, **settings: object) -> Village:
+def village_led_by_1(size: int = 3, **settings: Any) -> Village:
     village = Village(size, **settings)
     village.elect(1)
-    assert village[1].state is Role.LEADER
+    assert role(village[1]) is Role.LEADER
     return village
 
 
 def reads_of(village: Village, number: int) -> list[tuple[int, bytes]]:
-    """Settle, and collect the reads that this home may serve."""
-    served = []
-    home = village.homes[number]
-    original = home.apply
-
-    def apply(ready: object) -> None:
-        served.extend((read.index, read.context) for read in ready.read_states)  # type: ignore[attr-defined]
-        original(ready)  # type: ignore[arg-type]
-
-    home.apply = apply  # type: ignore[method-assign]
+    """Settle, and collect the reads that this home may serve since it was asked last."""
     village.settle()
-    home.apply = original  # type: ignore[method-assign]
-    return served
+    home = village.homes[number]
+    served, home.reads = home.reads, []
+    return [(read.index, read.context) for read in served]
 
 
 # Reads.
@@ -102,12 +96,12 @@ def test_a_deposed_leader_answers_no_read() -> None:
     village.cut_off(1)
     village.elect(2)
     village[1].read_index(b"stale")
-    assert village[1].state is Role.LEADER
+    assert role(village[1]) is Role.LEADER
     assert reads_of(village, 1) == []
     village.heal()
     village[2].tick()
     assert reads_of(village, 1) == []
-    assert village[1].state is Role.FOLLOWER
+    assert role(village[1]) is Role.FOLLOWER
 
 
 def test_a_read_without_leader_and_one_too_many_are_refused() -> None:
@@ -139,7 +133,7 @@ def test_leadership_is_handed_over_at_once_to_a_follower_that_has_everything() -
     village = village_led_by_1(check_quorum=True, pre_vote=True)
     village[1].transfer_leadership(3)
     village.settle()
-    assert village[3].state is Role.LEADER
+    assert role(village[3]) is Role.LEADER
     assert village[1].leader == 3
 
 
@@ -154,7 +148,7 @@ def test_a_successor_is_brought_up_to_date_first_and_proposals_wait() -> None:
     with pytest.raises(ProposalDropped, match="handed to 3"):
         village[1].propose(b"meanwhile")
     village.settle()
-    assert village[3].state is Role.LEADER
+    assert role(village[3]) is Role.LEADER
     assert data_of(village.homes[3].applied) == [b"missed by 3"]
 
 
@@ -173,7 +167,7 @@ def test_a_follower_asks_its_leader_to_hand_over() -> None:
     village = village_led_by_1()
     village[2].transfer_leadership(3)
     village.settle()
-    assert village[3].state is Role.LEADER
+    assert role(village[3]) is Role.LEADER
 
 
 def test_a_learner_does_not_lead() -> None:
@@ -182,11 +176,11 @@ def test_a_learner_does_not_lead() -> None:
     village.settle()
     village[1].transfer_leadership(3)
     village.settle()
-    assert village[1].state is Role.LEADER
+    assert role(village[1]) is Role.LEADER
     assert village[3].learners == {3}
     for _ in range(4 * village.homes[3].config.election_tick):
         village[3].tick()
-    assert village[3].state is Role.FOLLOWER
+    assert role(village[3]) is Role.FOLLOWER
 
 
 # Limits.
@@ -260,14 +254,14 @@ def test_committed_entries_come_in_bounded_portions() -> None:
 def test_every_entry_is_sealed_once_in_order_by_the_leader_that_appends_it() -> None:
     sealed: dict[int, list[tuple[int, int, bytes, bool]]] = {1: [], 2: [], 3: []}
 
-    def sealer_of(number: int) -> object:
+    def sealer_of(number: int) -> Sealer:
         def seal(term: int, index: int, payload: bytes, first_of_term: bool) -> bytes:
             sealed[number].append((term, index, payload, first_of_term))
             return b"%d/%d:%s" % (term, index, payload)
 
         return seal
 
-    village = Village(3, {number: sealer_of(number) for number in sealed})  # type: ignore[misc]
+    village = Village(3, {number: sealer_of(number) for number in sealed})
     village.elect(1)
     village[1].propose(b"a")
     village[2].propose(b"handed on")
@@ -325,7 +319,7 @@ def test_with_external_commit_a_leader_does_not_commit_an_earlier_terms_entry_by
     village = village_led_by_1(external_commit=True)
     old = village[1].last_index
     village.elect(2)
-    assert village[2].state is Role.LEADER
+    assert role(village[2]) is Role.LEADER
     assert not village[2].commit_to(old, term=1)
     assert village[2].commit == 0
     assert village[2].commit_to(old + 1)
@@ -383,10 +377,12 @@ def test_a_lost_snapshot_is_sent_again_after_it_is_reported() -> None:
     village[1].report_unreachable(3)
     village[1].tick()
     village.settle()
-    assert village[1].progress[3].state is ProgressState.SNAPSHOT
+    before = village[1].progress[3].state
+    assert before is ProgressState.SNAPSHOT
     village.heal()
     village[1].report_snapshot(3, ok=False)
-    assert village[1].progress[3].state is ProgressState.PROBE
+    after = village[1].progress[3].state
+    assert after is ProgressState.PROBE
     village[1].tick()
     village.settle()
     assert village[3].commit == village[1].commit
@@ -400,7 +396,7 @@ def test_a_snapshot_from_before_we_were_a_member_still_brings_us_forward() -> No
     assert (answer.kind, answer.index) == (MessageKind.APP_RESP, 5)
     assert home.node.voters == {1, 2, 3}
     home.node.campaign()
-    assert home.node.state is Role.FOLLOWER
+    assert role(home.node) is Role.FOLLOWER
 
 
 # Elections.
@@ -414,7 +410,7 @@ def test_a_strong_device_campaigns_early_and_a_weak_one_late() -> None:
             config = Config(id=1, election_tick=20, pre_vote=False, priority=priority)
             node = RawNode(config, disk, random=Random(f"seed {seed}"))
             ticks = 0
-            while node.state is Role.FOLLOWER:
+            while role(node) is Role.FOLLOWER:
                 node.tick()
                 ticks += 1
             assert 20 <= ticks < 40
@@ -429,11 +425,11 @@ def test_without_a_majority_nobody_leads() -> None:
     village = Village(3)
     village.cut_off(1)
     village.elect(1)
-    assert village[1].state is Role.CANDIDATE
+    assert role(village[1]) is Role.CANDIDATE
     village.heal()
     village.cut_off(2, 3)
     village.elect(2)
-    assert village[2].state is Role.CANDIDATE
+    assert role(village[2]) is Role.CANDIDATE
 
 
 def test_a_settings_mistake_is_named() -> None:
@@ -463,7 +459,9 @@ def test_in_a_joint_membership_both_halves_must_agree() -> None:
     for newcomer in (4, 5, 6):
         village.homes[newcomer] = Home(newcomer, (1, 2, 3))
     # The way in is acknowledged; then the incoming half falls silent.
-    village[1].propose_membership(MembershipChange(parse_changes(["r2", "r3", "v4", "v5"]), Transition.EXPLICIT))
+    village[1].propose_membership(
+        MembershipChange(parse_changes(["r2", "r3", "v4", "v5"]), Transition.EXPLICIT)
+    )
     village.settle()
     assert village[1].membership.voters_outgoing == (1, 2, 3)
     village.cut_off(4, 5)
@@ -491,6 +489,8 @@ def test_proposals_of_peers_reach_only_a_leader() -> None:
     refused = village[2].step(hand_over)
     assert refused is not None
     assert refused.fault is Fault.DROPPED
-    refused = village[1].step(msgspec.structs.replace(hand_over, to=1, entries=(Entry(0, 0, EntryType.CHANGE, b"?"),)))
+    refused = village[1].step(
+        msgspec.structs.replace(hand_over, to=1, entries=(Entry(0, 0, EntryType.CHANGE, b"?"),))
+    )
     assert refused is not None
     assert refused.fault is Fault.MALFORMED

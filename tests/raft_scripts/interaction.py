@@ -371,6 +371,8 @@ def _lease(text: str) -> bool:
 
 
 _SETTINGS: dict[str, tuple[str, Callable[[str], int | bool]]] = {
+    "heartbeat-tick": ("heartbeat_tick", int),
+    "election-tick": ("election_tick", int),
     "inflight": ("max_inflight_msgs", int),
     "prevote": ("pre_vote", _true),
     "checkquorum": ("check_quorum", _true),
