@@ -28,6 +28,7 @@ from libp2p.tools.anyio_service import TrioManager
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-untyped]
 
+from meshnode.network.addresses import read_address
 from meshnode.network.bucket import Bucket
 from meshnode.network.dialler import Dialler
 from meshnode.network.gate import Gate
@@ -186,7 +187,7 @@ class Libp2pTransport:
 
     @property
     def addresses(self) -> list[str]:
-        return [f"{_dialable(str(addr))}/p2p/{self._own_id}" for addr in self._host.get_addrs()]
+        return [f"{read_address(str(addr)).dialable()}/p2p/{self._own_id}" for addr in self._host.get_addrs()]
 
     @property
     def counters(self) -> "Counter[str]":
@@ -427,21 +428,3 @@ def _check_port_is_free(address: str) -> None:
             raise ListenError(
                 f"cannot listen on {address}: {error.strerror}; stop the other program or choose another port"
             ) from error
-
-
-def _dialable(address: str) -> str:
-    """A wildcard listener, written with the address by which this computer leaves its network."""
-    for wildcard, family, elsewhere in (
-        ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1"),
-        ("/ip6/::/", socket.AF_INET6, "2001:db8::1"),
-    ):
-        if address.startswith(wildcard):
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                try:
-                    # Connecting a datagram socket sends nothing; it picks the route.
-                    probe.connect((elsewhere, 9))
-                    own = probe.getsockname()[0]
-                except OSError:
-                    own = "127.0.0.1" if family == socket.AF_INET else "::1"
-            return f"/{wildcard[1:4]}/{own}/" + address[len(wildcard) :]
-    return address

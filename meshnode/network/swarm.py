@@ -103,7 +103,8 @@ class MemberSwarm(Swarm):
                 min_connections=0,
                 low_watermark=0,
                 high_watermark=max_connections,
-                max_connections_per_peer=MAX_CONNECTIONS_PER_PEER,
+                # Counted here instead: the library lets a peer exceed it for 20 s.
+                max_connections_per_peer=max_connections,
                 inbound_upgrade_timeout=DIAL_DEADLINE_S,
                 outbound_upgrade_timeout=DIAL_DEADLINE_S,
             ),
@@ -146,6 +147,7 @@ class MemberSwarm(Swarm):
         finally:
             self._handshakes -= 1
         assert isinstance(muxed, BoundedYamux)
+        await self._cut_surplus(muxed.peer_id)
         # The socket lives as long as this task.
         with trio.move_on_after(self._lifetime_s) as lifetime:
             await muxed.event_closed.wait()
@@ -153,8 +155,15 @@ class MemberSwarm(Swarm):
             self._counters["connection cut: took too long"] += 1
             await guard.abort()
 
+    async def _cut_surplus(self, peer: ID) -> None:
+        for conn in self.live_connections(peer)[:-MAX_CONNECTIONS_PER_PEER]:
+            self._counters["connection cut: one too many"] += 1
+            muxed = conn.muxed_conn
+            assert isinstance(muxed, BoundedYamux)
+            await muxed.guard.abort()
+
     def live_connections(self, peer: ID) -> list[SwarmConn]:
-        """Connections to peer that can carry a stream now."""
+        """Connections to peer that can carry a stream now, the oldest first."""
         return [conn for conn in self.connections.get(peer, []) if is_alive(conn)]  # type: ignore[misc]
 
     async def cut(self, peer: ID) -> None:

@@ -16,12 +16,13 @@ import pytest
 import trio
 
 import meshnode.network.pubsub
+import meshnode.network.streams
 import meshnode.network.swarm
 from meshnode.network.libp2p import Libp2pTransport, open_libp2p
 from meshnode.network.muxer import MAX_BUFFERED_BYTES_PER_PEER
 from meshnode.network.pubsub import MAX_RPC_BYTES
 from meshnode.network.streams import Libp2pStream
-from meshnode.network.swarm import MAX_HANDSHAKES, MAX_INBOUND_STREAMS_PER_PEER
+from meshnode.network.swarm import MAX_CONNECTIONS_PER_PEER, MAX_HANDSHAKES, MAX_INBOUND_STREAMS_PER_PEER
 from meshnode.network.transport import MAX_GOSSIP_BYTES, STREAM_WINDOW_BYTES, Stream, StreamReset
 from tests.network.world import (
     LOOPBACK,
@@ -41,6 +42,7 @@ from tests.network.world import (
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.yamux import yamux
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 MESHSUB = "/meshsub/1.1.0"
 
@@ -250,6 +252,36 @@ async def test_half_open_streams_are_limited_and_given_up(monkeypatch: pytest.Mo
         )
         [conn] = anna._swarm.live_connections(ID.from_base58(mallory.peer_id))
         await until(lambda: len(conn.muxed_conn.streams) < 5)  # type: ignore[attr-defined]
+
+
+async def test_streams_that_only_we_closed_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meshnode.network.streams, "LINGER_S", 0.2)
+
+    async def greet(stream: Stream) -> None:
+        await stream.send_all(b"hello")
+
+    async with community_with_a_traitor() as (anna, bela, mallory):
+        anna.handle("/greet/1", greet, max_streams_per_peer=100)
+        for _ in range(30):
+            stream = await mallory.open_stream(anna.peer_id, "/greet/1")
+            assert await read_exactly(stream, 5) == b"hello"  # and never closes its side
+        [conn] = anna._swarm.live_connections(ID.from_base58(mallory.peer_id))
+        await until(lambda: len(conn.muxed_conn.streams) < 5)  # type: ignore[attr-defined]
+        await until(lambda: len(conn.muxed_conn.stream_events) < 5)  # type: ignore[attr-defined]
+        assert len(conn.streams) < 5
+        await assert_alive(bela, anna)
+
+
+async def test_one_peer_has_a_few_connections_and_leaves_room_for_others() -> None:
+    async with community_with_a_traitor() as (anna, bela, mallory):
+        anna_id = ID.from_base58(anna.peer_id)
+        for _ in range(6):
+            await mallory._swarm.dial_addr(Multiaddr(anna.addresses[0]), anna_id)
+        mallory_id = ID.from_base58(mallory.peer_id)
+        await until(lambda: len(anna._swarm.live_connections(mallory_id)) <= MAX_CONNECTIONS_PER_PEER)
+        assert anna.counters["connection cut: one too many"] >= 4
+        assert mallory.peer_id in anna.peers()
+        await assert_alive(bela, anna)
 
 
 async def test_a_negotiation_of_garbage_ends_the_stream_only() -> None:
