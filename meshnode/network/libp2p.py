@@ -173,9 +173,7 @@ class Libp2pTransport:
         self.router = MemberRouter(counters, limits.heartbeat_s)
         self.pubsub: MemberPubsub | None = None
         if topics:
-            self.pubsub = MemberPubsub(
-                self._host, self.router, topics, counters, gate.is_member, self._disconnect
-            )
+            self.pubsub = MemberPubsub(self._host, self.router, topics, counters, gate.is_member, self._disconnect)
         # Peers that were announced as joined, and when.
         self._present: dict[PeerId, float] = {}
         self._watchers: list[trio.MemorySendChannel[PeerEvent]] = []
@@ -338,9 +336,7 @@ async def _running(
     for address in listen:
         _check_port_is_free(address)
     async with trio.open_nursery() as nursery:
-        transport = Libp2pTransport(
-            swarm, gate, counters, nursery, limits, frozenset(topics), rng or random.Random()
-        )
+        transport = Libp2pTransport(swarm, gate, counters, nursery, limits, frozenset(topics), rng or random.Random())
         services = [_Service(swarm)]
         if transport.pubsub is not None:
             services += [_Service(transport.router), _Service(transport.pubsub)]
@@ -402,9 +398,7 @@ def _parse_address(address: str, peer: PeerId) -> None:
     try:
         named = Multiaddr(address).get_peer_id()
     except (MultiaddrError, ValueError) as error:
-        raise ValueError(
-            f"address {address!r}: {error}; expected one like /ip4/192.0.2.7/tcp/4001"
-        ) from error
+        raise ValueError(f"address {address!r}: {error}; expected one like /ip4/192.0.2.7/tcp/4001") from error
     if named not in (None, peer):
         raise ValueError(f"address {address!r} names {named}, not {peer}")
 

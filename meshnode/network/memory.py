@@ -390,9 +390,7 @@ async def _then_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
 class MemoryStream:
     """One end of a stream between two nodes."""
 
-    def __init__(
-        self, node: MemoryTransport, peer: PeerId, protocol: str, inward: _Pipe, outward: _Pipe
-    ) -> None:
+    def __init__(self, node: MemoryTransport, peer: PeerId, protocol: str, inward: _Pipe, outward: _Pipe) -> None:
         self._node = node
         self._peer = peer
         self._protocol = protocol
