@@ -221,6 +221,30 @@ def test_membership_changes_are_made_one_at_a_time() -> None:
         village[1].propose_membership(single("l5"))
 
 
+def test_members_that_are_out_do_not_hold_up_one_that_does_not_know_it_yet() -> None:
+    # Home 4 leads {1, 3, 4} into {1} and writes one more entry. Home 1 has the
+    # end of the joint membership, does not know that it is committed, and
+    # lacks that last entry, which 3 and 4 hold: they must refuse it their votes.
+    members = MembershipState(voters=(1,), voters_outgoing=(1, 3, 4), auto_leave=True)
+    final = MembershipState(voters=(1,))
+    log = [Entry(6, 1), Entry(6, 2, EntryType.CHANGE), Entry(6, 3, EntryType.NORMAL, b"nobody else's")]
+    village = Village(4, pre_vote=True, check_quorum=True)
+    del village.homes[2]
+    for number, entries, membership, commit in ((1, 2, members, 1), (3, 3, final, 2), (4, 3, final, 2)):
+        home = village.homes[number]
+        home.disk.membership = membership
+        home.disk.append(log[:entries])
+        home.disk.set_hard_state(HardState(term=6, vote=4, commit=commit))
+        home.config = msgspec.structs.replace(home.config, applied=commit)
+        home.start()
+    for _ in range(10 * village.homes[1].config.election_tick):
+        for home in village.homes.values():
+            home.node.tick()
+        village.settle()
+    assert role(village[1]) is Role.LEADER
+    assert village[1].voters == {1}
+
+
 # The disk.
 
 

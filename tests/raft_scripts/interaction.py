@@ -39,6 +39,7 @@ SCRIPT_PROFILE = Config(
     own_term_first=False,
     replace_refused_changes=True,
     early_vote_requests=True,
+    refusals_tell_commit=False,
 )
 """What the scripts were written for: etcd's defaults, with limits that never bite."""
 
