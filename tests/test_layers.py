@@ -95,7 +95,9 @@ LAYERS = (
     ("network", "web", "collector", "client"),
     ("news",),
     ("microgrid", "founding"),
-    ("node", "admission", "invitations"),
+    ("invitations",),
+    ("admission",),
+    ("node",),
     ("demo", "whatif"),
     ("cli",),
 )
