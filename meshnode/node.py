@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import trio
-from trio import TaskStatus
 
 from meshnode import config as configuration
 from meshnode import keys
@@ -30,7 +30,8 @@ from meshnode.invitations import Invitations
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
-from meshnode.microgrid import Microgrid, replay, topics
+from meshnode.microgrid import Microgrid, replay
+from meshnode.network.gossip import TOPICS, topic
 from meshnode.network.joining import keep_door
 from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import Transport
@@ -39,6 +40,9 @@ from meshnode.store import Store, read_genesis
 from meshnode.views import Views
 from meshnode.web.server import serve
 from protocols.records import Genesis, Reading, read_as, to_payload
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +104,7 @@ class Node:
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; raises what ends the node (StoreError, ListenError, ConfigError)."""
-        wanted = [topic for chain in self._chains for topic in topics(bytes.fromhex(chain))]
+        wanted = [topic(bytes.fromhex(chain), name) for chain in self._chains for name in TOPICS]
         async with AsyncExitStack() as stack:
             transport = await stack.enter_async_context(
                 open_libp2p(self.device.seed, self.settings.network.listen, wanted)
@@ -184,6 +188,7 @@ class Node:
 
     def _start_collectors(self, nursery: trio.Nursery) -> None:
         """One task a meter; its readings go to every microgrid whose ledger knows the meter."""
+        main = self.microgrids[0]
         for section in self.settings.meter:
             key = self._meter_keys[section.metering_point]
 
@@ -197,12 +202,11 @@ class Node:
                 for grid in self.microgrids:
                     await grid.sample(sample, signer)
 
-            main = self.microgrids[0]
             collector = Collector(
                 section,
                 key,
                 main.clock,
-                lambda grid=main: grid.machine.rules().period.length_s,
+                lambda: main.machine.rules().period.length_s,
                 on_reading,
                 on_sample,
                 self._random,

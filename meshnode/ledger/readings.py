@@ -35,10 +35,8 @@ class Energy(msgspec.Struct, frozen=True):
 
 
 def accept(state: State, reading: Reading, record_id: bytes, period_length_s: int) -> Verdict:
-    """Enter a reading whose time and signature were checked."""
-    meter = state.meters.get(reading.meter)
-    if meter is None:
-        return Verdict.UNKNOWN_METER
+    """Enter a reading whose time and signature (by a key of that meter) were checked."""
+    meter = state.meters[reading.meter]
     start = reading.period_start_s
     # The register at the very end of the period before the first is its baseline.
     if start < meter.from_s - period_length_s or (meter.until_s and start >= meter.until_s):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import trio
-from trio import TaskStatus
 
 from meshnode.network.transport import (
     DialError,
@@ -31,6 +31,9 @@ from protocols.frames import MAX_FRAME_BYTES, FrameError, FrameReader, frame
 from protocols.parcel import Parcel
 from protocols.raft import MessageKind
 from protocols.records import RecordError, read_as, to_payload
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 # Appends wait here while a peer is slow; Raft sends again what is dropped.
 OUTBOX_PARCELS = 64

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
-from trio import TaskStatus
 
 from meshnode.network.addresses import read_address
 from meshnode.network.framed import Framed
@@ -40,6 +40,9 @@ from protocols.joining import (
     read_knock,
 )
 from protocols.records import RecordError
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 # A knock is one message on a fresh connection; whoever needs longer has nothing to say.
 KNOCK_DEADLINE_S = 10.0

@@ -117,7 +117,7 @@ def test_no_register_runs_backwards(values: dict[str, int], verdict: Verdict) ->
     chain = Chain(1)
     chain.block(chain.reading("anna", -1, 1000, 10, produced_wh=100))
     chain.block(chain.reading("anna", 1, 2000, 20, produced_wh=200), time_s=period_s(2))
-    assert chain.say(chain.reading("anna", 0, **({"export_wh": 10} | values))) == verdict  # type: ignore[arg-type]
+    assert chain.say(chain.reading("anna", 0, **({"export_wh": 10} | values))) == verdict
 
 
 def test_more_than_any_connection_carries_is_refused() -> None:
@@ -128,7 +128,7 @@ def test_more_than_any_connection_carries_is_refused() -> None:
     over = {"import_wh": most + 1}, {"import_wh": 0, "export_wh": most + 1}, {"import_wh": 0, "produced_wh": most + 1}
     chain.block(time_s=period_s(1))
     for values in over:
-        assert chain.say(chain.reading("anna", 0, **values)) == Verdict.IMPLAUSIBLE  # type: ignore[arg-type]
+        assert chain.say(chain.reading("anna", 0, **values)) == Verdict.IMPLAUSIBLE
     assert chain.say(chain.reading("anna", 0, most, most, produced_wh=most)) == Verdict.ACCEPTED
     assert chain.say(chain.reading("anna", -1, 0, version=1, produced_wh=0)) == Verdict.ACCEPTED
 

@@ -16,12 +16,13 @@ import pytest
 import trio
 
 import meshnode.network.pubsub
+import meshnode.network.streams
 import meshnode.network.swarm
 from meshnode.network.libp2p import Libp2pTransport, open_libp2p
 from meshnode.network.muxer import MAX_BUFFERED_BYTES_PER_PEER
 from meshnode.network.pubsub import MAX_RPC_BYTES
 from meshnode.network.streams import Libp2pStream
-from meshnode.network.swarm import MAX_HANDSHAKES, MAX_INBOUND_STREAMS_PER_PEER
+from meshnode.network.swarm import MAX_CONNECTIONS_PER_PEER, MAX_HANDSHAKES, MAX_INBOUND_STREAMS_PER_PEER
 from meshnode.network.transport import MAX_GOSSIP_BYTES, STREAM_WINDOW_BYTES, Stream, StreamReset
 from tests.network.world import (
     LOOPBACK,
@@ -41,14 +42,13 @@ from tests.network.world import (
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.yamux import yamux
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 MESHSUB = "/meshsub/1.1.0"
 
 
 @asynccontextmanager
-async def community_with_a_traitor() -> AsyncIterator[
-    tuple[Libp2pTransport, Libp2pTransport, Libp2pTransport]
-]:
+async def community_with_a_traitor() -> AsyncIterator[tuple[Libp2pTransport, Libp2pTransport, Libp2pTransport]]:
     """anna and bela, honest; mallory, a member who attacks anna."""
     async with (
         open_libp2p(seed_of("anna"), LOOPBACK, [TOPIC]) as anna,
@@ -115,9 +115,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "no number": (lambda: rpc(publish=[message(seqno=b"")]), "gossip: malformed message"),
     "10,000 subscriptions in one frame": (
         lambda: rpc(
-            subscriptions=[
-                rpc_pb2.RPC.SubOpts(subscribe=True, topicid=f"spam {number}") for number in range(10_000)
-            ]
+            subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=f"spam {number}") for number in range(10_000)]
         ),
         "gossip: too many subscriptions in one frame",
     ),
@@ -219,9 +217,7 @@ def _topics_frame(number: int) -> bytes:
         graft=[rpc_pb2.ControlGraft(topicID=name) for name in names],
         prune=[rpc_pb2.ControlPrune(topicID=name, backoff=2**40) for name in names],
     )
-    return rpc(
-        subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=name) for name in names], control=control
-    )
+    return rpc(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=name) for name in names], control=control)
 
 
 async def test_a_prune_may_neither_name_peers_to_dial_nor_banish_for_ever() -> None:
@@ -245,11 +241,39 @@ async def test_half_open_streams_are_limited_and_given_up(monkeypatch: pytest.Mo
             await conn.new_stream()
         await until(lambda: anna.counters["stream refused: too many"] >= 10)
         await assert_alive(bela, anna)
-        await until(
-            lambda: anna.counters["stream refused: no common protocol"] >= MAX_INBOUND_STREAMS_PER_PEER - 10
-        )
+        await until(lambda: anna.counters["stream refused: no common protocol"] >= MAX_INBOUND_STREAMS_PER_PEER - 10)
         [conn] = anna._swarm.live_connections(ID.from_base58(mallory.peer_id))
         await until(lambda: len(conn.muxed_conn.streams) < 5)  # type: ignore[attr-defined]
+
+
+async def test_streams_that_only_we_closed_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meshnode.network.streams, "LINGER_S", 0.2)
+
+    async def greet(stream: Stream) -> None:
+        await stream.send_all(b"hello")
+
+    async with community_with_a_traitor() as (anna, bela, mallory):
+        anna.handle("/greet/1", greet, max_streams_per_peer=100)
+        for _ in range(30):
+            stream = await mallory.open_stream(anna.peer_id, "/greet/1")
+            assert await read_exactly(stream, 5) == b"hello"  # and never closes its side
+        [conn] = anna._swarm.live_connections(ID.from_base58(mallory.peer_id))
+        await until(lambda: len(conn.muxed_conn.streams) < 5)  # type: ignore[attr-defined]
+        await until(lambda: len(conn.muxed_conn.stream_events) < 5)  # type: ignore[attr-defined]
+        assert len(conn.streams) < 5
+        await assert_alive(bela, anna)
+
+
+async def test_one_peer_has_a_few_connections_and_leaves_room_for_others() -> None:
+    async with community_with_a_traitor() as (anna, bela, mallory):
+        anna_id = ID.from_base58(anna.peer_id)
+        for _ in range(6):
+            await mallory._swarm.dial_addr(Multiaddr(anna.addresses[0]), anna_id)
+        mallory_id = ID.from_base58(mallory.peer_id)
+        await until(lambda: len(anna._swarm.live_connections(mallory_id)) <= MAX_CONNECTIONS_PER_PEER)
+        assert anna.counters["connection cut: one too many"] >= 4
+        assert mallory.peer_id in anna.peers()
+        await assert_alive(bela, anna)
 
 
 async def test_a_negotiation_of_garbage_ends_the_stream_only() -> None:
