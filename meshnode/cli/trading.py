@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 order = Group("Orders: buy or sell energy of one settlement period.")
 asset = Group("Assets: tokens of the community.")
 
-# A block becomes final within seconds; whoever wants to wait for longer says so.
-WAIT_S = 10.0
-MAX_WAIT_S = 60.0
+# A block becomes final within seconds; a node waits for no more than half a minute.
+WAIT_S = 10
+MAX_WAIT_S = 30
 # The node answers a question with a wait a moment after the wait is over.
 MARGIN_S = 10.0
 
-Wait = Annotated[float, Option("--wait", "Seconds to wait until the community has agreed.", low=0, high=MAX_WAIT_S)]
+Wait = Annotated[
+    int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
+]
 Energy = Annotated[str, Option("--energy", 'At most this much, like "1.5 kWh".')]
 Price = Annotated[str, Option("--price", 'Limit price, like "0.12 EUR/kWh".')]
 Period = Annotated[str, Option("--period", '"next", or when it begins: 2026-06-21T14:15+02:00, or a UTC second.')]
@@ -97,7 +99,7 @@ def sell(
     return _place("sell", energy, price, period, wait, node_directory(directory), chain, json)
 
 
-def _place(side: str, energy: str, price: str, period: str, wait: float, place: Path, chain: str, json: bool) -> int:
+def _place(side: str, energy: str, price: str, period: str, wait: int, place: Path, chain: str, json: bool) -> int:
     from meshnode.amounts import parse_energy, parse_price
 
     body = {
@@ -143,17 +145,17 @@ def _orders(orders: list[dict[str, Any]], currency: str) -> str:
         return "no orders"
     rows = [
         (
-            datetime.fromtimestamp(one["period_start_s"]).strftime("%Y-%m-%d %H:%M"),
+            datetime.fromtimestamp(one["start_s"]).strftime("%Y-%m-%d %H:%M"),
             one["side"],
             format_energy(one["energy_wh"]),
             format_price(one["price_u_kwh"], currency),
-            one["status"],
+            one["state"],
             format_energy(one["filled_wh"]),
-            one["record_id"],
+            one["order_id"],
         )
         for one in orders
     ]
-    return table(rows, ("period", "side", "energy", "price", "status", "filled", "id"))
+    return table(rows, ("period", "side", "energy", "price", "state", "filled", "id"))
 
 
 def transfer(
@@ -187,7 +189,7 @@ def issue(
     return _act(node_directory(directory), chain, "/api/assets", body, wait, json)
 
 
-def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: float, json: bool) -> int:
+def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, json: bool) -> int:
     """Have the node sign and pass on a record, and say what became of it."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
