@@ -91,6 +91,21 @@ def test_a_new_leader_reads_nothing_before_its_first_commit() -> None:
     assert reads_of(village, 1) == [(village[1].commit, b"early")]
 
 
+def test_a_leader_alone_confirms_itself_after_its_first_commit() -> None:
+    home = Home(1, (1,))
+    home.node.campaign()
+    while role(home.node) is not Role.LEADER:
+        ready = home.node.ready()
+        home.write(ready)
+        home.node.advance(ready)
+    assert home.node.read_index(b"too early to know")
+    assert home.reads == []
+    home.work()
+    home.node.read_index(b"now")
+    home.work()
+    assert [(read.index, read.context) for read in home.reads] == [(1, b"too early to know"), (1, b"now")]
+
+
 def test_a_deposed_leader_answers_no_read() -> None:
     village = village_led_by_1()
     village.cut_off(1)
