@@ -336,9 +336,7 @@ class RawNode:
             self._handed_out = ready
         else:
             orders = (*self._append_order(ready), *self._apply_order(ready))
-            ready = msgspec.structs.replace(
-                ready, messages=(*ready.messages, *orders), messages_after_persist=()
-            )
+            ready = msgspec.structs.replace(ready, messages=(*ready.messages, *orders), messages_after_persist=())
         self._told_soft, self._told_hard = soft, hard
         replica.messages, replica.after_persist, replica.read_states = [], [], []
         log.unstable.accept_in_progress()

@@ -247,9 +247,7 @@ def _session(replica: Replica, message: Message) -> tuple[Progress | None, BadMe
         replica.logger.debug("%x no progress available for %x", replica.id, message.sender)
         return None, BadMessage(Fault.UNKNOWN_SENDER, f"{message.kind} from {message.sender}")
     if progress.epoch != message.epoch:
-        text = (
-            f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
-        )
+        text = f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
         return None, BadMessage(Fault.STALE_SESSION, text)
     return progress, None
 
@@ -319,9 +317,7 @@ def _answer_read(replica: Replica, request: Message, index: int) -> None:
     if request.sender in (NO_NODE, replica.id):
         replica.read_states.append(ReadState(index, read_context(request)))
     else:
-        replica.send(
-            Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries)
-        )
+        replica.send(Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries))
 
 
 # Members and their state.
@@ -366,9 +362,7 @@ def unreachable(replica: Replica, node: int) -> None:
         return
     if progress.state is ProgressState.REPLICATE:
         progress.become_probe()
-    replica.logger.debug(
-        "%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress
-    )
+    replica.logger.debug("%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress)
 
 
 def transfer(replica: Replica, node: int) -> None:

@@ -31,9 +31,7 @@ from protocols.raft.progress import Inflights, Progress, ProgressState
 from protocols.raft.quorum import EVERYTHING, Quorum, VoteResult, majority_committed
 
 nodes = st.frozensets(st.integers(1, 7), max_size=5)
-changes = st.lists(
-    st.builds(NodeChange, st.sampled_from(ChangeKind), st.integers(0, MAX_INT)), max_size=5
-).map(tuple)
+changes = st.lists(st.builds(NodeChange, st.sampled_from(ChangeKind), st.integers(0, MAX_INT)), max_size=5).map(tuple)
 
 
 # Quorums.
@@ -45,9 +43,7 @@ def test_a_vote_once_decided_stays_decided(
 ) -> None:
     quorum = Quorum(incoming, outgoing)
     result = quorum.vote(votes)
-    later = [
-        quorum.vote({**votes, voter: vote}) for voter in quorum.ids - set(votes) for vote in (True, False)
-    ]
+    later = [quorum.vote({**votes, voter: vote}) for voter in quorum.ids - set(votes) for vote in (True, False)]
     if result is not VoteResult.PENDING:
         assert set(later) <= {result}
     elif later:
@@ -56,9 +52,7 @@ def test_a_vote_once_decided_stays_decided(
 
 
 @given(nodes, st.dictionaries(st.integers(1, 7), st.integers(0, 9)))
-def test_what_is_committed_is_stored_by_more_than_half(
-    voters: frozenset[int], stored: dict[int, int]
-) -> None:
+def test_what_is_committed_is_stored_by_more_than_half(voters: frozenset[int], stored: dict[int, int]) -> None:
     index = majority_committed(voters, stored)
     if not voters:
         assert index == EVERYTHING
@@ -68,9 +62,7 @@ def test_what_is_committed_is_stored_by_more_than_half(
 
 
 @given(nodes.filter(bool), changes)
-def test_majorities_of_memberships_one_step_apart_meet(
-    voters: frozenset[int], asked: tuple[NodeChange, ...]
-) -> None:
+def test_majorities_of_memberships_one_step_apart_meet(voters: frozenset[int], asked: tuple[NodeChange, ...]) -> None:
     before = Membership(Quorum(voters))
     for change in asked:
         try:
