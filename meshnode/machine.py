@@ -35,6 +35,7 @@ from protocols.records import (
     Spoken,
     Support,
     Transfer,
+    genesis_faults,
 )
 
 # State hashes are remembered this far back: a header names a state height that is
@@ -105,7 +106,7 @@ class Machine:
         Raises:
             BindingTreeError: the genesis has no binding that this version understands.
             MechanismError: the binding chooses a mechanism that this node lacks.
-            ValueError: two founders share a name or a key.
+            ValueError: the genesis contradicts itself, with all that is wrong.
         """
         self.genesis = genesis
         self.chain_id = chain_id
@@ -242,15 +243,11 @@ class Machine:
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
         state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
         state.schedule.put(0, rows.Scheduled(rules.binding))
+        faults = genesis_faults(genesis)
+        if faults:
+            raise ValueError("genesis: " + "; ".join(faults))
         for entry in genesis.members:
-            fault = members.fault_of_entry(state, entry)
-            if fault != Verdict.ACCEPTED:
-                raise ValueError(f"genesis: member {entry.name}: {fault.name}")
             members.found(state, entry, 0, genesis.start_s, first_period_s)
-        for validator in genesis.validators:
-            key = state.keys.get(key_id_of(validator.device_key))
-            if key is None or key.purpose != rows.PURPOSE_DEVICE:
-                raise ValueError(f"genesis: validator {validator.device_key.hex()} is no member's device")
 
     def _binding(self, period_start_s: int) -> bytes:
         in_force = b""
@@ -375,7 +372,8 @@ def _reading(call: _Call, record: Reading) -> Verdict:
     if start + rules.length_s + rules.correction_s < call.time_s:
         return Verdict.CORRECTION_TOO_LATE
     verdict = readings.accept(call.state, record, call.signed.record_id, rules.length_s)
-    if verdict == Verdict.ACCEPTED and start - rules.length_s < machine.next_period_s:
+    if verdict == Verdict.ACCEPTED:
+        # Also a reading for a period that is still open explains the silence before it.
         first, last = readings.affected(call.state, record.meter, start, rules.length_s)
         first = max(first, call.state.meta[0].next_final_s)
         for period in range(first, min(last + rules.length_s, machine.next_period_s), rules.length_s):

@@ -13,10 +13,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from trio import TaskStatus
 
 from meshnode import ledger_tools
 from meshnode.clock import GridClock
@@ -25,29 +24,33 @@ from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import SENTENCES, Verdict
-from meshnode.machine import Machine, PeriodClosed, PeriodCorrected, RecordDone
+from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
-from meshnode.network.gossip import TOPICS, Gossip
+from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
 from meshnode.network.transport import Transport, peer_id_of
-from meshnode.network.validator import FinalBlock, Settings, Validator
+from meshnode.network.validator import Validator
+from meshnode.network.work import FinalBlock, Settings
+from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
+from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Batch, Store
 from meshnode.views import Views
 from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import LivePower, Reading, Record, RecordError, Support
+from protocols.records import Certificate, LivePower, Reading, Record, RecordError, Support, meter_id_of, read_as
 from zencode.sentences import CATALOGUE_VERSION
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
 
-# A page that does not keep up with this many updates is told the newest state when it asks again.
-UPDATES_PER_PAGE = 256
-# Times of own records to their finality, and of telegrams to the screen, for the figures shown.
+# Times of own records to their finality that the figures are made of.
 TIMES_KEPT = 1024
 # How long what became of a record is remembered without asking the disk.
 OUTCOMES_KEPT = 4096
@@ -92,9 +95,10 @@ class Microgrid:
         self._startup_s = 0.0
         self._check = check
         self._random = random
+        self._news = News()
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
-            transport, self.mempool, self.clock, self.chain_id, machine, check, on_live=self._heard, random=random
+            transport, self.mempool, self.clock, self.chain_id, machine, check, on_live=self._news.heard, random=random
         )
         self.validator: Validator | None = None
         self.consensus: Consensus | None = None
@@ -122,14 +126,11 @@ class Microgrid:
             )
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, self.clock, random)
-        self.blocks = BlockServer(transport, store, self.chain_id)
-        self._live: dict[bytes, PowerNow] = {}
-        self._pages: set[trio.MemorySendChannel[Update]] = set()
+        self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self._waiting: dict[bytes, trio.Event] = {}
         self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
         self._submitted: dict[bytes, float] = {}
         self._commit_ms: deque[int] = deque(maxlen=TIMES_KEPT)
-        self._screen_ms: deque[int] = deque(maxlen=TIMES_KEPT)
         self._live_sequence = 0
         self._certificates_verified = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
@@ -185,10 +186,10 @@ class Microgrid:
             await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
             await trio.to_thread.run_sync(self._outbox.final, [record.record_id for record in entry.block.records])
             head = entry.block.header
-            self._tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
+            self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
             for event in entry.events:
                 if isinstance(event, PeriodClosed | PeriodCorrected):
-                    self._tell(Update("period", {"period_start_s": event.start_s}))
+                    self._news.tell(Update("period", {"period_start_s": event.start_s}))
 
     async def _deliver_pending(self) -> None:
         """Own records that were not final when the node stopped go out again."""
@@ -244,9 +245,11 @@ class Microgrid:
             await trio.sleep(self.clock.real_delay(due + length // 4))
         await self._submit(signed)
 
-    async def sample(self, sample: Sample, key: SigningKey, meter: bytes) -> None:
+    async def sample(self, sample: Sample, key: SigningKey) -> None:
         """A meter was read: show it here and to the neighbours."""
-        if sample.power_w is None:
+        meter = meter_id_of(key.public)
+        known = self.machine.state.meters.get(meter)
+        if sample.power_w is None or known is None:
             return
         self._live_sequence += 1
         live = LivePower(
@@ -256,28 +259,7 @@ class Microgrid:
             measured_ms=time.time_ns() // 1_000_000,
         )
         await self.gossip.publish_live(live, key)
-        account = self.machine.state.meters.get(meter)
-        if account is not None:
-            self._heard(account.account, live, live.measured_ms)
-
-    def _heard(self, account: bytes, live: LivePower, received_ms: int) -> None:
-        known = self._live.get(live.meter)
-        if known is not None and known.arrived_ms > live.measured_ms:
-            return
-        now = PowerNow(account, live.meter, live.power_w, live.produced_w, live.measured_ms, received_ms)
-        self._live[live.meter] = now
-        self._tell(
-            Update(
-                "live",
-                {
-                    "account": account.hex(),
-                    "meter": live.meter.hex(),
-                    "power_w": live.power_w,
-                    "produced_w": live.produced_w,
-                    "arrived_ms": live.measured_ms,
-                },
-            )
-        )
+        self._news.heard(known.account, live, live.measured_ms)
 
     # --- what pages and API ask (see `Backend`)
 
@@ -288,8 +270,8 @@ class Microgrid:
         return b"" if key is None else key.account
 
     def live(self) -> tuple[PowerNow, ...]:
-        """The newest power of every meter that was heard of."""
-        return tuple(sorted(self._live.values(), key=lambda now: (now.account, now.meter)))
+        """The newest power of every meter that was heard of, by account."""
+        return self._news.live()
 
     def nonce(self) -> int:
         """A number that this key has not used."""
@@ -352,26 +334,28 @@ class Microgrid:
         with trio.move_on_after(CERTIFICATE_WAIT_S):
             while self._store.certificate_from(height) is None:
                 await trio.sleep(0.02)
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt_of, self._store, self.chain_id, record_id)
+        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
         if not 1 <= height <= self._store.final_height():
             return None
-        return ledger_tools.block_json(self._store, self.machine.genesis, self.chain_id, height)
+        found = self._store.certificate_from(height)
+        certificate = None if found is None else read_as(Certificate, found[1])
+        block = blocks.read(self._store.entry(height).data, self.chain_id)
+        known = [self.views.verdict(record.record_id) for record in block.records]
+        # A moment after the block is final its verdicts may not be in the views yet.
+        verdicts = None if None in known else [Verdict(code) for code in known if code is not None]
+        return ledger_tools.describe(self.machine, block, certificate, verdicts)
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Update]:
         """News for one open page; bounded, the newest are dropped. Close it when the page goes."""
-        sender, receiver = trio.open_memory_channel[Update](UPDATES_PER_PAGE)
-        self._pages.add(sender)
-        return receiver
+        return self._news.subscribe()
 
     def shown(self, update: Update) -> None:
         """A page got this update just now."""
-        arrived = update.data.get("arrived_ms")
-        if update.kind == "live" and isinstance(arrived, int) and update.data["account"] != self.account.hex():
-            self._screen_ms.append(max(0, time.time_ns() // 1_000_000 - arrived))
+        self._news.shown(update, self.account)
 
     def status(self) -> Status:
         """Where the node stands."""
@@ -389,6 +373,7 @@ class Microgrid:
             height=machine.height,
             state_hash="" if state_hash is None else state_hash.hex(),
             time_s=machine.time_s,
+            next_period_s=machine.next_period_s,
             clock_s=self.clock.now_s(),
             demonstration=self.clock.is_demonstration,
             speed=self.clock.speed,
@@ -400,7 +385,7 @@ class Microgrid:
             rss_mb=_rss_mb(),
             startup_s=round(self._startup_s, 2),
             commit_ms=percentiles(self._commit_ms),
-            screen_ms=percentiles(self._screen_ms),
+            screen_ms=percentiles(self._news.screen_ms),
             counters=self._counters(),
             meters=tuple(self._health(collector) for collector in self.collectors),
         )
@@ -447,31 +432,11 @@ class Microgrid:
             errors=health.errors,
         )
 
-    def _tell(self, update: Update) -> None:
-        for page in list(self._pages):
-            try:
-                page.send_nowait(update)
-            except trio.WouldBlock:
-                continue
-            except trio.BrokenResourceError:
-                page.close()
-                self._pages.discard(page)
-
 
 # A record signed now is good for an hour of real time, long enough for a restart in between.
 VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
 _CHANGES_MEMBERS = frozenset({2, 3, 12})
-
-
-def prefix(chain_id: bytes) -> str:
-    """What protocols and topics of a microgrid begin with."""
-    return f"/meshnode/{chain_id.hex()[:16]}"
-
-
-def topics(chain_id: bytes) -> list[str]:
-    """The gossip topics of a microgrid."""
-    return [f"{prefix(chain_id)}/{name}" for name in TOPICS]
 
 
 def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
@@ -488,18 +453,6 @@ def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int
             views.apply(block, events)
         if height % PROGRESS_EVERY == 0:
             progress(height, final)
-
-
-def percentiles(values: Iterable[int]) -> dict[str, int]:
-    """The median and the 95th percentile (nearest rank); empty without values."""
-    ordered = sorted(values)
-    if not ordered:
-        return {}
-    return {
-        "p50": ordered[(len(ordered) - 1) // 2],
-        "p95": ordered[min(len(ordered) - 1, -(-len(ordered) * 95 // 100) - 1)],
-        "count": len(ordered),
-    }
 
 
 def _rss_mb() -> int:

@@ -5,7 +5,8 @@
 Its hash is the record id of the header. The first gate of validation lives here:
 *form*, a pure function of the block, its parent's header and the validators.
 A block that fails it was signed wrongly by its leader, which is evidence; a block
-that cannot even be read proves nothing about anybody.
+that cannot even be read, or whose parts its header does not name, proves nothing
+about anybody.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ class BlockError(ValueError):
 
 class FormError(ValueError):
     """A signed block that breaks the rules of form: its leader signed it, so it convicts."""
+
+
+class MismatchError(FormError):
+    """A header with parts that it does not name, or of another place than where it was offered.
+
+    The leader need not have anything to do with it: anyone can hang other records on
+    an honest header. So it is refused like every fault of form, and convicts nobody.
+    """
 
 
 class SignedRecord(msgspec.Struct, frozen=True):
@@ -198,25 +207,52 @@ def check_form(
 ) -> None:
     """The gate of form: everything that block, parent and validators alone decide.
 
-    Records' own signatures are checked with the keys of the state (the gate of
-    view), the clock at the node (the local gate).
+    First whether the parts belong together, then whether what the leader signed keeps
+    the rules; so a rule is only ever held against what the leader did sign. Records'
+    own signatures are checked with the keys of the state (the gate of view), the clock
+    at the node (the local gate).
 
     Args:
         quorum: the configuration in force at the block's height.
     Raises:
+        MismatchError: the parts do not belong together; convicts nobody.
         FormError: what was found and what was expected; the leader's signature on
-            the header makes it evidence (unless that signature itself is wrong).
+            the header makes it evidence.
     """
+    _check_belonging(block, parent, quorum, chain_id, verifier)
+    _check_rules(block, parent, genesis)
+    if block.election is not None:
+        fault = check_election(block.election, block.leader, block.header.term, parent, quorum, chain_id, verifier)
+        if fault:
+            raise FormError(f"block {block.header.height}: {fault}")
+
+
+def _check_belonging(
+    block: Block, parent: Parent, quorum: QuorumConfig, chain_id: bytes, verifier: cose.Verifier
+) -> None:
     head, place = block.header, f"block {block.header.height}"
     leader_key = quorum.key_of(block.leader)
     if leader_key is None:
-        raise FormError(f"{place}: leader {block.leader.hex()} is not a validator of this height")
+        raise MismatchError(f"{place}: leader {block.leader.hex()} is not a validator of this height")
     if not block.header_envelope.verify(Header.KIND, chain_id, leader_key, verifier):
-        raise FormError(f"{place}: the leader's signature does not hold")
+        raise MismatchError(f"{place}: the leader's signature does not hold")
+    if head.parent != parent.block_hash:
+        raise MismatchError(f"{place}: parent {head.parent.hex()[:16]}, expected {parent.block_hash.hex()[:16]}")
+    if parent.next_validators != quorum.config_hash():
+        raise MismatchError(f"{place}: checked against other validators than the parent announces")
+    if head.tx_count != len(block.records):
+        raise MismatchError(f"{place}: {len(block.records)} records, the header says {head.tx_count}")
+    if head.tx_root != tx_root([record.envelope_bytes for record in block.records]):
+        raise MismatchError(f"{place}: the records do not give the header's Merkle root")
+    named = b"" if block.election is None else election_hash(block.election)
+    if head.election != named:
+        raise MismatchError(f"{place}: the header names another election certificate, or none")
+
+
+def _check_rules(block: Block, parent: Parent, genesis: Genesis) -> None:
+    head, place = block.header, f"block {block.header.height}"
     if head.height != parent.height + 1:
         raise FormError(f"{place}: follows height {parent.height}")
-    if head.parent != parent.block_hash:
-        raise FormError(f"{place}: parent {head.parent.hex()[:16]}, expected {parent.block_hash.hex()[:16]}")
     if head.term < parent.term:
         raise FormError(f"{place}: term {head.term} after term {parent.term}")
     if head.time_s < parent.time_s:
@@ -225,27 +261,17 @@ def check_form(
         raise FormError(
             f"{place}: state height {head.state_height}, expected {parent.state_height} to {head.height - 1}"
         )
-    if head.validators != parent.next_validators or head.validators != quorum.config_hash():
+    if head.validators != parent.next_validators:
         raise FormError(f"{place}: validators hash does not follow from the parent")
     if len(block.encoded) > genesis.limits.max_block_bytes:
         raise FormError(f"{place}: {len(block.encoded)} bytes, the limit is {genesis.limits.max_block_bytes}")
     if len(block.records) > genesis.limits.max_block_records:
         raise FormError(f"{place}: {len(block.records)} records, the limit is {genesis.limits.max_block_records}")
-    if head.tx_count != len(block.records):
-        raise FormError(f"{place}: {len(block.records)} records, the header says {head.tx_count}")
-    if head.tx_root != tx_root([record.envelope_bytes for record in block.records]):
-        raise FormError(f"{place}: the records do not give the header's Merkle root")
     if len({record.record_id for record in block.records}) != len(block.records):
         raise FormError(f"{place}: a record stands in it twice")
     first_of_term = head.term > parent.term
-    if first_of_term != (block.election is not None) or first_of_term != bool(head.election):
+    if first_of_term != bool(head.election):
         raise FormError(f"{place}: the first block of a term, and only it, carries the election certificate")
     # Without this a validator whom nobody elected could go on in the leader's term.
     if not first_of_term and block.leader != parent.leader:
         raise FormError(f"{place}: by {block.leader.hex()}, term {head.term} is led by {parent.leader.hex()}")
-    if block.election is not None:
-        if election_hash(block.election) != head.election:
-            raise FormError(f"{place}: the header names another election certificate")
-        fault = check_election(block.election, block.leader, head.term, parent, quorum, chain_id, verifier)
-        if fault:
-            raise FormError(f"{place}: {fault}")

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from protocols import cose
+from protocols import cose, parcel
 from protocols.records import BLOCK_RECORDS, KINDS, Record
 from protocols.records.genesis import MAX_BLOCK_RECORDS, MAX_VALIDATORS
 from protocols.records.schema import (
@@ -143,6 +143,8 @@ def spec_text(current: str, vectors: Mapping[str, Mapping[str, Any]]) -> str:
 
 def all_tables() -> tuple[type[Table], ...]:
     """Every record by kind, then the tables inside them in the order of first use."""
+    # A module that declares records of its own must be imported before they are counted.
+    assert parcel.Parcel in KINDS.values()
     found: dict[type[Table], None] = dict.fromkeys(KINDS[kind] for kind in sorted(KINDS))
     for struct in list(found):
         for wire in _types_of(struct):
@@ -156,15 +158,17 @@ def cddl_text() -> str:
     records = [KINDS[kind] for kind in sorted(KINDS)]
     rules = [_CDDL_HEAD.strip(), _choice("record", "any record", records)]
     rules.append(_choice("block-record", "what a block may carry", [KINDS[kind] for kind in sorted(BLOCK_RECORDS)]))
-    rules += [_rule(struct) for struct in all_tables()]
-    named = {wire.cddl(): wire.cddl_rule() for struct in all_tables() for wire in _types_of(struct)}
+    rules += [_rule(struct, cddl_name(struct)) for struct in all_tables()]
+    inside = {wire.cddl(): wire.struct for wire in _all_types() if isinstance(wire, Nested)}
+    rules += [_rule(struct, name, kind=False) for name, struct in inside.items() if issubclass(struct, Record)]
+    named = {wire.cddl(): wire.cddl_rule() for wire in _all_types()}
     rules += [f"{name} = {rule}" for name, rule in named.items() if rule is not None]
     return "\n\n".join(rules) + "\n"
 
 
-def _rule(struct: type[Table]) -> str:
-    lines = [f"; {_summary(struct)}", f"{cddl_name(struct)} = {{"]
-    if issubclass(struct, Record):
+def _rule(struct: type[Table], name: str, *, kind: bool = True) -> str:
+    lines = [f"; {_summary(struct)}", f"{name} = {{"]
+    if kind and issubclass(struct, Record):
         lines.append(f"  0: {struct.KIND}, ; kind")
     for column in columns(struct):
         mark = "? " if column.optional else ""
@@ -174,6 +178,11 @@ def _rule(struct: type[Table]) -> str:
 
 def _choice(name: str, meaning: str, structs: list[type[Record]]) -> str:
     return f"; {meaning}\n{name} = " + " /\n  ".join(cddl_name(struct) for struct in structs)
+
+
+def _all_types() -> Iterator[Type]:
+    for struct in all_tables():
+        yield from _types_of(struct)
 
 
 def _types_of(struct: type[Table]) -> Iterator[Type]:

@@ -7,22 +7,11 @@ import msgspec
 from meshnode.ledger import rows
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from protocols import cbor, cose
+from protocols import cose
 from protocols.cose import key_id_of
-from protocols.records import Join, KeyChange, Leave, MemberEntry, account_id_of, meter_id_of
-from protocols.records.schema import encode_fields
+from protocols.records import Join, KeyChange, Leave, MemberEntry, account_id_of, join_request_bytes, meter_id_of
 
 ADMINISTRATOR = "administrator"
-
-# What a newcomer signs to show that the member key is its own (a kind of its own, so
-# that no other signature can be passed off as one).
-JOIN_REQUEST_KIND = 64
-
-
-def join_request_bytes(chain_id: bytes, invitation: bytes, member: MemberEntry) -> bytes:
-    """What the newcomer's member key signs for a Join record."""
-    payload = cbor.encode([invitation, encode_fields(member, "member")])
-    return cose.sig_structure(JOIN_REQUEST_KIND, chain_id, key_id_of(member.member_key), payload)
 
 
 def is_administrator(state: State, account: bytes) -> bool:

@@ -20,7 +20,6 @@ class Verdict(IntEnum):
     VALID_TOO_LONG = 6
     NONCE_TAKEN = 7
     NOT_EXECUTED = 8
-    UNKNOWN_METER = 10
     PERIOD_OFF_GRID = 11
     PERIOD_NOT_OVER = 12
     CORRECTION_TOO_LATE = 13
@@ -48,7 +47,6 @@ class Verdict(IntEnum):
     ROLE_NOT_ADMITTED = 43
     BAD_PROOF = 44
     VALIDATOR_KEY = 45
-    OVERFLOW = 50
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -61,7 +59,6 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.VALID_TOO_LONG: "it claims to be valid for longer than the community allows",
     Verdict.NONCE_TAKEN: "its number was used before, for another record",
     Verdict.NOT_EXECUTED: "this version of the ledger does not carry out records of this kind",
-    Verdict.UNKNOWN_METER: "no member has this meter",
     Verdict.PERIOD_OFF_GRID: "no settlement period begins at that time",
     Verdict.PERIOD_NOT_OVER: "the settlement period is not over yet",
     Verdict.CORRECTION_TOO_LATE: "the time for corrections of that period has passed",
@@ -89,5 +86,4 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.ROLE_NOT_ADMITTED: "the binding admits nobody in one of these roles",
     Verdict.BAD_PROOF: "the newcomer's proof of its key does not hold",
     Verdict.VALIDATOR_KEY: "a validator's device key is not changed this way",
-    Verdict.OVERFLOW: "an amount would leave 64 bits",
 }

@@ -3,7 +3,7 @@
 They read only, beside a running node if need be, and trust nothing that they can check.
 """
 
-from meshnode.ledger_tools.inspection import NotInLedger, check_receipt, receipt, show
+from meshnode.ledger_tools.inspection import NotInLedger, check_receipt, describe, receipt, show
 from meshnode.ledger_tools.verification import BadEntry, ChainReport, Verification, verify
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "NotInLedger",
     "Verification",
     "check_receipt",
+    "describe",
     "receipt",
     "show",
     "verify",

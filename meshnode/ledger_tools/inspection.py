@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from protocols.records.jsonform import to_json
 
 from meshnode import keys
 from meshnode.ledger import rows
@@ -19,6 +18,7 @@ from protocols import block as blocks
 from protocols import receipt as receipts
 from protocols.block import Block, BlockError, SignedRecord
 from protocols.records import Certificate, read_as
+from protocols.records.jsonform import to_json
 
 
 class NotInLedger(LookupError):
@@ -44,21 +44,34 @@ def show(directory: Path, height: int, mechanisms: Mechanisms, chain_id: bytes |
         final = height <= ledger.reader.standing().final_height
         machine, verdicts = ledger.execute(height if final else ledger.reader.standing().final_height, mechanisms)
         certificate = ledger.certificate_from(height) if final else None
-        return {
-            "chain": ledger.chain.hex(),
-            "community": ledger.genesis.community,
-            "height": height,
-            "hash": block.block_hash.hex(),
-            "final": final,
-            "leader": _signer(machine, block.leader),
-            "header": to_json(block.header),
-            "election": None if block.election is None else to_json(block.election),
-            "records": [
-                _record(machine, signed, verdicts[position] if final else None)
-                for position, signed in enumerate(block.records)
-            ],
-            "certificate": None if certificate is None else _certificate(machine, certificate),
-        }
+        return describe(machine, block, certificate, verdicts if final else None)
+
+
+def describe(
+    machine: Machine, block: Block, certificate: Certificate | None, verdicts: Sequence[Verdict] | None
+) -> dict[str, Any]:
+    """A block as JSON values, with names where `machine` knows them.
+
+    Args:
+        machine: executed up to the block, or beyond it.
+        certificate: of the block or a later one; None if it is not final.
+        verdicts: of its records, in order; None if it is not executed.
+    """
+    return {
+        "chain": machine.chain_id.hex(),
+        "community": machine.genesis.community,
+        "height": block.header.height,
+        "hash": block.block_hash.hex(),
+        "final": certificate is not None,
+        "leader": _signer(machine, block.leader),
+        "header": to_json(block.header),
+        "election": None if block.election is None else to_json(block.election),
+        "records": [
+            _record(machine, signed, None if verdicts is None else verdicts[position])
+            for position, signed in enumerate(block.records)
+        ],
+        "certificate": None if certificate is None else _certificate(machine, certificate),
+    }
 
 
 def receipt(directory: Path, record_id: bytes, chain_id: bytes | None = None) -> bytes:

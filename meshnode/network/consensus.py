@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import trio
+
 from meshnode.network.transport import (
     DialError,
     PeerId,
@@ -22,14 +24,16 @@ from meshnode.network.transport import (
     peer_id_of,
     public_key_of,
 )
+from meshnode.network.validator import Validator
+from meshnode.network.work import FinalBlock, Outgoing
 from meshnode.store import Batch
-from trio import TaskStatus
-
-from meshnode.network.validator import FinalBlock, Outgoing, Validator
 from protocols.frames import MAX_FRAME_BYTES, FrameError, FrameReader, frame
 from protocols.parcel import Parcel
 from protocols.raft import MessageKind
 from protocols.records import RecordError, read_as, to_payload
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 # Appends wait here while a peer is slow; Raft sends again what is dropped.
 OUTBOX_PARCELS = 64

@@ -10,10 +10,9 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
-from trio import TaskStatus
 
 from meshnode.mempool import Mempool
 from meshnode.network.budgets import Budgets
@@ -30,6 +29,9 @@ from meshnode.network.transport import (
 from protocols import gossip
 from protocols.gossip import Delivery, Digest, Offer, Reply, Want
 from protocols.records import Record, RecordError
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 # A lost batch is back within a few seconds, long before a period's grace ends; two
 # kilobytes each time, where nothing is missing.

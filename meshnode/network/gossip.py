@@ -14,11 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 import trio
-from trio import TaskStatus
 
 from meshnode.keys import SigningKey
 from meshnode.ledger.verdicts import Verdict
@@ -33,6 +32,9 @@ from protocols.block import SignedRecord, read_record
 from protocols.cose import EnvelopeError, Verifier
 from protocols.gossip import BatchError, batch_id, batches, read_batch
 from protocols.records import KINDS, LivePower, Reading, RecordError, kind_of
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 READINGS, RECORDS, LIVE, BLOCKS = "readings", "records", "live", "blocks"
 TOPICS = (READINGS, RECORDS, LIVE, BLOCKS)

@@ -5,6 +5,7 @@ and then. We answer both and ask neither.
 """
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 

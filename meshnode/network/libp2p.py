@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.crypto.keys import KeyPair
@@ -24,16 +25,17 @@ from libp2p.identity_utils import create_identity_from_seed
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import TrioManager
-from multiaddr import Multiaddr
-from multiaddr.exceptions import Error as MultiaddrError
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-untyped]
 
+from meshnode.network.addresses import read_address
 from meshnode.network.bucket import Bucket
 from meshnode.network.dialler import Dialler
 from meshnode.network.gate import Gate
 from meshnode.network.identify import IDENTIFY_PROTOCOL, PING_PROTOCOL, answer_ping, identify_handler
 from meshnode.network.muxer import SILENCE_LIMIT_S
 from meshnode.network.pubsub import MemberPubsub, MemberRouter
-from meshnode.network.swarm import MAX_CONNECTIONS, Host, MemberSwarm, is_alive
+from meshnode.network.swarm import Host, MemberSwarm, is_alive, muxed_of
 from meshnode.network.transport import (
     DIAL_DEADLINE_S,
     DROP_COOLDOWN_S,
@@ -171,10 +173,9 @@ class Libp2pTransport:
         self.router = MemberRouter(counters, limits.heartbeat_s)
         self.pubsub: MemberPubsub | None = None
         if topics:
-            self.pubsub = MemberPubsub(
-                self._host, self.router, topics, counters, gate.is_member, self._disconnect
-            )
-        self._present: frozenset[PeerId] = frozenset()
+            self.pubsub = MemberPubsub(self._host, self.router, topics, counters, gate.is_member, self._disconnect)
+        # Peers that were announced as joined, and when.
+        self._present: dict[PeerId, float] = {}
         self._watchers: list[trio.MemorySendChannel[PeerEvent]] = []
         self._events = self.watch()
         swarm.register_notifee(_Notifee(self._reconcile))
@@ -185,7 +186,7 @@ class Libp2pTransport:
 
     @property
     def addresses(self) -> list[str]:
-        return [f"{_dialable(str(addr))}/p2p/{self._own_id}" for addr in self._host.get_addrs()]
+        return [f"{read_address(str(addr)).dialable()}/p2p/{self._own_id}" for addr in self._host.get_addrs()]
 
     @property
     def counters(self) -> "Counter[str]":
@@ -251,9 +252,7 @@ class Libp2pTransport:
         return self.pubsub
 
     def _alive(self) -> frozenset[PeerId]:
-        alive = {
-            conn.muxed_conn.peer_id.to_base58() for conn in self._swarm.get_connections() if is_alive(conn)
-        }
+        alive = {muxed_of(conn).peer for conn in self._swarm.get_connections() if is_alive(conn)}
         return frozenset(peer for peer in alive if self._gate.admits(peer))
 
     def _is_connected(self, peer: PeerId) -> bool:
@@ -261,20 +260,21 @@ class Libp2pTransport:
 
     def _enforce(self) -> None:
         for conn in self._swarm.get_connections():
-            peer = conn.muxed_conn.peer_id
-            if is_alive(conn) and not self._gate.admits(peer.to_base58()):
-                self._nursery.start_soon(self._swarm.cut, peer)
+            muxed = muxed_of(conn)
+            if muxed.alive and not self._gate.admits(muxed.peer):
+                self._nursery.start_soon(self._swarm.cut, muxed.peer_id)
         self._reconcile()
 
     def _reconcile(self) -> None:
-        now = self._alive()
-        before, self._present = self._present, now
-        for peer in sorted(before - now):
+        alive, now = self._alive(), trio.current_time()
+        for peer in sorted(self._present.keys() - alive):
+            joined_at = self._present.pop(peer)
             self._tell(PeerEvent(peer, joined=False))
-            self._dialler.lost(peer)
+            self._dialler.lost(peer, lasted_s=now - joined_at)
             if self.pubsub is not None and not self._gate.is_member(peer):
                 self.pubsub.forget(peer)
-        for peer in sorted(now - before):
+        for peer in sorted(alive - self._present.keys()):
+            self._present[peer] = now
             self._tell(PeerEvent(peer, joined=True))
 
     def _tell(self, event: PeerEvent) -> None:
@@ -336,14 +336,13 @@ async def _running(
     for address in listen:
         _check_port_is_free(address)
     async with trio.open_nursery() as nursery:
-        transport = Libp2pTransport(
-            swarm, gate, counters, nursery, limits, frozenset(topics), rng or random.Random()
-        )
+        transport = Libp2pTransport(swarm, gate, counters, nursery, limits, frozenset(topics), rng or random.Random())
         services = [_Service(swarm)]
         if transport.pubsub is not None:
             services += [_Service(transport.router), _Service(transport.pubsub)]
         for service in services:
-            await nursery.start(service.run)
+            nursery.start_soon(service.run)
+            await service.wait_started()
         try:
             for address in listen:
                 if not await swarm.listen(Multiaddr(address)):
@@ -375,13 +374,10 @@ class _Service:
         self._manager = TrioManager(service)  # type: ignore[arg-type]
         self._stopping = False
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._run)
-            await self._manager.wait_started()
-            task_status.started()
+    async def wait_started(self) -> None:
+        await self._manager.wait_started()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
         try:
             await self._manager.run()
         except Exception:
@@ -426,21 +422,3 @@ def _check_port_is_free(address: str) -> None:
             raise ListenError(
                 f"cannot listen on {address}: {error.strerror}; stop the other program or choose another port"
             ) from error
-
-
-def _dialable(address: str) -> str:
-    """A wildcard listener, written with the address by which this computer leaves its network."""
-    for wildcard, family, elsewhere in (
-        ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1"),
-        ("/ip6/::/", socket.AF_INET6, "2001:db8::1"),
-    ):
-        if address.startswith(wildcard):
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                try:
-                    # Connecting a datagram socket sends nothing; it picks the route.
-                    probe.connect((elsewhere, 9))
-                    own = probe.getsockname()[0]
-                except OSError:
-                    own = "127.0.0.1" if family == socket.AF_INET else "::1"
-            return f"/{wildcard[1:4]}/{own}/" + address[len(wildcard) :]
-    return address

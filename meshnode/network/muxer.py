@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import ISecureConn
 from libp2p.io.exceptions import ConnectionClosedError
@@ -73,6 +74,7 @@ class BoundedYamux(yamux.Yamux):
     ) -> None:
         super().__init__(secured_conn, peer_id, is_initiator, on_close)
         self.guard = guard_of(secured_conn)
+        self.peer = peer_id.to_base58()
         self._counters = counters
         self._silence_limit_s = silence_limit_s
         self._ping_under_way = False

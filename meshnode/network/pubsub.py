@@ -16,13 +16,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 import nacl.exceptions
 import nacl.signing
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from google.protobuf.message import DecodeError
 from libp2p.abc import IHost, INetStream
@@ -69,9 +70,10 @@ MAX_CONTROL_IDS = 512
 MAX_CONTROL_ENTRIES = 64
 
 # Per peer: bytes plus a price per entry, because every entry is work however
-# small it is. A thousand small messages a second, or sixty full batches, is
-# ten times the traffic of a hundred homes with live readings.
-GOSSIP_UNITS_PER_S = 1024 * 1024
+# small it is. 350 small messages a second, or thirty full batches, is several
+# times the traffic of a hundred homes with live readings, should all of it come
+# through one peer.
+GOSSIP_UNITS_PER_S = 512 * 1024
 GOSSIP_BURST_UNITS = 4 * 1024 * 1024
 ENTRY_UNITS = 512
 
@@ -83,8 +85,13 @@ MAX_SLOWING_S = 4.0
 PACE_DEPTH = OutBoundQueueSize // 2
 assert PACE_DEPTH >= 8
 
-# A peer that does not make room by then is slow; the others need not wait.
+# A peer that does not make room by then is slow: nobody waits for it again
+# before it does, and what does not fit its queue is dropped and counted.
 PACE_DEADLINE_S = 0.25
+
+# A message is offered again for five heartbeats, and is known again by its
+# number for so long. At the rate above one peer can fill 5 MB with numbers.
+SEEN_S = 60
 
 # Several queued messages leave in one write.
 MAX_COALESCED_BYTES = 32 * 1024
@@ -183,21 +190,24 @@ class MemberPubsub(Pubsub):
         is_member: Callable[[PeerId], bool],
         disconnect: Callable[[PeerId], Awaitable[None]],
     ) -> None:
-        super().__init__(cast(IHost, host), router, strict_signing=True, allowed_topics=topics)
+        super().__init__(cast(IHost, host), router, seen_ttl=SEEN_S, sweep_interval=SEEN_S // 4, allowed_topics=topics)
         self._mesh = router
         self._topics = topics
         self._counters = counters
         self._is_member = is_member
         self._disconnect = disconnect
-        # A peer remembers what it has seen of us for two minutes by this
-        # number; after a restart it must not begin again at the same place.
+        # Peers know our messages by this number; after a restart it must not
+        # begin again where it began before.
         self.counter = time.time_ns()
         self._signing_key = nacl.signing.SigningKey(host.get_private_key().to_bytes()[:32])
         self._own_id = self.my_id.to_bytes()
         self._subscribers: dict[str, list[trio.MemorySendChannel[GossipMessage]]] = {}
         self._budgets: dict[PeerId, Bucket] = {}
         self._write_locks: dict[ID, trio.Lock] = {}
+        # Set and replaced whenever a queue was written out.
         self._room = trio.Event()
+        # Peers that nobody waits for until their queue has room again.
+        self._slow: set[ID] = set()
         for protocol in PROTOCOLS:
             host.serve(str(protocol), self.serve_stream, MAX_STREAMS_PER_PEER)
 
@@ -216,12 +226,13 @@ class MemberPubsub(Pubsub):
     async def send(self, topic: str, data: bytes) -> None:
         """See `Transport.publish`."""
         self._check_topic(topic)
-        with trio.move_on_after(PACE_DEADLINE_S):
-            while self._some_queue_is_full(topic):
+        full: list[ID] = []
+        with trio.move_on_after(PACE_DEADLINE_S) as pace:
+            while full := self._full_queues(topic):
                 await self._room.wait()
-        message = rpc_pb2.Message(
-            data=data, topicIDs=[topic], from_id=self._own_id, seqno=self._next_seqno()
-        )
+        if pace.cancelled_caught:
+            self._slow.update(full)
+        message = rpc_pb2.Message(data=data, topicIDs=[topic], from_id=self._own_id, seqno=self._next_seqno())
         message.signature = self._signing_key.sign(_SIGNING_PREFIX + message.SerializeToString()).signature
         self._mark_msg_seen(message)
         await self._mesh.publish(self.my_id, message)
@@ -297,17 +308,9 @@ class MemberPubsub(Pubsub):
         if topic not in self._topics:
             raise ValueError(f"topic {topic!r} is not one of those the transport was opened with")
 
-    def _some_queue_is_full(self, topic: str) -> bool:
-        if not any(len(queue) >= PACE_DEPTH for queue in self._queues(topic)):
-            return False
-        self._room = trio.Event()
-        return True
-
-    def _queues(self, topic: str) -> Iterable[RpcQueue]:
-        for peer in self._mesh.mesh.get(topic, ()):
-            queue = self.peer_queues.get(peer)
-            if queue is not None:
-                yield queue
+    def _full_queues(self, topic: str) -> list[ID]:
+        peers = self._mesh.mesh.get(topic, set()) - self._slow
+        return [peer for peer in peers if len(self.peer_queues.get(peer, ())) >= PACE_DEPTH]
 
     # What the library calls.
 
@@ -316,9 +319,7 @@ class MemberPubsub(Pubsub):
             subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=topic) for topic in self.topic_ids]
         )
 
-    def _build_announce_rpc(
-        self, topic_id: str, subscribe: bool
-    ) -> tuple[rpc_pb2.RPC, rpc_pb2.RPC.SubOpts]:
+    def _build_announce_rpc(self, topic_id: str, subscribe: bool) -> tuple[rpc_pb2.RPC, rpc_pb2.RPC.SubOpts]:
         announcement = rpc_pb2.RPC.SubOpts(subscribe=subscribe, topicid=topic_id)
         return rpc_pb2.RPC(subscriptions=[announcement]), announcement
 
@@ -333,8 +334,12 @@ class MemberPubsub(Pubsub):
                 if more is not None:
                     data += _frame(more)
             if not await self._write(stream, data):
-                return
+                break
+            if len(queue) < PACE_DEPTH:
+                self._slow.discard(peer_id)
             self._room.set()
+            self._room = trio.Event()
+        self._slow.discard(peer_id)
 
     async def _write(self, stream: INetStream, data: bytes) -> bool:
         assert isinstance(stream, NetStream)
@@ -399,19 +404,20 @@ def _parse(frame: bytes) -> rpc_pb2.RPC:
 
 def _entries(rpc: rpc_pb2.RPC) -> int:
     control = rpc.control
-    ids = sum(len(entry.messageIDs) for entry in (*control.ihave, *control.iwant))
-    return (
-        1 + len(rpc.subscriptions) + len(rpc.publish) + len(control.graft) + len(control.prune) + ids // 8
-    )
+    ids = sum(len(ihave.messageIDs) for ihave in control.ihave)
+    ids += sum(len(iwant.messageIDs) for iwant in control.iwant)
+    topics = len(rpc.subscriptions) + len(control.graft) + len(control.prune)
+    # An id is a look into a table; a message or a topic is real work.
+    return 1 + len(rpc.publish) + topics + ids // 8
 
 
 def _within_limits(control: rpc_pb2.ControlMessage, topics: frozenset[str]) -> rpc_pb2.ControlMessage:
     """The part of a control message worth answering; the library keeps notes per topic it is told of."""
 
-    def known(entries: Iterable) -> list:  # type: ignore[type-arg]
+    def known(entries: Iterable[Any]) -> list[Any]:
         return [entry for entry in entries if entry.topicID in topics][:MAX_CONTROL_ENTRIES]
 
-    wanted = {bytes(i) if isinstance(i, bytes) else i for entry in control.iwant for i in entry.messageIDs}
+    wanted = {message_id for entry in control.iwant for message_id in entry.messageIDs}
     return rpc_pb2.ControlMessage(
         ihave=[
             rpc_pb2.ControlIHave(topicID=entry.topicID, messageIDs=entry.messageIDs[:MAX_CONTROL_IDS])
@@ -440,12 +446,8 @@ def _verify(message: rpc_pb2.Message, origin: PeerId) -> None:
     public_key = public_key_of(origin)
     if message.key and message.key[-len(public_key) :] != public_key:
         raise Misbehaved("gossip: garbage key")
-    signed = rpc_pb2.Message(
-        data=message.data, topicIDs=message.topicIDs, from_id=message.from_id, seqno=message.seqno
-    )
+    signed = rpc_pb2.Message(data=message.data, topicIDs=message.topicIDs, from_id=message.from_id, seqno=message.seqno)
     try:
-        nacl.signing.VerifyKey(public_key).verify(
-            _SIGNING_PREFIX + signed.SerializeToString(), message.signature
-        )
+        nacl.signing.VerifyKey(public_key).verify(_SIGNING_PREFIX + signed.SerializeToString(), message.signature)
     except (nacl.exceptions.BadSignatureError, ValueError):
         raise Misbehaved("gossip: bad signature") from None

@@ -8,6 +8,7 @@ muxer. Both directions are checked: an address may meanwhile belong to another.
 from collections import Counter
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import IRawConnection, ISecureConn
 from libp2p.crypto.keys import KeyPair

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.io.exceptions import IOException
 from libp2p.network.connection.exceptions import RawConnError
@@ -34,7 +35,12 @@ class Libp2pStream:
     """A stream with an admitted peer."""
 
     def __init__(
-        self, net: NetStream, peer: PeerId, protocol: str, gate: Gate, linger: Callable[["Libp2pStream"], None]
+        self,
+        net: NetStream,
+        peer: PeerId,
+        protocol: str,
+        gate: Gate,
+        linger: Callable[["Libp2pStream"], None],
     ) -> None:
         assert isinstance(net.muxed_stream, YamuxStream)
         self._net = net

@@ -13,14 +13,14 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
-from trio import TaskStatus
 
 from meshnode.machine import Machine
 from meshnode.network.bucket import Bucket
 from meshnode.network.budgets import Budgets
+from meshnode.network.chain import StoredLog
 from meshnode.network.framed import Framed
 from meshnode.network.gossip import BLOCKS, THREAD_RECORDS, Thread, prefix, topic, verify_all
 from meshnode.network.learner import Learner, RangeFault
@@ -34,12 +34,15 @@ from meshnode.network.transport import (
     StreamReset,
     Transport,
 )
-from meshnode.network.validator import FinalBlock, StoredLog
+from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, StoreError
 from protocols import sync
 from protocols.cose import Verifier
 from protocols.records import Certificate, RecordError, read_as
 from protocols.sync import BlocksRequest, Credit, Receiving, Sending, SyncError
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 # So many peers may catch up here at once, each with a range in memory; another waits or
 # finds another peer.

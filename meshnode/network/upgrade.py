@@ -7,6 +7,7 @@ and its own negotiation reads lines of any length from strangers.
 from collections import Counter
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import IMuxedConn, IRawConnection, ISecureConn
 from libp2p.crypto.keys import KeyPair
@@ -26,9 +27,7 @@ from meshnode.network.secure import MemberNoise
 class MemberUpgrader(TransportUpgrader):
     """Upgrades connections with admitted peers; everything else fails the upgrade."""
 
-    def __init__(
-        self, key_pair: KeyPair, gate: Gate, counters: "Counter[str]", silence_limit_s: float
-    ) -> None:
+    def __init__(self, key_pair: KeyPair, gate: Gate, counters: "Counter[str]", silence_limit_s: float) -> None:
         self._noise = MemberNoise(key_pair, gate, counters)
         super().__init__({NOISE: self._noise}, {})
         self._counters = counters

@@ -8,6 +8,7 @@ what a stranger announces. Here one read never asks for more than
 import trio
 
 from meshnode.network import lean as _lean  # noqa: F401  (before the first libp2p import)
+
 # isort: split
 from libp2p.abc import IRawConnection
 from libp2p.io.abc import ReadWriteCloser
@@ -15,7 +16,7 @@ from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.transport.tcp.tcp import TCP
-from multiaddr import Multiaddr
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
 # One noise message is at most 65,535 bytes.
 MAX_READ_BYTES = 64 * 1024

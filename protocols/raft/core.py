@@ -1,7 +1,7 @@
 """The core: a Raft node without I/O.
 
 `RawNode` is the whole public interface; the numbered contract that its caller
-must keep is in the package's text (`protocols.raft`).
+must keep is in the package's README.md.
 """
 
 from __future__ import annotations

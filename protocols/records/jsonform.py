@@ -26,8 +26,6 @@ from protocols.records.schema import (
     to_payload,
 )
 
-KIND_NAMES: Mapping[str, type[Record]] = {struct.__name__: struct for struct in KINDS.values()}
-
 
 def to_json(record: Table) -> dict[str, Any]:
     """The fields of a record (or of a table inside one) by name, as JSON values."""
@@ -47,9 +45,10 @@ def from_json(kind: str, fields: Mapping[str, Any]) -> Record:
         RecordError: an unknown kind or field, a missing field, a value of another
             type or out of its bounds.
     """
-    struct = KIND_NAMES.get(kind)
+    by_name = {struct.__name__: struct for struct in KINDS.values()}
+    struct = by_name.get(kind)
     if struct is None:
-        raise RecordError(f"record of kind {kind!r}: expected one of {', '.join(sorted(KIND_NAMES))}")
+        raise RecordError(f"record of kind {kind!r}: expected one of {', '.join(sorted(by_name))}")
     record: Record = _table(struct, fields, kind)
     to_payload(record)  # checks every value against its table
     return record

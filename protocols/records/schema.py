@@ -11,7 +11,6 @@ value has one encoding; decoding refuses a default that is written out.
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -223,7 +222,8 @@ class Maybe(Type):
         return None if value is None else self.item.decode(value, place)
 
     def cddl(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "-", self.item.cddl()) + "-or-null"
+        words = "".join(letter if letter.isalnum() else " " for letter in self.item.cddl()).split()
+        return "-".join([*words, "or-null"])
 
     def cddl_rule(self) -> str | None:
         return f"{self.item.cddl()} / null"
@@ -244,7 +244,8 @@ class Nested(Type):
         return decode_fields(self.struct, value, place)
 
     def cddl(self) -> str:
-        return cddl_name(self.struct)
+        # A record inside another one has no kind: its place says what it is.
+        return cddl_name(self.struct) + ("-fields" if issubclass(self.struct, Record) else "")
 
 
 class OneOf(Type):

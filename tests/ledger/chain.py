@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 
 from meshnode.keys import verify
-from meshnode.ledger.members import join_request_bytes
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event, Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -43,6 +42,7 @@ from protocols.records import (
     Record,
     Transfer,
     account_id_of,
+    join_request_bytes,
     meter_id_of,
     to_payload,
 )
@@ -173,7 +173,7 @@ class Chain:
             "state_height": self.machine.height,
             "state_hash": state_hash,
         }
-        block = self.village.block(self.head, self.leader, self.term, records, **(fields | changes))
+        block = self.village.block(self.head, self.leader, self.term, records, head=fields | changes)
         self.village.check(block, self.head)
         self.blocks.append(block)
         if certify:

@@ -10,7 +10,8 @@ from meshnode.keys import SignatureCheck
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from meshnode.mempool import Mempool
-from meshnode.network.validator import Settings, Validator
+from meshnode.network.validator import Validator
+from meshnode.network.work import Settings
 from meshnode.store import Batch, Entry, HardState, SignState
 from protocols import block as blocks
 from protocols.parcel import Parcel

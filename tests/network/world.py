@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import nacl.signing
 import trio
 
-from meshnode.network.libp2p import Limits, open_libp2p
+from meshnode.network.libp2p import Libp2pTransport, Limits, open_libp2p
 from meshnode.network.memory import MemoryNetwork, open_memory_network
 from meshnode.network.transport import PeerId, Stream, Transport, peer_id_of
 
@@ -44,9 +44,7 @@ class World:
         """A node that is running, admits nobody and knows nobody."""
         if self.network is not None:
             return await self._stack.enter_async_context(self.network.node(public_key(name), [TOPIC]))
-        return await self._stack.enter_async_context(
-            open_libp2p(seed_of(name), LOOPBACK, [TOPIC], limits=self._limits)
-        )
+        return await self._stack.enter_async_context(open_libp2p(seed_of(name), LOOPBACK, [TOPIC], limits=self._limits))
 
     async def community(self, *names: str) -> list[Transport]:
         """Nodes that admit one another and are all connected."""
@@ -62,9 +60,7 @@ async def open_world(kind: str, limits: Limits | None = None) -> AsyncIterator[W
     async with AsyncExitStack() as stack:
         network = None
         if kind == "memory":
-            network = await stack.enter_async_context(
-                open_memory_network(drop_cooldown_s=limits.drop_cooldown_s)
-            )
+            network = await stack.enter_async_context(open_memory_network(drop_cooldown_s=limits.drop_cooldown_s))
         yield World(kind, stack, network, limits)
 
 
@@ -83,6 +79,13 @@ async def meet(*nodes: Transport) -> None:
     """Wait until all are connected with all."""
     everybody = {node.peer_id for node in nodes}
     await until(lambda: all(everybody - {node.peer_id} <= set(node.peers()) for node in nodes))
+
+
+async def settle(*nodes: Transport) -> None:
+    """Wait until everybody has somebody to pass gossip on to."""
+    for node in nodes:
+        if isinstance(node, Libp2pTransport):
+            await until(lambda router=node.router: bool(router.mesh[TOPIC]))  # type: ignore[misc]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from protocols.records import KINDS, Record
+from protocols.records import Record
 from protocols.records import names as name_table
 from protocols.records.schema import (
     Bool,
@@ -23,6 +23,10 @@ from protocols.records.schema import (
     Type,
     columns,
 )
+from protocols.spec import all_tables
+
+# From the specification, which knows all modules that declare records.
+RECORDS = [struct for struct in all_tables() if issubclass(struct, Record)]
 
 LETTERS = [chr(code) for low, high in name_table.ALLOWED for code in range(low, high + 1) if code != 0x20]
 
@@ -44,9 +48,8 @@ def record(struct: type[Table], rng: random.Random, optional: float = 0.5) -> An
 def records(seed: int, count: int) -> Iterator[Record]:
     """`count` records of all kinds in turn, from one seed."""
     rng = random.Random(seed)
-    kinds = sorted(KINDS)
     for number in range(count):
-        yield record(KINDS[kinds[number % len(kinds)]], rng)
+        yield record(RECORDS[number % len(RECORDS)], rng)
 
 
 def value(wire: Type, rng: random.Random, optional: float = 0.5) -> Any:
@@ -66,8 +69,8 @@ def value(wire: Type, rng: random.Random, optional: float = 0.5) -> Any:
             count = rng.randint(wire.low, max(wire.low, min(wire.high, MAX_RANDOM_ITEMS)))
             items = [value(wire.item, rng, optional) for _ in range(count)]
             if wire.ascending:
-                first = (lambda item: item[0]) if isinstance(wire.item, Row) else (lambda item: item)
-                items = sorted({first(item): item for item in items}.values(), key=first)
+                by_key = {(item[0] if isinstance(wire.item, Row) else item): item for item in items}
+                items = [by_key[key] for key in sorted(by_key)]
             return tuple(items)
         case Row():
             return tuple(value(item, rng, optional) for item in wire.columns.values())
@@ -122,6 +125,11 @@ def edges(wire: Type, rng: random.Random) -> Iterator[tuple[Any, bool]]:
                 two = items_of(wire, 2, rng)
                 yield from ((two[::-1], False), ((two[0], two[0]), False))
             yield list(items_of(wire, max(wire.low, 1), rng)), False
+        case Bool():
+            yield from ((True, True), (False, True), (1, False), (None, False))
+        case Row():
+            row = value(wire, rng)
+            yield from ((row, True), (row[:-1], False), ((*row, 0), False), (list(row), False))
         case Nested() | OneOf():
             yield {}, False
         case _:

@@ -138,6 +138,7 @@ def test_the_configuration_hash_covers_all_of_it() -> None:
         QuorumConfig(0, (one, two)),
         QuorumConfig(1, (one, two)),
         QuorumConfig(0, (one,), (two,)),
+        QuorumConfig(0, (one,)),
         QuorumConfig(0, (one, (two[0], 1))),
         QuorumConfig(0, (two, one)),
     ]
@@ -191,7 +192,7 @@ def test_an_older_log_of_the_voter_is_fine() -> None:
 
 @pytest.mark.parametrize("column", [1, 2, 3])
 def test_a_vote_is_what_its_voter_signed(column: int) -> None:
-    row = list(ELECTION.votes[0])
+    row: list[Any] = list(ELECTION.votes[0])
     row[column] = {1: (0, 0, bytes(32)), 2: bytes(32), 3: bytes(64)}[column]
     election: Any = msgspec.structs.replace(ELECTION, votes=(tuple(row), *ELECTION.votes[1:]))
     assert "does not hold" in election_fault(election)

@@ -235,6 +235,20 @@ def test_a_certificate_may_come_before_the_block() -> None:
     assert finality.extend(link(two)) == certificate and finality.final_height == 2
 
 
+def test_what_is_waited_for_can_be_asked() -> None:
+    one, two = chain(1, 1)
+    finality = node()
+    finality.extend(link(one))
+    assert finality.has(1) and not finality.has(2) and finality.pending() == []
+    certificate = VILLAGE.certificate(two)
+    later = msgspec.structs.replace(certificate, height=3)
+    finality.add_certificate(certificate)
+    finality.add_certificate(later)
+    assert finality.pending() == [later, certificate]
+    finality.extend(link(two))
+    assert finality.pending() == [later] and not finality.has(1) and not finality.has(2)
+
+
 def test_a_certificate_waits_while_we_still_have_another_block() -> None:
     # We hold a block that lost; its rival's certificate is here before the rival.
     one, two = chain(1, 1)

@@ -43,8 +43,9 @@ def test_a_village_can_be_founded() -> None:
     [
         ({"format_version": 2}, "format_version: found 2, this version reads 1"),
         ({"zone_changes": ((START_S + 1, 3600),)}, "the first offset must hold at start_s"),
-        ({"clock": Clock(kind=0, speed=2)}, "a real clock has neither speed nor origin"),
-        ({"clock": Clock(kind=0, origin_s=1)}, "a real clock has neither speed nor origin"),
+        ({"clock": Clock(kind=0, speed=2)}, "a real clock has no speed"),
+        ({"clock": Clock(kind=0, origin_s=1)}, "a real clock has no speed, no origin"),
+        ({"clock": Clock(kind=0, shows_s=START_S)}, "and shows the real time"),
         (
             {
                 "members": (

@@ -67,7 +67,15 @@ def test_a_changed_path_proves_nothing(count: int) -> None:
 
 
 def test_a_path_is_bounded() -> None:
-    assert not merkle.verify_path(LEAVES[0], 0, 2**40, [LEAVES[1]] * (merkle.MAX_PATH + 1), LEAVES[2])
+    root = LEAVES[0]
+    for height in range(1, merkle.MAX_PATH + 2):
+        root = merkle.node_hash(root, LEAVES[1])
+        holds = merkle.verify_path(LEAVES[0], 0, 2**height, [LEAVES[1]] * height, root)
+        assert holds == (height <= merkle.MAX_PATH)
+
+
+def test_a_path_does_not_go_above_the_root() -> None:
+    assert not merkle.verify_path(LEAVES[0], 0, 1, [LEAVES[1]], merkle.node_hash(LEAVES[1], LEAVES[0]))
 
 
 def test_leaves_and_nodes_cannot_be_taken_for_one_another() -> None:

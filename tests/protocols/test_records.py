@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protocols import cbor
 from protocols.records import (
     KINDS,
+    BindingProposal,
     Join,
     MemberEntry,
     Reading,
@@ -26,9 +27,10 @@ from protocols.records import (
     to_payload,
 )
 from protocols.records.jsonform import from_json, to_json
-from protocols.records.schema import Field, Int, Table, columns, encode_fields, register
+from protocols.records.schema import Field, Int, Table, columns, decode_fields, encode_fields, register
 from protocols.spec import all_tables
 from tests.protocols import generate
+from tests.protocols.keys import key_pair
 from tests.protocols.village import START_S, Village
 
 TABLES = all_tables()
@@ -43,8 +45,6 @@ def decoded(struct: type[Table], fields: dict[int, Any]) -> Table:
     """The table read from encoded bytes, as a peer would send it."""
     if issubclass(struct, Record):
         return read_as(struct, cbor.encode({0: struct.KIND, **fields}))
-    from protocols.records.schema import decode_fields
-
     return decode_fields(struct, cbor.decode(cbor.encode(fields)), struct.__name__)
 
 
@@ -155,9 +155,6 @@ def test_a_reading_of_the_last_second_of_int64_is_refused() -> None:
 
 
 def test_the_largest_binding_proposal_fits_into_an_envelope() -> None:
-    from protocols.records import BindingProposal
-    from tests.protocols.keys import key_pair
-
     proposal = BindingProposal(
         nonce=2**63 - 1,
         valid_until_s=START_S,
@@ -201,7 +198,8 @@ def test_json_that_is_no_record_is_refused(fields: Any, message: str) -> None:
 
 def test_json_of_unions_rows_and_lists_is_checked_as_well() -> None:
     reading = to_json(Village().reading().record)
-    for values in ({}, {"sealed": {}}, {"open": {}, "sealed": {}}):
+    unions: list[dict[str, Any]] = [{}, {"sealed": {}}, {"open": {}, "sealed": {}}]
+    for values in unions:
         with pytest.raises(RecordError, match="values: expected one of open"):
             from_json("Reading", reading | {"values": values})
     support = {"nonce": 1, "valid_until_s": 2, "catalogue": 3, "mechanisms": [{"name": "a"}]}

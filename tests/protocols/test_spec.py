@@ -18,8 +18,6 @@ from protocols.records.schema import Int, cddl_name, columns, encode_fields
 from tests.protocols import generate
 from tests.protocols.village import Village
 
-pycddl = pytest.importorskip("pycddl")
-
 # pycddl 0.6.4 does not read ranges that begin below zero, and of two limits on a value
 # inside a row it takes the second for one on the row.
 CDDL = re.sub(
@@ -33,6 +31,7 @@ VILLAGE = Village()
 @pytest.fixture(scope="module")
 def validator() -> Callable[[str, bytes], str | None]:
     """(rule, bytes) -> why the bytes are not of that rule, by an independent CDDL validator; None if they are."""
+    pycddl = pytest.importorskip("pycddl", reason="pycddl publishes no wheel for this kind of machine")
     schemas: dict[str, Any] = {}
 
     def validate(rule: str, data: bytes) -> str | None:
@@ -105,7 +104,7 @@ def test_the_cddl_refuses_what_the_tables_refuse(kind: int, validator: Validator
         if isinstance(column.type, Int):
             beyond = (column.type.low - 1, column.type.high + 1)
             wrong += [value for value in beyond if cbor.INT64_MIN <= value <= cbor.INT64_MAX]
-        elif isinstance(good[column.key], bytes):
+        elif isinstance(good.get(column.key), bytes):
             wrong.append(bytes(column.type.high + 1))
         for value in wrong:
             data = cbor.encode({0: kind, **good, column.key: value})

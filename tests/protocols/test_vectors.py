@@ -107,6 +107,13 @@ def test_keys(case: dict[str, Any]) -> None:
     assert meter_id_of(public).hex() == case["meter_id"]
 
 
+@pytest.mark.parametrize("case", load("signatures.json"), ids=names(load("signatures.json")))
+def test_all_nodes_judge_signatures_alike(case: dict[str, Any]) -> None:
+    # A library that takes one of these for good would split the microgrid.
+    public, message, signature = (bytes.fromhex(case[name]) for name in ("public_key", "message", "signature"))
+    assert verify(public, message, signature) == case["holds"]
+
+
 def test_merkle_trees() -> None:
     for tree in load("merkle.json"):
         leaves = [merkle.leaf_hash(bytes.fromhex(leaf)) for leaf in tree["leaves"]]

@@ -92,7 +92,7 @@ class Village:
 
     def reading(self, home: str = "anna", **changes: Any) -> SignedRecord:
         """A signed reading of a home's meter."""
-        fields = {
+        fields: dict[str, Any] = {
             "meter": meter_id_of(meter(home).public),
             "period_start_s": START_S,
             "values": OpenCounters(import_wh=4_200_000, export_wh=17_500),
@@ -101,7 +101,7 @@ class Village:
 
     def order(self, home: str = "anna", nonce: int = 1, **changes: Any) -> SignedRecord:
         """A signed bid of a member."""
-        fields = {
+        fields: dict[str, Any] = {
             "nonce": nonce,
             "valid_until_s": START_S + 3600,
             "side": SIDE_BUY,
@@ -116,7 +116,7 @@ class Village:
     ) -> Election:
         """An election certificate: `voters` (else all) vote for `leader` to follow `parent`."""
         tip = Tip(term=parent.term, height=parent.height, block=parent.block_hash)
-        fields = {"term": term, "candidate": device(leader).key_id, "candidate_tip": tip} | changes
+        fields: dict[str, Any] = {"term": term, "candidate": device(leader).key_id, "candidate_tip": tip} | changes
         rows = []
         for voter in self.homes if voters is None else voters:
             vote = Vote(**fields, voter_tip=tip)

@@ -17,7 +17,9 @@ from protocols.raft import (
     Message,
     MessageKind,
     RawNode,
+    ReadState,
     Ready,
+    Role,
     Sealer,
     decode_change,
     unsealed,
@@ -27,11 +29,16 @@ from protocols.raft import (
 class Home:
     """A node, its disk and what it has applied; `work` does all that a Ready asks for, at once."""
 
-    def __init__(self, number: int, voters: Iterable[int], sealer: Sealer = unsealed, **settings: Any) -> None:
+    def __init__(
+        self, number: int, voters: Iterable[int], sealer: Sealer = unsealed, **settings: Any
+    ) -> None:
         self.disk = MemoryDisk(MembershipState(voters=tuple(sorted(voters))))
-        self.config = Config(**{"id": number, "election_tick": 5, "pre_vote": False, "check_quorum": False, **settings})
+        self.config = Config(
+            **{"id": number, "election_tick": 5, "pre_vote": False, "check_quorum": False, **settings}
+        )
         self.sealer = sealer
         self.applied: list[Entry] = []
+        self.reads: list[ReadState] = []
         self.start()
 
     def start(self) -> None:
@@ -60,7 +67,8 @@ class Home:
         self.disk.append(ready.entries)
 
     def apply(self, ready: Ready) -> None:
-        """Apply what a Ready says is committed."""
+        """Apply what a Ready says is committed, and note the reads that may be served."""
+        self.reads += ready.read_states
         for entry in ready.committed_entries:
             self.applied.append(entry)
             if entry.type is not EntryType.NORMAL:
@@ -125,6 +133,11 @@ class Village:
     def heal(self) -> None:
         """Lose nothing any more."""
         self.loses = lambda message: False
+
+
+def role(node: RawNode) -> Role:
+    """A node's role; by way of a call, as it changes between two looks."""
+    return node.state
 
 
 def data_of(entries: Iterable[Entry]) -> list[bytes]:

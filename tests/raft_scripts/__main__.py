@@ -99,6 +99,8 @@ def _run(dialect: Dialect, case: Case) -> str:
     # A broken core must fail its case, not hide the cases after it.
     try:
         return dialect.run(case)
+    except ScriptError as error:
+        return f"{error}\n"
     except Exception as error:
         return f"{type(error).__name__}: {error}\n"
 

@@ -119,9 +119,6 @@ def quoted(data: bytes) -> str:
 
 def describe_argument(value: object) -> object:
     """What a logger is given, in the scripts' words where they differ from ours."""
-    if isinstance(value, MembershipState):
-        sets = (value.voters, value.learners, value.voters_outgoing, value.learners_next)
-        return f"{{{' '.join(map(_list, sets))} {str(value.auto_leave).lower()}}}"
     if isinstance(value, MembershipChange):
         changes = [f"{_CHANGE[change.kind]} {change.node}" for change in value.changes]
         if value.transition is Transition.SINGLE:

@@ -1,0 +1,171 @@
+"""Admission: what an administrator's node decides about a newcomer at the door.
+
+The invitation stands for the administrator's consent: whoever shows it, unexpired and
+unused, for the role that it names, and proves its keys, gets a Join record signed with the
+administrator's member key. The ledger has the last word, as for every record. What is said
+at the door is in `protocols.joining`, how it gets there in `meshnode.network.joining`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from meshnode import keys
+from meshnode.invitations import Invitation, InvitationError, Invitations, Use
+from meshnode.keys import SigningKey
+from meshnode.ledger.members import fault_of_entry, is_administrator, signer
+from meshnode.ledger.verdicts import Verdict
+from meshnode.machine import Machine
+from meshnode.web.backend import Outcome
+from meshnode.web.backend import Refused as NotTaken
+from protocols import block as blocks
+from protocols.block import SignedRecord
+from protocols.cose import key_id_of
+from protocols.joining import Admitted, Knock, Reason, Refused, check_proof
+from protocols.records import Join, account_id_of
+
+log = logging.getLogger(__name__)
+
+# A block becomes final in a second; half a minute covers an election. A newcomer who is told
+# to wait any longer knocks again, with the same invitation.
+FINAL_WAIT_S = 30.0
+
+
+class Grid(Protocol):
+    """What an admission needs of the running microgrid; `meshnode.microgrid.Microgrid` has it."""
+
+    @property
+    def machine(self) -> Machine: ...
+    @property
+    def account(self) -> bytes: ...
+    def nonce(self) -> int: ...
+    def valid_until_s(self) -> int: ...
+    async def submit_envelope(self, envelope: bytes) -> bytes: ...
+    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome: ...
+
+
+class Admission:
+    """Decides about newcomers to one microgrid.
+
+    Args:
+        administrator: member key of this node's owner; signs the Join records.
+        invitations: of this microgrid, on this node's disk.
+        now_s: UTC seconds of the real clock; invitations expire by it.
+    """
+
+    def __init__(
+        self, grid: Grid, administrator: SigningKey, invitations: Invitations, now_s: Callable[[], int]
+    ) -> None:
+        self._grid = grid
+        self._administrator = administrator
+        self._invitations = invitations
+        self._now_s = now_s
+
+    async def check(self, knock: Knock, device_key: bytes) -> Refused | None:
+        """What stands against a newcomer before anything is told or done; None if nothing does.
+
+        Args:
+            device_key: of the peer at the other end of the connection.
+        """
+        try:
+            return await trio.to_thread.run_sync(self._check, knock, device_key)
+        except InvitationError as error:
+            log.error("a newcomer could not be let in: %s", error)
+            return _refused(Reason.UNKNOWN_INVITATION)
+
+    async def admit(self, knock: Knock) -> Admitted | Refused:
+        """Sign the Join record of a newcomer that `check` had nothing against, and wait until it is final."""
+        try:
+            return await self._admit(knock)
+        except InvitationError as error:
+            log.error("%s could not be let in: %s", knock.member.name, error)
+            return _refused(Reason.NOT_FINAL_YET)
+
+    def _check(self, knock: Knock, device_key: bytes) -> Refused | None:
+        machine, member = self._grid.machine, knock.member
+        invitation = self._invitations.find(knock.invitation)
+        # Whoever lacks the secret learns nothing, not even whether there is such an invitation.
+        if invitation is None or not invitation.opens_with(knock.secret):
+            return _refused(Reason.UNKNOWN_INVITATION)
+        if not is_administrator(machine.state, self._grid.account):
+            return _refused(Reason.NOT_OPEN)
+        if not check_proof(knock, machine.chain_id, device_key, keys.verify):
+            return _refused(Reason.BAD_PROOF)
+        if member.roles != (invitation.role,):
+            return _refused(Reason.WRONG_ROLE)
+        return self._check_use(invitation, knock)
+
+    def _check_use(self, invitation: Invitation, knock: Knock) -> Refused | None:
+        use = self._invitations.use_of(knock.invitation)
+        if use is not None:
+            # The same newcomer again: its line broke before it heard how it went on.
+            return None if use.account == account_id_of(knock.member.member_key).hex() else _refused(Reason.USED)
+        return _refused(Reason.EXPIRED) if invitation.expires_s < self._now_s() else None
+
+    async def _admit(self, knock: Knock) -> Admitted | Refused:
+        use = await trio.to_thread.run_sync(self._invitations.use_of, knock.invitation)
+        # Until its validity ends the first Join may still become final; after that it never will.
+        if use is not None and (self._is_member(knock) or self._grid.machine.time_s <= use.valid_until_s):
+            return await self._wait(knock, bytes.fromhex(use.record))
+        fault = self._fault(knock)
+        if fault != Verdict.ACCEPTED:
+            return _refused(Reason.LEDGER, fault)
+        signed = self._sign(knock)
+        use = Use(
+            account=account_id_of(knock.member.member_key).hex(),
+            record=signed.record_id.hex(),
+            valid_until_s=signed.record.valid_until_s,  # type: ignore[attr-defined]
+        )
+        # On disk before the record leaves: whatever happens now, nobody else comes in by this link.
+        if not await trio.to_thread.run_sync(self._invitations.claim, knock.invitation, use):
+            return _refused(Reason.USED)
+        try:
+            await self._grid.submit_envelope(signed.envelope_bytes)
+        except NotTaken as refusal:
+            log.warning("%s could not be let in: %s", knock.member.name, refusal)
+            await trio.to_thread.run_sync(self._invitations.release, knock.invitation)
+            return _refused(Reason.NOT_FINAL_YET)
+        return await self._wait(knock, signed.record_id)
+
+    def _fault(self, knock: Knock) -> Verdict:
+        """What the ledger would say now. Asked before the invitation is used up, so that a taken name costs nothing."""
+        machine = self._grid.machine
+        if not set(knock.member.roles) <= machine.rules().roles_admitted | {"administrator"}:
+            return Verdict.ROLE_NOT_ADMITTED
+        return fault_of_entry(machine.state, knock.member)
+
+    def _sign(self, knock: Knock) -> SignedRecord:
+        record = Join(
+            nonce=self._grid.nonce(),
+            valid_until_s=self._grid.valid_until_s(),
+            member=knock.member,
+            invitation=knock.invitation,
+            proof=knock.proof,
+        )
+        return blocks.sign_record(
+            record, self._grid.machine.chain_id, self._administrator.public, self._administrator.sign
+        )
+
+    async def _wait(self, knock: Knock, record_id: bytes) -> Admitted | Refused:
+        outcome = await self._grid.outcome(record_id, FINAL_WAIT_S)
+        if outcome.status != "final":
+            return _refused(Reason.NOT_FINAL_YET)
+        # The state decides, not this one record: an earlier one of the same newcomer may have come first.
+        if self._is_member(knock):
+            log.info("%s was let in at height %d", knock.member.name, outcome.height)
+            return Admitted(receipt=outcome.receipt)
+        await trio.to_thread.run_sync(self._invitations.release, knock.invitation)
+        return _refused(Reason.LEDGER, Verdict[outcome.verdict])
+
+    def _is_member(self, knock: Knock) -> bool:
+        machine = self._grid.machine
+        key = signer(machine.state, key_id_of(knock.member.member_key), machine.height)
+        return key is not None and key.public_key == knock.member.member_key
+
+
+def _refused(reason: Reason, verdict: Verdict = Verdict.ACCEPTED) -> Refused:
+    return Refused(reason=reason, verdict=verdict)

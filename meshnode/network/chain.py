@@ -1,0 +1,120 @@
+"""Chain: a validator's log seen as blocks - their heads, their bodies, and what of them is final.
+
+Raft deals in entries; this module keeps the block of every entry that is not
+executed yet, the head of the newest thousand, and reads the rest from the disk.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from meshnode.store import Entry, HardState, SignState
+from protocols import block as blocks
+from protocols import raft
+from protocols.block import Block, Parent
+from protocols.raft.messages import MembershipState
+from protocols.records import Genesis, Tip
+
+# Heads of blocks kept in memory for checking what follows them.
+HEADS_KEPT = 1024
+
+
+class StoredLog(Protocol):
+    """What a validator reads from the disk; see `meshnode.store.Store`."""
+
+    def hard_state(self) -> HardState: ...
+    def sign_state(self) -> SignState: ...
+    def first_index(self) -> int: ...
+    def last_index(self) -> int: ...
+    def term(self, index: int) -> int: ...
+    def entry(self, index: int) -> Entry: ...
+    def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]: ...
+    def final_height(self) -> int: ...
+    def certificate_below(self, height: int) -> tuple[int, bytes] | None: ...
+
+
+class Chain:
+    """The blocks of one log.
+
+    Invariant: `head(h)` and the block kept for `h` are those of the entry that Raft's
+    log has at `h`; whoever changes the log keeps the blocks first.
+    """
+
+    def __init__(self, log: StoredLog, genesis: Genesis, chain_id: bytes) -> None:
+        self._log = log
+        self._chain_id = chain_id
+        self._blocks: dict[int, Block] = {}
+        self._heads: dict[int, Parent] = {0: Parent.of_genesis(genesis, chain_id)}
+
+    def read(self, entry: raft.Entry) -> Block:
+        """The block of an entry, whether or not it is in the log. Raises BlockError."""
+        known = self._blocks.get(entry.index)
+        if known is not None and known.encoded == entry.data:
+            return known
+        return blocks.read(entry.data, self._chain_id)
+
+    def keep(self, block: Block) -> None:
+        """The log has this block at its height now."""
+        height = block.header.height
+        self._blocks[height] = block
+        self._heads[height] = Parent.of(block)
+        if len(self._heads) > HEADS_KEPT:
+            # The oldest half goes, but for height 0, which no disk holds.
+            for stale in sorted(self._heads)[1 : HEADS_KEPT // 2]:
+                del self._heads[stale]
+
+    def kept(self, heights: range) -> list[Block]:
+        """The blocks of these heights that are not executed yet."""
+        return [self._blocks[height] for height in heights if height in self._blocks]
+
+    def take(self, height: int) -> Block:
+        """The block of a height that is to be executed; it is not kept any longer."""
+        return self._blocks.pop(height, None) or self.load(height)
+
+    def load(self, height: int) -> Block:
+        """The block of a height, from the disk."""
+        return blocks.read(self._log.entry(height).data, self._chain_id)
+
+    def head(self, height: int) -> Parent:
+        """The head of the block at a height of the log."""
+        known = self._heads.get(height)
+        if known is None:
+            known = self._heads[height] = Parent.of(self.load(height))
+        return known
+
+    def tip(self, height: int) -> Tip:
+        """The head at a height as votes name it."""
+        head = self.head(height)
+        return Tip(term=head.term, height=head.height, block=head.block_hash)
+
+
+class CoreStorage:
+    """The core's view of the log: entries and hard state, and a membership that the genesis fixes."""
+
+    def __init__(self, log: StoredLog, voters: tuple[int, ...]) -> None:
+        self._log = log
+        self._voters = voters
+
+    def initial_state(self) -> tuple[raft.HardState, MembershipState]:
+        hard = self._log.hard_state()
+        return raft.HardState(hard.term, hard.vote, hard.commit), MembershipState(voters=self._voters)
+
+    def entries(self, low: int, high: int, max_bytes: int) -> list[raft.Entry]:
+        return [
+            raft.Entry(entry.term, entry.index, raft.EntryType(entry.kind), entry.data)
+            for entry in self._log.entries(low, high, max_bytes)
+        ]
+
+    def term(self, index: int) -> int:
+        if index > self._log.last_index():
+            raise raft.Unavailable(f"term of entry {index}: the log ends at {self._log.last_index()}")
+        return self._log.term(index)
+
+    def first_index(self) -> int:
+        return self._log.first_index()
+
+    def last_index(self) -> int:
+        return self._log.last_index()
+
+    def snapshot(self) -> raft.Snapshot:
+        raise raft.SnapshotTemporarilyUnavailable("the log is whole; nobody needs a snapshot")

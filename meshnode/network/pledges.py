@@ -1,0 +1,86 @@
+"""Pledges: what a validator is going to sign, fixed before the disk is asked, signed after it has answered.
+
+While the disk works, other messages may change log and term; what was written down
+as promised is what gets signed. `SignState` names the newest vote and ack promised, and
+is written in the same transaction as the blocks that they are about.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshnode.network.ballots import row_of
+from meshnode.store import SignState
+from protocols import cose
+from protocols.cose import Signer, key_id_of
+from protocols.parcel import VoteRow
+from protocols.raft import Message
+from protocols.records import Ack, Vote, to_payload
+
+
+class Pledge(msgspec.Struct, frozen=True):
+    """A message of Raft that waits for the disk, with the statement that is to be signed for it."""
+
+    message: Message
+    tip: bytes | None = None
+    vote: Vote | None = None
+    ack: Ack | None = None
+
+
+class Pledges:
+    """The promises of one piece of work.
+
+    Attributes:
+        waiting: messages to send after the write, in order.
+        own_vote, own_ack: what we tell ourselves after the write.
+        key_id: of the device key that signs.
+    """
+
+    def __init__(self, device_key: bytes, signer: Signer, chain_id: bytes, validators: bytes, state: SignState) -> None:
+        """Args:
+        validators: hash of the quorum configuration, as acks name it.
+        state: what was promised before the last start.
+        """
+        self.key_id = key_id_of(device_key)
+        self.waiting: list[Pledge] = []
+        self.own_vote: Vote | None = None
+        self.own_ack: Ack | None = None
+        self._key = device_key
+        self._signer = signer
+        self._chain_id = chain_id
+        self._validators = validators
+        self._state = state
+
+    def begin(self) -> None:
+        """A new piece of work: the promises of the last one are kept or void."""
+        self.waiting, self.own_vote, self.own_ack = [], None, None
+
+    def ack(self, height: int, term: int, block: bytes) -> Ack:
+        """The ack of a block, to be promised."""
+        return Ack(validators=self._validators, ack_term=term, height=height, block=block)
+
+    def promise(self) -> SignState | None:
+        """The sign state that covers every promise made, to be written; None if the written one does."""
+        vote = (self._state.vote_term, self._state.vote_candidate)
+        ack = (self._state.ack_term, self._state.ack_height, self._state.ack_block)
+        for given in (*(pledge.vote for pledge in self.waiting), self.own_vote):
+            if given is not None:
+                vote = max(vote, (given.term, given.candidate))
+        for made in (*(pledge.ack for pledge in self.waiting), self.own_ack):
+            if made is not None:
+                ack = max(ack, (made.ack_term, made.height, made.block))
+        if (*vote, *ack) == msgspec.structs.astuple(self._state)[:-1]:
+            return None
+        self._state = SignState(vote[0], vote[1], ack[0], ack[1], ack[2], self._state.sequence + 1)
+        return self._state
+
+    def sign_vote(self, vote: Vote) -> VoteRow:
+        """Sign a promised vote."""
+        return row_of(vote, self.key_id, self._sign(Vote.KIND, to_payload(vote)))
+
+    def sign_ack(self, ack: Ack) -> bytes:
+        """Sign a promised ack."""
+        return self._sign(Ack.KIND, to_payload(ack))
+
+    def _sign(self, kind: int, payload: bytes) -> bytes:
+        return cose.sign(kind, self._chain_id, payload, self._key, self._signer).signature

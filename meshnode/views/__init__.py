@@ -1,0 +1,35 @@
+"""Views: what the ledger did, as rows for screens; derived data, made again from the ledger at will.
+
+`views.Views` is the one door: the node feeds it blocks, pages and API ask it. No rule of
+the ledger is decided here.
+"""
+
+from meshnode.views.rows import (
+    BlockRow,
+    DayRow,
+    LineRow,
+    OrderRow,
+    PeriodRow,
+    PostingRow,
+    ReadingRow,
+    RecordRow,
+    TradeRow,
+)
+from meshnode.views.views import END_S, FILE, MAX_ROWS, Views, ViewsError
+
+__all__ = [
+    "END_S",
+    "FILE",
+    "MAX_ROWS",
+    "BlockRow",
+    "DayRow",
+    "LineRow",
+    "OrderRow",
+    "PeriodRow",
+    "PostingRow",
+    "ReadingRow",
+    "RecordRow",
+    "TradeRow",
+    "Views",
+    "ViewsError",
+]

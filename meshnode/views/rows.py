@@ -1,0 +1,181 @@
+"""Rows: what the views answer with, one frozen Struct a kind of row.
+
+Ids are lower-case hex, because these rows go to screens and to JSON as they are.
+Energies are Wh, money micro-units of the currency (u), times UTC seconds of the microgrid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class BlockRow(msgspec.Struct, frozen=True):
+    """A final block. leader: name of the member whose node led it; accepted: records that took effect."""
+
+    height: int
+    block_hash: str
+    time_s: int
+    term: int
+    leader: str
+    leader_key: str
+    records: int
+    accepted: int
+    size_bytes: int
+
+
+class RecordRow(msgspec.Struct, frozen=True):
+    """A record of a final block, with the ledger's verdict (`meshnode.ledger.verdicts`).
+
+    summary: its fields as JSON values; byte strings too long to show stand as {"bytes", "sha256"}.
+    """
+
+    record_id: str
+    height: int
+    position: int
+    kind: str
+    account: str
+    name: str
+    verdict: int
+    summary: dict[str, Any]
+
+
+class ReadingRow(msgspec.Struct, frozen=True):
+    """The newest reading of a meter for one period: registers at its end, and what the period added.
+
+    period_import_wh, period_export_wh: rise over the period; None if the reading before it is missing.
+    """
+
+    meter: str
+    account: str
+    name: str
+    start_s: int
+    import_wh: int
+    export_wh: int
+    produced_wh: int | None
+    power_w: int | None
+    version: int
+    quality: int
+    period_import_wh: int | None
+    period_export_wh: int | None
+
+
+class PeriodRow(msgspec.Struct, frozen=True):
+    """A closed settlement period, with the sums over its lines.
+
+    price_u_kwh: what the orders cleared at, None without trades. final: no correction can
+    follow. estimated: lines that rest on an estimate. traded_wh: energy of the trades,
+    delivered or not.
+    """
+
+    start_s: int
+    length_s: int
+    height: int
+    price_u_kwh: int | None
+    completeness_ppm: int
+    estimated: int
+    final: bool
+    corrections: int
+    own_wh: int
+    neighbours_wh: int
+    grid_wh: int
+    consumption_wh: int
+    sold_wh: int
+    fed_in_wh: int
+    traded_wh: int
+
+
+class LineRow(msgspec.Struct, frozen=True):
+    """One member's period, as it stands after all corrections.
+
+    own_wh + neighbours_wh + grid_wh = consumption_wh, sold_wh + fed_in_wh = export_wh.
+    quality: 1 estimated, 2 corrected, 3 measured.
+    """
+
+    start_s: int
+    account: str
+    name: str
+    own_wh: int
+    neighbours_wh: int
+    grid_wh: int
+    consumption_wh: int
+    sold_wh: int
+    fed_in_wh: int
+    in_u: int
+    out_u: int
+    import_wh: int
+    export_wh: int
+    produced_wh: int | None
+    quality: int
+    final: bool
+
+
+class DayRow(msgspec.Struct, frozen=True):
+    """The sums over a member's lines between two times; periods: how many of them."""
+
+    periods: int
+    own_wh: int
+    neighbours_wh: int
+    grid_wh: int
+    consumption_wh: int
+    sold_wh: int
+    fed_in_wh: int
+    in_u: int
+    out_u: int
+    estimated: int
+
+
+class TradeRow(msgspec.Struct, frozen=True):
+    """A trade of a closed period. delivered_wh: what the meters confirm of it."""
+
+    start_s: int
+    number: int
+    buyer: str
+    buyer_name: str
+    seller: str
+    seller_name: str
+    energy_wh: int
+    delivered_wh: int
+    price_u_kwh: int
+    buy_order: str
+    sell_order: str
+
+
+class OrderRow(msgspec.Struct, frozen=True):
+    """An accepted order. side: "buy" or "sell"; state: "open", "cancelled" or "closed" (its period is settled)."""
+
+    order_id: str
+    account: str
+    name: str
+    height: int
+    side: str
+    start_s: int
+    energy_wh: int
+    filled_wh: int
+    price_u_kwh: int
+    state: str
+
+
+class PostingRow(msgspec.Struct, frozen=True):
+    """An amount that left one account and reached another.
+
+    number: counts all postings of the ledger from 1. reason and entry: names of
+    `meshnode.settlement.Reason` and `Entry`, in lower case. trade: number of the trade of
+    that period that it belongs to, if any.
+    """
+
+    number: int
+    start_s: int
+    height: int
+    debit: str
+    debit_name: str
+    credit: str
+    credit_name: str
+    asset: str
+    amount_u: int
+    energy_wh: int
+    price_u_kwh: int
+    reason: str
+    entry: str
+    trade: int | None
