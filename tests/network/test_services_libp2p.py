@@ -19,9 +19,10 @@ from meshnode.store import Batch, Store
 from protocols.frames import frame
 from protocols.records import to_payload
 from tests.network.cluster import Disk
+from tests.network.followers import grown
 from tests.network.neighbours import NOW_S, Hands, Home, Neighbourhood, machine_of, neighbourhood, running
 from tests.network.test_gossip import AT_FAULT, HONEST, LIVE_AT_FAULT, PROTOCOL_ERRORS, batch, reading, said
-from tests.network.test_sync import ATTACKS, grown
+from tests.network.test_sync_hostile import ATTACKS
 from tests.network.world import LOOPBACK, introduce, meet, until
 from tests.protocols.keys import seed_of
 
@@ -86,8 +87,10 @@ async def test_whatever_is_thrown_at_a_running_service_it_goes_on() -> None:
                 before = [home.counters.get(f"dropped: {reason}", 0) for home in homes]
                 await mallory.publish(topic(village.chain_id, name), data)
                 await until(
-                    lambda reason=reason, before=before: [home.counters.get(f"dropped: {reason}", 0) for home in homes]
-                    == [count + 1 for count in before]
+                    lambda reason=reason, before=before: (
+                        [home.counters.get(f"dropped: {reason}", 0) for home in homes]
+                        == [count + 1 for count in before]
+                    )
                 )
                 assert mallory.peer_id not in anna.transport.peers()
         assert len(anna.mempool) == 9, "the good records of the batch with one bad"
@@ -226,7 +229,5 @@ async def test_a_learner_catches_up_over_libp2p_from_store_to_store(tmp_path: Pa
             await stream.send_all(payload)
         await until(lambda: transports["anna"].counters[f"dropped: {reason}"] == 1)
         await transports["mallory"].publish(topics[0], frame(b"no head"))
-        await until(
-            lambda: transports["emil"].counters["dropped: blocks: announced a head that does not hold"] == 1
-        )
+        await until(lambda: transports["emil"].counters["dropped: blocks: announced a head that does not hold"] == 1)
         assert follower.halted is None
