@@ -423,7 +423,8 @@ class Follower:
     async def _take(self, receiving: Receiving) -> None:
         assert receiving.certificate is not None
         learner = self.learner
-        learner.begin(receiving.blocks, receiving.certificate)
+        # Reading a range takes a small computer a few hundred milliseconds.
+        await self._in_thread(learner.begin, receiving.blocks, receiving.certificate)
         self._receiving = None
         await self._verify(learner.to_verify())
         while learner.step():

@@ -407,6 +407,20 @@ async def test_a_record_that_was_refused_is_not_fetched_again_and_again(autojump
         assert early.record_id in anna.mempool
 
 
+async def test_a_forged_copy_does_not_keep_the_record_itself_away(autojump_clock: MockClock) -> None:
+    async with neighbourhood("memory", "anna", "bela") as (place, homes):
+        anna, bela = homes
+        mallory = await place.transport("gina")
+        introduce(mallory, anna.transport, bela.transport)
+        await meet(mallory, anna.transport)
+        good = reading(place.village, period=9)
+        await mallory.publish(topic(place.village.chain_id, READINGS), garbled(place.village))
+        await until(lambda: anna.counters.get("blamed: gossip: BAD_SIGNATURE") == 1)
+        assert bela.mempool.add(good, NOW_S) is None
+        await trio.sleep(exchange.INTERVAL_S + exchange.JITTER_S + 1)
+        assert anna.mempool.ids() == [good.record_id]
+
+
 # --- live power
 
 
