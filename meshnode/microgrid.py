@@ -30,7 +30,7 @@ from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
 from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
-from meshnode.network.transport import Transport, peer_id_of
+from meshnode.network.transport import PeerId, Transport, peer_id_of
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Settings
 from meshnode.news import News, percentiles
@@ -78,7 +78,14 @@ class Microgrid:
         mechanisms: Mechanisms,
         random: Random,
         started: float,
+        on_members: Callable[[frozenset[PeerId]], None],
     ) -> None:
+        """Args:
+        transport: of the whole node, opened with this microgrid's topics.
+        device, member: keys of the node and of its owner.
+        started: `time.monotonic` of the process's start.
+        on_members: gets the peer ids of all members' devices, whenever they change.
+        """
         self.name = name
         self.chain_id = machine.chain_id
         self.machine = machine
@@ -92,6 +99,7 @@ class Microgrid:
         self._member = member
         self._mechanisms = mechanisms
         self._started = started
+        self._on_members = on_members
         self._startup_s = 0.0
         self._check = check
         self._random = random
@@ -219,11 +227,7 @@ class Microgrid:
         """The gate follows the ledger: devices of members, and nobody else."""
         keys = self.machine.state.keys
         devices = (key for _, key in keys.items() if key.purpose == rows.PURPOSE_DEVICE and not key.until_height)
-        self.on_members(frozenset(peer_id_of(key.public_key) for key in devices))
-
-    def on_members(self, peers: frozenset[str]) -> None:
-        """Hand the admitted peers to the gate; a node in several microgrids joins the sets."""
-        self._transport.admit(peers - {self._transport.peer_id})
+        self._on_members(frozenset(peer_id_of(key.public_key) for key in devices) - {self._transport.peer_id})
 
     def dial(self, addresses: Sequence[str]) -> None:
         """Keep connections to these peers (multiaddresses that end in /p2p/ and the peer id)."""
