@@ -280,26 +280,15 @@ class _EventReader:
 
 
 def _refusal(url: str, status: int, data: bytes) -> ClientError:
-    """What an error answer says, as a sentence."""
+    """What an error answer says, as sentences; `{"errors": [{place, found, expected, remedy}]}` is the form of ours."""
     try:
         answer = json.loads(data)
-    except ValueError:
+        faults = [_sentence(fault) for fault in answer["errors"]]
+    except (ValueError, TypeError, LookupError):
         return ClientError(f"{url}: HTTP status {status}", status)
-    error = answer.get("error", answer) if isinstance(answer, dict) else None
-    if isinstance(error, str):
-        return ClientError(error, status, answer)
-    if not isinstance(error, dict):
-        return ClientError(f"{url}: HTTP status {status}", status, answer)
-    told = {
-        key: str(error[key])
-        for key in ("place", "found", "expected", "remedy", "message", "sentence")
-        if error.get(key)
-    }
-    sentence = told.get("message") or told.get("sentence") or told.get("found") or f"HTTP status {status}"
-    if "place" in told:
-        sentence = f"{told['place']}: {sentence}"
-    if "expected" in told:
-        sentence += f"; expected {told['expected']}"
-    if "remedy" in told:
-        sentence += f"\n    {told['remedy']}"
-    return ClientError(sentence, status, answer)
+    return ClientError("\n".join(faults), status, answer)
+
+
+def _sentence(fault: Mapping[str, str]) -> str:
+    remedy = fault.get("remedy", "")
+    return f"{fault['place']}: found {fault['found']}; expected {fault['expected']}" + (remedy and f"\n    {remedy}")

@@ -30,9 +30,10 @@ from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
 from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
-from meshnode.network.transport import Transport, peer_id_of
+from meshnode.network.transport import PeerId, Transport, peer_id_of
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Settings
+from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Batch, Store
@@ -49,9 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A page that does not keep up with this many updates is told the newest state when it asks again.
-UPDATES_PER_PAGE = 256
-# Times of own records to their finality, and of telegrams to the screen, for the figures shown.
+# Times of own records to their finality that the figures are made of.
 TIMES_KEPT = 1024
 # How long what became of a record is remembered without asking the disk.
 OUTCOMES_KEPT = 4096
@@ -79,7 +78,14 @@ class Microgrid:
         mechanisms: Mechanisms,
         random: Random,
         started: float,
+        on_members: Callable[[frozenset[PeerId]], None],
     ) -> None:
+        """Args:
+        transport: of the whole node, opened with this microgrid's topics.
+        device, member: keys of the node and of its owner.
+        started: `time.monotonic` of the process's start.
+        on_members: gets the peer ids of all members' devices, whenever they change.
+        """
         self.name = name
         self.chain_id = machine.chain_id
         self.machine = machine
@@ -93,12 +99,14 @@ class Microgrid:
         self._member = member
         self._mechanisms = mechanisms
         self._started = started
+        self._on_members = on_members
         self._startup_s = 0.0
         self._check = check
         self._random = random
+        self._news = News()
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
-            transport, self.mempool, self.clock, self.chain_id, machine, check, on_live=self._heard, random=random
+            transport, self.mempool, self.clock, self.chain_id, machine, check, on_live=self._news.heard, random=random
         )
         self.validator: Validator | None = None
         self.consensus: Consensus | None = None
@@ -127,13 +135,10 @@ class Microgrid:
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, self.clock, random)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
-        self._live: dict[bytes, PowerNow] = {}
-        self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._waiting: dict[bytes, trio.Event] = {}
         self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
         self._submitted: dict[bytes, float] = {}
         self._commit_ms: deque[int] = deque(maxlen=TIMES_KEPT)
-        self._screen_ms: deque[int] = deque(maxlen=TIMES_KEPT)
         self._live_sequence = 0
         self._certificates_verified = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
@@ -189,10 +194,10 @@ class Microgrid:
             await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
             await trio.to_thread.run_sync(self._outbox.final, [record.record_id for record in entry.block.records])
             head = entry.block.header
-            self._tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
+            self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
             for event in entry.events:
                 if isinstance(event, PeriodClosed | PeriodCorrected):
-                    self._tell(Update("period", {"period_start_s": event.start_s}))
+                    self._news.tell(Update("period", {"period_start_s": event.start_s}))
 
     async def _deliver_pending(self) -> None:
         """Own records that were not final when the node stopped go out again."""
@@ -222,11 +227,7 @@ class Microgrid:
         """The gate follows the ledger: devices of members, and nobody else."""
         keys = self.machine.state.keys
         devices = (key for _, key in keys.items() if key.purpose == rows.PURPOSE_DEVICE and not key.until_height)
-        self.on_members(frozenset(peer_id_of(key.public_key) for key in devices))
-
-    def on_members(self, peers: frozenset[str]) -> None:
-        """Hand the admitted peers to the gate; a node in several microgrids joins the sets."""
-        self._transport.admit(peers - {self._transport.peer_id})
+        self._on_members(frozenset(peer_id_of(key.public_key) for key in devices) - {self._transport.peer_id})
 
     def dial(self, addresses: Sequence[str]) -> None:
         """Keep connections to these peers (multiaddresses that end in /p2p/ and the peer id)."""
@@ -262,26 +263,7 @@ class Microgrid:
             measured_ms=time.time_ns() // 1_000_000,
         )
         await self.gossip.publish_live(live, key)
-        self._heard(known.account, live, live.measured_ms)
-
-    def _heard(self, account: bytes, live: LivePower, received_ms: int) -> None:
-        known = self._live.get(live.meter)
-        if known is not None and known.arrived_ms > live.measured_ms:
-            return
-        now = PowerNow(account, live.meter, live.power_w, live.produced_w, live.measured_ms, received_ms)
-        self._live[live.meter] = now
-        self._tell(
-            Update(
-                "live",
-                {
-                    "account": account.hex(),
-                    "meter": live.meter.hex(),
-                    "power_w": live.power_w,
-                    "produced_w": live.produced_w,
-                    "arrived_ms": live.measured_ms,
-                },
-            )
-        )
+        self._news.heard(known.account, live, live.measured_ms)
 
     # --- what pages and API ask (see `Backend`)
 
@@ -292,8 +274,8 @@ class Microgrid:
         return b"" if key is None else key.account
 
     def live(self) -> tuple[PowerNow, ...]:
-        """The newest power of every meter that was heard of."""
-        return tuple(sorted(self._live.values(), key=lambda now: (now.account, now.meter)))
+        """The newest power of every meter that was heard of, by account."""
+        return self._news.live()
 
     def nonce(self) -> int:
         """A number that this key has not used."""
@@ -373,15 +355,11 @@ class Microgrid:
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Update]:
         """News for one open page; bounded, the newest are dropped. Close it when the page goes."""
-        sender, receiver = trio.open_memory_channel[Update](UPDATES_PER_PAGE)
-        self._pages.add(sender)
-        return receiver
+        return self._news.subscribe()
 
     def shown(self, update: Update) -> None:
         """A page got this update just now."""
-        arrived = update.data.get("arrived_ms")
-        if update.kind == "live" and isinstance(arrived, int) and update.data["account"] != self.account.hex():
-            self._screen_ms.append(max(0, time.time_ns() // 1_000_000 - arrived))
+        self._news.shown(update, self.account)
 
     def status(self) -> Status:
         """Where the node stands."""
@@ -399,6 +377,7 @@ class Microgrid:
             height=machine.height,
             state_hash="" if state_hash is None else state_hash.hex(),
             time_s=machine.time_s,
+            next_period_s=machine.next_period_s,
             clock_s=self.clock.now_s(),
             demonstration=self.clock.is_demonstration,
             speed=self.clock.speed,
@@ -410,7 +389,7 @@ class Microgrid:
             rss_mb=_rss_mb(),
             startup_s=round(self._startup_s, 2),
             commit_ms=percentiles(self._commit_ms),
-            screen_ms=percentiles(self._screen_ms),
+            screen_ms=percentiles(self._news.screen_ms),
             counters=self._counters(),
             meters=tuple(self._health(collector) for collector in self.collectors),
         )
@@ -457,16 +436,6 @@ class Microgrid:
             errors=health.errors,
         )
 
-    def _tell(self, update: Update) -> None:
-        for page in list(self._pages):
-            try:
-                page.send_nowait(update)
-            except trio.WouldBlock:
-                continue
-            except trio.BrokenResourceError:
-                page.close()
-                self._pages.discard(page)
-
 
 # A record signed now is good for an hour of real time, long enough for a restart in between.
 VALIDITY_REAL_S = 3600
@@ -488,18 +457,6 @@ def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int
             views.apply(block, events)
         if height % PROGRESS_EVERY == 0:
             progress(height, final)
-
-
-def percentiles(values: Iterable[int]) -> dict[str, int]:
-    """The median and the 95th percentile (nearest rank); empty without values."""
-    ordered = sorted(values)
-    if not ordered:
-        return {}
-    return {
-        "p50": ordered[(len(ordered) - 1) // 2],
-        "p95": ordered[min(len(ordered) - 1, -(-len(ordered) * 95 // 100) - 1)],
-        "count": len(ordered),
-    }
 
 
 def _rss_mb() -> int:

@@ -22,21 +22,24 @@ import trio
 
 from meshnode import config as configuration
 from meshnode import keys
+from meshnode.admission import Admission
 from meshnode.collector import Collector, Sample
 from meshnode.config import KEYS_DIRECTORY, TOKEN_FILE, Config, ConfigError
 from meshnode.founding import DEVICE_KEY, MEMBER_KEY
+from meshnode.invitations import Invitations
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from meshnode.microgrid import Microgrid, replay
 from meshnode.network.gossip import TOPICS, topic
+from meshnode.network.joining import keep_door
 from meshnode.network.libp2p import open_libp2p
-from meshnode.network.transport import Transport
+from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
 from meshnode.store import Store, read_genesis
 from meshnode.views import Views
 from meshnode.web.server import serve
-from protocols.records import Genesis, Reading, read_as
+from protocols.records import Genesis, Reading, read_as, to_payload
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -80,6 +83,9 @@ class Node:
         self.started = time.monotonic()
         self.microgrids: list[Microgrid] = []
         self.web_addresses: list[str] = []
+        # Multiaddresses for neighbours, and for newcomers.
+        self.addresses: list[str] = []
+        self.doors: list[str] = []
         self.device = keys.load(directory / KEYS_DIRECTORY / DEVICE_KEY)
         self.member = keys.load(directory / KEYS_DIRECTORY / MEMBER_KEY)
         self._meter_keys = {
@@ -91,6 +97,7 @@ class Node:
                 f"{directory}: this node belongs to no microgrid yet\n"
                 "    found one with: meshnode init, or join one with: meshnode join"
             )
+        self._members: dict[bytes, frozenset[PeerId]] = {}
         self._token = read_token(directory)
         self._progress = progress
         # Jitter and nonces; nothing that the ledger computes depends on it.
@@ -103,6 +110,7 @@ class Node:
             transport = await stack.enter_async_context(
                 open_libp2p(self.device.seed, self.settings.network.listen, wanted)
             )
+            self.addresses += transport.addresses
             for chain in self._chains:
                 grid = await stack.enter_async_context(self._open(bytes.fromhex(chain), transport))
                 self.microgrids.append(grid)
@@ -113,8 +121,28 @@ class Node:
                     await nursery.start(grid.run)
                     address = await nursery.start(serve, grid, self._token, self._web_listen(len(self.web_addresses)))
                     self.web_addresses.append(address)
+                    if section.joining:
+                        await self._keep_door(nursery, grid, section, transport)
                 self._start_collectors(nursery)
                 task_status.started()
+
+    async def _keep_door(
+        self, nursery: trio.Nursery, grid: Microgrid, section: configuration.Microgrid, transport: Transport
+    ) -> None:
+        """Let newcomers in whom this node's owner, an administrator, has invited."""
+        invitations = Invitations(self.directory, grid.chain_id)
+        admission = Admission(grid, self.member, invitations, lambda: int(time.time()))
+        door = await nursery.start(
+            keep_door,
+            self.device.seed,
+            section.joining,
+            grid.chain_id,
+            to_payload(grid.machine.genesis),
+            lambda: (*transport.addresses, *section.peers),
+            admission.check,
+            admission.admit,
+        )
+        self.doors += door.addresses
 
     def _web_listen(self, number: int) -> str:
         """The first microgrid's page is where the settings say, the others' on the ports after it."""
@@ -154,10 +182,16 @@ class Node:
                     mechanisms,
                     self._random,
                     self.started,
+                    lambda peers: self._admit(transport, chain_id, peers),
                 )
             finally:
                 outbox.close()
                 views.close()
+
+    def _admit(self, transport: Transport, chain_id: bytes, peers: frozenset[PeerId]) -> None:
+        """The gate is the host's: it lets in the members of every microgrid the node is in."""
+        self._members[chain_id] = peers
+        transport.admit(frozenset().union(*self._members.values()))
 
     def _start_collectors(self, nursery: trio.Nursery) -> None:
         """One task a meter; its readings go to every microgrid whose ledger knows the meter."""

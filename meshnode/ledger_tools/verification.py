@@ -65,6 +65,7 @@ class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
         verdicts: (name, how many records), by number of the verdict.
         signatures: Ed25519 signatures checked, of headers, votes, records and acks.
         state_hash: in hex, after `final_height`; "" if something was bad.
+        state_at: the same after the height that was asked for; "" if that is not final here.
         state_proved_height: up to here certified headers name the state hash.
         bad: None if everything holds.
     """
@@ -79,6 +80,7 @@ class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
     signatures: int = 0
     final_height: int = 0
     state_hash: str = ""
+    state_at: str = ""
     state_proved_height: int = 0
     duration_s: float = 0.0
     bad: BadEntry | None = None
@@ -100,17 +102,22 @@ class Verification(msgspec.Struct, frozen=True):
         return 0 if self.ok else 1
 
 
-def verify(directory: Path, mechanisms: Mechanisms, progress: Progress | None = None) -> Verification:
+def verify(
+    directory: Path, mechanisms: Mechanisms, progress: Progress | None = None, state_at: int | None = None
+) -> Verification:
     """Check the ledgers of a node, or of one microgrid, from their genesis on.
 
     Args:
         directory: of the node (all its microgrids) or of a microgrid.
         mechanisms: what this node supports.
+        state_at: a height whose state hash is wanted, to be compared with another node's.
     Raises:
         StoreError: there is no ledger, or it cannot be opened.
         MechanismError: a binding chooses a mechanism that is not installed here.
     """
-    return Verification(tuple([_verify_chain(place, mechanisms, progress) for place in microgrids(directory)]))
+    return Verification(
+        tuple([_verify_chain(place, mechanisms, progress, state_at) for place in microgrids(directory)])
+    )
 
 
 class _Bad(Exception):
@@ -121,10 +128,10 @@ class _Bad(Exception):
         self.entry = BadEntry(height, part, str(found), expected)
 
 
-def _verify_chain(place: Path, mechanisms: Mechanisms, progress: Progress | None) -> ChainReport:
+def _verify_chain(place: Path, mechanisms: Mechanisms, progress: Progress | None, state_at: int | None) -> ChainReport:
     began = time.monotonic()
     with LedgerReader(place) as reader:
-        check = _Check(place, reader, mechanisms, progress)
+        check = _Check(place, reader, mechanisms, progress, state_at)
         bad = None
         try:
             check.run()
@@ -140,11 +147,20 @@ def _verify_chain(place: Path, mechanisms: Mechanisms, progress: Progress | None
 class _Check:
     """One pass over one ledger, with what it has counted so far."""
 
-    def __init__(self, place: Path, reader: LedgerReader, mechanisms: Mechanisms, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        place: Path,
+        reader: LedgerReader,
+        mechanisms: Mechanisms,
+        progress: Progress | None,
+        state_at: int | None,
+    ) -> None:
         self._place = place
         self._reader = reader
         self._mechanisms = mechanisms
         self._progress = progress
+        self._wanted = state_at
+        self._state_at = b""
         self._signatures = 0
         self._verdicts: Counter[Verdict] = Counter()
         self._blocks = self._records = self._certificates = self._indexed = 0
@@ -168,6 +184,7 @@ class _Check:
             signatures=self._signatures,
             final_height=self._machine.height if self._machine is not None else 0,
             state_hash="" if state_hash is None else state_hash.hex(),
+            state_at=self._state_at.hex() if bad is None else "",
             state_proved_height=self._proved_height,
             duration_s=duration_s,
             bad=bad,
@@ -322,6 +339,8 @@ class _Check:
         state_hash = machine.state_hash()
         assert state_hash is not None
         self._hashes[height] = state_hash
+        if height == self._wanted:
+            self._state_at = state_hash
 
     def _verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         self._signatures += 1

@@ -18,6 +18,10 @@ from meshnode.network.transport import PeerId
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 
+# A connection that ended sooner than this was no success: a peer that accepts
+# and hangs up is dialled less and less, like one that is away.
+STABLE_S = 10.0
+
 # Of two peers that know one another, the one with the smaller id dials at once
 # and the other a moment later, so that they do not end up with two connections.
 YIELD_S = 0.5
@@ -87,11 +91,15 @@ class Dialler:
         """Something changed: a peer was lost, or the admitted set is another one."""
         self._changed.set()
 
-    def lost(self, peer: PeerId) -> None:
-        """A connection ended; the peer is dialled again soon, from the shortest delay on."""
+    def lost(self, peer: PeerId, lasted_s: float) -> None:
+        """A connection ended; the peer is dialled again, at once if it had lasted."""
         prospect = self._prospects.get(peer)
-        if prospect is not None:
+        if prospect is None:
+            return
+        if lasted_s >= STABLE_S:
             self._hurry(peer, prospect)
+        else:
+            self._back_off(prospect)
 
     async def run(self) -> None:
         """Dial for ever; cancel to stop."""
@@ -121,13 +129,15 @@ class Dialler:
                         break
         finally:
             prospect.dialling = False
-        if self._connected(peer):
-            prospect.delay_s = FIRST_DELAY_S
-        else:
-            # Between half and the whole of the delay: a community that lost its
-            # power does not dial in step.
-            prospect.due_s = trio.current_time() + prospect.delay_s * self._rng.uniform(0.5, 1.0)
-            prospect.delay_s = min(prospect.delay_s * 2, LONGEST_DELAY_S)
+        if not self._connected(peer):
+            self._back_off(prospect)
+        self._changed.set()
+
+    def _back_off(self, prospect: _Prospect) -> None:
+        # Between half and the whole of the delay: a community that lost its
+        # power does not dial in step.
+        prospect.due_s = trio.current_time() + prospect.delay_s * self._rng.uniform(0.5, 1.0)
+        prospect.delay_s = min(prospect.delay_s * 2, LONGEST_DELAY_S)
         self._changed.set()
 
     def _hurry(self, peer: PeerId, prospect: _Prospect) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
-from trio import TaskStatus
 
 from meshnode.network.addresses import read_address
+from meshnode.network.framed import Framed
 from meshnode.network.libp2p import open_joining_listener, open_libp2p
 from meshnode.network.transport import (
     DIAL_DEADLINE_S,
@@ -25,7 +26,7 @@ from meshnode.network.transport import (
     Transport,
     public_key_of,
 )
-from protocols.frames import FrameError, FrameReader, frame
+from protocols.frames import frame
 from protocols.joining import (
     MAX_ANSWER_BYTES,
     MAX_KNOCK_BYTES,
@@ -39,13 +40,14 @@ from protocols.joining import (
     read_knock,
 )
 from protocols.records import RecordError
-from protocols.records.schema import to_payload
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 # A knock is one message on a fresh connection; whoever needs longer has nothing to say.
 KNOCK_DEADLINE_S = 10.0
 # The door waits half a minute for the ledger; transfer of a large genesis on top.
 ANSWER_DEADLINE_S = 50.0
-_READ_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +88,15 @@ async def keep_door(
     """
 
     async def answer(stream: Stream) -> None:
-        knock = await _receive_knock(stream)
+        framed = Framed(stream, MAX_KNOCK_BYTES)
+        knock = await _receive_knock(framed)
         refused = await check(knock, public_key_of(stream.peer))
         if refused is not None:
             log.info("a newcomer at the door was refused: reason %d", refused.reason)
-            await stream.send_all(frame(to_payload(refused)))
+            await framed.send(refused)
             return
-        found = Foundation(genesis=genesis, peers=tuple(peers())[:MAX_PEERS])
-        await stream.send_all(frame(to_payload(found)))
-        await stream.send_all(frame(to_payload(await admit(knock))))
+        await framed.send(Foundation(genesis=genesis, peers=tuple(peers())[:MAX_PEERS]))
+        await framed.send(await admit(knock))
 
     async with open_joining_listener(identity_seed, [listen], joining_protocol(chain_id), answer) as door:
         task_status.started(door)
@@ -105,9 +107,7 @@ class Doorstep:
     """A newcomer's connection to a door; made by `knock`."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._frames = FrameReader(MAX_ANSWER_BYTES)
-        self._waiting: list[bytes] = []
+        self._framed = Framed(stream, MAX_ANSWER_BYTES)
 
     async def answer(self) -> Foundation | Admitted | Refused:
         """What the door says next.
@@ -117,17 +117,15 @@ class Doorstep:
         """
         try:
             with trio.fail_after(ANSWER_DEADLINE_S):
-                while not self._waiting:
-                    data = await self._stream.receive_some(_READ_BYTES)
-                    if not data:
-                        raise NoDoor("the door closed before it answered; try again with the same link")
-                    self._waiting += self._frames.feed(data)
-            return read_answer(self._waiting.pop(0))
+                payload = await self._framed.receive()
+            if payload is None:
+                raise NoDoor("the door closed before it answered; try again with the same link")
+            return read_answer(payload)
         except trio.TooSlowError as error:
             raise NoDoor(f"the door did not answer within {ANSWER_DEADLINE_S:g} s; try again") from error
         except StreamReset as error:
             raise NoDoor(f"the connection to the door broke ({error}); try again with the same link") from error
-        except (FrameError, RecordError) as error:
+        except (Misbehaved, RecordError) as error:
             raise NoDoor(f"the door said what no door says: {error}") from error
 
 
@@ -189,16 +187,11 @@ def _peer_of(address: str) -> PeerId:
     return peer
 
 
-async def _receive_knock(stream: Stream) -> Knock:
-    frames = FrameReader(MAX_KNOCK_BYTES)
+async def _receive_knock(framed: Framed) -> Knock:
+    with trio.fail_after(KNOCK_DEADLINE_S):
+        payload = await framed.receive()
     try:
-        with trio.fail_after(KNOCK_DEADLINE_S):
-            while True:
-                data = await stream.receive_some(_READ_BYTES)
-                if not data:
-                    raise Misbehaved("joining: no knock")
-                for payload in frames.feed(data):
-                    return read_knock(payload)
-    except (FrameError, RecordError) as error:
-        log.debug("at the door, %s: %s", stream.peer, error)
+        return read_knock(payload or b"")
+    except RecordError as error:
+        log.debug("at the door, %s: %s", framed.stream.peer, error)
         raise Misbehaved("joining: not a knock") from error

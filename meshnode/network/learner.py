@@ -18,7 +18,8 @@ from itertools import pairwise
 
 from meshnode.ledger import members
 from meshnode.machine import Machine, StateMismatch
-from meshnode.network.validator import FinalBlock, StoredLog
+from meshnode.network.chain import StoredLog
+from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, Entry, HardState
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, Parent

@@ -35,7 +35,7 @@ from meshnode.network.gate import Gate
 from meshnode.network.identify import IDENTIFY_PROTOCOL, PING_PROTOCOL, answer_ping, identify_handler
 from meshnode.network.muxer import SILENCE_LIMIT_S
 from meshnode.network.pubsub import MemberPubsub, MemberRouter
-from meshnode.network.swarm import Host, MemberSwarm, is_alive
+from meshnode.network.swarm import Host, MemberSwarm, is_alive, muxed_of
 from meshnode.network.transport import (
     DIAL_DEADLINE_S,
     DROP_COOLDOWN_S,
@@ -173,10 +173,9 @@ class Libp2pTransport:
         self.router = MemberRouter(counters, limits.heartbeat_s)
         self.pubsub: MemberPubsub | None = None
         if topics:
-            self.pubsub = MemberPubsub(
-                self._host, self.router, topics, counters, gate.is_member, self._disconnect
-            )
-        self._present: frozenset[PeerId] = frozenset()
+            self.pubsub = MemberPubsub(self._host, self.router, topics, counters, gate.is_member, self._disconnect)
+        # Peers that were announced as joined, and when.
+        self._present: dict[PeerId, float] = {}
         self._watchers: list[trio.MemorySendChannel[PeerEvent]] = []
         self._events = self.watch()
         swarm.register_notifee(_Notifee(self._reconcile))
@@ -253,9 +252,7 @@ class Libp2pTransport:
         return self.pubsub
 
     def _alive(self) -> frozenset[PeerId]:
-        alive = {
-            conn.muxed_conn.peer_id.to_base58() for conn in self._swarm.get_connections() if is_alive(conn)
-        }
+        alive = {muxed_of(conn).peer for conn in self._swarm.get_connections() if is_alive(conn)}
         return frozenset(peer for peer in alive if self._gate.admits(peer))
 
     def _is_connected(self, peer: PeerId) -> bool:
@@ -263,20 +260,21 @@ class Libp2pTransport:
 
     def _enforce(self) -> None:
         for conn in self._swarm.get_connections():
-            peer = conn.muxed_conn.peer_id
-            if is_alive(conn) and not self._gate.admits(peer.to_base58()):
-                self._nursery.start_soon(self._swarm.cut, peer)
+            muxed = muxed_of(conn)
+            if muxed.alive and not self._gate.admits(muxed.peer):
+                self._nursery.start_soon(self._swarm.cut, muxed.peer_id)
         self._reconcile()
 
     def _reconcile(self) -> None:
-        now = self._alive()
-        before, self._present = self._present, now
-        for peer in sorted(before - now):
+        alive, now = self._alive(), trio.current_time()
+        for peer in sorted(self._present.keys() - alive):
+            joined_at = self._present.pop(peer)
             self._tell(PeerEvent(peer, joined=False))
-            self._dialler.lost(peer)
+            self._dialler.lost(peer, lasted_s=now - joined_at)
             if self.pubsub is not None and not self._gate.is_member(peer):
                 self.pubsub.forget(peer)
-        for peer in sorted(now - before):
+        for peer in sorted(alive - self._present.keys()):
+            self._present[peer] = now
             self._tell(PeerEvent(peer, joined=True))
 
     def _tell(self, event: PeerEvent) -> None:
@@ -338,9 +336,7 @@ async def _running(
     for address in listen:
         _check_port_is_free(address)
     async with trio.open_nursery() as nursery:
-        transport = Libp2pTransport(
-            swarm, gate, counters, nursery, limits, frozenset(topics), rng or random.Random()
-        )
+        transport = Libp2pTransport(swarm, gate, counters, nursery, limits, frozenset(topics), rng or random.Random())
         services = [_Service(swarm)]
         if transport.pubsub is not None:
             services += [_Service(transport.router), _Service(transport.pubsub)]
@@ -402,9 +398,7 @@ def _parse_address(address: str, peer: PeerId) -> None:
     try:
         named = Multiaddr(address).get_peer_id()
     except (MultiaddrError, ValueError) as error:
-        raise ValueError(
-            f"address {address!r}: {error}; expected one like /ip4/192.0.2.7/tcp/4001"
-        ) from error
+        raise ValueError(f"address {address!r}: {error}; expected one like /ip4/192.0.2.7/tcp/4001") from error
     if named not in (None, peer):
         raise ValueError(f"address {address!r} names {named}, not {peer}")
 

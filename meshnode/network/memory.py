@@ -23,7 +23,6 @@ from meshnode.network.transport import (
     STREAM_WINDOW_BYTES,
     DialError,
     GossipMessage,
-    Misbehaved,
     PeerEvent,
     PeerId,
     Stream,
@@ -32,6 +31,7 @@ from meshnode.network.transport import (
     StreamReset,
     TooLarge,
     peer_id_of,
+    reason_to_drop,
 )
 
 # How long a silent peer stays connected, like the real transport's liveness.
@@ -272,14 +272,14 @@ class MemoryTransport:
         self._serving[key] += 1
         try:
             await handler(stream)
-        except (StreamReset, StreamClosed, trio.TooSlowError):
-            self._counters["stream broke"] += 1
+        except Exception as error:
             await stream.reset()
-        except Misbehaved as error:
-            await self.drop(stream.peer, str(error))
-        except Exception:
-            _log.exception("handler of %s failed on a stream of %s", stream.protocol, stream.peer)
-            await self.drop(stream.peer, "handler raised")
+            reason = reason_to_drop(error)
+            if reason is None:
+                self._counters["stream broke"] += 1
+            else:
+                _log.warning("%s of %s", stream.protocol, stream.peer, exc_info=error)
+                await self.drop(stream.peer, reason)
         else:
             await stream.aclose()
         finally:
@@ -390,9 +390,7 @@ async def _then_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
 class MemoryStream:
     """One end of a stream between two nodes."""
 
-    def __init__(
-        self, node: MemoryTransport, peer: PeerId, protocol: str, inward: _Pipe, outward: _Pipe
-    ) -> None:
+    def __init__(self, node: MemoryTransport, peer: PeerId, protocol: str, inward: _Pipe, outward: _Pipe) -> None:
         self._node = node
         self._peer = peer
         self._protocol = protocol

@@ -74,6 +74,7 @@ class BoundedYamux(yamux.Yamux):
     ) -> None:
         super().__init__(secured_conn, peer_id, is_initiator, on_close)
         self.guard = guard_of(secured_conn)
+        self.peer = peer_id.to_base58()
         self._counters = counters
         self._silence_limit_s = silence_limit_s
         self._ping_under_way = False

@@ -16,7 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 import nacl.exceptions
 import nacl.signing
@@ -70,9 +70,10 @@ MAX_CONTROL_IDS = 512
 MAX_CONTROL_ENTRIES = 64
 
 # Per peer: bytes plus a price per entry, because every entry is work however
-# small it is. A thousand small messages a second, or sixty full batches, is
-# ten times the traffic of a hundred homes with live readings.
-GOSSIP_UNITS_PER_S = 1024 * 1024
+# small it is. 350 small messages a second, or thirty full batches, is several
+# times the traffic of a hundred homes with live readings, should all of it come
+# through one peer.
+GOSSIP_UNITS_PER_S = 512 * 1024
 GOSSIP_BURST_UNITS = 4 * 1024 * 1024
 ENTRY_UNITS = 512
 
@@ -87,6 +88,10 @@ assert PACE_DEPTH >= 8
 # A peer that does not make room by then is slow: nobody waits for it again
 # before it does, and what does not fit its queue is dropped and counted.
 PACE_DEADLINE_S = 0.25
+
+# A message is offered again for five heartbeats, and is known again by its
+# number for so long. At the rate above one peer can fill 5 MB with numbers.
+SEEN_S = 60
 
 # Several queued messages leave in one write.
 MAX_COALESCED_BYTES = 32 * 1024
@@ -185,14 +190,14 @@ class MemberPubsub(Pubsub):
         is_member: Callable[[PeerId], bool],
         disconnect: Callable[[PeerId], Awaitable[None]],
     ) -> None:
-        super().__init__(cast(IHost, host), router, strict_signing=True, allowed_topics=topics)
+        super().__init__(cast(IHost, host), router, seen_ttl=SEEN_S, sweep_interval=SEEN_S // 4, allowed_topics=topics)
         self._mesh = router
         self._topics = topics
         self._counters = counters
         self._is_member = is_member
         self._disconnect = disconnect
-        # A peer remembers what it has seen of us for two minutes by this
-        # number; after a restart it must not begin again at the same place.
+        # Peers know our messages by this number; after a restart it must not
+        # begin again where it began before.
         self.counter = time.time_ns()
         self._signing_key = nacl.signing.SigningKey(host.get_private_key().to_bytes()[:32])
         self._own_id = self.my_id.to_bytes()
@@ -409,10 +414,10 @@ def _entries(rpc: rpc_pb2.RPC) -> int:
 def _within_limits(control: rpc_pb2.ControlMessage, topics: frozenset[str]) -> rpc_pb2.ControlMessage:
     """The part of a control message worth answering; the library keeps notes per topic it is told of."""
 
-    def known(entries: Iterable) -> list:  # type: ignore[type-arg]
+    def known(entries: Iterable[Any]) -> list[Any]:
         return [entry for entry in entries if entry.topicID in topics][:MAX_CONTROL_ENTRIES]
 
-    wanted = {bytes(i) if isinstance(i, bytes) else i for entry in control.iwant for i in entry.messageIDs}
+    wanted = {message_id for entry in control.iwant for message_id in entry.messageIDs}
     return rpc_pb2.ControlMessage(
         ihave=[
             rpc_pb2.ControlIHave(topicID=entry.topicID, messageIDs=entry.messageIDs[:MAX_CONTROL_IDS])
@@ -441,12 +446,8 @@ def _verify(message: rpc_pb2.Message, origin: PeerId) -> None:
     public_key = public_key_of(origin)
     if message.key and message.key[-len(public_key) :] != public_key:
         raise Misbehaved("gossip: garbage key")
-    signed = rpc_pb2.Message(
-        data=message.data, topicIDs=message.topicIDs, from_id=message.from_id, seqno=message.seqno
-    )
+    signed = rpc_pb2.Message(data=message.data, topicIDs=message.topicIDs, from_id=message.from_id, seqno=message.seqno)
     try:
-        nacl.signing.VerifyKey(public_key).verify(
-            _SIGNING_PREFIX + signed.SerializeToString(), message.signature
-        )
+        nacl.signing.VerifyKey(public_key).verify(_SIGNING_PREFIX + signed.SerializeToString(), message.signature)
     except (nacl.exceptions.BadSignatureError, ValueError):
         raise Misbehaved("gossip: bad signature") from None

@@ -11,7 +11,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import trio
 
@@ -44,12 +44,9 @@ from meshnode.network.transport import (
     DIAL_DEADLINE_S,
     OPEN_DEADLINE_S,
     DialError,
-    Misbehaved,
     PeerId,
-    Stream,
-    StreamClosed,
     StreamHandler,
-    StreamReset,
+    reason_to_drop,
 )
 from meshnode.network.upgrade import MemberUpgrader
 from meshnode.network.wire import GuardedSocket, GuardedTCP
@@ -158,9 +155,7 @@ class MemberSwarm(Swarm):
     async def _cut_surplus(self, peer: ID) -> None:
         for conn in self.live_connections(peer)[:-MAX_CONNECTIONS_PER_PEER]:
             self._counters["connection cut: one too many"] += 1
-            muxed = conn.muxed_conn
-            assert isinstance(muxed, BoundedYamux)
-            await muxed.guard.abort()
+            await muxed_of(conn).guard.abort()
 
     def live_connections(self, peer: ID) -> list[SwarmConn]:
         """Connections to peer that can carry a stream now, the oldest first."""
@@ -169,28 +164,30 @@ class MemberSwarm(Swarm):
     async def cut(self, peer: ID) -> None:
         """End all connections to peer at once; the bookkeeping follows by itself."""
         for conn in list(self.connections.get(peer, [])):
-            muxed = conn.muxed_conn
-            assert isinstance(muxed, BoundedYamux)
-            await muxed.guard.abort()
+            await muxed_of(conn).guard.abort()
 
     async def shut(self) -> None:
         """Stop listening and end every connection, so that nothing arrives while services stop."""
         for listener in list(self.listeners.values()):
             await listener.close()
         self.listeners.clear()
-        ending = [conn.muxed_conn for conn in self.get_connections()]
+        ending = [muxed_of(conn) for conn in self.get_connections()]
         for peer in list(self.connections):
             await self.cut(peer)
         for muxed in ending:
             # By then all who wait for a byte of it have been told.
-            assert isinstance(muxed, BoundedYamux)
             await muxed.event_closed.wait()
+
+
+def muxed_of(conn: INetConn) -> BoundedYamux:
+    """The muxer of a connection; `MemberUpgrader` makes no other kind."""
+    assert isinstance(conn.muxed_conn, BoundedYamux)
+    return conn.muxed_conn
 
 
 def is_alive(conn: INetConn) -> bool:
     """Whether the connection can carry a stream now."""
-    muxed = conn.muxed_conn
-    return isinstance(muxed, BoundedYamux) and muxed.alive and not conn.is_closed
+    return muxed_of(conn).alive and not conn.is_closed
 
 
 class Host:
@@ -265,7 +262,8 @@ class Host:
 
     async def _on_stream(self, net: INetStream) -> None:
         assert isinstance(net, NetStream)
-        peer = net.muxed_conn.peer_id.to_base58()
+        assert isinstance(net.muxed_conn, BoundedYamux)
+        peer = net.muxed_conn.peer
         if self._inbound[peer] >= MAX_INBOUND_STREAMS_PER_PEER:
             self._counters["stream refused: too many"] += 1
             await net.reset()
@@ -305,18 +303,16 @@ class Host:
 
     async def _serve(self, stream: Libp2pStream, handler: StreamHandler) -> None:
         try:
-            await handler(cast(Stream, stream))
-        except (StreamReset, StreamClosed, trio.TooSlowError) as error:
-            self._counters["stream broke"] += 1
-            _log.debug("%s of %s: %r", stream.protocol, stream.peer, error)
+            await handler(stream)
+        except Exception as error:
             await stream.reset()
-        except Misbehaved as error:
-            await stream.reset()
-            await self._on_misbehaviour(stream.peer, str(error))
-        except Exception:
-            _log.exception("handler of %s failed on a stream of %s", stream.protocol, stream.peer)
-            await stream.reset()
-            await self._on_misbehaviour(stream.peer, "handler raised")
+            reason = reason_to_drop(error)
+            if reason is None:
+                self._counters["stream broke"] += 1
+                _log.debug("%s of %s: %r", stream.protocol, stream.peer, error)
+            else:
+                _log.warning("%s of %s", stream.protocol, stream.peer, exc_info=error)
+                await self._on_misbehaviour(stream.peer, reason)
         else:
             await stream.aclose()
             # The slot stays taken until the peer ended its side too.

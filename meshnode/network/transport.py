@@ -46,6 +46,9 @@ DROP_COOLDOWN_S = 600.0
 # stopped reading and compares with `peers()` when it comes back.
 EVENT_CAPACITY = 1024
 
+# The reason counted for an error nobody foresaw: our bug, or a peer that found one.
+HANDLER_RAISED = "handler raised"
+
 PeerId: TypeAlias = str
 
 
@@ -70,7 +73,26 @@ class TooLarge(TransportError):
 
 
 class Misbehaved(Exception):
-    """Raised by a stream handler to have its peer dropped; the text is the counted reason."""
+    """Raised by a stream handler to have its peer dropped.
+
+    The text is the counted reason: a fixed one, without anything the peer sent.
+    """
+
+
+def reason_to_drop(error: Exception) -> str | None:
+    """What an error that ended a stream handler says about the peer.
+
+    Returns None if only the stream broke: a reset, a lost connection or a
+    passed deadline, alone or in the exception group of a nursery.
+    """
+    if isinstance(error, ExceptionGroup):
+        reasons = [reason for inner in error.exceptions if (reason := reason_to_drop(inner)) is not None]
+        return min(reasons, key=lambda reason: reason == HANDLER_RAISED, default=None)
+    if isinstance(error, Misbehaved):
+        return str(error)
+    if isinstance(error, StreamReset | StreamClosed | trio.TooSlowError):
+        return None
+    return HANDLER_RAISED
 
 
 class GossipMessage(msgspec.Struct, frozen=True):
@@ -154,9 +176,9 @@ class Transport(Protocol):
         """Serve protocol with handler, one task per inbound stream.
 
         Streams above max_streams_per_peer are reset and counted. When the
-        handler returns, the stream is closed; when it raises StreamReset,
-        StreamClosed or trio.TooSlowError, the stream is reset; when it raises
-        anything else, the peer is dropped, the error logged, the node goes on.
+        handler returns, the stream is closed; when it raises, the stream is
+        reset, and unless only the stream broke (see `reason_to_drop`) the peer
+        is dropped, the error logged, and the node goes on.
         """
 
     async def open_stream(self, peer: PeerId, protocol: str) -> Stream:

@@ -27,9 +27,7 @@ from meshnode.network.secure import MemberNoise
 class MemberUpgrader(TransportUpgrader):
     """Upgrades connections with admitted peers; everything else fails the upgrade."""
 
-    def __init__(
-        self, key_pair: KeyPair, gate: Gate, counters: "Counter[str]", silence_limit_s: float
-    ) -> None:
+    def __init__(self, key_pair: KeyPair, gate: Gate, counters: "Counter[str]", silence_limit_s: float) -> None:
         self._noise = MemberNoise(key_pair, gate, counters)
         super().__init__({NOISE: self._noise}, {})
         self._counters = counters

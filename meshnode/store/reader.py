@@ -8,7 +8,9 @@ change between two calls; what is not final may.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +37,8 @@ class LedgerReader:
             StoreError: there is none, it is not one of ours, or of a newer version.
         """
         self.path = place / DATABASE_FILE
+        # Not every SQLite that Python is built with keeps the threads apart itself.
+        self._using = threading.RLock()
         self._db = _connect(self.path, archive)
         try:
             _check_version(self._db, self.path)
@@ -68,19 +72,12 @@ class LedgerReader:
 
     def tail(self) -> tuple[Standing, list[tuple[Any, ...]], int]:
         """Of one moment: standing, rows of all entries above the final height, height of the last certificate."""
-        try:
-            self._db.execute("BEGIN")
-            try:
-                standing = self.standing()
-                found = self._all(
-                    f"SELECT {rows.LOG_COLUMNS} FROM log WHERE height > ? ORDER BY height", (standing.final_height,)
-                )
-                last_certificate = self.bounds("certificate")[1]
-            finally:
-                self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-        return standing, found, last_certificate
+        with self._using, self._transaction():
+            standing = self.standing()
+            found = self._all(
+                f"SELECT {rows.LOG_COLUMNS} FROM log WHERE height > ? ORDER BY height", (standing.final_height,)
+            )
+            return standing, found, self.bounds("certificate")[1]
 
     def log_rows(self, low: int, high: int) -> Iterator[tuple[Any, ...]]:
         """Rows of the log with low <= height < high, in order, as they are (`rows.read_log_row`)."""
@@ -130,6 +127,15 @@ class LedgerReader:
         row = self._one("SELECT count(*) FROM record WHERE height <= ?", (height,))
         return 0 if row is None else int(row[0])
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All reads within see one moment."""
+        self._all("BEGIN", ())
+        try:
+            yield
+        finally:
+            self._all("COMMIT", ())
+
     def _certificate(self, where: str, height: int) -> tuple[int, bytes] | None:
         row = self._one(f"SELECT {rows.CERTIFICATE_COLUMNS} FROM certificate WHERE {where} LIMIT 1", (height,))
         return None if row is None else rows.read_certificate_row(row)
@@ -149,7 +155,8 @@ class LedgerReader:
 
     def _all(self, query: str, values: tuple[int | bytes, ...]) -> list[tuple[Any, ...]]:
         try:
-            return self._db.execute(query, values).fetchall()
+            with self._using:
+                return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 

@@ -62,6 +62,7 @@ class Status(msgspec.Struct, frozen=True):
     height: int
     state_hash: str
     time_s: int
+    next_period_s: int
     clock_s: int
     demonstration: bool
     speed: int

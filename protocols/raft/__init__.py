@@ -1,4 +1,9 @@
-"""protocols.raft: consensus on one log, without I/O."""
+"""protocols.raft: consensus on one log, without I/O.
+
+`RawNode` takes ticks, messages and proposals and hands out `Ready` bundles of
+work. What its owner must do, what is guaranteed then and what is not stands,
+numbered, in this package's README.md.
+"""
 
 from protocols.raft.config import NO_LIMIT, Config
 from protocols.raft.core import RawNode

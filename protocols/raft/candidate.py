@@ -42,6 +42,10 @@ _ANSWER = {Role.PRE_CANDIDATE: MessageKind.PRE_VOTE_RESP, Role.CANDIDATE: Messag
 
 
 def _count(replica: Replica, message: Message) -> None:
+    if message.reject and replica.learn_commit(message) and replica.change_unapplied():
+        # The membership that we ask is not today's any more: apply it, then ask again.
+        replica.become_follower(replica.term, NO_NODE)
+        return
     result = replica.poll(message)
     # A membership change may have become final, or have taken our vote, while we
     # campaigned: then we have counted by the wrong membership.

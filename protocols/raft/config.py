@@ -36,6 +36,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     replace_refused_changes: log an empty entry for a refused membership change, instead of dropping it.
     early_vote_requests: let vote requests leave before term, vote and the log's tip are on disk. Unsafe:
         a candidate that crashed and forgot its last entries could collect votes given to the longer log.
+    refusals_tell_commit: a refused vote tells the candidate what is committed. Without it, members that an
+        entry has removed can hold up those who do not know yet that it is committed.
     external_commit: entries are committed by `RawNode.commit_to` alone.
     priority: -MAX_PRIORITY .. MAX_PRIORITY. A stronger device draws its election timeout priority + 1
         times and takes the shortest, a weaker one the longest; every node can still be elected.
@@ -60,6 +62,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     own_term_first: bool = True
     replace_refused_changes: bool = False
     early_vote_requests: bool = False
+    refusals_tell_commit: bool = True
     external_commit: bool = False
     priority: int = 0
 

@@ -176,7 +176,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     log_term, index: the entry before `entries` (APP); the tip of the candidate's
         log (votes); the last matching entry (APP_RESP), or the entry that was
         refused, with log_term then the term at `reject_hint`.
-    commit: the sender's commit index, never beyond what `to` is known to have (HEARTBEAT).
+    commit: the sender's commit index, never beyond what `to` is known to have (HEARTBEAT);
+        in a refused vote with log_term as that entry's term.
     reject, reject_hint: the answer is no; hint = largest index that may still match.
     context: of a read request, carried round with heartbeats; of a vote, why.
     vote: in TRANSFER_LEADER the successor; in STORAGE_APPEND the vote to be stored.

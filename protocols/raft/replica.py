@@ -320,8 +320,7 @@ class Replica:
             self.send(Message(kind=MessageKind.APP_RESP, to=message.sender))
         elif message.kind is MessageKind.PRE_VOTE:
             # Silence could leave a candidate with an old term asking forever.
-            self._log_vote("rejected %s from", message)
-            self.send(Message(kind=MessageKind.PRE_VOTE_RESP, to=message.sender, term=self.term, reject=True))
+            self._refuse_vote(message)
         else:
             self.logger.info(
                 "%x [term: %d] ignored a %s message with lower term from %x [term: %d]",
@@ -339,17 +338,41 @@ class Replica:
             or (self.vote == NO_NODE and self.leader == NO_NODE)
             or (message.kind is MessageKind.PRE_VOTE and message.term > self.term)
         )
-        response = VOTE_RESPONSE[message.kind]
         if may_vote and self.log.is_up_to_date(message.log_term, message.index):
             self._log_vote("cast %s for", message)
             # The term of the request: a pre-vote is about a term that we are not in.
-            self.send(Message(kind=response, to=message.sender, term=message.term))
+            self.send(Message(kind=VOTE_RESPONSE[message.kind], to=message.sender, term=message.term))
             if message.kind is MessageKind.VOTE:
                 self.election_elapsed = 0
                 self.vote = message.sender
         else:
-            self._log_vote("rejected %s from", message)
-            self.send(Message(kind=response, to=message.sender, term=self.term, reject=True))
+            self._refuse_vote(message)
+
+    def _refuse_vote(self, message: Message) -> None:
+        self._log_vote("rejected %s from", message)
+        tells = self.config.refusals_tell_commit
+        commit = self.log.committed if tells else 0
+        self.send(
+            Message(
+                kind=VOTE_RESPONSE[message.kind],
+                to=message.sender,
+                term=self.term,
+                reject=True,
+                commit=commit,
+                log_term=self.log.term_or_zero(commit),
+            )
+        )
+
+    def learn_commit(self, message: Message) -> bool:
+        """A voter has refused us and says what is committed; True if that is news about our own log.
+
+        We may be asking members of an old membership because we do not know that
+        its end is committed; and they, being out, hold entries that no one else
+        will ever have, and refuse us for ever.
+        """
+        if self.config.external_commit or not message.commit:
+            return False
+        return self.log.matches(message.log_term, message.commit) and self.log.commit_to(message.commit)
 
     def _log_vote(self, what: str, message: Message) -> None:
         self.logger.info(

@@ -42,13 +42,13 @@ async def test_a_question_and_its_answer() -> None:
     ("body", "sentence"),
     [
         (
-            b'{"error": {"place": "energy_wh", "found": "-5", "expected": "1 or more", "remedy": "write a number"}}',
-            "energy_wh: -5; expected 1 or more\n    write a number",
+            b'{"errors": [{"place": "side", "found": "hold", "expected": "buy or sell", "remedy": "correct it"},'
+            b'{"place": "energy_wh", "found": "nothing", "expected": "a whole number", "remedy": ""}]}',
+            "side: found hold; expected buy or sell\n    correct it\nenergy_wh: found nothing; expected a whole number",
         ),
-        (b'{"place": "price", "message": "too high"}', "price: too high"),
-        (b'{"error": "the node is stopping"}', "the node is stopping"),
         (b"<html>no</html>", "/api/orders: HTTP status 400"),
         (b"[1]", "/api/orders: HTTP status 400"),
+        (b'{"errors": [{}]}', "/api/orders: HTTP status 400"),
     ],
 )
 async def test_an_error_answer_becomes_a_sentence(body: bytes, sentence: str) -> None:
@@ -166,7 +166,8 @@ async def test_news_without_end_or_sense_are_refused(monkeypatch: pytest.MonkeyP
         with pytest.raises(ClientError, match="news that are no JSON"):
             async with aclosing(NodeClient(address).events()) as events:
                 await anext(events)
-    async with serving(answering(b'{"error": "too many pages are open"}', "503 Busy")) as address:
-        with pytest.raises(ClientError, match="too many pages are open"):
+    busy = b'{"errors": [{"place": "server", "found": "64 open pages", "expected": "64 at most", "remedy": ""}]}'
+    async with serving(answering(busy, "503 Busy")) as address:
+        with pytest.raises(ClientError, match="found 64 open pages"):
             async with aclosing(NodeClient(address).events()) as events:
                 await anext(events)

@@ -38,7 +38,7 @@ class Life:
     def records(self, time_s: int) -> list[SignedRecord]:
         acts: tuple[Callable[[], SignedRecord], ...] = (
             *(self.reading,) * 6,
-            *(self.order,) * 4,
+            *(self.order,) * 8,
             self.cancel,
             self.issue,
             *(self.transfer,) * 2,
@@ -47,7 +47,7 @@ class Life:
             self.key,
             self.again,
         )
-        made = [self.chance.choice(acts)() for _ in range(self.chance.randrange(8))]
+        made = [self.chance.choice(acts)() for _ in range(self.chance.randrange(12))]
         # No block may carry what fails the gate of view, nor one record twice.
         ids: dict[bytes, SignedRecord] = {
             record.record_id: record
@@ -68,9 +68,9 @@ class Life:
 
     def order(self) -> SignedRecord:
         home = self.anybody()
-        make = self.chance.choice((self.chain.bid, self.chain.offer))
-        period = self.period() + self.chance.choice((-1, 0, 0, 1))
-        order = make(home, period, self.chance.randrange(1, 21_000), self.chance.randrange(70_000, 300_000))
+        make, low, high = self.chance.choice(((self.chain.bid, 150_000, 300_000), (self.chain.offer, 70_000, 200_000)))
+        period = self.period() + self.chance.choice((-1, 0, 0, 0, 1))
+        order = make(home, period, self.chance.randrange(1, 21_000), self.chance.randrange(low, high))
         self.orders.append((home, order))
         return order
 
@@ -91,7 +91,8 @@ class Life:
         return self.chain.leave(self.chance.choice((*NEWCOMERS, "dora")), by="anna")
 
     def key(self) -> SignedRecord:
-        home = self.anybody()
+        # Whose key was changed is silent from then on; most must go on talking.
+        home = self.chance.choice((*NEWCOMERS, "dora"))
         old = self.chance.choice((key_pair(home), meter_key(home)))
         return self.chain.change_key(home, old, key_pair(f"spare {self.chance.randrange(10**6)}"))
 
@@ -100,7 +101,7 @@ class Life:
 
     def step(self) -> None:
         """One block, seconds or hours after the last; the chain checks conservation after each."""
-        time_s = self.chain.now_s + self.chance.choice((1, 5, 60, 300, 900, 900, 950, 3000, 20_000))
+        time_s = self.chain.now_s + self.chance.choice((1, 5, 5, 60, 60, 60, 300, 300, 900, 950, 3000, 20_000))
         self.chain.block(*self.records(time_s), time_s=time_s)
         self.check()
 

@@ -169,12 +169,12 @@ def test_blocks_are_executed_in_order_and_only_on_the_state_that_they_name() -> 
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (member("anna"), "NAME_TAKEN"),
-        (msgspec.structs.replace(member("bela"), device_key=device("anna").public), "KEY_TAKEN"),
+        (msgspec.structs.replace(member("bela"), name="anna"), "the name 'anna' stands twice"),
+        (msgspec.structs.replace(member("bela"), device_key=device("anna").public), "two keys have the id"),
     ],
 )
 def test_founders_with_one_name_or_key_found_nothing(second: MemberEntry, message: str) -> None:
-    with pytest.raises(ValueError, match=f"genesis: member {second.name}: {message}"):
+    with pytest.raises(ValueError, match=f"genesis: .*{message}"):
         Chain(1, members=(member("anna"), second))
 
 

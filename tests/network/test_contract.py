@@ -153,9 +153,7 @@ async def test_a_handler_that_raises_costs_the_peer_its_connection_only(kind: st
         await assert_alive(carl, bela)
 
 
-async def test_a_misbehaving_peer_is_dropped_by_reason_and_may_come_back_later(
-    kind: str, clock: object
-) -> None:
+async def test_a_misbehaving_peer_is_dropped_by_reason_and_may_come_back_later(kind: str, clock: object) -> None:
     async with open_world(kind, Limits(drop_cooldown_s=1.0)) as world:
         anna, bela = await world.community("anna", "bela")
 
@@ -243,9 +241,7 @@ async def test_a_cancelled_reader_loses_no_byte(kind: str, clock: object) -> Non
         assert bytes(received) == b"".join(bytes([number]) * 50 for number in range(200))
 
 
-async def test_a_cancelled_writer_leaves_a_reset_stream_and_a_sound_connection(
-    kind: str, clock: object
-) -> None:
+async def test_a_cancelled_writer_leaves_a_reset_stream_and_a_sound_connection(kind: str, clock: object) -> None:
     async with open_world(kind) as world:
         anna, bela = await world.community("anna", "bela")
         done = trio.Event()

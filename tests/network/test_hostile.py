@@ -48,9 +48,7 @@ MESHSUB = "/meshsub/1.1.0"
 
 
 @asynccontextmanager
-async def community_with_a_traitor() -> AsyncIterator[
-    tuple[Libp2pTransport, Libp2pTransport, Libp2pTransport]
-]:
+async def community_with_a_traitor() -> AsyncIterator[tuple[Libp2pTransport, Libp2pTransport, Libp2pTransport]]:
     """anna and bela, honest; mallory, a member who attacks anna."""
     async with (
         open_libp2p(seed_of("anna"), LOOPBACK, [TOPIC]) as anna,
@@ -117,9 +115,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "no number": (lambda: rpc(publish=[message(seqno=b"")]), "gossip: malformed message"),
     "10,000 subscriptions in one frame": (
         lambda: rpc(
-            subscriptions=[
-                rpc_pb2.RPC.SubOpts(subscribe=True, topicid=f"spam {number}") for number in range(10_000)
-            ]
+            subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=f"spam {number}") for number in range(10_000)]
         ),
         "gossip: too many subscriptions in one frame",
     ),
@@ -221,9 +217,7 @@ def _topics_frame(number: int) -> bytes:
         graft=[rpc_pb2.ControlGraft(topicID=name) for name in names],
         prune=[rpc_pb2.ControlPrune(topicID=name, backoff=2**40) for name in names],
     )
-    return rpc(
-        subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=name) for name in names], control=control
-    )
+    return rpc(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=name) for name in names], control=control)
 
 
 async def test_a_prune_may_neither_name_peers_to_dial_nor_banish_for_ever() -> None:
@@ -247,9 +241,7 @@ async def test_half_open_streams_are_limited_and_given_up(monkeypatch: pytest.Mo
             await conn.new_stream()
         await until(lambda: anna.counters["stream refused: too many"] >= 10)
         await assert_alive(bela, anna)
-        await until(
-            lambda: anna.counters["stream refused: no common protocol"] >= MAX_INBOUND_STREAMS_PER_PEER - 10
-        )
+        await until(lambda: anna.counters["stream refused: no common protocol"] >= MAX_INBOUND_STREAMS_PER_PEER - 10)
         [conn] = anna._swarm.live_connections(ID.from_base58(mallory.peer_id))
         await until(lambda: len(conn.muxed_conn.streams) < 5)  # type: ignore[attr-defined]
 

@@ -1,6 +1,7 @@
 """The parts without a network: peer ids, the gate, the bucket, the dialler, lines."""
 
 import random
+from collections.abc import Awaitable, Callable
 
 import nacl.signing
 import pytest
@@ -13,7 +14,14 @@ from meshnode.network import multistream
 from meshnode.network.bucket import Bucket
 from meshnode.network.dialler import LONGEST_DELAY_S, YIELD_S, Dialler
 from meshnode.network.gate import MAX_REFUSED, Gate
-from meshnode.network.transport import peer_id_from_bytes, peer_id_of, public_key_of
+from meshnode.network.transport import (
+    Misbehaved,
+    StreamReset,
+    peer_id_from_bytes,
+    peer_id_of,
+    public_key_of,
+    reason_to_drop,
+)
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -158,9 +166,24 @@ async def test_a_lost_peer_is_dialled_again_at_once(
     assert len(dials.times) == count
     dials.connected = False
     lost_at = trio.current_time()
-    dials.dialler.lost("bela")
+    dials.dialler.lost("bela", lasted_s=600)
     await trio.sleep(1)
     assert dials.times[count] == lost_at
+
+
+async def test_a_peer_that_accepts_and_hangs_up_is_dialled_less_and_less(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    dials = _Dials("anna")
+    dials.up = True
+    nursery.start_soon(dials.dialler.run)
+    dials.dialler.add_address("bela", ["/a"])
+    for _ in range(300):
+        await trio.sleep(1)
+        if dials.connected:
+            dials.connected = False
+            dials.dialler.lost("bela", lasted_s=0.1)
+    assert 10 < len(dials.times) < 30
 
 
 async def test_the_larger_id_waits_a_moment_and_who_is_not_wanted_is_not_dialled(
@@ -185,6 +208,38 @@ async def test_the_larger_id_waits_a_moment_and_who_is_not_wanted_is_not_dialled
     other.dialler.add_address("bela", ["/a"])
     await trio.sleep(10)
     assert other.times == [began + YIELD_S]
+
+
+async def _broken() -> None:
+    raise StreamReset("connection lost")
+
+
+async def _strict() -> None:
+    raise Misbehaved("no manners")
+
+
+async def _bug() -> None:
+    raise KeyError("price")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "reason"),
+    [
+        ([_broken], None),
+        ([_broken, _broken], None),
+        ([_broken, _strict], "no manners"),
+        ([_bug, _strict, _broken], "no manners"),
+        ([_broken, _bug], "handler raised"),
+    ],
+)
+async def test_errors_of_a_handlers_own_tasks_are_judged_one_by_one(
+    tasks: list[Callable[[], Awaitable[None]]], reason: str | None
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            for task in tasks:
+                nursery.start_soon(task)
+    assert reason_to_drop(caught.value) == reason
 
 
 class _Script:

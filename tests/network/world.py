@@ -34,9 +34,7 @@ def peer(name: str) -> PeerId:
 class World:
     """Nodes by name; kind is "memory" or "libp2p"."""
 
-    def __init__(
-        self, kind: str, stack: AsyncExitStack, network: MemoryNetwork | None, limits: Limits
-    ) -> None:
+    def __init__(self, kind: str, stack: AsyncExitStack, network: MemoryNetwork | None, limits: Limits) -> None:
         self.kind = kind
         self.network = network
         self._stack = stack
@@ -46,9 +44,7 @@ class World:
         """A node that is running, admits nobody and knows nobody."""
         if self.network is not None:
             return await self._stack.enter_async_context(self.network.node(public_key(name), [TOPIC]))
-        return await self._stack.enter_async_context(
-            open_libp2p(seed_of(name), LOOPBACK, [TOPIC], limits=self._limits)
-        )
+        return await self._stack.enter_async_context(open_libp2p(seed_of(name), LOOPBACK, [TOPIC], limits=self._limits))
 
     async def community(self, *names: str) -> list[Transport]:
         """Nodes that admit one another and are all connected."""
@@ -64,9 +60,7 @@ async def open_world(kind: str, limits: Limits | None = None) -> AsyncIterator[W
     async with AsyncExitStack() as stack:
         network = None
         if kind == "memory":
-            network = await stack.enter_async_context(
-                open_memory_network(drop_cooldown_s=limits.drop_cooldown_s)
-            )
+            network = await stack.enter_async_context(open_memory_network(drop_cooldown_s=limits.drop_cooldown_s))
         yield World(kind, stack, network, limits)
 
 

@@ -13,6 +13,7 @@ checked for what Raft promises (Raft paper, figure 3):
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from random import Random
 
 import msgspec
@@ -39,7 +40,7 @@ from protocols.raft import (
 )
 
 MOST_IN_FLIGHT = 120
-"""More messages than this and the network drops the rest: it bounds a run's time, as queues bound a node's."""
+"""The network drops what comes on top of this, as full queues do; it bounds the time of a run."""
 
 
 class Disk(MemoryStorage):
@@ -87,14 +88,18 @@ class Cluster:
     Args:
         seed: of everything that chance decides.
         size: machines; all vote in the beginning but the last one, if `growing`.
-        growing: also change the membership.
+        growing: also change the membership, one node at a time.
+        joint: change several at once, by way of joint memberships.
         certified: entries become final by acknowledgements that the owner counts (external_commit).
     """
 
-    def __init__(self, seed: int, size: int, *, growing: bool = False, certified: bool = False) -> None:
+    def __init__(
+        self, seed: int, size: int, *, growing: bool = False, joint: bool = False, certified: bool = False
+    ) -> None:
         # Through a text, since the first draws of neighbouring small numbers are alike.
         self.random = Random(f"cluster {seed}")
         self.growing = growing
+        self.joint = joint
         self.certified = certified
         voters = tuple(range(1, size + 1 - growing))
         settings: dict[str, int | bool] = {
@@ -182,10 +187,8 @@ class Cluster:
             assert entry.index == len(disk.applied) + 1, f"{machine.number} applies {entry} out of order"
             disk.applied.append(entry)
             if entry.type is not EntryType.NORMAL:
-                try:
+                with suppress(MembershipError):  # void, on every node alike
                     disk.membership = machine.node.apply_membership(decode_change(entry.type, entry.data))
-                except MembershipError:
-                    pass  # void, on every node alike
         machine.writing = None
         machine.node.advance(ready)
 
@@ -198,9 +201,10 @@ class Cluster:
         for index in stored:
             term = node.term_of(index)
             # What is in memory may have moved on; only what was written counts.
-            if term is not None and term == node.term == machine.disk.initial_state()[0].term:
-                if index <= machine.disk.last_index() and machine.disk.term(index) == term:
-                    self.acknowledged.setdefault((term, index), set()).add(machine.number)
+            if term is None or not term == node.term == machine.disk.initial_state()[0].term:
+                continue
+            if index <= machine.disk.last_index() and machine.disk.term(index) == term:
+                self.acknowledged.setdefault((term, index), set()).add(machine.number)
 
     def certify(self) -> None:
         """A machine sees that a majority has acknowledged an entry that it has."""
@@ -225,20 +229,18 @@ class Cluster:
         machine = self.pick()
         if machine.up:
             self.proposed += 1
-            try:
+            with suppress(ProposalDropped):  # as it may be
                 machine.node.propose(f"p{self.proposed}".encode())
-            except ProposalDropped:
-                pass  # as it may be
 
     def change(self) -> None:
-        """Somebody proposes that the last machine joins, votes, learns or leaves."""
+        """Somebody proposes that the last machine, or any two, join, vote, learn or leave."""
         machine = self.pick()
         if machine.up:
-            word = f"{self.random.choice('vlr')}{len(self.machines)}"
-            try:
-                machine.node.propose_membership(MembershipChange(parse_changes([word]), Transition.SINGLE))
-            except ProposalDropped:
-                pass  # as it may be
+            who = self.random.sample(sorted(self.machines), 2) if self.joint else [len(self.machines)]
+            words = [f"{self.random.choice('vvlr')}{number}" for number in who]
+            change = MembershipChange(parse_changes(words), Transition.AUTO if self.joint else Transition.SINGLE)
+            with suppress(ProposalDropped):  # as it may be
+                machine.node.propose_membership(change)
 
     def power(self) -> None:
         """The power fails, or comes back."""

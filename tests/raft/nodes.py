@@ -17,7 +17,9 @@ from protocols.raft import (
     Message,
     MessageKind,
     RawNode,
+    ReadState,
     Ready,
+    Role,
     Sealer,
     decode_change,
     unsealed,
@@ -32,6 +34,7 @@ class Home:
         self.config = Config(**{"id": number, "election_tick": 5, "pre_vote": False, "check_quorum": False, **settings})
         self.sealer = sealer
         self.applied: list[Entry] = []
+        self.reads: list[ReadState] = []
         self.start()
 
     def start(self) -> None:
@@ -60,7 +63,8 @@ class Home:
         self.disk.append(ready.entries)
 
     def apply(self, ready: Ready) -> None:
-        """Apply what a Ready says is committed."""
+        """Apply what a Ready says is committed, and note the reads that may be served."""
+        self.reads += ready.read_states
         for entry in ready.committed_entries:
             self.applied.append(entry)
             if entry.type is not EntryType.NORMAL:
@@ -127,6 +131,11 @@ class Village:
         self.loses = lambda message: False
 
 
+def role(node: RawNode) -> Role:
+    """A node's role; by way of a call, as it changes between two looks."""
+    return node.state
+
+
 def data_of(entries: Iterable[Entry]) -> list[bytes]:
     """The data of entries that have any."""
     return [entry.data for entry in entries if entry.data]
@@ -135,3 +144,19 @@ def data_of(entries: Iterable[Entry]) -> list[bytes]:
 def appends(messages: Iterable[Message]) -> list[Message]:
     """The APPs among messages."""
     return [message for message in messages if message.kind is MessageKind.APP]
+
+
+def led_by_1(size: int = 3, **settings: Any) -> Village:
+    """A village that has elected home 1."""
+    village = Village(size, **settings)
+    village.elect(1)
+    assert role(village[1]) is Role.LEADER
+    return village
+
+
+def reads_of(village: Village, number: int) -> list[tuple[int, bytes]]:
+    """Settle, and collect the reads that this home may serve since it was asked last."""
+    village.settle()
+    home = village.homes[number]
+    served, home.reads = home.reads, []
+    return [(read.index, read.context) for read in served]

@@ -15,6 +15,7 @@ KINDS = {
     "three": {"size": 3},
     "five": {"size": 5},
     "growing": {"size": 4, "growing": True},
+    "joint": {"size": 5, "growing": True, "joint": True},
     "certified": {"size": 3, "certified": True},
 }
 

@@ -23,7 +23,6 @@ from protocols.raft import (
     Transition,
     Unavailable,
     decode_change,
-    parse_changes,
 )
 from protocols.raft.log import Log
 from protocols.raft.membership import Membership, apply_change, restore
@@ -39,7 +38,9 @@ changes = st.lists(st.builds(NodeChange, st.sampled_from(ChangeKind), st.integer
 
 
 @given(nodes, nodes, st.dictionaries(st.integers(1, 7), st.booleans()))
-def test_a_vote_once_decided_stays_decided(incoming: frozenset[int], outgoing: frozenset[int], votes: dict[int, bool]) -> None:
+def test_a_vote_once_decided_stays_decided(
+    incoming: frozenset[int], outgoing: frozenset[int], votes: dict[int, bool]
+) -> None:
     quorum = Quorum(incoming, outgoing)
     result = quorum.vote(votes)
     later = [quorum.vote({**votes, voter: vote}) for voter in quorum.ids - set(votes) for vote in (True, False)]
@@ -212,6 +213,25 @@ def test_the_last_possible_match_skips_whole_terms() -> None:
     assert log.last_possible_match(2, 9) == (2, 1)
     # Beyond the end nothing is known, so nothing is excluded.
     assert log.last_possible_match(9, 4) == (9, 0)
+    assert log.last_possible_match(6, 0) == (0, 0)
+    disk.create_snapshot(4, MembershipState(voters=(1,)), b"")
+    disk.compact(4)
+    assert log.last_possible_match(6, 4) == (5, 3)
+    assert log.last_possible_match(6, 2) == (3, 0)
+    assert log.last_possible_match(2, 2) == (2, 0)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=12), st.integers(0, 12), st.integers(0, 9))
+def test_halving_finds_what_walking_finds(steps: list[int], index: int, term: int) -> None:
+    terms = [1 + sum(steps[: position + 1]) for position in range(len(steps))]
+    disk = MemoryStorage()
+    disk.append([Entry(each, position) for position, each in enumerate(terms, start=1)])
+    found = Log(disk, SILENT, NO_LIMIT).last_possible_match(index, term)
+    if index > len(terms):
+        assert found == (index, 0)
+        return
+    walked = next((at for at in range(index, 0, -1) if terms[at - 1] <= term), 0)
+    assert found == (walked, terms[walked - 1] if walked else 0)
 
 
 def test_entries_of_an_overtaken_write_stay_in_memory() -> None:

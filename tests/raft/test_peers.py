@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from protocols.raft import (
     Snapshot,
 )
 from protocols.raft.messages import MAX_INT
-from tests.raft.nodes import Home, Village
+from tests.raft.nodes import Home, Village, role
 
 
 def leader() -> Home:
@@ -48,13 +50,13 @@ def candidate() -> Home:
     return home
 
 
-def message(kind: MessageKind, home: Home, sender: int = 3, **fields: object) -> Message:
+def message(kind: MessageKind, home: Home, sender: int = 3, **fields: Any) -> Message:
     base = Message(kind=kind, sender=sender, to=home.node.id, term=home.node.term)
     return msgspec.structs.replace(base, **fields)
 
 
 ENTRY = Entry(1, 3, EntryType.NORMAL, b"x")
-MALFORMED = {
+MALFORMED: dict[str, tuple[MessageKind, dict[str, Any]]] = {
     "no sender": (MessageKind.HEARTBEAT, {"sender": 0}),
     "ourselves": (MessageKind.HEARTBEAT, {"sender": 2}),
     "negative term": (MessageKind.HEARTBEAT, {"term": -1}),
@@ -119,7 +121,7 @@ def test_a_second_leader_in_one_term_is_named() -> None:
     assert home.node.leader == 1
     home = leader()
     assert fault(home, message(MessageKind.APP, home, sender=3)) is Fault.SECOND_LEADER
-    assert home.node.state is Role.LEADER
+    assert role(home.node) is Role.LEADER
 
 
 def test_only_the_leader_may_call_an_election_or_answer_a_read() -> None:
@@ -127,7 +129,7 @@ def test_only_the_leader_may_call_an_election_or_answer_a_read() -> None:
     assert fault(home, message(MessageKind.TIMEOUT_NOW, home, sender=3)) is Fault.NOT_FROM_LEADER
     answer = message(MessageKind.READ_INDEX_RESP, home, sender=3, entries=(Entry(data=b"r"),), index=9)
     assert fault(home, answer) is Fault.NOT_FROM_LEADER
-    assert home.node.state is Role.FOLLOWER
+    assert role(home.node) is Role.FOLLOWER
     assert not home.node.has_ready()
 
 
@@ -147,14 +149,14 @@ def test_strangers_answers_do_not_count() -> None:
     assert refused is not None
     assert refused.fault is Fault.UNKNOWN_SENDER
     assert not refused.fault.blame
-    assert home.node.state is Role.CANDIDATE
+    assert role(home.node) is Role.CANDIDATE
 
 
 def test_a_voter_is_held_to_its_first_answer() -> None:
     home = candidate()
     home.node.step(message(MessageKind.VOTE_RESP, home, sender=3, reject=True))
     home.node.step(message(MessageKind.VOTE_RESP, home, sender=3))
-    assert home.node.state is Role.CANDIDATE
+    assert role(home.node) is Role.CANDIDATE
 
 
 def fault(home: Home, wrong: Message) -> Fault | None:

@@ -39,6 +39,7 @@ SCRIPT_PROFILE = Config(
     own_term_first=False,
     replace_refused_changes=True,
     early_vote_requests=True,
+    refusals_tell_commit=False,
 )
 """What the scripts were written for: etcd's defaults, with limits that never bite."""
 
@@ -371,6 +372,8 @@ def _lease(text: str) -> bool:
 
 
 _SETTINGS: dict[str, tuple[str, Callable[[str], int | bool]]] = {
+    "heartbeat-tick": ("heartbeat_tick", int),
+    "election-tick": ("election_tick", int),
     "inflight": ("max_inflight_msgs", int),
     "prevote": ("pre_vote", _true),
     "checkquorum": ("check_quorum", _true),

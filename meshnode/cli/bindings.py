@@ -1,0 +1,118 @@
+"""Bindings: `meshnode binding` - contracts in plain sentences, checked and spelled."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from meshnode.cli.output import Json, answer, colour
+from meshnode.cli.parser import FINE, MEND, Argument, Group, Option
+from meshnode.cli.place import read_input
+
+group = Group("Contracts in plain sentences: check, spell, translate them.")
+
+File = Annotated[str, Argument("FILE", "The binding's text; - reads it from stdin.")]
+
+
+def add_to(app: Group) -> None:
+    """Add the group to the command line."""
+    app.add("binding", group)
+
+
+@group.command()
+def check(file: File, json: Json = False) -> int:
+    """Say every mistake in a binding, and what speaks against carrying it out. Exit 2 if there is an error."""
+    from zencode import commands
+
+    text = read_input(file)
+    found = commands.check(text)
+    broken = any(finding.level in (commands.MISTAKE, "error") for finding in found)
+    code = "" if any(finding.level == commands.MISTAKE for finding in found) else commands.hash(text)
+    lines = []
+    for finding in found:
+        place = f"{file}:{finding.line}" if finding.line else file
+        level = colour(finding.level, "yellow" if finding.level == "warning" else "red", sys.stdout)
+        lines.append(f"{place}: {level}: {finding.message}")
+    if not broken:
+        lines.append(f"{file}: {colour('fine', 'green', sys.stdout)}, hash {code}")
+    value = {
+        "file": file,
+        "ok": not broken,
+        "hash": code,
+        "findings": [
+            {"level": one.level, "line": one.line, "column": one.column, "message": one.message} for one in found
+        ],
+    }
+    answer(value, "\n".join(lines), json)
+    return MEND if broken else FINE
+
+
+@group.command()
+def fmt(
+    file: File,
+    write: Annotated[bool, Option("--write", "Write it back into the file.")] = False,
+    json: Json = False,
+) -> None:
+    """Print a binding in its canonical spelling; comments and order stay."""
+    from zencode import commands
+
+    text = commands.fmt(read_input(file))
+    if write and file != "-":
+        from pathlib import Path
+
+        from meshnode.cli.place import write_output
+
+        write_output(Path(file), text.encode())
+        answer({"file": file, "written": True}, f"{file}: written", json)
+    else:
+        answer({"file": file, "text": text}, text.rstrip("\n"), json)
+
+
+@group.command()
+def hash(file: File, json: Json = False) -> None:
+    """Print a binding's hash: the same in every language and spelling."""
+    from zencode import commands
+
+    code = commands.hash(read_input(file))
+    answer({"file": file, "hash": code}, code, json)
+
+
+@group.command()
+def translate(
+    file: File,
+    to: Annotated[str, Option("--to", "Language: en, it ...")],
+    json: Json = False,
+) -> None:
+    """Print a binding in another language; its hash stays the same."""
+    from zencode import commands
+
+    text = commands.translate(read_input(file), to)
+    answer({"file": file, "language": to, "text": text}, text.rstrip("\n"), json)
+
+
+@group.command()
+def preset(
+    name: Annotated[str, Argument("[NAME]", "Which one; left out, all names are printed.")] = "",
+    language: Annotated[str, Option("--language", "en or it.")] = "en",
+    json: Json = False,
+) -> None:
+    """Print a binding to start from."""
+    from zencode import presets
+
+    if not name:
+        names = [known.replace("_", "-") for known in presets.NAMES]
+        answer({"presets": names}, "\n".join(names), json)
+        return
+    text = preset_text(name, language)
+    answer({"preset": name, "language": language, "text": text}, text.rstrip("\n"), json)
+
+
+def preset_text(name: str, language: str = "en") -> str:
+    """The text of a preset. Raises Fault if there is none."""
+    from meshnode.cli.output import Fault
+    from zencode import presets
+
+    try:
+        return presets.preset(name, language)
+    except ValueError as error:
+        raise Fault(f"{error}\n    see them with: meshnode binding preset") from error

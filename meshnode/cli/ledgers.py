@@ -1,0 +1,177 @@
+"""Ledgers: `meshnode ledger` and `meshnode receipt` - checked and proved without asking anybody."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from meshnode.cli.output import NO, Fault, Json, answer, colour, progress
+from meshnode.cli.parser import FINE, Argument, Group, Option
+from meshnode.cli.place import Chain, Dir, DirArgument, microgrid_place, node_directory, read_input, write_output
+
+ledger = Group("The ledger on disk: verify it, look into it.")
+receipt = Group("Proofs that a record is on the ledger.", default="get")
+
+
+def add_to(app: Group) -> None:
+    """Add the groups to the command line."""
+    app.add("ledger", ledger)
+    app.add("receipt", receipt)
+
+
+@ledger.command()
+def verify(
+    directory: DirArgument = None,
+    state_at: Annotated[int | None, Option("--state-at", "Also tell the state hash after this height.", low=1)] = None,
+    json: Json = False,
+) -> int:
+    """Check every signature, hash and certificate, and execute every block again. Exit 1 at the first bad entry."""
+    import msgspec
+
+    from meshnode.ledger_tools import verify as verify_ledger
+    from meshnode.market.registry import installed_mechanisms
+
+    place = node_directory(directory)
+    with progress("verifying", not json) as show:
+        found = verify_ledger(place, installed_mechanisms(), show, state_at)
+    chains = [msgspec.to_builtins(chain, enc_hook=str) for chain in found.chains]
+    value = {"ok": found.ok, "state_at": found.chains[0].state_at, "chains": chains}
+    answer(value, lambda: "\n\n".join(_describe(chain) for chain in found.chains), json)
+    return FINE if found.ok else NO
+
+
+def _describe(chain: Any) -> str:
+    lines = [
+        f"{chain.community or '?'}  chain {chain.chain_id}",
+        f"  blocks        {chain.blocks}",
+        f"  records       {chain.records}" + "".join(f", {count} {name.lower()}" for name, count in chain.verdicts),
+        f"  certificates  {chain.certificates}",
+        f"  signatures    {chain.signatures}",
+    ]
+    if chain.bad is None:
+        lines += [
+            f"  final height  {chain.final_height}",
+            f"  state hash    {chain.state_hash}",
+            f"  {colour('everything holds', 'green', sys.stdout)} ({chain.duration_s:.1f} s)",
+        ]
+    else:
+        lines.append(f"  {colour('bad', 'red', sys.stdout)}: {chain.bad}")
+    return "\n".join(lines)
+
+
+@ledger.command()
+def show(
+    height: Annotated[int, Argument("HEIGHT", "Which block.", low=1)],
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> None:
+    """Print a block: header, records with their verdicts, and who signed for it."""
+    from meshnode.ledger_tools import show as show_block
+    from meshnode.market.registry import installed_mechanisms
+
+    place = node_directory(directory)
+    block = show_block(place, height, installed_mechanisms(), _chain_id(place, chain))
+    answer(block, lambda: _describe_block(block), json)
+
+
+def _describe_block(block: dict[str, Any]) -> str:
+    lines = [
+        f"block {block['height']} of {block['community']}" + ("" if block["final"] else ", not final yet"),
+        f"  hash    {block['hash']}",
+        f"  leader  {_who(block['leader'])}",
+        *(f"  {key:13} {value}" for key, value in block["header"].items()),
+    ]
+    certificate = block["certificate"]
+    if certificate is not None:
+        signers = ", ".join(_who(signer) for signer in certificate["signed_by"])
+        lines.append(f"  certified at height {certificate['height']} by {signers}")
+    for position, record in enumerate(block["records"]):
+        lines.append(
+            f"  record {position}: {record['kind']} by {_who(record['signer'])}, {record['meaning'] or 'open'}"
+        )
+        lines.append(f"    {record['id']}")
+        lines.append(f"    {jsonlib.dumps(record['fields'], ensure_ascii=False)}")
+    return "\n".join(lines)
+
+
+def _who(signer: dict[str, Any]) -> str:
+    return f"{signer['member']} ({signer['purpose']} key)" if signer["member"] else f"key {signer['key']}"
+
+
+@receipt.command("get")
+def get(
+    record_id: Annotated[str, Argument("RECORD_ID", "64 hex digits, as the ledger shows them.")],
+    out: Annotated[Path | None, Option("--out", "The file to write; else the record id with .receipt.")] = None,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> None:
+    """Write the proof that a record is on the ledger into a file."""
+    from meshnode.ledger_tools import receipt as make_receipt
+    from protocols.cose import HASH_BYTES
+    from protocols.receipt import FILE_EXTENSION
+
+    try:
+        wanted = bytes.fromhex(record_id)
+    except ValueError:
+        wanted = b""
+    if len(wanted) != HASH_BYTES:
+        raise Fault(f"{record_id}: not a record id\n    it has {2 * HASH_BYTES} hex digits; see: meshnode ledger show")
+    place = node_directory(directory)
+    data = make_receipt(place, wanted, _chain_id(place, chain))
+    file = out or Path(f"{record_id.lower()}{FILE_EXTENSION}")
+    write_output(file, data)
+    answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", json)
+
+
+@receipt.command("check")
+def check(
+    file: Annotated[str, Argument("FILE", "A receipt; - reads it from stdin.")],
+    genesis: Annotated[
+        Path | None, Option("--genesis", "The microgrid's genesis.cbor; else that of the node's directory.")
+    ] = None,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> None:
+    """Check a receipt with nothing but the genesis. Exit 1 if it does not hold."""
+    from meshnode.ledger_tools import check_receipt
+    from meshnode.store.place import GENESIS_FILE
+    from protocols.records.jsonform import to_json
+
+    data = read_input(file)
+    if genesis is None:
+        genesis = microgrid_place(node_directory(directory), chain) / GENESIS_FILE
+    verdict = check_receipt(data, read_input(str(genesis)))
+    value = {
+        "ok": True,
+        "record_id": verdict.record_id.hex(),
+        "kind": type(verdict.record).__name__,
+        "fields": to_json(verdict.record),
+        "height": verdict.height,
+        "index": verdict.index,
+        "time_s": verdict.time_s,
+        "block_hash": verdict.block_hash.hex(),
+        "certified_height": verdict.certified_height,
+        "validators": verdict.validators,
+        "signer": verdict.signer.hex(),
+        "member": verdict.member,
+        "note": verdict.note,
+    }
+    text = (
+        f"{file}: {colour('holds', 'green', sys.stdout)}\n"
+        f"  {value['kind']} {value['record_id']}\n"
+        f"  by {verdict.member or value['signer']}: {verdict.note}\n"
+        f"  record {verdict.index} of block {verdict.height}, certified by {verdict.validators} validators "
+        f"at height {verdict.certified_height}\n"
+        f"  {jsonlib.dumps(value['fields'], ensure_ascii=False)}"
+    )
+    answer(value, text, json)
+
+
+def _chain_id(place: Path, chain: str) -> bytes | None:
+    """The chain id that begins with these digits; None if none were given."""
+    return bytes.fromhex(microgrid_place(place, chain).name) if chain else None

@@ -1,0 +1,26 @@
+"""Main: the command `meshnode` and the groups of its commands."""
+
+from __future__ import annotations
+
+import sys
+
+from meshnode.cli import bindings, demonstration, ledgers, meters, microgrids, running, trading
+from meshnode.cli.output import guarded
+from meshnode.cli.parser import Group
+
+app = Group(
+    "A community's electricity market and ledger on the small computers that it has.",
+    epilog="Exit codes: 0 fine, 1 the answer is no, 2 something to mend (the message says what), 130 stopped.",
+)
+for part in (running, microgrids, trading, bindings, meters, ledgers, demonstration):
+    part.add_to(app)
+
+
+def main() -> None:
+    """Run what was typed, and exit with its code."""
+    command, arguments = app.find(sys.argv[1:], "meshnode")
+    sys.exit(guarded(lambda: command(**arguments)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Place: which node's directory a command means, and how it reaches the node that runs there.
+
+A running node writes `running.json` into its directory: the addresses that it listens on,
+which a port 0 in the configuration does not tell. It is removed at the end; after a power
+cut it may remain, and then nobody answers at its addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from meshnode.cli.output import Fault, No
+from meshnode.cli.parser import Argument, Option
+
+if TYPE_CHECKING:
+    from meshnode.client import NodeClient
+
+RUNNING_FILE = "running.json"
+DIRECTORY_VARIABLE = "MESHNODE_DIR"
+DEFAULT_DIRECTORY = "~/.meshnode"
+# What people give to commands: bindings, captures, receipts, genesis files.
+MAX_INPUT_BYTES = 64 * 1024 * 1024
+
+T = TypeVar("T")
+
+Dir = Annotated[
+    Path | None,
+    Option("--dir", f"The node's directory (${DIRECTORY_VARIABLE}, else {DEFAULT_DIRECTORY})."),
+]
+DirArgument = Annotated[
+    Path | None,
+    Argument("DIR", f"The node's directory (${DIRECTORY_VARIABLE}, else {DEFAULT_DIRECTORY})."),
+]
+Chain = Annotated[
+    str,
+    Option("--chain", "Which microgrid, if the node has several: the first digits of its chain id."),
+]
+
+
+def node_directory(directory: Path | None) -> Path:
+    """The directory that is meant when `directory` was given or left out."""
+    return directory or Path(os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY).expanduser()
+
+
+def write_running(directory: Path, web: list[dict[str, str]], listen: list[str]) -> None:
+    """Say where the node that runs in this directory is reached."""
+    new = directory / f"{RUNNING_FILE}.new"
+    new.write_text(json.dumps({"pid": os.getpid(), "microgrids": web, "listen": listen}) + "\n")
+    new.replace(directory / RUNNING_FILE)
+
+
+def web_address(directory: Path, chain: str = "") -> str:
+    """The address of the page of a node's microgrid.
+
+    Raises:
+        Fault: there is no node there, or the microgrid is not one of its own.
+        ConfigError: its configuration is not usable.
+    """
+    try:
+        running = json.loads((directory / RUNNING_FILE).read_text())
+        pages = {str(page["chain_id"]): str(page["web"]) for page in running["microgrids"]}
+    except FileNotFoundError:
+        from meshnode import config
+
+        config.load(directory)
+        raise Fault(f"{directory}: the node is not running\n    start it with: meshnode run {directory}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Fault(f"{directory / RUNNING_FILE}: {error}\n    remove it and start the node again") from error
+    found = [address for known, address in pages.items() if known.startswith(chain.lower())]
+    if not found:
+        raise Fault(f"--chain {chain}: the node has {', '.join(pages)}")
+    return found[0]
+
+
+def microgrid_place(directory: Path, chain: str) -> Path:
+    """The directory of one microgrid's ledger in a node's directory, or that directory itself.
+
+    Args:
+        chain: first digits of its chain id; may be empty if the node has only one.
+    Raises:
+        Fault: none or several begin so.
+        StoreError: there is no ledger at all.
+    """
+    from meshnode.store.place import microgrids
+
+    places = microgrids(directory)
+    found = [one for one in places if one.name.startswith(chain.lower())] if chain else list(places)
+    if len(found) != 1:
+        names = "\n".join(f"    --chain {one.name[:16]}" for one in places)
+        raise Fault(f"{directory}: {len(found)} of the node's microgrids are meant\n{names}")
+    return found[0]
+
+
+def token_of(directory: Path) -> str:
+    """The token that the node asks for before it changes something.
+
+    Raises:
+        Fault: there is none, or it is not this user's.
+    """
+    from meshnode.config import TOKEN_FILE
+
+    path = directory / TOKEN_FILE
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise Fault(f"{path}: {error.strerror}\n    run this command as the user whose node it is") from error
+
+
+def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Awaitable[T]], *, write: bool = False) -> T:
+    """Ask the node that runs in a directory.
+
+    Args:
+        write: the question changes something and needs the token.
+    Raises:
+        Fault, ConfigError, ClientError: there is no node to be asked, or it cannot answer.
+        No: the community's answer is no.
+    """
+    import trio
+
+    from meshnode.client import ClientError, NodeClient
+
+    client = NodeClient(web_address(directory, chain), token_of(directory) if write else None)
+
+    async def ask() -> T:
+        return await question(client)
+
+    try:
+        return trio.run(ask)
+    except ClientError as error:
+        if error.status in _ANSWERS:
+            raise No(str(error)) from error
+        raise
+
+
+def read_input(path: str) -> bytes:
+    """The bytes of a file, or of stdin for "-".
+
+    Raises:
+        Fault: it cannot be read, or is far too large.
+    """
+    import sys
+
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(MAX_INPUT_BYTES + 1)
+    except OSError as error:
+        raise Fault(f"{path}: {error.strerror}\n    check the name of the file") from error
+    if len(data) > MAX_INPUT_BYTES:
+        raise Fault(f"{path}: more than {MAX_INPUT_BYTES} bytes; this is not what is expected here")
+    return data
+
+
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file. Raises Fault if the disk refuses."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise Fault(f"{path}: {error.strerror}\n    choose another place") from error
+
+
+def settings_of(texts: list[str], place: str) -> dict[str, Any]:
+    """Settings given as key=value, whole numbers and true/false recognised.
+
+    Raises:
+        Fault: one is not of that form.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise Fault(f"{place}: found {text!r}, expected key=value\n    write it like driver=dsmr")
+        words: dict[str, Any] = {"true": True, "false": False}
+        number = value.removeprefix("-")
+        is_number = number.isascii() and number.isdigit()
+        found[key.strip()] = words[value] if value in words else int(value) if is_number else value
+    return found
+
+
+# What the node answers to a record that it or the ledger does not take.
+_ANSWERS = frozenset({404, 409, 422})

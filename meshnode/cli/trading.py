@@ -1,0 +1,239 @@
+"""Trading: `meshnode status`, `order`, `transfer` and `asset` - asking the node that runs, and acting through it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from meshnode.cli.output import NO, Fault, Json, answer, colour, table
+from meshnode.cli.parser import FINE, Argument, Group, Option
+from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
+
+if TYPE_CHECKING:
+    from meshnode.client import NodeClient
+
+order = Group("Orders: buy or sell energy of one settlement period.")
+asset = Group("Assets: tokens of the community.")
+
+# A block becomes final within seconds; a node waits for no more than half a minute.
+WAIT_S = 10
+MAX_WAIT_S = 30
+# The node answers a question with a wait a moment after the wait is over.
+MARGIN_S = 10.0
+
+Wait = Annotated[
+    int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
+]
+Energy = Annotated[str, Option("--energy", 'At most this much, like "1.5 kWh".')]
+Price = Annotated[str, Option("--price", 'Limit price, like "0.12 EUR/kWh".')]
+Period = Annotated[str, Option("--period", '"next", or when it begins: 2026-06-21T14:15+02:00, or a UTC second.')]
+
+
+def add_to(app: Group) -> None:
+    """Add the commands to the command line."""
+    app.command()(status)
+    app.command()(transfer)
+    app.add("order", order)
+    app.add("asset", asset)
+
+
+def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
+    """Say where the running node stands. Exit 1 if it has halted."""
+
+    async def ask(node: NodeClient) -> dict[str, Any]:
+        found: dict[str, Any] = await node.get("/api/status")
+        return found | {"web": node.base_url}
+
+    found = ask_node(node_directory(directory), chain, ask)
+    answer(found, lambda: _describe(found), json)
+    return NO if found.get("halted") else FINE
+
+
+def _describe(found: dict[str, Any]) -> str:
+    clock = datetime.fromtimestamp(found["clock_s"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if found["demonstration"]:
+        clock += f" (demonstration clock, {found['speed']} times faster)"
+    rows = [
+        ("node", f"{found['name']} in {found['community']}, {found['web']}/"),
+        ("role", found["role"] + (f", {found['leader']} leads" if found["leader"] else "")),
+        ("height", f"{found['height']}, state {found['state_hash'][:16]}"),
+        ("clock", clock),
+        ("peers", f"{found['peers']}, {found['validators']} validators"),
+        ("waiting", f"{found['mempool']} records"),
+        ("memory", f"{found['rss_mb']} MB"),
+    ]
+    for meter in found["meters"]:
+        rows.append((f"meter {meter['name']}", f"{meter['state']}, {meter['telegrams']} telegrams {meter['problem']}"))
+    if found["halted"]:
+        rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))
+    return table(rows)
+
+
+@order.command()
+def buy(
+    energy: Energy,
+    price: Price,
+    period: Period = "next",
+    wait: Wait = WAIT_S,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Bid for energy. Exit 1 if the community refuses the order."""
+    return _place("buy", energy, price, period, wait, node_directory(directory), chain, json)
+
+
+@order.command()
+def sell(
+    energy: Energy,
+    price: Price,
+    period: Period = "next",
+    wait: Wait = WAIT_S,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Offer energy. Exit 1 if the community refuses the order."""
+    return _place("sell", energy, price, period, wait, node_directory(directory), chain, json)
+
+
+def _place(side: str, energy: str, price: str, period: str, wait: int, place: Path, chain: str, json: bool) -> int:
+    from meshnode.amounts import parse_energy, parse_price
+
+    body = {
+        "side": side,
+        "period_start_s": _period(period),
+        "energy_wh": parse_energy(energy),
+        "price_u_kwh": parse_price(price, _currency(place, chain)),
+    }
+    return _act(place, chain, "/api/orders", body, wait, json)
+
+
+@order.command()
+def cancel(
+    order_id: Annotated[str, Argument("ID", "The order's record id.")],
+    wait: Wait = WAIT_S,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Withdraw an order. Exit 1 if there is no such open order of yours."""
+    if not order_id.isalnum():
+        raise Fault(f"{order_id}: not an order's id\n    see: meshnode order list")
+    return _act(node_directory(directory), chain, f"/api/orders/{order_id.lower()}/cancel", {}, wait, json)
+
+
+@order.command("list")
+def list_(directory: Dir = None, chain: Chain = "", json: Json = False) -> None:
+    """List your orders, the newest first."""
+
+    async def ask(node: NodeClient) -> dict[str, Any]:
+        found: dict[str, Any] = await node.get("/api/orders")
+        return found
+
+    place = node_directory(directory)
+    found = ask_node(place, chain, ask)
+    answer(found, lambda: _orders(found["orders"], _currency(place, chain)), json)
+
+
+def _orders(orders: list[dict[str, Any]], currency: str) -> str:
+    from meshnode.amounts import format_energy, format_price
+
+    if not orders:
+        return "no orders"
+    rows = [
+        (
+            datetime.fromtimestamp(one["start_s"]).strftime("%Y-%m-%d %H:%M"),
+            one["side"],
+            format_energy(one["energy_wh"]),
+            format_price(one["price_u_kwh"], currency),
+            one["state"],
+            format_energy(one["filled_wh"]),
+            one["order_id"],
+        )
+        for one in orders
+    ]
+    return table(rows, ("period", "side", "energy", "price", "state", "filled", "id"))
+
+
+def transfer(
+    to: Annotated[str, Option("--to", "The receiver's name, or account id.")],
+    code: Annotated[str, Option("--asset", "The asset's code.")],
+    amount: Annotated[int, Option("--amount", "In the asset's smallest unit.", low=1)],
+    wait: Wait = WAIT_S,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Send an amount of an asset to another member. Exit 1 if the community refuses it."""
+    return _act(
+        node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, json
+    )
+
+
+@asset.command()
+def issue(
+    code: Annotated[str, Argument("CODE", "The asset's code.")],
+    cap: Annotated[int, Option("--cap", "The most that may ever exist.", low=1)],
+    amount: Annotated[int, Option("--amount", "How much is minted now, to you.", low=0)] = 0,
+    kind: Annotated[str, Option("--kind", "money, energy or utility.")] = "utility",
+    wait: Wait = WAIT_S,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it."""
+    body = {"asset": code, "kind": kind, "cap": cap, "amount": amount}
+    return _act(node_directory(directory), chain, "/api/assets", body, wait, json)
+
+
+def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, json: bool) -> int:
+    """Have the node sign and pass on a record, and say what became of it."""
+
+    async def ask(node: NodeClient) -> dict[str, Any]:
+        record_id = (await node.post(path, body))["record_id"]
+        found: dict[str, Any] = await node.get(f"/api/records/{record_id}", wait=wait, deadline_s=wait + MARGIN_S)
+        return found
+
+    found = ask_node(place, chain, ask, write=True)
+    accepted = found["status"] == "final" and found["verdict"] == "ACCEPTED"
+    answer(found, lambda: _outcome(found, accepted), json)
+    return FINE if accepted else NO
+
+
+def _outcome(found: dict[str, Any], accepted: bool) -> str:
+    if accepted:
+        return f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: {found['record_id']}"
+    if found["status"] == "final":
+        return f"{colour('refused', 'red', sys.stdout)} in block {found['height']}: {found['sentence']}"
+    return (
+        f"{colour('not final yet', 'yellow', sys.stdout)}: {found['record_id']}\n"
+        "    it may still become so; ask again with: meshnode order list, or look at the page"
+    )
+
+
+def _period(text: str) -> int | str:
+    """The start of a period as the node takes it. Raises Fault."""
+    if text == "next":
+        return text
+    if text.isascii() and text.isdigit() and len(text) <= 12:
+        return int(text)
+    remedy = 'write "next", a time like 2026-06-21T14:15+02:00, or a UTC second'
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Fault(f"--period {text}: not a time\n    {remedy}") from error
+    if when.tzinfo is None:
+        raise Fault(f"--period {text}: a time without its zone\n    {remedy}")
+    return int(when.timestamp())
+
+
+def _currency(place: Path, chain: str) -> str:
+    """The currency of a microgrid, from its genesis."""
+    from meshnode.store.place import check_genesis, read_genesis
+    from zencode.binding import decode
+    from zencode.terms import terms
+
+    return terms(decode(check_genesis(read_genesis(microgrid_place(place, chain))).binding)).currency

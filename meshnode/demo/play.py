@@ -1,0 +1,258 @@
+"""Play: the demonstration from its first line on the screen to its exit code."""
+
+from __future__ import annotations
+
+import tempfile
+import webbrowser
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from drivers.emulator import run_emulated_meter
+from meshnode.client import ClientError, NodeClient
+from meshnode.demo import report
+from meshnode.demo.homes import LATE_PERIOD, TELEGRAM_S, Home, Options, Village, check, found
+from meshnode.demo.processes import POLL_S, NodeFailed, check_running, running
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# How long the mesh may take for what is due, beside the time of the periods themselves.
+PERIOD_DEADLINE_S = 120.0
+# After the late reading has come, its period must close and be corrected.
+LEAST_PERIODS = LATE_PERIOD + 4
+# A bid or an offer below this is not worth a record.
+SMALLEST_ORDER_WH = 10
+
+_WHAT = {
+    "dsmr": "emulated meter, real P1 telegrams over a pseudo-terminal",
+    "sml": "emulated meter, real SML telegrams over a pseudo-terminal",
+    "replay": "recorded household, replayed",
+    "simulated": "simulated household",
+}
+
+
+class DemoFailed(Exception):
+    """The demonstration did not come to its end; what failed and where to look."""
+
+
+def run_demo(options: Options) -> int:
+    """Play the demo.
+
+    Returns:
+        The exit code: 0, or 1 if a ledger or the report does not hold.
+    Raises:
+        ConfigError, DriverError: what was asked for cannot be played.
+    """
+    check(options)
+    console = Console(stderr=True)
+    with _directory(options, console) as directory:
+        village = found(options, directory)
+        try:
+            return trio.run(_Demo(options, village, directory, console).run)
+        except BaseExceptionGroup as group:
+            # Trio hands out what its tasks raised in groups of groups; one of these is the cause.
+            stopped, rest = group.split(KeyboardInterrupt)
+            failed, rest = rest.split((DemoFailed, NodeFailed)) if rest else (None, None)
+            if rest is not None:
+                raise
+            if failed is not None:
+                for error in _leaves(failed):
+                    console.print(str(error), style="red", markup=False)
+                return 1
+            assert stopped is not None
+        except (DemoFailed, NodeFailed) as error:
+            console.print(str(error), style="red", markup=False)
+            return 1
+        except KeyboardInterrupt:
+            pass
+        console.print("stopped; every node has been ended")
+        return 0
+
+
+class _Demo:
+    """One playing of the demo."""
+
+    def __init__(self, options: Options, village: Village, directory: Path, console: Console) -> None:
+        self.options = options
+        self.village = village
+        self.homes = village.homes
+        self.directory = directory
+        self.console = console
+        self.clients: list[NodeClient] = []
+        self.statuses: list[dict[str, Any]] = [{} for _ in village.homes]
+
+    async def run(self) -> int:
+        self._introduce()
+        async with self._meters(), running(self.homes) as (processes, clients), trio.open_nursery() as nursery:
+            self.clients = clients
+            for client in clients:
+                nursery.start_soon(self._page, client)
+            if self.village.rules.mechanism is not None:
+                nursery.start_soon(self._orders)
+            if self.options.browser:
+                webbrowser.open(self.homes[0].address)
+            await self._watch(partial(check_running, self.homes, processes))
+            shown = await report.collect(self.homes, clients, self.options)
+            nursery.cancel_scope.cancel()
+        verified = await report.verify(self.homes, shown["common_height"], self.console)
+        return report.conclude(shown, verified, self.options, self.console)
+
+    def _introduce(self) -> None:
+        length_s, speed, show = self.village.rules.length_s, self.options.speed, self.console.print
+        show(f"[bold]A microgrid of {self.options.nodes} real node processes on this computer[/bold]")
+        show(
+            f"Demonstration clock: {speed} times faster than real; "
+            f"a settlement period of {length_s // 60} minutes takes {length_s / speed:.1f} s."
+        )
+        for home in self.homes:
+            show(f"  {home.name:6} {home.address}   {_WHAT[home.kind]}")
+        show("Rehearsed trouble: one reading is left out, one comes two periods late.")
+        show(f"Everything lies in {self.directory}")
+
+    @asynccontextmanager
+    async def _meters(self) -> AsyncIterator[None]:
+        """Emulated meters on pseudo-terminals, for as long as the block lasts."""
+        async with trio.open_nursery() as nursery:
+            for number, home in enumerate(self.homes):
+                if home.emulated is not None:
+                    await nursery.start(
+                        partial(
+                            run_emulated_meter,
+                            home.emulated,
+                            partial(self._registers, home),
+                            TELEGRAM_S,
+                            link=home.directory / "meter",
+                            number=number + 1,
+                        )
+                    )
+            yield
+            nursery.cancel_scope.cancel()
+
+    def _registers(self, home: Home) -> Any:
+        return home.series.registers(self.village.clock.now_s())
+
+    async def _page(self, client: NodeClient) -> None:
+        """Keep a page's stream of news open at a node, as a browser would.
+
+        The node itself measures how long a telegram took to here.
+        """
+        while True:
+            try:
+                async for _ in client.events("/api/events"):
+                    pass
+            except ClientError:
+                await trio.sleep(POLL_S)
+
+    async def _orders(self) -> None:
+        """Members trade: before each period, those with sun offer, the others bid.
+
+        The offers never equal the bids, so the marginal order is filled in part.
+        """
+        start, length_s = self.village.first_period_s, self.village.rules.length_s
+        while True:
+            await trio.sleep(self.village.clock.real_delay(start - length_s // 2))
+            for number, (home, client) in enumerate(zip(self.homes, self.clients, strict=True)):
+                order = _order(number, home, start, length_s)
+                if order is not None:
+                    try:
+                        await client.post("/api/orders", order)
+                    except ClientError as error:
+                        self.console.print(f"order of {home.name} not taken: {error}", markup=False)
+            start += length_s
+
+    async def _watch(self, check_processes: Any) -> None:
+        """The live view, until as many periods as asked for are settled, and corrected everywhere."""
+        progress = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        wanted = max(self.options.periods, LEAST_PERIODS) if self.options.periods else 0
+        task = progress.add_task("settled periods", total=wanted or None)
+        length_s = self.village.rules.length_s
+        deadline = trio.current_time() + PERIOD_DEADLINE_S + 2 * wanted * length_s / self.options.speed
+        with Live(console=self.console, refresh_per_second=4) as live:
+            while True:
+                check_processes()
+                await self._poll()
+                reached = [status.get("next_period_s", 0) for status in self.statuses]
+                settled = max(0, (min(reached) - self.village.first_period_s) // length_s)
+                progress.update(task, completed=settled)
+                live.update(Group(_table(self.homes, self.statuses), progress))
+                if wanted and settled >= wanted and await self._corrected():
+                    return
+                if wanted and trio.current_time() > deadline:
+                    raise DemoFailed(
+                        f"only {settled} of {wanted} periods were settled; see {self.directory}/*/node.log"
+                    )
+                await trio.sleep(POLL_S)
+
+    async def _corrected(self) -> bool:
+        """Whether the rehearsed late reading has corrected its period at every node."""
+        for client in self.clients:
+            periods = (await client.get("/api/report"))["periods"]
+            if not any(period["corrections"] for period in periods):
+                return False
+        return True
+
+    async def _poll(self) -> None:
+        for number, client in enumerate(self.clients):
+            try:
+                self.statuses[number] = await client.get("/api/status")
+            except ClientError as error:
+                self.console.print(f"{self.homes[number].name} does not answer: {error}", markup=False)
+
+
+def _order(number: int, home: Home, start_s: int, length_s: int) -> dict[str, Any] | None:
+    """What a member orders for a quarter-hour, from what its home is going to need or to spare."""
+    before, after = home.series.registers(start_s), home.series.registers(start_s + length_s)
+    surplus = (after.export_wh - before.export_wh) - (after.import_wh - before.import_wh)
+    if abs(surplus) < SMALLEST_ORDER_WH:
+        return None
+    # Everybody has a limit price of their own, all inside the binding's bounds.
+    price = 100_000 + 10_000 * (number % 5) if surplus > 0 else 280_000 - 20_000 * (number % 5)
+    side = "sell" if surplus > 0 else "buy"
+    return {"side": side, "period_start_s": start_s, "energy_wh": abs(surplus), "price_u_kwh": price}
+
+
+def _table(homes: Sequence[Home], statuses: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("home", "role", "height", "peers", "memory", "commit p95", "screen p95", "page"):
+        table.add_column(column, justify="left" if column in ("home", "role", "page") else "right")
+    for home, status in zip(homes, statuses, strict=True):
+        table.add_row(
+            home.name,
+            status.get("role", ""),
+            str(status.get("height", "")),
+            str(status.get("peers", "")),
+            f"{status.get('rss_mb', 0)} MB",
+            f"{status.get('commit_ms', {}).get('p95', '-')} ms",
+            f"{status.get('screen_ms', {}).get('p95', '-')} ms",
+            home.address,
+        )
+    return table
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+@contextmanager
+def _directory(options: Options, console: Console) -> Iterator[Path]:
+    """Where the nodes live: as asked, and kept; else a temporary one, gone afterwards."""
+    if options.directory is not None:
+        options.directory.mkdir(parents=True, exist_ok=True)
+        yield options.directory.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="meshnode-demo-") as name:
+        yield Path(name)
+        console.print("the demo's directory was temporary and is gone; keep one with --dir")

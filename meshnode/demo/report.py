@@ -1,0 +1,115 @@
+"""Report: what a demonstration has shown, asked of the nodes and checked by fresh processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import trio
+from rich.console import Console
+from rich.progress import Progress
+
+from meshnode.amounts import format_energy, format_money
+from meshnode.client import NodeClient
+from meshnode.demo.homes import Home, Options
+
+
+async def collect(homes: Sequence[Home], clients: Sequence[NodeClient], options: Options) -> dict[str, Any]:
+    """Ask every node for what it has; nothing comes from the process that plays the demo."""
+    statuses = [await client.get("/api/status") for client in clients]
+    common = min(status["height"] for status in statuses)
+    nodes, reports = [], []
+    for home, client, status in zip(homes, clients, statuses, strict=True):
+        state = await client.get(f"/api/state/{common}")
+        own = await client.get("/api/report", height=common)
+        reports.append(own["periods"])
+        nodes.append(
+            {
+                "name": home.name,
+                "height": status["height"],
+                "state_hash": state["state_hash"],
+                "certificates_verified": status["certificates_verified"],
+                "readings": own["readings"],
+                "orders": own["orders"],
+                "trades": own["trades"],
+                "rss_mb": status["rss_mb"],
+                "startup_s": status["startup_s"],
+                "commit_ms": status["commit_ms"],
+                "screen_ms": status["screen_ms"],
+            }
+        )
+    return {
+        "common_height": common,
+        "chain_id": statuses[0]["chain_id"],
+        "demonstration_clock_speed": options.speed,
+        "nodes": nodes,
+        "periods": reports[0],
+        "nodes_agree_on_periods": all(other == reports[0] for other in reports),
+        # The slowest node's figures stand for the microgrid.
+        "commit_ms": _slowest(status["commit_ms"] for status in statuses),
+        "screen_ms": _slowest(status["screen_ms"] for status in statuses),
+    }
+
+
+async def verify(homes: Sequence[Home], common_height: int, console: Console) -> list[dict[str, Any]]:
+    """Every ledger again, each by a fresh process that knows nothing but the directory."""
+    results = []
+    with Progress(console=console) as progress:
+        task = progress.add_task("verifying every ledger in a fresh process", total=len(homes))
+        for home in homes:
+            command = [sys.executable, "-m", "meshnode", "ledger", "verify", str(home.directory), "--json"]
+            command += ["--state-at", str(common_height)]
+            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+            result: dict[str, Any] = {"name": home.name, "exit_code": done.returncode}
+            try:
+                result |= json.loads(done.stdout)
+            except ValueError:
+                result["error"] = done.stderr.decode(errors="replace")[-500:]
+            results.append(result)
+            progress.advance(task)
+    return results
+
+
+def conclude(report: dict[str, Any], verified: list[dict[str, Any]], options: Options, console: Console) -> int:
+    """Print what was reached, write the report, and say whether everything holds (0) or not (1)."""
+    common = report["common_height"]
+    faults = [f"the ledger of {r['name']} does not verify: {r}" for r in verified if r["exit_code"] != 0]
+    hashes = {node["state_hash"] for node in report["nodes"]} | {str(r.get("state_at")) for r in verified}
+    if len(hashes) != 1:
+        faults.append(f"state hashes at height {common} differ: {sorted(hashes)}")
+    if not report["nodes_agree_on_periods"]:
+        faults.append("the nodes report different periods")
+    report["verified"] = [
+        {"name": r["name"], "exit_code": r["exit_code"], "state_hash": r.get("state_at")} for r in verified
+    ]
+    report["holds"] = not faults
+    if options.report is not None:
+        options.report.write_text(json.dumps(report, indent=1) + "\n")
+        console.print(f"report: {options.report}")
+    for node in report["nodes"]:
+        console.print(
+            f"  {node['name']:6} height {node['height']}  state {node['state_hash'][:16]}  "
+            f"{node['readings']} readings, {node['orders']} orders, {node['trades']} trades, {node['rss_mb']} MB"
+        )
+    console.print(_sums(report["periods"]))
+    for fault in faults:
+        console.print(fault, style="red", markup=False)
+    return 1 if faults else 0
+
+
+def _sums(periods: list[dict[str, Any]]) -> str:
+    members = [member for period in periods for member in period["members"].values()]
+    used, own, neighbours = (
+        format_energy(sum(member[name] for member in members)) for name in ("consumption_wh", "own_wh", "neighbours_wh")
+    )
+    paid = format_money(sum(member["out_u"] for member in members), "EUR")
+    return (
+        f"{len(periods)} periods settled: {used} used, {own} from own roofs, {neighbours} from neighbours; {paid} paid"
+    )
+
+
+def _slowest(figures: Iterable[dict[str, int]]) -> dict[str, int]:
+    known = [figure for figure in figures if figure]
+    return {name: max(figure[name] for figure in known) for name in ("p50", "p95")} if known else {}
