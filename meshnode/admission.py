@@ -168,4 +168,4 @@ class Admission:
 
 
 def _refused(reason: Reason, verdict: Verdict = Verdict.ACCEPTED) -> Refused:
-    return Refused(reason=reason, verdict=verdict)
+    return Refused(reason=int(reason), verdict=int(verdict))

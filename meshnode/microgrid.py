@@ -30,7 +30,7 @@ from meshnode.mempool import Mempool, Refusal
 from meshnode.network.consensus import Consensus
 from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
-from meshnode.network.transport import Transport, peer_id_of
+from meshnode.network.transport import PeerId, Transport, peer_id_of
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Settings
 from meshnode.news import News, percentiles
@@ -77,8 +77,13 @@ class Microgrid:
         timing: Timing,
         mechanisms: Mechanisms,
         random: Random,
-        started: float,
+        on_members: Callable[[frozenset[PeerId]], None],
     ) -> None:
+        """Args:
+        transport: of the whole node, opened with this microgrid's topics.
+        device, member: keys of the node and of its owner.
+        on_members: gets the peer ids of all members' devices, whenever they change.
+        """
         self.name = name
         self.chain_id = machine.chain_id
         self.machine = machine
@@ -91,7 +96,7 @@ class Microgrid:
         self._device = device
         self._member = member
         self._mechanisms = mechanisms
-        self._started = started
+        self._on_members = on_members
         self._startup_s = 0.0
         self._check = check
         self._random = random
@@ -150,7 +155,7 @@ class Microgrid:
                 await nursery.start(self.follower.run)
             nursery.start_soon(self._deliver_pending)
             nursery.start_soon(self._declare_support)
-            self._startup_s = time.monotonic() - self._started
+            self._startup_s = _process_age_s()
             task_status.started()
 
     async def persist(self, batch: Batch) -> None:
@@ -219,11 +224,7 @@ class Microgrid:
         """The gate follows the ledger: devices of members, and nobody else."""
         keys = self.machine.state.keys
         devices = (key for _, key in keys.items() if key.purpose == rows.PURPOSE_DEVICE and not key.until_height)
-        self.on_members(frozenset(peer_id_of(key.public_key) for key in devices))
-
-    def on_members(self, peers: frozenset[str]) -> None:
-        """Hand the admitted peers to the gate; a node in several microgrids joins the sets."""
-        self._transport.admit(peers - {self._transport.peer_id})
+        self._on_members(frozenset(peer_id_of(key.public_key) for key in devices) - {self._transport.peer_id})
 
     def dial(self, addresses: Sequence[str]) -> None:
         """Keep connections to these peers (multiaddresses that end in /p2p/ and the peer id)."""
@@ -453,6 +454,14 @@ def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int
             views.apply(block, events)
         if height % PROGRESS_EVERY == 0:
             progress(height, final)
+
+
+def _process_age_s() -> float:
+    """Seconds since this process was started, imports included, as Linux counts them."""
+    with open("/proc/self/stat") as file:
+        # The name of the program, in parentheses, may hold spaces; field 22 is the start in ticks.
+        started_ticks = int(file.read().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _rss_mb() -> int:

@@ -34,7 +34,7 @@ from meshnode.microgrid import Microgrid, replay
 from meshnode.network.gossip import TOPICS, topic
 from meshnode.network.joining import keep_door
 from meshnode.network.libp2p import open_libp2p
-from meshnode.network.transport import Transport
+from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
 from meshnode.store import Store, read_genesis
 from meshnode.views import Views
@@ -80,7 +80,6 @@ class Node:
         """
         self.directory = directory
         self.settings = settings
-        self.started = time.monotonic()
         self.microgrids: list[Microgrid] = []
         self.web_addresses: list[str] = []
         # Multiaddresses for neighbours, and for newcomers.
@@ -97,6 +96,7 @@ class Node:
                 f"{directory}: this node belongs to no microgrid yet\n"
                 "    found one with: meshnode init, or join one with: meshnode join"
             )
+        self._members: dict[bytes, frozenset[PeerId]] = {}
         self._token = read_token(directory)
         self._progress = progress
         # Jitter and nonces; nothing that the ledger computes depends on it.
@@ -180,11 +180,16 @@ class Node:
                     self.settings.timing,
                     mechanisms,
                     self._random,
-                    self.started,
+                    lambda peers: self._admit(transport, chain_id, peers),
                 )
             finally:
                 outbox.close()
                 views.close()
+
+    def _admit(self, transport: Transport, chain_id: bytes, peers: frozenset[PeerId]) -> None:
+        """The gate is the host's: it lets in the members of every microgrid the node is in."""
+        self._members[chain_id] = peers
+        transport.admit(frozenset().union(*self._members.values()))
 
     def _start_collectors(self, nursery: trio.Nursery) -> None:
         """One task a meter; its readings go to every microgrid whose ledger knows the meter."""

@@ -43,9 +43,7 @@ def test_our_own_transcripts_are_played_exactly(path: Path) -> None:
 @pytest.mark.parametrize("folder", SHARED_CASES)
 def test_the_shared_transcripts_are_played(folder: str, log_lines: bool) -> None:
     if not (SHARED / folder).is_dir():
-        pytest.skip(
-            f"no Raft scripts in {SHARED / folder}; set MESHNODE_DATA to the folder of the shared data"
-        )
+        pytest.skip(f"no Raft scripts in {SHARED / folder}; set MESHNODE_DATA to the folder of the shared data")
     report = run_scripts([SHARED / folder], log_lines=log_lines)
     assert report.failures == []
     assert report.cases_passed == report.cases == SHARED_CASES[folder]

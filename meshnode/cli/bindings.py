@@ -5,24 +5,22 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import typer
-
-from meshnode.cli.output import MEND, Json, answer, colour, command
+from meshnode.cli.output import Json, answer, colour
+from meshnode.cli.parser import FINE, MEND, Argument, Group, Option
 from meshnode.cli.place import read_input
 
-group = typer.Typer(help="Contracts in plain sentences: check, spell, translate them.", no_args_is_help=True)
+group = Group("Contracts in plain sentences: check, spell, translate them.")
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="The binding's text; - reads it from stdin.")]
+File = Annotated[str, Argument("FILE", "The binding's text; - reads it from stdin.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the group to the command line."""
-    app.add_typer(group, name="binding")
+    app.add("binding", group)
 
 
 @group.command()
-@command
-def check(file: File, json: Json = False) -> None:
+def check(file: File, json: Json = False) -> int:
     """Say every mistake in a binding, and what speaks against carrying it out. Exit 2 if there is an error."""
     from zencode import commands
 
@@ -46,15 +44,13 @@ def check(file: File, json: Json = False) -> None:
         ],
     }
     answer(value, "\n".join(lines), json)
-    if broken:
-        raise typer.Exit(MEND)
+    return MEND if broken else FINE
 
 
 @group.command()
-@command
 def fmt(
     file: File,
-    write: Annotated[bool, typer.Option("--write", help="Write it back into the file.")] = False,
+    write: Annotated[bool, Option("--write", "Write it back into the file.")] = False,
     json: Json = False,
 ) -> None:
     """Print a binding in its canonical spelling; comments and order stay."""
@@ -73,7 +69,6 @@ def fmt(
 
 
 @group.command()
-@command
 def hash(file: File, json: Json = False) -> None:
     """Print a binding's hash: the same in every language and spelling."""
     from zencode import commands
@@ -83,10 +78,9 @@ def hash(file: File, json: Json = False) -> None:
 
 
 @group.command()
-@command
 def translate(
     file: File,
-    to: Annotated[str, typer.Option("--to", help="Language: en, it ...")],
+    to: Annotated[str, Option("--to", "Language: en, it ...")],
     json: Json = False,
 ) -> None:
     """Print a binding in another language; its hash stays the same."""
@@ -97,10 +91,9 @@ def translate(
 
 
 @group.command()
-@command
 def preset(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Which one; left out, all names are printed.")] = "",
-    language: Annotated[str, typer.Option("--language", help="en or it.")] = "en",
+    name: Annotated[str, Argument("[NAME]", "Which one; left out, all names are printed.")] = "",
+    language: Annotated[str, Option("--language", "en or it.")] = "en",
     json: Json = False,
 ) -> None:
     """Print a binding to start from."""

@@ -5,40 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from meshnode.cli.output import command
+from meshnode.cli.parser import Group, Option
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the command to the command line."""
     app.command()(demo)
 
 
-@command
 def demo(
-    nodes: Annotated[int, typer.Option("--nodes", help="How many homes, each with a node of its own.")] = 5,
-    periods: Annotated[
-        int, typer.Option("--periods", help="Stop after so many settled periods; 0 runs until Ctrl-C.")
-    ] = 0,
-    speed: Annotated[
-        int, typer.Option("--speed", help="How many times faster than the real one its clock runs.")
-    ] = 180,
+    nodes: Annotated[int, Option("--nodes", "How many homes, each with a node of its own.")] = 5,
+    periods: Annotated[int, Option("--periods", "Stop after so many settled periods; 0 runs until Ctrl-C.")] = 0,
+    speed: Annotated[int, Option("--speed", "How many times faster than the real one its clock runs.")] = 180,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Keep the nodes' directories here; else they are removed.")
+        Path | None, Option("--dir", "Keep the nodes' directories here; else they are removed.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--json", help="Write a report of what happened into this file.")
+        Path | None, Option("--json", "Write a report of what happened into this file.", metavar="FILE")
     ] = None,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no page.")] = False,
+    no_browser: Annotated[bool, Option("--no-browser", "Open no page.")] = False,
     households: Annotated[
-        Path | None, typer.Option("--households", help="Take the homes from this table of hourly series.")
+        Path | None, Option("--households", "Take the homes from this table of hourly series.", metavar="FILE")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the invented homes.")] = 1,
-    preset: Annotated[
-        str, typer.Option("--preset", help="The binding; see: meshnode binding preset")
-    ] = "neighbour_market",
-) -> None:
+    seed: Annotated[int, Option("--seed", "Of the invented homes.")] = 1,
+    preset: Annotated[str, Option("--preset", "The binding; see: meshnode binding preset")] = "neighbour_market",
+) -> int:
     """Play a microgrid: real node processes, real telegrams, settled periods, on a faster clock."""
     from meshnode.demo import Options, run_demo
 
@@ -53,4 +44,4 @@ def demo(
         seed=seed,
         preset=preset,
     )
-    raise typer.Exit(run_demo(options))
+    return run_demo(options)

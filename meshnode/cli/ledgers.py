@@ -7,42 +7,26 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-from typer.core import TyperGroup
-
-from meshnode.cli.output import FINE, NO, Fault, Json, answer, colour, command, progress
+from meshnode.cli.output import NO, Fault, Json, answer, colour, progress
+from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, DirArgument, microgrid_place, node_directory, read_input, write_output
 
-
-class _ReceiptGroup(TyperGroup):
-    """`meshnode receipt RECORD_ID` is short for `meshnode receipt get RECORD_ID`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            args = ["get", *args]
-        rest: list[str] = super().parse_args(ctx, args)
-        return rest
+ledger = Group("The ledger on disk: verify it, look into it.")
+receipt = Group("Proofs that a record is on the ledger.", default="get")
 
 
-ledger = typer.Typer(help="The ledger on disk: verify it, look into it.", no_args_is_help=True)
-receipt = typer.Typer(help="Proofs that a record is on the ledger.", no_args_is_help=True, cls=_ReceiptGroup)
-
-
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the groups to the command line."""
-    app.add_typer(ledger, name="ledger")
-    app.add_typer(receipt, name="receipt")
+    app.add("ledger", ledger)
+    app.add("receipt", receipt)
 
 
 @ledger.command()
-@command
 def verify(
     directory: DirArgument = None,
-    state_at: Annotated[
-        int | None, typer.Option("--state-at", min=1, help="Also tell the state hash after this height.")
-    ] = None,
+    state_at: Annotated[int | None, Option("--state-at", "Also tell the state hash after this height.", low=1)] = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Check every signature, hash and certificate, and execute every block again. Exit 1 at the first bad entry."""
     import msgspec
 
@@ -55,7 +39,7 @@ def verify(
     chains = [msgspec.to_builtins(chain, enc_hook=str) for chain in found.chains]
     value = {"ok": found.ok, "state_at": found.chains[0].state_at, "chains": chains}
     answer(value, lambda: "\n\n".join(_describe(chain) for chain in found.chains), json)
-    raise typer.Exit(FINE if found.ok else NO)
+    return FINE if found.ok else NO
 
 
 def _describe(chain: Any) -> str:
@@ -78,9 +62,8 @@ def _describe(chain: Any) -> str:
 
 
 @ledger.command()
-@command
 def show(
-    height: Annotated[int, typer.Argument(metavar="HEIGHT", min=1, help="Which block.")],
+    height: Annotated[int, Argument("HEIGHT", "Which block.", low=1)],
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
@@ -119,12 +102,9 @@ def _who(signer: dict[str, Any]) -> str:
 
 
 @receipt.command("get")
-@command
 def get(
-    record_id: Annotated[str, typer.Argument(metavar="RECORD_ID", help="64 hex digits, as the ledger shows them.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The file to write; else the record id with .receipt.")
-    ] = None,
+    record_id: Annotated[str, Argument("RECORD_ID", "64 hex digits, as the ledger shows them.")],
+    out: Annotated[Path | None, Option("--out", "The file to write; else the record id with .receipt.")] = None,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
@@ -148,11 +128,10 @@ def get(
 
 
 @receipt.command("check")
-@command
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A receipt; - reads it from stdin.")],
+    file: Annotated[str, Argument("FILE", "A receipt; - reads it from stdin.")],
     genesis: Annotated[
-        Path | None, typer.Option("--genesis", help="The microgrid's genesis.cbor; else that of the node's directory.")
+        Path | None, Option("--genesis", "The microgrid's genesis.cbor; else that of the node's directory.")
     ] = None,
     directory: Dir = None,
     chain: Chain = "",

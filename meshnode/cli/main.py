@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 from meshnode.cli import bindings, demonstration, ledgers, meters, microgrids, running, trading
+from meshnode.cli.output import guarded
+from meshnode.cli.parser import Group
 
-app = typer.Typer(
-    name="meshnode",
-    help="A community's electricity market and ledger on the small computers that it has.",
+app = Group(
+    "A community's electricity market and ledger on the small computers that it has.",
     epilog="Exit codes: 0 fine, 1 the answer is no, 2 something to mend (the message says what), 130 stopped.",
-    no_args_is_help=True,
-    # Plain text: loading the library for decorated help costs more than all of the rest.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-running.add_to(app)
-microgrids.add_to(app)
-trading.add_to(app)
-bindings.add_to(app)
-meters.add_to(app)
-ledgers.add_to(app)
-demonstration.add_to(app)
+for part in (running, microgrids, trading, bindings, meters, ledgers, demonstration):
+    part.add_to(app)
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
-    app()
+    """Run what was typed, and exit with its code."""
+    command, arguments = app.find(sys.argv[1:], "meshnode")
+    sys.exit(guarded(lambda: command(**arguments)))
 
 
 if __name__ == "__main__":

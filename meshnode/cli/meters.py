@@ -5,24 +5,22 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any
 
-import typer
-
-from meshnode.cli.output import Json, No, answer, command, event, note
+from meshnode.cli.output import Json, No, answer, event, note
+from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import read_input, settings_of
 
-group = typer.Typer(help="Meters: what can be read, and what one says now.", no_args_is_help=True)
+group = Group("Meters: what can be read, and what one says now.")
 
 # A P1 meter speaks at least every ten seconds; half as long again and something is wrong.
 PATIENCE_S = 15.0
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the group to the command line."""
-    app.add_typer(group, name="meter")
+    app.add("meter", group)
 
 
 @group.command("list")
-@command
 def list_(json: Json = False) -> None:
     """List the drivers and the codecs that this node has."""
     from drivers.codecs import CODECS
@@ -33,10 +31,9 @@ def list_(json: Json = False) -> None:
 
 
 @group.command()
-@command
 def decode(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A capture: binary or hexadecimal; - reads stdin.")],
-    codec: Annotated[str, typer.Option("--codec", help="dsmr or sml.")],
+    file: Annotated[str, Argument("FILE", "A capture: binary or hexadecimal; - reads stdin.")],
+    codec: Annotated[str, Option("--codec", "dsmr or sml.")],
     json: Json = False,
 ) -> None:
     """Decode a capture of telegrams and print them as JSON. Exit 1 if there is none in it."""
@@ -49,15 +46,12 @@ def decode(
 
 
 @group.command("try")
-@command
 def try_(
-    driver: Annotated[str, typer.Option("--driver", help="dsmr, sml, simulated ...; see: meshnode meter list")],
-    port: Annotated[str, typer.Option("--port", help="Serial port, best one below /dev/serial/by-id.")] = "",
-    count: Annotated[int, typer.Option("--count", min=0, help="Stop after so many measurements; 0 goes on.")] = 0,
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="Stop after so long; 0 goes on.")] = 0,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="A further setting of the driver: key=value.")
-    ] = None,
+    driver: Annotated[str, Option("--driver", "dsmr, sml, simulated ...; see: meshnode meter list")],
+    port: Annotated[str, Option("--port", "Serial port, best one below /dev/serial/by-id.")] = "",
+    count: Annotated[int, Option("--count", "Stop after so many measurements; 0 goes on.", low=0)] = 0,
+    seconds: Annotated[float, Option("--seconds", "Stop after so long; 0 goes on.", low=0)] = 0,
+    setting: Annotated[list[str] | None, Option("--set", "A further setting of the driver: key=value.")] = None,
     json: Json = False,
 ) -> None:
     """Show what a meter says, live, until Ctrl-C. Exit 1 if it said nothing."""

@@ -7,14 +7,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from meshnode.cli.bindings import preset_text
-from meshnode.cli.output import Fault, Json, No, answer, command, note
+from meshnode.cli.output import Fault, Json, No, answer, note
+from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, DirArgument, microgrid_place, node_directory, read_input, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from meshnode.founding import NodeKeys
     from meshnode.network.joining import Doorstep
@@ -30,38 +29,37 @@ KNOCKS = 4
 
 Meters = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--meter",
+        "A meter of this home: driver=dsmr,port=/dev/...,metering_point=home. May be given again.",
         metavar="KEY=VALUE,...",
-        help="A meter of this home: driver=dsmr,port=/dev/...,metering_point=home. May be given again.",
     ),
 ]
-Listen = Annotated[str, typer.Option("--listen", help="Where neighbours reach this node.")]
-Web = Annotated[str, typer.Option("--web", help="Where this node serves its page.")]
-Name = Annotated[str, typer.Option("--name", help="Your name in the community.")]
+Listen = Annotated[str, Option("--listen", "Where neighbours reach this node.")]
+Web = Annotated[str, Option("--web", "Where this node serves its page.")]
+Name = Annotated[str, Option("--name", "Your name in the community.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands to the command line."""
     app.command()(init)
     app.command()(invite)
     app.command()(join)
 
 
-@command
 def init(
-    community: Annotated[str, typer.Option("--community", help="Name of the community that is founded.")],
+    community: Annotated[str, Option("--community", "Name of the community that is founded.")],
     name: Name,
     directory: DirArgument = None,
-    binding: Annotated[str, typer.Option("--binding", metavar="FILE", help="The community's contract.")] = "",
+    binding: Annotated[str, Option("--binding", "The community's contract.", metavar="FILE")] = "",
     preset: Annotated[
-        str, typer.Option("--preset", help="A contract that comes with the program; see: meshnode binding preset")
+        str, Option("--preset", "A contract that comes with the program; see: meshnode binding preset")
     ] = "",
     meter: Meters = None,
-    role: Annotated[list[str] | None, typer.Option("--role", help="Your roles beside administrator.")] = None,
-    zone: Annotated[str, typer.Option("--zone", help="Time zone, like Europe/Rome; else this computer's.")] = "",
+    role: Annotated[list[str] | None, Option("--role", "Your roles beside administrator.")] = None,
+    zone: Annotated[str, Option("--zone", "Time zone, like Europe/Rome; else this computer's.")] = "",
     listen: Listen = LISTEN,
-    joining: Annotated[str, typer.Option("--joining", help='Where newcomers are let in; "" for nowhere.')] = JOINING,
+    joining: Annotated[str, Option("--joining", 'Where newcomers are let in; "" for nowhere.')] = JOINING,
     web: Web = WEB,
     json: Json = False,
 ) -> None:
@@ -122,14 +120,13 @@ def _founded(value: dict[str, Any], place: Path, joining: bool) -> str:
     return "\n".join(lines)
 
 
-@command
 def invite(
     directory: DirArgument = None,
-    role: Annotated[str, typer.Option("--role", help="What the newcomer will be.")] = "prosumer",
-    valid: Annotated[str, typer.Option("--valid", help="For how long: 30min, 12h, 1d.")] = "1d",
+    role: Annotated[str, Option("--role", "What the newcomer will be.")] = "prosumer",
+    valid: Annotated[str, Option("--valid", "For how long: 30min, 12h, 1d.")] = "1d",
     address: Annotated[
         list[str] | None,
-        typer.Option("--address", help="Where this node is reached, if not at the address that it finds itself."),
+        Option("--address", "Where this node is reached, if not at the address that it finds itself."),
     ] = None,
     chain: Chain = "",
     json: Json = False,
@@ -167,9 +164,8 @@ def invite(
         note("  meshnode join 'LINK' --dir DIR --name NAME")
 
 
-@command
 def join(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="The administrator's invitation, in quotes.")],
+    link: Annotated[str, Argument("LINK", "The administrator's invitation, in quotes.")],
     name: Name,
     directory: Dir = None,
     meter: Meters = None,
@@ -248,7 +244,7 @@ class _Visit:
             JoiningError: what it says does not hold.
         """
         from meshnode.keys import verify
-        from meshnode.ledger import verdicts
+        from meshnode.ledger.verdicts import SENTENCES as VERDICTS
         from protocols.joining import (
             SENTENCES,
             Admitted,
@@ -272,12 +268,15 @@ class _Visit:
                 return
             elif said.reason == Reason.NOT_FINAL_YET:
                 return
-            elif said.reason == Reason.LEDGER and said.verdict in iter(verdicts.Verdict):
-                raise No(f"not let in: {verdicts.SENTENCES[verdicts.Verdict(said.verdict)]}")
-            elif said.reason in iter(Reason):
-                raise No(f"not let in: {SENTENCES[Reason(said.reason)]}")
             else:
-                raise No(f"not let in, for a reason that this version does not know ({said.reason})")
+                why = _sentence(SENTENCES, said.reason)
+                if said.reason == Reason.LEDGER:
+                    why = _sentence(VERDICTS, said.verdict)
+                raise No(f"not let in: {why}")
+
+
+def _sentence(sentences: Mapping[Any, str], number: int) -> str:
+    return sentences.get(number, f"for a reason that this version does not know ({number})")
 
 
 async def _knock_until_heard(

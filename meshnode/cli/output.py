@@ -7,18 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import Annotated, Any, Final, ParamSpec, TextIO
+from typing import Annotated, Any, Final, TextIO
 
-import typer
+from meshnode.cli.parser import FINE, MEND, Option
 
-P = ParamSpec("P")
+Json = Annotated[bool, Option("--json", "Answer with JSON, for programs.")]
 
-Json = Annotated[bool, typer.Option("--json", help="Answer with JSON, for programs.")]
-
-FINE: Final = 0
 NO: Final = 1
-MEND: Final = 2
 STOPPED: Final = 130
 
 # Errors that are answers or a person's mistakes, by name, so that nothing is imported to
@@ -52,37 +47,32 @@ class No(Exception):
     """The answer is no; the text says to what."""
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Make a function a command: its errors become messages and exit codes."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except BrokenPipeError:
-            # Whoever read us (head, a closed pager) has enough; Python must not fail again while it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(FINE) from None
-        except BaseException as error:
-            leaves = _leaves(error)
-            if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
-                raise typer.Exit(STOPPED) from None
-            known = [judged for judged in map(_judge, leaves) if judged is not None]
-            if len(known) != len(leaves):
-                raise
-            for message in dict.fromkeys(message for _, message in known):
-                complain(message)
-            raise typer.Exit(max(code for code, _ in known)) from None
-
-    return run
+def guarded(function: Callable[[], int | None]) -> int:
+    """Run a command; its errors become messages and exit codes. Returns the exit code."""
+    try:
+        return function() or FINE
+    except BrokenPipeError:
+        # Whoever read us (head, a closed pager) has enough; Python must not fail again while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except BaseException as error:
+        leaves = _leaves(error)
+        if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+            return STOPPED
+        known = [judged for judged in map(_judge, leaves) if judged is not None]
+        if len(known) != len(leaves):
+            raise
+        for message in dict.fromkeys(message for _, message in known):
+            complain(message)
+        return max(code for code, _ in known)
 
 
 def answer(value: Any, text: str | Callable[[], str], as_json: bool) -> None:
     """Print the answer of a command: JSON, or the text."""
     if as_json:
-        typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
+        print(json.dumps(value, ensure_ascii=False, indent=1))
     else:
-        typer.echo(text if isinstance(text, str) else text())
+        print(text if isinstance(text, str) else text())
 
 
 def event(value: Mapping[str, Any]) -> None:
@@ -92,7 +82,7 @@ def event(value: Mapping[str, Any]) -> None:
 
 def note(text: str) -> None:
     """Say something on stderr that is no part of the answer."""
-    typer.echo(text, err=True)
+    print(text, file=sys.stderr, flush=True)
 
 
 def complain(text: str) -> None:

@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import typer
-
 from meshnode.cli.output import Fault, No
+from meshnode.cli.parser import Argument, Option
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -30,21 +29,15 @@ T = TypeVar("T")
 
 Dir = Annotated[
     Path | None,
-    typer.Option(
-        "--dir", help=f"The node's directory (${DIRECTORY_VARIABLE}, else {DEFAULT_DIRECTORY}).", show_default=False
-    ),
+    Option("--dir", f"The node's directory (${DIRECTORY_VARIABLE}, else {DEFAULT_DIRECTORY})."),
 ]
 DirArgument = Annotated[
     Path | None,
-    typer.Argument(
-        metavar="[DIR]",
-        help=f"The node's directory (${DIRECTORY_VARIABLE}, else {DEFAULT_DIRECTORY}).",
-        show_default=False,
-    ),
+    Argument("DIR", f"The node's directory (${DIRECTORY_VARIABLE}, else {DEFAULT_DIRECTORY})."),
 ]
 Chain = Annotated[
     str,
-    typer.Option("--chain", help="Which microgrid, if the node has several: the first digits of its chain id."),
+    Option("--chain", "Which microgrid, if the node has several: the first digits of its chain id."),
 ]
 
 

@@ -10,9 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from meshnode.cli.output import Json, command, event, note, progress
+from meshnode.cli.output import Json, event, note, progress
+from meshnode.cli.parser import Group, Option
 from meshnode.cli.place import RUNNING_FILE, DirArgument, node_directory, write_running
 
 
@@ -25,15 +24,14 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the command to the command line."""
     app.command()(run)
 
 
-@command
 def run(
     directory: DirArgument = None,
-    level: Annotated[Level, typer.Option("--log", help="How much the log on stderr says.")] = Level.INFO,
+    level: Annotated[Level, Option("--log", "How much the log on stderr says.")] = Level.INFO,
     json: Json = False,
 ) -> None:
     """Run the node until Ctrl-C or SIGTERM; its page's address is printed once it is ready."""

@@ -7,43 +7,39 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from meshnode.cli.output import FINE, NO, Fault, Json, answer, colour, command, table
+from meshnode.cli.output import NO, Fault, Json, answer, colour, table
+from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
 
-order = typer.Typer(help="Orders: buy or sell energy of one settlement period.", no_args_is_help=True)
-asset = typer.Typer(help="Assets: tokens of the community.", no_args_is_help=True)
+order = Group("Orders: buy or sell energy of one settlement period.")
+asset = Group("Assets: tokens of the community.")
 
-# A block becomes final within seconds; whoever wants to wait for longer says so.
-WAIT_S = 10.0
-MAX_WAIT_S = 60.0
+# A block becomes final within seconds; a node waits for no more than half a minute.
+WAIT_S = 10
+MAX_WAIT_S = 30
 # The node answers a question with a wait a moment after the wait is over.
 MARGIN_S = 10.0
 
 Wait = Annotated[
-    float, typer.Option("--wait", min=0, max=MAX_WAIT_S, help="Seconds to wait until the community has agreed.")
+    int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
 ]
-Energy = Annotated[str, typer.Option("--energy", help='At most this much, like "1.5 kWh".')]
-Price = Annotated[str, typer.Option("--price", help='Limit price, like "0.12 EUR/kWh".')]
-Period = Annotated[
-    str, typer.Option("--period", help='"next", or when it begins: 2026-06-21T14:15+02:00, or a UTC second.')
-]
+Energy = Annotated[str, Option("--energy", 'At most this much, like "1.5 kWh".')]
+Price = Annotated[str, Option("--price", 'Limit price, like "0.12 EUR/kWh".')]
+Period = Annotated[str, Option("--period", '"next", or when it begins: 2026-06-21T14:15+02:00, or a UTC second.')]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands to the command line."""
     app.command()(status)
     app.command()(transfer)
-    app.add_typer(order, name="order")
-    app.add_typer(asset, name="asset")
+    app.add("order", order)
+    app.add("asset", asset)
 
 
-@command
-def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> None:
+def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
     """Say where the running node stands. Exit 1 if it has halted."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
@@ -52,7 +48,7 @@ def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> None
 
     found = ask_node(node_directory(directory), chain, ask)
     answer(found, lambda: _describe(found), json)
-    raise typer.Exit(NO if found.get("halted") else FINE)
+    return NO if found.get("halted") else FINE
 
 
 def _describe(found: dict[str, Any]) -> str:
@@ -76,7 +72,6 @@ def _describe(found: dict[str, Any]) -> str:
 
 
 @order.command()
-@command
 def buy(
     energy: Energy,
     price: Price,
@@ -85,13 +80,12 @@ def buy(
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
-) -> None:
+) -> int:
     """Bid for energy. Exit 1 if the community refuses the order."""
-    _place("buy", energy, price, period, wait, node_directory(directory), chain, json)
+    return _place("buy", energy, price, period, wait, node_directory(directory), chain, json)
 
 
 @order.command()
-@command
 def sell(
     energy: Energy,
     price: Price,
@@ -100,12 +94,12 @@ def sell(
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
-) -> None:
+) -> int:
     """Offer energy. Exit 1 if the community refuses the order."""
-    _place("sell", energy, price, period, wait, node_directory(directory), chain, json)
+    return _place("sell", energy, price, period, wait, node_directory(directory), chain, json)
 
 
-def _place(side: str, energy: str, price: str, period: str, wait: float, place: Path, chain: str, json: bool) -> None:
+def _place(side: str, energy: str, price: str, period: str, wait: int, place: Path, chain: str, json: bool) -> int:
     from meshnode.amounts import parse_energy, parse_price
 
     body = {
@@ -114,26 +108,24 @@ def _place(side: str, energy: str, price: str, period: str, wait: float, place: 
         "energy_wh": parse_energy(energy),
         "price_u_kwh": parse_price(price, _currency(place, chain)),
     }
-    _act(place, chain, "/api/orders", body, wait, json)
+    return _act(place, chain, "/api/orders", body, wait, json)
 
 
 @order.command()
-@command
 def cancel(
-    order_id: Annotated[str, typer.Argument(metavar="ID", help="The order's record id.")],
+    order_id: Annotated[str, Argument("ID", "The order's record id.")],
     wait: Wait = WAIT_S,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
-) -> None:
+) -> int:
     """Withdraw an order. Exit 1 if there is no such open order of yours."""
     if not order_id.isalnum():
         raise Fault(f"{order_id}: not an order's id\n    see: meshnode order list")
-    _act(node_directory(directory), chain, f"/api/orders/{order_id.lower()}/cancel", {}, wait, json)
+    return _act(node_directory(directory), chain, f"/api/orders/{order_id.lower()}/cancel", {}, wait, json)
 
 
 @order.command("list")
-@command
 def list_(directory: Dir = None, chain: Chain = "", json: Json = False) -> None:
     """List your orders, the newest first."""
 
@@ -153,51 +145,51 @@ def _orders(orders: list[dict[str, Any]], currency: str) -> str:
         return "no orders"
     rows = [
         (
-            datetime.fromtimestamp(one["period_start_s"]).strftime("%Y-%m-%d %H:%M"),
+            datetime.fromtimestamp(one["start_s"]).strftime("%Y-%m-%d %H:%M"),
             one["side"],
             format_energy(one["energy_wh"]),
             format_price(one["price_u_kwh"], currency),
-            one["status"],
+            one["state"],
             format_energy(one["filled_wh"]),
-            one["record_id"],
+            one["order_id"],
         )
         for one in orders
     ]
-    return table(rows, ("period", "side", "energy", "price", "status", "filled", "id"))
+    return table(rows, ("period", "side", "energy", "price", "state", "filled", "id"))
 
 
-@command
 def transfer(
-    to: Annotated[str, typer.Option("--to", help="The receiver's name, or account id.")],
-    code: Annotated[str, typer.Option("--asset", help="The asset's code.")],
-    amount: Annotated[int, typer.Option("--amount", min=1, help="In the asset's smallest unit.")],
+    to: Annotated[str, Option("--to", "The receiver's name, or account id.")],
+    code: Annotated[str, Option("--asset", "The asset's code.")],
+    amount: Annotated[int, Option("--amount", "In the asset's smallest unit.", low=1)],
     wait: Wait = WAIT_S,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
-) -> None:
+) -> int:
     """Send an amount of an asset to another member. Exit 1 if the community refuses it."""
-    _act(node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, json)
+    return _act(
+        node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, json
+    )
 
 
 @asset.command()
-@command
 def issue(
-    code: Annotated[str, typer.Argument(metavar="CODE", help="The asset's code.")],
-    cap: Annotated[int, typer.Option("--cap", min=1, help="The most that may ever exist.")],
-    amount: Annotated[int, typer.Option("--amount", min=0, help="How much is minted now, to you.")] = 0,
-    kind: Annotated[str, typer.Option("--kind", help="money, energy or utility.")] = "utility",
+    code: Annotated[str, Argument("CODE", "The asset's code.")],
+    cap: Annotated[int, Option("--cap", "The most that may ever exist.", low=1)],
+    amount: Annotated[int, Option("--amount", "How much is minted now, to you.", low=0)] = 0,
+    kind: Annotated[str, Option("--kind", "money, energy or utility.")] = "utility",
     wait: Wait = WAIT_S,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
-) -> None:
+) -> int:
     """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it."""
     body = {"asset": code, "kind": kind, "cap": cap, "amount": amount}
-    _act(node_directory(directory), chain, "/api/assets", body, wait, json)
+    return _act(node_directory(directory), chain, "/api/assets", body, wait, json)
 
 
-def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: float, json: bool) -> None:
+def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, json: bool) -> int:
     """Have the node sign and pass on a record, and say what became of it."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
@@ -208,7 +200,7 @@ def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: float, 
     found = ask_node(place, chain, ask, write=True)
     accepted = found["status"] == "final" and found["verdict"] == "ACCEPTED"
     answer(found, lambda: _outcome(found, accepted), json)
-    raise typer.Exit(FINE if accepted else NO)
+    return FINE if accepted else NO
 
 
 def _outcome(found: dict[str, Any], accepted: bool) -> str:

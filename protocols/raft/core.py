@@ -62,7 +62,8 @@ class RawNode:
         self._logger = logger
         self._told_soft = self._replica.soft_state
         self._told_hard = self._replica.hard_state
-        self._on_advance: list[Message] | None = None
+        self._handed_out: Ready | None = None
+        self._on_advance: list[Message] = []
 
     # What can be asked.
 
@@ -298,7 +299,7 @@ class RawNode:
     def has_ready(self) -> bool:
         """Is there anything to do? False between `ready` and `advance`, when nothing more may be taken."""
         replica = self._replica
-        if self._on_advance is not None:
+        if self._handed_out is not None:
             return False
         return bool(
             replica.soft_state != self._told_soft
@@ -313,7 +314,7 @@ class RawNode:
 
     def ready(self) -> Ready:
         """Take all work that there is. In the synchronous mode `advance` must follow before the next call."""
-        assert self._on_advance is None, "advance() must acknowledge the previous Ready first"
+        assert self._handed_out is None, "advance() must acknowledge the previous Ready first"
         replica, log = self._replica, self._replica.log
         synchronous = not self._config.async_storage_writes
         soft, hard = replica.soft_state, replica.hard_state
@@ -331,12 +332,11 @@ class RawNode:
         )
         if synchronous:
             ours = [message for message in replica.after_persist if message.to == replica.id]
-            self._on_advance = ours + self._responses(ready)
+            self._on_advance = [*ours, *self._append_response(ready), *self._apply_response(ready)]
+            self._handed_out = ready
         else:
             orders = (*self._append_order(ready), *self._apply_order(ready))
-            ready = msgspec.structs.replace(
-                ready, messages=(*ready.messages, *orders), messages_after_persist=()
-            )
+            ready = msgspec.structs.replace(ready, messages=(*ready.messages, *orders), messages_after_persist=())
         self._told_soft, self._told_hard = soft, hard
         replica.messages, replica.after_persist, replica.read_states = [], [], []
         log.unstable.accept_in_progress()
@@ -346,16 +346,14 @@ class RawNode:
 
     def advance(self, ready: Ready) -> None:
         """Everything in `ready` is done: written, sent and applied."""
-        assert self._on_advance is not None, "advance() without ready(), or with asynchronous storage writes"
-        steps, self._on_advance = self._on_advance, None
+        assert ready is self._handed_out, "advance() acknowledges the Ready that was handed out last"
+        self._handed_out = None
+        steps, self._on_advance = self._on_advance, []
         for message in steps:
             self._take_local(message)
 
-    def _responses(self, ready: Ready) -> list[Message]:
-        """What the storage has to say once `ready` is written and applied."""
-        return [*self._append_response(ready), *self._apply_response(ready)]
-
     def _append_response(self, ready: Ready) -> Sequence[Message]:
+        """What the storage has to say once `ready` is written; the next one, once it is applied."""
         replica, unstable = self._replica, self._replica.log.unstable
         if not unstable.entries and ready.snapshot is None:
             return ()

@@ -236,10 +236,7 @@ def _heartbeat_answered(replica: Replica, message: Message) -> BadMessage | None
     if progress.match < replica.log.last_index or progress.state is ProgressState.PROBE:
         send_append(replica, message.sender, progress)
     if message.context and not replica.config.read_only_lease_based:
-        confirmed = replica.reads.confirm(message.sender, message.context)
-        if confirmed and replica.tracker.membership.quorum.vote(confirmed) is VoteResult.WON:
-            for read in replica.reads.take_up_to(message.context):
-                _answer_read(replica, read.request, read.index)
+        _confirm_reads(replica, message.sender, message.context)
     return None
 
 
@@ -250,9 +247,7 @@ def _session(replica: Replica, message: Message) -> tuple[Progress | None, BadMe
         replica.logger.debug("%x no progress available for %x", replica.id, message.sender)
         return None, BadMessage(Fault.UNKNOWN_SENDER, f"{message.kind} from {message.sender}")
     if progress.epoch != message.epoch:
-        text = (
-            f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
-        )
+        text = f"{message.kind} of session {message.epoch} from {message.sender}, which is in {progress.epoch}"
         return None, BadMessage(Fault.STALE_SESSION, text)
     return progress, None
 
@@ -288,12 +283,11 @@ def _committed_in_own_term(replica: Replica) -> bool:
 
 def read(replica: Replica, request: Message) -> BadMessage | None:
     """Start a linearizable read."""
-    if replica.tracker.only_voter and replica.id in replica.tracker.membership.quorum.incoming:
-        _answer_read(replica, request, replica.log.committed)
-    elif len(replica.early_reads) + len(replica.reads) >= MAX_PENDING_READS:
+    if len(replica.early_reads) + len(replica.reads) >= MAX_PENDING_READS:
         return BadMessage(Fault.BUSY, f"{MAX_PENDING_READS} reads wait for a quorum")
     elif not _committed_in_own_term(replica):
-        # Until then we do not know which entries of earlier terms are committed.
+        # Until then we do not know which entries of earlier terms are committed,
+        # not even alone: the commit index need not have reached the disk.
         replica.early_reads.append(request)
     else:
         _start_read(replica, request)
@@ -305,17 +299,25 @@ def _start_read(replica: Replica, request: Message) -> None:
         _answer_read(replica, request, replica.log.committed)
         return
     replica.reads.add(request, replica.log.committed)
-    replica.reads.confirm(replica.id, read_context(request))
-    broadcast_heartbeat(replica, read_context(request))
+    if not _confirm_reads(replica, replica.id, read_context(request)):
+        broadcast_heartbeat(replica, read_context(request))
+
+
+def _confirm_reads(replica: Replica, node: int, context: bytes) -> bool:
+    """`node` confirms that we led when `context` was asked; True if that made a quorum and was answered."""
+    confirmed = replica.reads.confirm(node, context)
+    if not confirmed or replica.tracker.membership.quorum.vote(confirmed) is not VoteResult.WON:
+        return False
+    for waiting in replica.reads.take_up_to(context):
+        _answer_read(replica, waiting.request, waiting.index)
+    return True
 
 
 def _answer_read(replica: Replica, request: Message, index: int) -> None:
     if request.sender in (NO_NODE, replica.id):
         replica.read_states.append(ReadState(index, read_context(request)))
     else:
-        replica.send(
-            Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries)
-        )
+        replica.send(Message(kind=MessageKind.READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries))
 
 
 # Members and their state.
@@ -360,9 +362,7 @@ def unreachable(replica: Replica, node: int) -> None:
         return
     if progress.state is ProgressState.REPLICATE:
         progress.become_probe()
-    replica.logger.debug(
-        "%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress
-    )
+    replica.logger.debug("%x failed to send message to %x because it is unreachable [%s]", replica.id, node, progress)
 
 
 def transfer(replica: Replica, node: int) -> None:

@@ -99,18 +99,18 @@ class Log:
     def last_possible_match(self, index: int, term: int) -> tuple[int, int]:
         """The largest (index, term) at or below `index` that can agree with a log whose term there is `term`.
 
-        Terms never fall along a log, so entries of a greater term cannot match:
-        a whole term is skipped per round trip. Term 0 means unknown.
+        Terms never fall along a log, so entries of a greater term cannot match: whole terms are skipped
+        per round trip, and found by halving, as a peer chooses both numbers. Term 0 means unknown.
         """
-        while index > 0:
-            try:
-                ours = self.term(index)
-            except (Compacted, Unavailable):
-                return index, 0
-            if ours <= term:
-                return index, ours
-            index -= 1
-        return 0, 0
+        low, high = self.first_index - 1, index
+        if not low <= high <= self.last_index:
+            return index, 0
+        if self.term(low) > term:
+            return max(low - 1, 0), 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.term(middle) <= term else (low, middle - 1)
+        return low, self.term(low)
 
     # How it grows.
 

@@ -89,9 +89,7 @@ class MembershipChange(msgspec.Struct, frozen=True):
 def decode_change(entry_type: EntryType, data: bytes) -> MembershipChange:
     """Read what `MembershipChange.encode` wrote. Raises MembershipError on anything else."""
     if len(data) > MAX_CHANGE_BYTES or not data.isascii():
-        raise MembershipError(
-            f"membership change of {len(data)} bytes, expected ASCII of {MAX_CHANGE_BYTES} at most"
-        )
+        raise MembershipError(f"membership change of {len(data)} bytes, expected ASCII of {MAX_CHANGE_BYTES} at most")
     words = data.decode("ascii").split()
     transition = Transition.SINGLE if entry_type is EntryType.SINGLE_CHANGE else Transition.AUTO
     if words and words[0] in (Transition.IMPLICIT.value, Transition.EXPLICIT.value):
@@ -189,9 +187,7 @@ def apply_change(membership: Membership, change: MembershipChange) -> Membership
     if change.leaves_joint:
         return leave_joint(membership)
     if change.joint:
-        return enter_joint(
-            membership, change.changes, auto_leave=change.transition is not Transition.EXPLICIT
-        )
+        return enter_joint(membership, change.changes, auto_leave=change.transition is not Transition.EXPLICIT)
     return simple(membership, change.changes)
 
 

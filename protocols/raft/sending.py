@@ -58,9 +58,7 @@ def _send_snapshot(replica: Replica, node: int, progress: Progress) -> bool:
     try:
         snapshot = replica.log.snapshot()
     except SnapshotTemporarilyUnavailable:
-        logger.debug(
-            "%x failed to send snapshot to %x because snapshot is temporarily unavailable", replica.id, node
-        )
+        logger.debug("%x failed to send snapshot to %x because snapshot is temporarily unavailable", replica.id, node)
         return False
     assert snapshot.index > 0, "storage has compacted its log without a snapshot"
     logger.debug(
@@ -84,7 +82,5 @@ def broadcast_heartbeat(replica: Replica, context: bytes) -> None:
     for node, progress in replica.tracker.others(replica.id):
         # Not beyond `match`: the follower might hold other entries there.
         commit = min(progress.match, replica.log.committed)
-        replica.send(
-            Message(kind=MessageKind.HEARTBEAT, to=node, commit=commit, context=context, epoch=progress.epoch)
-        )
+        replica.send(Message(kind=MessageKind.HEARTBEAT, to=node, commit=commit, context=context, epoch=progress.epoch))
         progress.sent_commit = commit

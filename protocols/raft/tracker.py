@@ -73,11 +73,6 @@ class Tracker:
         active = {node: progress.recent_active for node, progress in self.progress.items() if not progress.learner}
         return self.membership.quorum.vote(active) is VoteResult.WON
 
-    @property
-    def only_voter(self) -> bool:
-        """There is exactly one voter, so it alone decides."""
-        return len(self.membership.quorum.incoming) == 1 and not self.membership.joint
-
     def _newcomer(self, last_index: int) -> Progress:
         progress = self._progress(next_index=max(last_index, 1), learner=False)
         # It had no chance to be heard yet, and must not make the leader step down for that.

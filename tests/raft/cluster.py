@@ -58,9 +58,7 @@ class Disk(MemoryStorage):
 class Machine:
     """One node and the step of its work that it is at."""
 
-    def __init__(
-        self, number: int, voters: tuple[int, ...], seed: int, settings: dict[str, int | bool]
-    ) -> None:
+    def __init__(self, number: int, voters: tuple[int, ...], seed: int, settings: dict[str, int | bool]) -> None:
         self.number = number
         self.disk = Disk(MembershipState(voters=voters))
         self.settings = settings
@@ -197,9 +195,7 @@ class Cluster:
     def acknowledge(self, machine: Machine, ready: Ready) -> None:
         """What an owner signs: this entry, of the term that I am in, is on my disk."""
         node = machine.node
-        stored = [
-            m.index for m in ready.messages_after_persist if m.kind is MessageKind.APP_RESP and not m.reject
-        ]
+        stored = [m.index for m in ready.messages_after_persist if m.kind is MessageKind.APP_RESP and not m.reject]
         if ready.entries and node.state is Role.LEADER and ready.entries[-1].term == node.term:
             stored.append(ready.entries[-1].index)
         for index in stored:
@@ -242,9 +238,7 @@ class Cluster:
         if machine.up:
             who = self.random.sample(sorted(self.machines), 2) if self.joint else [len(self.machines)]
             words = [f"{self.random.choice('vvlr')}{number}" for number in who]
-            change = MembershipChange(
-                parse_changes(words), Transition.AUTO if self.joint else Transition.SINGLE
-            )
+            change = MembershipChange(parse_changes(words), Transition.AUTO if self.joint else Transition.SINGLE)
             with suppress(ProposalDropped):  # as it may be
                 machine.node.propose_membership(change)
 
@@ -322,9 +316,7 @@ class Cluster:
         for entry in disk.entries(first, last + 1, 1 << 30) if last >= first else ():
             known = self.entries.setdefault((entry.term, entry.index), (entry, before))
             assert known[0] == entry, f"{machine.number} holds {entry}, elsewhere it is {known[0]}"
-            assert entry.index == first or known[1] == before, (
-                f"{machine.number}: {entry} follows term {before}"
-            )
+            assert entry.index == first or known[1] == before, f"{machine.number}: {entry} follows term {before}"
             before = entry.term
 
     def _check_final(self, machine: Machine) -> None:
@@ -362,9 +354,7 @@ class Cluster:
                     self.certify()
             if leader is not None and round_number > 60 and self.agree(leader):
                 return
-        raise AssertionError(
-            "the cluster did not come to rest: " + ", ".join(map(_told, self.machines.values()))
-        )
+        raise AssertionError("the cluster did not come to rest: " + ", ".join(map(_told, self.machines.values())))
 
     def take_network(self) -> list[Message]:
         """All messages under way."""
@@ -384,9 +374,7 @@ class Cluster:
         state = leader.node.membership
         members = [self.machines[n] for n in {*state.voters, *state.learners}]
         length = {len(member.disk.applied) for member in members}
-        return length == {leader.node.last_index} and any(
-            entry.data == b"after" for entry in leader.disk.applied
-        )
+        return length == {leader.node.last_index} and any(entry.data == b"after" for entry in leader.disk.applied)
 
     def _finish_all(self, machine: Machine) -> None:
         while machine.writing is not None or machine.node.has_ready():
@@ -400,6 +388,4 @@ class Cluster:
 
 def _told(machine: Machine) -> str:
     node = machine.node
-    return (
-        f"{node.id}: {node.state} term {node.term} last {node.last_index} applied {len(machine.disk.applied)}"
-    )
+    return f"{node.id}: {node.state} term {node.term} last {node.last_index} applied {len(machine.disk.applied)}"

@@ -29,13 +29,9 @@ from protocols.raft import (
 class Home:
     """A node, its disk and what it has applied; `work` does all that a Ready asks for, at once."""
 
-    def __init__(
-        self, number: int, voters: Iterable[int], sealer: Sealer = unsealed, **settings: Any
-    ) -> None:
+    def __init__(self, number: int, voters: Iterable[int], sealer: Sealer = unsealed, **settings: Any) -> None:
         self.disk = MemoryDisk(MembershipState(voters=tuple(sorted(voters))))
-        self.config = Config(
-            **{"id": number, "election_tick": 5, "pre_vote": False, "check_quorum": False, **settings}
-        )
+        self.config = Config(**{"id": number, "election_tick": 5, "pre_vote": False, "check_quorum": False, **settings})
         self.sealer = sealer
         self.applied: list[Entry] = []
         self.reads: list[ReadState] = []
@@ -148,3 +144,19 @@ def data_of(entries: Iterable[Entry]) -> list[bytes]:
 def appends(messages: Iterable[Message]) -> list[Message]:
     """The APPs among messages."""
     return [message for message in messages if message.kind is MessageKind.APP]
+
+
+def led_by_1(size: int = 3, **settings: Any) -> Village:
+    """A village that has elected home 1."""
+    village = Village(size, **settings)
+    village.elect(1)
+    assert role(village[1]) is Role.LEADER
+    return village
+
+
+def reads_of(village: Village, number: int) -> list[tuple[int, bytes]]:
+    """Settle, and collect the reads that this home may serve since it was asked last."""
+    village.settle()
+    home = village.homes[number]
+    served, home.reads = home.reads, []
+    return [(read.index, read.context) for read in served]

@@ -1,15 +1,13 @@
-"""What a node offers beyond agreement: reads, hand-over, limits, sealing, outside finality, priority."""
+"""What a node offers beyond agreement: reads, hand-over, limits, snapshots, priority, joint memberships."""
 
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 import msgspec
 import pytest
 
 from protocols.raft import (
-    CommitRefused,
     Config,
     Entry,
     EntryType,
@@ -23,36 +21,19 @@ from protocols.raft import (
     ProposalDropped,
     RawNode,
     Role,
-    Sealer,
     Snapshot,
     Transition,
     parse_changes,
 )
 from protocols.raft.config import MAX_PRIORITY
 from protocols.raft.reads import MAX_PENDING_READS
-from tests.raft.nodes import Home, MemoryDisk, Village, appends, data_of, role
-
-
-def village_led_by_1(size: int = 3, **settings: Any) -> Village:
-    village = Village(size, **settings)
-    village.elect(1)
-    assert role(village[1]) is Role.LEADER
-    return village
-
-
-def reads_of(village: Village, number: int) -> list[tuple[int, bytes]]:
-    """Settle, and collect the reads that this home may serve since it was asked last."""
-    village.settle()
-    home = village.homes[number]
-    served, home.reads = home.reads, []
-    return [(read.index, read.context) for read in served]
-
+from tests.raft.nodes import Home, MemoryDisk, Village, appends, data_of, led_by_1, reads_of, role
 
 # Reads.
 
 
 def test_a_read_waits_for_a_quorum_to_confirm_the_leader() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village.cut_off(2, 3)
     assert village[1].read_index(b"balance")
     assert reads_of(village, 1) == []
@@ -62,13 +43,13 @@ def test_a_read_waits_for_a_quorum_to_confirm_the_leader() -> None:
 
 
 def test_a_read_through_a_follower_is_answered_there() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     assert village[3].read_index(b"from 3")
     assert reads_of(village, 3) == [(village[1].commit, b"from 3")]
 
 
 def test_reads_are_answered_in_order_and_together() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village.cut_off(2, 3)
     for context in (b"a", b"b", b"c"):
         village[1].read_index(context)
@@ -91,8 +72,23 @@ def test_a_new_leader_reads_nothing_before_its_first_commit() -> None:
     assert reads_of(village, 1) == [(village[1].commit, b"early")]
 
 
+def test_a_leader_alone_confirms_itself_after_its_first_commit() -> None:
+    home = Home(1, (1,))
+    home.node.campaign()
+    while role(home.node) is not Role.LEADER:
+        ready = home.node.ready()
+        home.write(ready)
+        home.node.advance(ready)
+    assert home.node.read_index(b"too early to know")
+    assert home.reads == []
+    home.work()
+    home.node.read_index(b"now")
+    home.work()
+    assert [(read.index, read.context) for read in home.reads] == [(1, b"too early to know"), (1, b"now")]
+
+
 def test_a_deposed_leader_answers_no_read() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village.cut_off(1)
     village.elect(2)
     village[1].read_index(b"stale")
@@ -118,7 +114,7 @@ def test_a_read_without_leader_and_one_too_many_are_refused() -> None:
 
 
 def test_a_lease_answers_at_once() -> None:
-    village = village_led_by_1(check_quorum=True, read_only_lease_based=True)
+    village = led_by_1(check_quorum=True, read_only_lease_based=True)
     village.cut_off(2, 3)
     village[1].read_index(b"lease")
     assert reads_of(village, 1) == [(village[1].commit, b"lease")]
@@ -130,7 +126,7 @@ def test_a_lease_answers_at_once() -> None:
 
 
 def test_leadership_is_handed_over_at_once_to_a_follower_that_has_everything() -> None:
-    village = village_led_by_1(check_quorum=True, pre_vote=True)
+    village = led_by_1(check_quorum=True, pre_vote=True)
     village[1].transfer_leadership(3)
     village.settle()
     assert role(village[3]) is Role.LEADER
@@ -138,7 +134,7 @@ def test_leadership_is_handed_over_at_once_to_a_follower_that_has_everything() -
 
 
 def test_a_successor_is_brought_up_to_date_first_and_proposals_wait() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village.cut_off(3)
     village[1].propose(b"missed by 3")
     village.settle()
@@ -153,7 +149,7 @@ def test_a_successor_is_brought_up_to_date_first_and_proposals_wait() -> None:
 
 
 def test_a_successor_that_does_not_come_is_given_up() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village.cut_off(3)
     village[1].transfer_leadership(3)
     assert village[1].transferee == 3
@@ -164,14 +160,14 @@ def test_a_successor_that_does_not_come_is_given_up() -> None:
 
 
 def test_a_follower_asks_its_leader_to_hand_over() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village[2].transfer_leadership(3)
     village.settle()
     assert role(village[3]) is Role.LEADER
 
 
 def test_a_learner_does_not_lead() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village[1].propose_membership(MembershipChange(parse_changes(["l3"]), Transition.SINGLE))
     village.settle()
     village[1].transfer_leadership(3)
@@ -187,7 +183,7 @@ def test_a_learner_does_not_lead() -> None:
 
 
 def test_a_message_holds_at_most_so_many_bytes_but_always_one_entry() -> None:
-    village = village_led_by_1(max_size_per_msg=100)
+    village = led_by_1(max_size_per_msg=100)
     village.cut_off(3)
     for size in (30, 30, 30, 300, 30):
         village[1].propose(bytes([size % 256]) * size)
@@ -204,13 +200,13 @@ def test_a_message_holds_at_most_so_many_bytes_but_always_one_entry() -> None:
 
 
 def test_the_pipeline_to_a_follower_is_limited_in_messages_and_in_bytes() -> None:
-    village = village_led_by_1(max_inflight_msgs=10, max_inflight_bytes=100, max_size_per_msg=50)
+    village = led_by_1(max_inflight_msgs=10, max_inflight_bytes=100, max_size_per_msg=50)
     village.cut_off(3)
     for _ in range(8):
         village[1].propose(bytes(40))
     assert village[1].progress[3].inflight == 3
     assert village[1].progress[3].inflight_full
-    village = village_led_by_1(max_inflight_msgs=2)
+    village = led_by_1(max_inflight_msgs=2)
     village.cut_off(3)
     for _ in range(8):
         village[1].propose(bytes(40))
@@ -219,7 +215,7 @@ def test_the_pipeline_to_a_follower_is_limited_in_messages_and_in_bytes() -> Non
 
 
 def test_proposals_are_dropped_while_too_much_is_uncommitted() -> None:
-    village = village_led_by_1(max_uncommitted_entries_size=100)
+    village = led_by_1(max_uncommitted_entries_size=100)
     village.cut_off(2, 3)
     village[1].propose(bytes(80))
     with pytest.raises(ProposalDropped, match="too much is proposed"):
@@ -248,106 +244,11 @@ def test_committed_entries_come_in_bounded_portions() -> None:
     assert portions == [0, 2, 2, 2]
 
 
-# Sealing.
-
-
-def test_every_entry_is_sealed_once_in_order_by_the_leader_that_appends_it() -> None:
-    sealed: dict[int, list[tuple[int, int, bytes, bool]]] = {1: [], 2: [], 3: []}
-
-    def sealer_of(number: int) -> Sealer:
-        def seal(term: int, index: int, payload: bytes, first_of_term: bool) -> bytes:
-            sealed[number].append((term, index, payload, first_of_term))
-            return b"%d/%d:%s" % (term, index, payload)
-
-        return seal
-
-    village = Village(3, {number: sealer_of(number) for number in sealed})
-    village.elect(1)
-    village[1].propose(b"a")
-    village[2].propose(b"handed on")
-    village.settle()
-    village.cut_off(1)
-    village.elect(3)
-    village[3].propose(b"b")
-    village.settle()
-    assert sealed[1] == [(1, 1, b"", True), (1, 2, b"a", False), (1, 3, b"handed on", False)]
-    assert sealed[2] == []
-    assert sealed[3] == [(2, 4, b"", True), (2, 5, b"b", False)]
-    assert data_of(village.homes[2].applied) == [b"1/1:", b"1/2:a", b"1/3:handed on", b"2/4:", b"2/5:b"]
-
-
-def test_nothing_is_sealed_for_a_proposal_that_is_dropped() -> None:
-    sealed = []
-
-    def seal(term: int, index: int, payload: bytes, first_of_term: bool) -> bytes:
-        sealed.append(payload)
-        return payload
-
-    home = Home(1, (1,), seal, max_uncommitted_entries_size=10)
-    home.node.campaign()
-    home.work()
-    home.node.propose(b"too large, but alone")
-    with pytest.raises(ProposalDropped):
-        home.node.propose(b"too large")
-    assert sealed == [b"", b"too large, but alone"]
-
-
-# Outside finality.
-
-
-def test_with_external_commit_a_majority_alone_commits_nothing() -> None:
-    village = village_led_by_1(external_commit=True)
-    village[1].propose(b"block")
-    village.settle()
-    last = village[1].last_index
-    assert [village[n].last_index for n in (1, 2, 3)] == [last] * 3
-    assert [village[n].commit for n in (1, 2, 3)] == [0, 0, 0]
-
-    assert village[1].commit_to(last, term=1)
-    village.settle()
-    # Followers hear the leader's commit index and do not take its word for it.
-    assert [village[n].commit for n in (1, 2, 3)] == [last, 0, 0]
-    assert max(sent.commit for sent in appends(village.heard)) == last
-    assert village[2].commit_to(last)
-    village.settle()
-    assert data_of(village.homes[2].applied) == [b"block"]
-    assert not village[2].commit_to(last - 1)
-    assert village[2].commit == last
-
-
-def test_with_external_commit_a_leader_does_not_commit_an_earlier_terms_entry_by_itself() -> None:
-    village = village_led_by_1(external_commit=True)
-    old = village[1].last_index
-    village.elect(2)
-    assert role(village[2]) is Role.LEADER
-    assert not village[2].commit_to(old, term=1)
-    assert village[2].commit == 0
-    assert village[2].commit_to(old + 1)
-    assert village[2].commit == old + 1
-
-
-def test_with_external_commit_an_entry_that_is_not_here_is_refused() -> None:
-    village = village_led_by_1(external_commit=True)
-    with pytest.raises(CommitRefused, match="the log ends at 1"):
-        village[2].commit_to(2)
-    with pytest.raises(CommitRefused, match="the log holds 1/1"):
-        village[2].commit_to(1, term=7)
-    assert village[2].commit == 0
-
-
-def test_with_external_commit_a_read_uses_what_is_final() -> None:
-    village = village_led_by_1(external_commit=True)
-    village[1].read_index(b"r")
-    assert reads_of(village, 1) == []
-    village[1].commit_to(1)
-    assert reads_of(village, 1) == [(1, b"r")]
-
-
 # Snapshots.
 
 
 def test_a_follower_that_missed_too_much_gets_a_snapshot_and_then_the_rest() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village.cut_off(3)
     for number in range(5):
         village[1].propose(b"%d" % number)
@@ -366,7 +267,7 @@ def test_a_follower_that_missed_too_much_gets_a_snapshot_and_then_the_rest() -> 
 
 
 def test_a_lost_snapshot_is_sent_again_after_it_is_reported() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     village.cut_off(3)
     village[1].propose(b"x")
     village.settle()
@@ -445,7 +346,7 @@ def test_a_settings_mistake_is_named() -> None:
 
 
 def test_a_joint_membership_is_left_by_itself_with_a_sealed_entry() -> None:
-    village = village_led_by_1(5)
+    village = led_by_1(5)
     change = MembershipChange(parse_changes(["r4", "r5"]))
     village[1].propose_membership(change)
     village.settle()
@@ -455,13 +356,11 @@ def test_a_joint_membership_is_left_by_itself_with_a_sealed_entry() -> None:
 
 
 def test_in_a_joint_membership_both_halves_must_agree() -> None:
-    village = village_led_by_1(3)
+    village = led_by_1(3)
     for newcomer in (4, 5, 6):
         village.homes[newcomer] = Home(newcomer, (1, 2, 3))
     # The way in is acknowledged; then the incoming half falls silent.
-    village[1].propose_membership(
-        MembershipChange(parse_changes(["r2", "r3", "v4", "v5"]), Transition.EXPLICIT)
-    )
+    village[1].propose_membership(MembershipChange(parse_changes(["r2", "r3", "v4", "v5"]), Transition.EXPLICIT))
     village.settle()
     assert village[1].membership.voters_outgoing == (1, 2, 3)
     village.cut_off(4, 5)
@@ -476,7 +375,7 @@ def test_in_a_joint_membership_both_halves_must_agree() -> None:
 
 
 def test_a_membership_change_that_cannot_be_made_changes_nothing() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     before = village[1].membership
     with pytest.raises(MembershipError, match="more than one voter changed"):
         village[1].apply_membership(MembershipChange(parse_changes(["r2", "v4"]), Transition.SINGLE))
@@ -484,13 +383,11 @@ def test_a_membership_change_that_cannot_be_made_changes_nothing() -> None:
 
 
 def test_proposals_of_peers_reach_only_a_leader() -> None:
-    village = village_led_by_1()
+    village = led_by_1()
     hand_over = Message(kind=MessageKind.PROP, sender=3, to=2, entries=(Entry(data=b"x"),))
     refused = village[2].step(hand_over)
     assert refused is not None
     assert refused.fault is Fault.DROPPED
-    refused = village[1].step(
-        msgspec.structs.replace(hand_over, to=1, entries=(Entry(0, 0, EntryType.CHANGE, b"?"),))
-    )
+    refused = village[1].step(msgspec.structs.replace(hand_over, to=1, entries=(Entry(0, 0, EntryType.CHANGE, b"?"),)))
     assert refused is not None
     assert refused.fault is Fault.MALFORMED

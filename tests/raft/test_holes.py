@@ -56,9 +56,7 @@ def append(term: int, log_term: int, index: int, *data: bytes, commit: int = 0, 
 
 def log_of(home: Home) -> list[bytes]:
     disk = home.disk
-    return (
-        data_of(disk.entries(disk.first_index(), disk.last_index() + 1, 1 << 30)) if disk.last_index() else []
-    )
+    return data_of(disk.entries(disk.first_index(), disk.last_index() + 1, 1 << 30)) if disk.last_index() else []
 
 
 # Appending.

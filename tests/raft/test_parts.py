@@ -31,9 +31,7 @@ from protocols.raft.progress import Inflights, Progress, ProgressState
 from protocols.raft.quorum import EVERYTHING, Quorum, VoteResult, majority_committed
 
 nodes = st.frozensets(st.integers(1, 7), max_size=5)
-changes = st.lists(
-    st.builds(NodeChange, st.sampled_from(ChangeKind), st.integers(0, MAX_INT)), max_size=5
-).map(tuple)
+changes = st.lists(st.builds(NodeChange, st.sampled_from(ChangeKind), st.integers(0, MAX_INT)), max_size=5).map(tuple)
 
 
 # Quorums.
@@ -45,9 +43,7 @@ def test_a_vote_once_decided_stays_decided(
 ) -> None:
     quorum = Quorum(incoming, outgoing)
     result = quorum.vote(votes)
-    later = [
-        quorum.vote({**votes, voter: vote}) for voter in quorum.ids - set(votes) for vote in (True, False)
-    ]
+    later = [quorum.vote({**votes, voter: vote}) for voter in quorum.ids - set(votes) for vote in (True, False)]
     if result is not VoteResult.PENDING:
         assert set(later) <= {result}
     elif later:
@@ -56,9 +52,7 @@ def test_a_vote_once_decided_stays_decided(
 
 
 @given(nodes, st.dictionaries(st.integers(1, 7), st.integers(0, 9)))
-def test_what_is_committed_is_stored_by_more_than_half(
-    voters: frozenset[int], stored: dict[int, int]
-) -> None:
+def test_what_is_committed_is_stored_by_more_than_half(voters: frozenset[int], stored: dict[int, int]) -> None:
     index = majority_committed(voters, stored)
     if not voters:
         assert index == EVERYTHING
@@ -68,9 +62,7 @@ def test_what_is_committed_is_stored_by_more_than_half(
 
 
 @given(nodes.filter(bool), changes)
-def test_majorities_of_memberships_one_step_apart_meet(
-    voters: frozenset[int], asked: tuple[NodeChange, ...]
-) -> None:
+def test_majorities_of_memberships_one_step_apart_meet(voters: frozenset[int], asked: tuple[NodeChange, ...]) -> None:
     before = Membership(Quorum(voters))
     for change in asked:
         try:
@@ -221,6 +213,25 @@ def test_the_last_possible_match_skips_whole_terms() -> None:
     assert log.last_possible_match(2, 9) == (2, 1)
     # Beyond the end nothing is known, so nothing is excluded.
     assert log.last_possible_match(9, 4) == (9, 0)
+    assert log.last_possible_match(6, 0) == (0, 0)
+    disk.create_snapshot(4, MembershipState(voters=(1,)), b"")
+    disk.compact(4)
+    assert log.last_possible_match(6, 4) == (5, 3)
+    assert log.last_possible_match(6, 2) == (3, 0)
+    assert log.last_possible_match(2, 2) == (2, 0)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=12), st.integers(0, 12), st.integers(0, 9))
+def test_halving_finds_what_walking_finds(steps: list[int], index: int, term: int) -> None:
+    terms = [1 + sum(steps[: position + 1]) for position in range(len(steps))]
+    disk = MemoryStorage()
+    disk.append([Entry(each, position) for position, each in enumerate(terms, start=1)])
+    found = Log(disk, SILENT, NO_LIMIT).last_possible_match(index, term)
+    if index > len(terms):
+        assert found == (index, 0)
+        return
+    walked = next((at for at in range(index, 0, -1) if terms[at - 1] <= term), 0)
+    assert found == (walked, terms[walked - 1] if walked else 0)
 
 
 def test_entries_of_an_overtaken_write_stay_in_memory() -> None:

@@ -170,9 +170,7 @@ numbers = st.one_of(st.integers(0, 6), st.integers(-(2**63), 2**63 - 1))
 small = st.integers(0, 4)
 members = st.lists(small, max_size=3).map(tuple)
 entries = st.lists(
-    st.builds(
-        Entry, numbers, numbers, st.sampled_from(EntryType), st.sampled_from([b"", b"v4", b"r1 v5", b"\xff"])
-    ),
+    st.builds(Entry, numbers, numbers, st.sampled_from(EntryType), st.sampled_from([b"", b"v4", b"r1 v5", b"\xff"])),
     max_size=3,
 ).map(tuple)
 snapshots = st.builds(

@@ -139,9 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-log-lines", action="store_true", help="do not compare what the nodes log")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--rewrite", action="store_true", help="make what is printed the expected output")
-    parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="a script, or a folder of scripts"
-    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a script, or a folder of scripts")
     options = parser.parse_args(arguments)
     try:
         if options.rewrite:

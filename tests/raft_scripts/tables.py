@@ -60,9 +60,7 @@ def _counted(voters: frozenset[int], stored: Mapping[int, int]) -> int:
     if not voters:
         return EVERYTHING
     reached = [0, *stored.values()]
-    return max(
-        index for index in reached if sum(stored.get(voter, 0) >= index for voter in voters) * 2 > len(voters)
-    )
+    return max(index for index in reached if sum(stored.get(voter, 0) >= index for voter in voters) * 2 > len(voters))
 
 
 def _bars(quorum: Quorum, stored: Mapping[int, int]) -> str:
