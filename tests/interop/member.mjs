@@ -7,6 +7,8 @@
 //     {"do": "check", "envelope": hex, "chain_id": hex}
 // and prints one JSON object a line: `ready`, `dialled`, `not dialled`, `reading`, `refused`, `ordered`, `checked`.
 
+import "./older.mjs";
+
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";

@@ -3,7 +3,7 @@
 // Section numbers are those of that paper. Nothing of the Python packages is used or read:
 // where this file and a node disagree, one of them or the paper is wrong.
 
-import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
 
 import { Sign1 } from "@auth0/cose";
 import { decode, encode } from "cborg";
@@ -15,11 +15,12 @@ const MAX_TIME_S = 253_402_300_799;
 const MAX_WH = 10_000_000_000_000;
 const MAX_POWER_W = 10_000_000;
 const MAX_PAYLOAD_BYTES = 99_328;
+const SIGNATURE_BYTES = 64;
 const MAX_BATCH_BYTES = 16_384;
 const MAX_BATCH_RECORDS = 256;
 const COSE_SIGN1 = 0xd2;
 const EDDSA = -8;
-const JOIN_TEXT = Buffer.from([0]);
+const ZERO = Buffer.from([0]);
 
 /** Bytes that are not what the paper says; whoever wrote them is at fault. */
 export class Refused extends Error {}
@@ -80,11 +81,11 @@ export const keyIdOf = (publicKey) => sha256(publicKey).subarray(0, 8);
 
 /** What names a meter, from its first key. */
 export const meterIdOf = (publicKey) =>
-  sha256(Buffer.from("meshnode meter"), JOIN_TEXT, publicKey).subarray(0, 8);
+  sha256(Buffer.from("meshnode meter"), ZERO, publicKey).subarray(0, 8);
 
 /** What names an account, from its first member key. */
 export const accountIdOf = (publicKey) =>
-  sha256(Buffer.from("meshnode account"), JOIN_TEXT, publicKey).subarray(0, 16);
+  sha256(Buffer.from("meshnode account"), ZERO, publicKey).subarray(0, 16);
 
 /** An Ed25519 key pair from its 32-byte seed (RFC 8032); `public` are the 32 raw bytes. */
 export function keyPair(seed) {
@@ -107,7 +108,7 @@ const bytes = (low, high = low) => (value, place) => {
   if (value.length < low || value.length > high) throw new Refused(`${place}: ${value.length} bytes`);
   return hex(value);
 };
-// Which letters a name may have (section 5) is not judged here: no reading with a wrong one can become final.
+// Which letters a name may have (section 5) is not judged here: a reading with another letter cannot become final.
 const name = (low, high) => (value, place) => {
   if (typeof value !== "string" || value !== value.trim()) throw new Refused(`${place}: not a name`);
   const length = Buffer.byteLength(value);
@@ -173,7 +174,7 @@ export function recordOf(payload) {
   const table = map instanceof Map ? RECORDS[map.get(0)] : undefined;
   if (table === undefined) throw new Refused("a record of another kind");
   map.delete(0);
-  return fieldsOf(table, map, `record`);
+  return fieldsOf(table, map, "record");
 }
 
 /** The payload of a record of this kind; fields by name, bytes in hex are not written here. */
@@ -215,6 +216,7 @@ export function openEnvelope(envelope, chainId) {
     if (!(part instanceof Uint8Array)) throw new Refused("envelope: a part that is not bytes");
   }
   if (!(unprotected instanceof Map) || unprotected.size > 0) throw new Refused("envelope: unprotected header");
+  if (signature.length !== SIGNATURE_BYTES) throw new Refused("envelope: signature of another length");
   if (payload.length > MAX_PAYLOAD_BYTES) throw new Refused("envelope: payload too large");
   const keyId = head.subarray(5);
   if (keyId.length !== 8 || !equal(protectedHeader(keyId), head)) throw new Refused("envelope: protected header");
@@ -226,17 +228,19 @@ export function openEnvelope(envelope, chainId) {
 
 /** Have the COSE library check an envelope; throws Refused unless the signature holds. */
 export async function verifyEnvelope(envelope, kind, chainId, publicKey) {
-  const { signature } = Sign1.decode(envelope);
-  for (const point of [publicKey, signature.subarray(0, 32)]) checkPoint(point);
-  const key = createPublicKey({
-    key: { kty: "OKP", crv: "Ed25519", x: Buffer.from(publicKey).toString("base64url") },
-    format: "jwk",
-  });
+  const message = Sign1.decode(envelope);
+  checkPoints(publicKey, message.signature);
   try {
-    await Sign1.decode(envelope).verify(key, { externalAAD: externalAad(kind, chainId) });
+    await message.verify(publicKeyOf(publicKey), { externalAAD: externalAad(kind, chainId) });
   } catch (error) {
-    throw new Refused(`envelope: ${error.message || error.code}`);
+    throw new Refused(`envelope: ${error.code ?? error.message}`);
   }
+}
+
+/** Whether a bare signature holds; throws Refused at a point that section 3 refuses. */
+export function holds(publicKey, message, signature) {
+  checkPoints(publicKey, signature);
+  return verify(null, message, publicKeyOf(publicKey), signature);
 }
 
 /** Sign a record: {envelope, recordId}. The COSE library signs without external_aad only, so it is put together here. */
@@ -262,9 +266,16 @@ const SMALL_ORDER = new Set([
   0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7n,
 ]);
 
-function checkPoint(point) {
-  const y = BigInt(`0x${hex(Buffer.from(point).reverse())}`) & (2n ** 255n - 1n);
-  if (y >= PRIME || SMALL_ORDER.has(y)) throw new Refused("signature: a point that is refused");
+function checkPoints(publicKey, signature) {
+  for (const point of [publicKey, signature.subarray(0, 32)]) {
+    const y = BigInt(`0x${hex(Buffer.from(point).reverse())}`) & (2n ** 255n - 1n);
+    if (y >= PRIME || SMALL_ORDER.has(y)) throw new Refused("signature: a point that is refused");
+  }
+}
+
+function publicKeyOf(raw) {
+  const key = { kty: "OKP", crv: "Ed25519", x: Buffer.from(raw).toString("base64url") };
+  return createPublicKey({ key, format: "jwk" });
 }
 
 // --- section 14: batches
