@@ -163,7 +163,6 @@ async def javascript_member(run: Path, name: str, **settings: Any) -> AsyncItera
             await member.until("it is ready", lambda: member.events("ready"))
             yield member
             await member.end()
-            nursery.cancel_scope.deadline = trio.current_time() + END_DEADLINE_S
     finally:
         if process.poll() is None:
             process.kill()

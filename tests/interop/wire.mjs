@@ -116,7 +116,8 @@ const name = (low, high) => (value, place) => {
   return value;
 };
 const list = (item, low, high) => (value, place) => {
-  if (!Array.isArray(value) || value.length < low || value.length > high) throw new Refused(`${place}: not such a list`);
+  if (!Array.isArray(value)) throw new Refused(`${place}: not a list`);
+  if (value.length < low || value.length > high) throw new Refused(`${place}: ${value.length} items`);
   return value.map((one, number) => item(one, `${place}[${number}]`));
 };
 const nested = (fields) => (value, place) => fieldsOf(fields, value, place);
@@ -243,7 +244,7 @@ export function holds(publicKey, message, signature) {
   return verify(null, message, publicKeyOf(publicKey), signature);
 }
 
-/** Sign a record: {envelope, recordId}. The COSE library signs without external_aad only, so it is put together here. */
+/** Sign a record: {envelope, recordId}; put together here because the COSE library signs without external_aad only. */
 export function signRecord(payload, chainId, pair) {
   const head = protectedHeader(keyIdOf(pair.public));
   const message = sigStructure(head, read(payload).get(0), chainId, payload);
@@ -278,7 +279,7 @@ function publicKeyOf(raw) {
   return createPublicKey({ key, format: "jwk" });
 }
 
-// --- section 14: batches
+// --- section 6.5: batches
 
 /** The envelopes of a batch. */
 export function readBatch(batch) {
