@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
@@ -53,6 +54,8 @@ def run_demo(options: Options) -> int:
         ConfigError, DriverError: what was asked for cannot be played.
     """
     check(options)
+    # Whoever ends the demo politely gets the same clean end as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True)
     with _directory(options, console) as directory:
         village = found(options, directory)
