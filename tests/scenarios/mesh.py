@@ -142,11 +142,11 @@ class Mesh:
 
         async def meshed() -> bool:
             statuses = await self.statuses()
-            leaders = {status["leader"] for status in statuses}
+            leaders = {status["leader"] for status in statuses if status["role"] != "learner"}
             return (
-                all(status["peers"] >= expected for status in statuses)
-                and (len(leaders - {""}) == 1 and len(leaders) == 1 or not any(s["term"] for s in statuses))
-                and all(status["height"] >= 1 for status in statuses)
+                len(leaders) == 1
+                and "" not in leaders
+                and all(status["peers"] >= expected and status["height"] >= 1 for status in statuses)
                 and all(meter["telegrams"] for status in statuses for meter in status["meters"])
             )
 
@@ -189,7 +189,8 @@ class Mesh:
         """The running node that leads, as all others say too."""
 
         async def agreed() -> str | None:
-            names = {status["leader"] for status in await self.statuses()}
+            statuses = await self.statuses()
+            names = {status["leader"] for status in statuses if status["role"] != "learner"}
             return names.pop() if len(names) == 1 and names <= {node.name for node in self.running} else None
 
         return self.nodes[await self.until("one leader, known to all", agreed)]
