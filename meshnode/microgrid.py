@@ -77,13 +77,11 @@ class Microgrid:
         timing: Timing,
         mechanisms: Mechanisms,
         random: Random,
-        started: float,
         on_members: Callable[[frozenset[PeerId]], None],
     ) -> None:
         """Args:
         transport: of the whole node, opened with this microgrid's topics.
         device, member: keys of the node and of its owner.
-        started: `time.monotonic` of the process's start.
         on_members: gets the peer ids of all members' devices, whenever they change.
         """
         self.name = name
@@ -98,7 +96,6 @@ class Microgrid:
         self._device = device
         self._member = member
         self._mechanisms = mechanisms
-        self._started = started
         self._on_members = on_members
         self._startup_s = 0.0
         self._check = check
@@ -158,7 +155,7 @@ class Microgrid:
                 await nursery.start(self.follower.run)
             nursery.start_soon(self._deliver_pending)
             nursery.start_soon(self._declare_support)
-            self._startup_s = time.monotonic() - self._started
+            self._startup_s = _process_age_s()
             task_status.started()
 
     async def persist(self, batch: Batch) -> None:
@@ -212,6 +209,9 @@ class Microgrid:
     async def _declare_support(self) -> None:
         """Say on the ledger what this node can execute, if the ledger does not know it yet."""
         mechanisms = self._mechanisms.supported()
+        while self._device.key_id not in self.machine.state.keys:
+            # A newcomer's ledger does not know the newcomer before it has caught up.
+            await trio.sleep(CAUGHT_UP_LOOK_S)
         known = self.machine.state.support.get(self._device.key_id)
         if known is not None and (known.catalogue, known.mechanisms) == (CATALOGUE_VERSION, mechanisms):
             return
@@ -322,17 +322,17 @@ class Microgrid:
 
     async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
         """What became of a record; waits up to `wait_s` real seconds for it to become final."""
-        if record_id not in self._outcomes and self._store.find_record(record_id) is None and wait_s > 0:
+        place = self._place(record_id)
+        if place is None and wait_s > 0:
             event = self._waiting.setdefault(record_id, trio.Event())
             with trio.move_on_after(wait_s):
                 await event.wait()
-        place = self._outcomes.get(record_id)
+            if not event.is_set() and not event.statistics().tasks_waiting:
+                # Anybody may ask for any id; what nobody waits for is forgotten.
+                self._waiting.pop(record_id, None)
+            place = self._place(record_id)
         if place is None:
-            found = self._store.find_record(record_id)
-            if found is None:
-                return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
-            known = self.views.verdict(record_id)
-            place = (found[0], Verdict.ACCEPTED if known is None else Verdict(known))
+            return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
         height, verdict = place
         # The certificate reaches the disk with the next batch, a moment after the block is final.
         with trio.move_on_after(CERTIFICATE_WAIT_S):
@@ -340,6 +340,16 @@ class Microgrid:
                 await trio.sleep(0.02)
         proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
+
+    def _place(self, record_id: bytes) -> tuple[int, Verdict] | None:
+        """Height and verdict of a record; None until both are known (its block is on disk before it is executed)."""
+        place = self._outcomes.get(record_id)
+        if place is None:
+            found = self._store.find_record(record_id)
+            known = None if found is None else self.views.verdict(record_id)
+            if found is not None and known is not None:
+                place = (found[0], Verdict(known))
+        return place
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
@@ -440,6 +450,8 @@ class Microgrid:
 # A record signed now is good for an hour of real time, long enough for a restart in between.
 VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
+# So often a newcomer looks whether it has caught up as far as its own admission.
+CAUGHT_UP_LOOK_S = 1.0
 _CHANGES_MEMBERS = frozenset({2, 3, 12})
 
 
@@ -457,6 +469,14 @@ def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int
             views.apply(block, events)
         if height % PROGRESS_EVERY == 0:
             progress(height, final)
+
+
+def _process_age_s() -> float:
+    """Seconds since this process was started, imports included, as Linux counts them."""
+    with open("/proc/self/stat") as file:
+        # The name of the program, in parentheses, may hold spaces; field 22 is the start in ticks.
+        started_ticks = int(file.read().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _rss_mb() -> int:

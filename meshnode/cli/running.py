@@ -35,16 +35,18 @@ def run(
     json: Json = False,
 ) -> None:
     """Run the node until Ctrl-C or SIGTERM; its page's address is printed once it is ready."""
-    import trio
-
     from meshnode import config
-    from meshnode.node import Node
 
     logging.basicConfig(
         level=level.value.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     place = node_directory(directory)
     settings = config.load(place)
+    # The network's libraries take half a second: not before it is known that they are needed.
+    import trio
+
+    from meshnode.node import Node
+
     with progress("replaying the ledger", not json) as show:
         node = Node(place, settings, lambda what, done, total: show(done, total))
 

@@ -197,7 +197,7 @@ class Mesh:
 
     async def lines(self, node: NodeProcess, start_s: int) -> dict[str, dict[str, Any]]:
         """What a settled period gave each member, by name."""
-        found = await node.client.get("/api/lines", from_s=start_s, to_s=start_s + self.length_s)
+        found = await node.client.get("/api/lines", account="all", from_s=start_s, to_s=start_s + self.length_s)
         return {line["name"]: line for line in found["lines"] if line["start_s"] == start_s}
 
     async def period(self, node: NodeProcess, start_s: int) -> dict[str, Any] | None:
@@ -207,7 +207,8 @@ class Mesh:
 
     async def postings(self, node: NodeProcess, start_s: int) -> list[dict[str, Any]]:
         """The postings of a period, corrections included."""
-        found: list[dict[str, Any]] = (await node.client.get("/api/postings", period_start_s=start_s))["postings"]
+        answer = await node.client.get("/api/postings", account="all", period_start_s=start_s)
+        found: list[dict[str, Any]] = answer["postings"]
         return found
 
     async def blocks(self, node: NodeProcess, first: int = 1, last: int | None = None) -> list[dict[str, Any]]:
@@ -316,6 +317,15 @@ async def run_meshnode(*arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def record(directory: Path, quarters: Sequence[tuple[int, int]]) -> Path:
+    """Write (used Wh, made Wh) of each quarter as a file that the replay driver reads."""
+    path = directory / "meter.csv"
+    directory.mkdir(parents=True, mode=0o700)
+    rows = (f"{RECORDED_S + 900 * n},{used},{made}" for n, (used, made) in enumerate(quarters))
+    path.write_text("\n".join(("time,consumption_wh,production_wh", *rows)) + "\n")
+    return path
+
+
 def _with_grace(text: str, minutes: int) -> str:
     sentence = "And a period settles 2 minutes after its end"
     assert sentence in text, "the preset says it in other words now"
@@ -326,10 +336,7 @@ def _home(home: Household, directory: Path) -> Home:
     point = f"{home.name}-home"
     meters: tuple[dict[str, Any], ...] = ()
     if home.quarters:
-        path = directory / "meter.csv"
-        directory.mkdir(parents=True, mode=0o700)
-        rows = (f"{RECORDED_S + 900 * n},{used},{made}" for n, (used, made) in enumerate(home.quarters))
-        path.write_text("\n".join(("time,consumption_wh,production_wh", *rows)) + "\n")
+        path = record(directory, home.quarters)
         section = {"driver": "replay", "metering_point": point, "path": str(path), "interval_ms": TELEGRAM_MS}
         meters = (section | ({} if home.rehearsal is None else {"rehearsal": home.rehearsal}),)
     return Home(
