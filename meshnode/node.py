@@ -80,7 +80,6 @@ class Node:
         """
         self.directory = directory
         self.settings = settings
-        self.started = time.monotonic()
         self.microgrids: list[Microgrid] = []
         self.web_addresses: list[str] = []
         # Multiaddresses for neighbours, and for newcomers.
@@ -181,7 +180,6 @@ class Node:
                     self.settings.timing,
                     mechanisms,
                     self._random,
-                    self.started,
                     lambda peers: self._admit(transport, chain_id, peers),
                 )
             finally:

@@ -71,7 +71,7 @@ ONLY_IN = {
     "trio_asyncio": (),
     "starlette": ("meshnode/web",),
     "hypercorn": ("meshnode/web",),
-    "typer": ("meshnode/cli",),
+    "h11": ("meshnode/client.py",),
 }
 
 # Built-ins that read the world, or whose value differs from process to process.

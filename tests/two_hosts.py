@@ -35,8 +35,6 @@ LIBRARIES = (
     *("nacl.signing", "cbor2", "msgspec", "aiomqtt", "bleak", "bleak.backends.bluezdbus.scanner"),
     *("starlette.applications", "starlette.routing", "starlette.responses", "hypercorn.trio"),
     *(
-        "typer",
-        "typer.rich_utils",
         "rich.live",
         "rich.table",
         "rich.progress",
