@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -131,15 +132,17 @@ class Node:
         """Let newcomers in whom this node's owner, an administrator, has invited."""
         invitations = Invitations(self.directory, grid.chain_id)
         admission = Admission(grid, self.member, invitations, lambda: int(time.time()))
-        door = await nursery.start(
-            keep_door,
-            self.device.seed,
-            section.joining,
-            grid.chain_id,
-            to_payload(grid.machine.genesis),
-            lambda: (*transport.addresses, *section.peers),
-            admission.check,
-            admission.admit,
+        door: Transport = await nursery.start(
+            partial(
+                keep_door,
+                self.device.seed,
+                section.joining,
+                grid.chain_id,
+                to_payload(grid.machine.genesis),
+                lambda: (*transport.addresses, *section.peers),
+                admission.check,
+                admission.admit,
+            )
         )
         self.doors += door.addresses
 

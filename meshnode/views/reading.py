@@ -221,8 +221,8 @@ def postings(
     ]
 
 
-def report(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
-    """The newest periods in order, each with every member's sources and money, by name."""
+def report(db: sqlite3.Connection, limit: int) -> dict[str, Any]:
+    """The newest periods in order, each with every member's sources and money, by name; and counts."""
     found = db.execute(
         "SELECT lines.start_s, name, own_wh, neighbours_wh, grid_wh, consumption_wh, in_u, out_u "
         "FROM lines JOIN accounts ON number = lines.account "
@@ -234,7 +234,20 @@ def report(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
     answer: dict[int, dict[str, Any]] = {}
     for start_s, name, *values in found:
         answer.setdefault(start_s, {})[name] = dict(zip(fields, values, strict=True))
-    return [{"period": start_s, "members": members} for start_s, members in answer.items()]
+    columns = ", ".join(_PERIOD_FACTS)
+    periods = db.execute(f"SELECT start_s, {columns} FROM periods ORDER BY start_s DESC LIMIT ?", (limit,))
+    facts = {start_s: values for start_s, *values in periods}
+    return {
+        "periods": [
+            {"period": start_s, **dict(zip(_PERIOD_FACTS, facts[start_s], strict=True)), "members": members}
+            for start_s, members in answer.items()
+        ],
+        **{table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _COUNTED},
+    }
+
+
+_PERIOD_FACTS = ("corrections", "completeness_ppm", "price_u_kwh")
+_COUNTED = ("readings", "orders", "trades")
 
 
 def _row(make: Callable[..., T], *values: Any) -> T:

@@ -215,9 +215,11 @@ class Views:
         """
         return self._ask(reading.postings, account, start_s, END_POSTING if below is None else below, _bounded(limit))
 
-    def report(self) -> list[dict[str, Any]]:
-        """The newest `MAX_REPORT_PERIODS` periods in order: `{"period": its start in UTC seconds,
-        "members": {name: {own_wh, neighbours_wh, grid_wh, consumption_wh, in_u, out_u}}}`."""
+    def report(self) -> dict[str, Any]:
+        """The newest `MAX_REPORT_PERIODS` periods in order: `{"periods": [{"period": its start in UTC
+        seconds, "corrections", "completeness_ppm", "price_u_kwh", "members": {name: {own_wh,
+        neighbours_wh, grid_wh, consumption_wh, in_u, out_u}}}], "readings", "orders", "trades":
+        how many there are}`."""
         return self._ask(reading.report, MAX_REPORT_PERIODS)
 
     def _ask(

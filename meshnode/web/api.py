@@ -56,6 +56,7 @@ class Api:
             Route("/api/blocks/{height:int}", self.block),
             Route("/api/records/{id}", self.record),
             Route("/api/report", self.report),
+            Route("/api/state/{height:int}", self.state),
         ]
 
     async def health(self, _request: Request) -> Response:
@@ -154,8 +155,17 @@ class Api:
         return answer({**fields, "receipt": outcome.receipt.hex()})
 
     async def report(self, _request: Request) -> Response:
-        """GET /api/report: {"periods": the newest ones, each with every member's sources and money}."""
-        return answer({"periods": await self._ask(lambda views: views.report())})
+        """GET /api/report: the newest periods, each with every member's sources and money, and counts."""
+        return answer(await self._ask(lambda views: views.report()))
+
+    async def state(self, request: Request) -> Response:
+        """GET /api/state/{height}: the hash of the state after a height, as long as the node remembers it."""
+        height = request.path_params["height"]
+        state_hash = self._backend.machine.state_hash(height)
+        if state_hash is None:
+            known = f"one of the newest, up to {self._backend.machine.height}"
+            raise Faults(404, Fault("height", str(height)[:20], known))
+        return answer({"height": height, "state_hash": state_hash.hex()})
 
     async def _ask(self, question: Callable[[Views], T]) -> T:
         return await ask(question, self._backend.views)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
-from trio import TaskStatus
 
 from meshnode.web.backend import Backend, PowerNow
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 STEPS = 240
 HOUR_S = 3600

@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Collection
 from functools import partial
+from typing import TYPE_CHECKING
 
 import hypercorn.trio
 import trio
@@ -22,7 +23,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from trio import TaskStatus
 
 from meshnode.config import ConfigError
 from meshnode.web.api import Api
@@ -33,6 +33,9 @@ from meshnode.web.guard import Guard
 from meshnode.web.history import History
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
 

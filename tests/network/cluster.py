@@ -416,7 +416,8 @@ class Cluster:
         raise AssertionError(
             f"not reached in {ticks} ticks; "
             + "; ".join(
-                f"{home}: {v.role} term {v.term} final {v.final_height} last {v.last_height} {v.halted} {dict(v.counters)}"
+                f"{home}: {v.role} term {v.term} final {v.final_height} last {v.last_height} {v.halted} "
+                f"{dict(v.counters)}"
                 for home, v in self.validators.items()
             )
             + f" faults {self.faults[-3:]}"

@@ -145,7 +145,7 @@ class Mesh:
             leaders = {status["leader"] for status in statuses}
             return (
                 all(status["peers"] >= expected for status in statuses)
-                and (len(leaders - {""}) == 1 and len(leaders) == 1 or not any(s["term"] for s in statuses))
+                and ((len(leaders - {""}) == 1 and len(leaders) == 1) or not any(s["term"] for s in statuses))
                 and all(status["height"] >= 1 for status in statuses)
                 and all(meter["telegrams"] for status in statuses for meter in status["meters"])
             )
