@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -80,7 +81,6 @@ class Node:
         """
         self.directory = directory
         self.settings = settings
-        self.started = time.monotonic()
         self.microgrids: list[Microgrid] = []
         self.web_addresses: list[str] = []
         # Multiaddresses for neighbours, and for newcomers.
@@ -132,15 +132,17 @@ class Node:
         """Let newcomers in whom this node's owner, an administrator, has invited."""
         invitations = Invitations(self.directory, grid.chain_id)
         admission = Admission(grid, self.member, invitations, lambda: int(time.time()))
-        door = await nursery.start(
-            keep_door,
-            self.device.seed,
-            section.joining,
-            grid.chain_id,
-            to_payload(grid.machine.genesis),
-            lambda: (*transport.addresses, *section.peers),
-            admission.check,
-            admission.admit,
+        door: Transport = await nursery.start(
+            partial(
+                keep_door,
+                self.device.seed,
+                section.joining,
+                grid.chain_id,
+                to_payload(grid.machine.genesis),
+                lambda: (*transport.addresses, *section.peers),
+                admission.check,
+                admission.admit,
+            )
         )
         self.doors += door.addresses
 
@@ -181,7 +183,6 @@ class Node:
                     self.settings.timing,
                     mechanisms,
                     self._random,
-                    self.started,
                     lambda peers: self._admit(transport, chain_id, peers),
                 )
             finally:

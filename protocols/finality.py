@@ -104,16 +104,17 @@ class Finality:
 
         Returns:
             None if our block of its height is final now (or was); else why not. One
-            for a height that we do not have yet waits until `extend`.
+            for a block that we do not have yet waits until `extend`.
         """
         if certificate.height <= self.final_height:
             return None
         link = self._links.get(certificate.height)
-        if link is None:
+        if link is None or certificate.block != link.block_hash:
             if certificate.height <= self.final_height + MAX_AHEAD:
                 self._pending[certificate.height] = certificate
-            return f"certificate of height {certificate.height}: we do not have that block yet"
-        if certificate.block != link.block_hash:
+            if link is None:
+                return f"certificate of height {certificate.height}: we do not have that block yet"
+            # Ours may be a block that lost and has not been replaced yet.
             return f"certificate of height {certificate.height}: is for another block than ours"
         fault = check_certificate(certificate, link.term, link.quorum, self._chain_id, self._verifier)
         if fault is None:

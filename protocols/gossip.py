@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from protocols import cbor
 from protocols.cose import MAX_ENVELOPE_BYTES
-from protocols.records.schema import Bytes, Field, ListOf, Record, from_payload
+from protocols.records.schema import Bytes, Field, ListOf, Record, from_payload, register
 
 # A few dozen records: large enough that signatures and headers of the transport weigh
 # little, small enough to cross a slow link in a few milliseconds.
@@ -50,41 +50,41 @@ class BatchError(ValueError):
     """Bytes that are not a batch; whoever wrote them is at fault."""
 
 
+@register(50)
 class Digest(Record, frozen=True, kw_only=True):
     """What a node has, in two kilobytes: per place the exclusive or of its record ids' bytes 8 to 16."""
 
-    KIND: ClassVar[int] = 50
     sums: Annotated[bytes, Field(1, Bytes(PLACES * SUM_BYTES), "one after the other, by first byte of the ids")]
     pivot: Annotated[bytes, Field(2, Bytes(RECORD_ID_BYTES), "offers begin with the first id from here on")]
 
 
+@register(51)
 class Offer(Record, frozen=True, kw_only=True):
     """Where the answering node differs, and what it has there."""
 
-    KIND: ClassVar[int] = 51
     places: Annotated[bytes, Field(1, Bytes(PLACES // 8), "one bit per place, the highest bit first")]
     ids: Annotated[tuple[bytes, ...], Field(2, Ids, "record ids")] = ()
 
 
+@register(52)
 class Reply(Record, frozen=True, kw_only=True):
     """What the asking node wants of the offer, and what it has in the same places."""
 
-    KIND: ClassVar[int] = 52
     want: Annotated[tuple[bytes, ...], Field(1, Ids, "record ids")] = ()
     offer: Annotated[tuple[bytes, ...], Field(2, Ids, "record ids")] = ()
 
 
+@register(53)
 class Want(Record, frozen=True, kw_only=True):
     """What the answering node wants of the reply's offer; ends its deliveries."""
 
-    KIND: ClassVar[int] = 53
     ids: Annotated[tuple[bytes, ...], Field(1, Ids, "record ids")] = ()
 
 
+@register(54)
 class Delivery(Record, frozen=True, kw_only=True):
     """A batch that was wanted."""
 
-    KIND: ClassVar[int] = 54
     batch: Annotated[bytes, Field(1, Bytes(1, MAX_SINGLE_BYTES), "records")]
 
 

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from protocols.cose import HASH_BYTES
 from protocols.frames import FrameError, FrameReader, frame
 from protocols.records.agreement import Certificate
 from protocols.records.genesis import MAX_BLOCK_BYTES
-from protocols.records.schema import Bytes, Field, Nested, Record, Uint, from_payload
+from protocols.records.schema import Bytes, Field, Nested, Record, Uint, from_payload, register
 
 CHUNK_BYTES = 64 * 1024
 # What may be under way and unconfirmed: hides a round trip of 50 ms at 10 MB/s, and is
@@ -53,19 +53,19 @@ class SyncError(ValueError):
     """A message that no honest peer sends at this point."""
 
 
+@register(56)
 class BlocksRequest(Record, frozen=True, kw_only=True):
     """Send blocks from a height on; with `to_height`, go on with a range that broke off."""
 
-    KIND: ClassVar[int] = 56
     from_height: Annotated[int, Field(1, Uint(), "first block wanted")]
     to_height: Annotated[int, Field(2, Uint(), "last block of the range that is to go on")] = 0
     offset: Annotated[int, Field(3, RangeBytes, "bytes of that range that the client has")] = 0
 
 
+@register(57)
 class RangeStart(Record, frozen=True, kw_only=True):
     """What the server sends now. Without `to_height` it cannot send that height."""
 
-    KIND: ClassVar[int] = 57
     from_height: Annotated[int, Field(1, Uint(), "as requested")]
     to_height: Annotated[int, Field(2, Uint(), "last block of the range")] = 0
     total_bytes: Annotated[int, Field(3, RangeBytes, "length of the whole range")] = 0
@@ -73,25 +73,25 @@ class RangeStart(Record, frozen=True, kw_only=True):
     final_height: Annotated[int, Field(5, Uint(), "of the server")] = 0
 
 
+@register(58)
 class Chunk(Record, frozen=True, kw_only=True):
     """A piece of the range."""
 
-    KIND: ClassVar[int] = 58
     offset: Annotated[int, Field(1, RangeBytes, "of the first byte")]
     data: Annotated[bytes, Field(2, Bytes(1, CHUNK_BYTES), "the bytes")]
 
 
+@register(59)
 class Credit(Record, frozen=True, kw_only=True):
     """The client has the range up to here."""
 
-    KIND: ClassVar[int] = 59
     received: Annotated[int, Field(1, RangeBytes, "bytes of the range")]
 
 
+@register(60)
 class RangeEnd(Record, frozen=True, kw_only=True):
     """The range is complete."""
 
-    KIND: ClassVar[int] = 60
     total_bytes: Annotated[int, Field(1, RangeBytes, "as at the start")]
     digest: Annotated[bytes, Field(2, Bytes(HASH_BYTES), "SHA-256 of the whole range")]
     certificate: Annotated[Certificate, Field(3, Nested(Certificate), "of the last block")]

@@ -30,7 +30,8 @@ NAMES = ("anna", "bela", "carla", "dora", "emil", "fritz", "gina", "hana", "igor
 MAX_NODES = len(NAMES)
 # The demonstration's day: midsummer, so that there is sun to share.
 DAY_S = timegm((2026, 6, 21, 0, 0, 0))
-FIRST_HOUR = 9
+# Early enough that homes still need the grid, late enough that the roofs begin to work.
+FIRST_HOUR = 6
 # The CityLearn rows begin at 23:00 on 31 July; its 21st of June begins this many rows on.
 HOUSEHOLDS_JUNE_HOUR = 1 + 24 * 324
 # A telegram a second is what meters of the newest kind send.
@@ -112,7 +113,9 @@ def check(options: Options) -> None:
 def found(options: Options, directory: Path) -> Village:
     """Keys, genesis, ledger and configuration of every home. Raises ConfigError, DriverError."""
     names = NAMES[: options.nodes]
-    shows_s = DAY_S + FIRST_HOUR * 3600 - SETTLING_IN_S * options.speed
+    start_s = DAY_S + FIRST_HOUR * 3600
+    # The clock begins before the ledger does: the nodes find each other first.
+    shows_s = start_s - SETTLING_IN_S * options.speed
     clock = Clock(kind=CLOCK_DEMONSTRATION, speed=options.speed, origin_s=int(time.time()), shows_s=shows_s)
     ports = _free_ports(2 * len(names))
     series = _series(options, names)
@@ -136,10 +139,11 @@ def found(options: Options, directory: Path) -> Village:
             for number, (home, keys) in enumerate(zip(homes, made, strict=True))
         ],
         [keys.device.public for keys in made],
-        start_s=shows_s,
+        start_s=start_s,
         clock=clock,
-        # A demonstration clock runs fast, and so does its drift.
-        max_drift_s=founding.DEFAULT_DRIFT_S * options.speed,
+        # A demonstration clock runs fast, and so does its drift; the first blocks are made
+        # while the clock has not reached the beginning yet.
+        max_drift_s=(founding.DEFAULT_DRIFT_S + SETTLING_IN_S) * options.speed,
     )
     peers = [
         f"/ip4/127.0.0.1/tcp/{home.mesh_port}/p2p/{peer_id_of(keys.device.public)}"
@@ -156,7 +160,7 @@ def found(options: Options, directory: Path) -> Village:
             meters=[_meter(options, number, home)],
         )
     rules = rules_of(genesis.binding, genesis.limits, installed_mechanisms()).period
-    first_period_s = -(-shows_s // rules.length_s) * rules.length_s
+    first_period_s = -(-start_s // rules.length_s) * rules.length_s
     return Village(genesis, homes, GridClock(clock), rules, first_period_s)
 
 

@@ -15,16 +15,28 @@ from meshnode.amounts import format_energy, format_money
 from meshnode.client import NodeClient
 from meshnode.demo.homes import Home, Options
 
+# A block takes a moment from node to node; a correction in one of them is not a difference.
+ATTEMPTS = 20
+RETRY_S = 0.25
+
 
 async def collect(homes: Sequence[Home], clients: Sequence[NodeClient], options: Options) -> dict[str, Any]:
-    """Ask every node for what it has; nothing comes from the process that plays the demo."""
-    statuses = [await client.get("/api/status") for client in clients]
+    """Ask every node for what it has; nothing comes from the process that plays the demo.
+
+    The ledger goes on while it is asked, so the nodes are asked again until all of them
+    speak of the same periods, corrections included.
+    """
+    for _ in range(ATTEMPTS):
+        statuses = [await client.get("/api/status") for client in clients]
+        reports = [await client.get("/api/report") for client in clients]
+        periods = _common([report["periods"] for report in reports])
+        if periods is not None:
+            break
+        await trio.sleep(RETRY_S)
     common = min(status["height"] for status in statuses)
-    nodes, reports = [], []
-    for home, client, status in zip(homes, clients, statuses, strict=True):
+    nodes = []
+    for home, client, status, own in zip(homes, clients, statuses, reports, strict=True):
         state = await client.get(f"/api/state/{common}")
-        own = await client.get("/api/report", height=common)
-        reports.append(own["periods"])
         nodes.append(
             {
                 "name": home.name,
@@ -45,12 +57,18 @@ async def collect(homes: Sequence[Home], clients: Sequence[NodeClient], options:
         "chain_id": statuses[0]["chain_id"],
         "demonstration_clock_speed": options.speed,
         "nodes": nodes,
-        "periods": reports[0],
-        "nodes_agree_on_periods": all(other == reports[0] for other in reports),
+        "periods": periods if periods is not None else reports[0]["periods"],
+        "nodes_agree_on_periods": periods is not None,
         # The slowest node's figures stand for the microgrid.
         "commit_ms": _slowest(status["commit_ms"] for status in statuses),
         "screen_ms": _slowest(status["screen_ms"] for status in statuses),
     }
+
+
+def _common(reports: list[list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
+    """The periods that all nodes report, if they report them alike."""
+    shortest = min(reports, key=len)
+    return shortest if all(report[: len(shortest)] == shortest for report in reports) else None
 
 
 async def verify(homes: Sequence[Home], common_height: int, console: Console) -> list[dict[str, Any]]:

@@ -12,6 +12,9 @@ from protocols.cose import key_id_of
 from protocols.records import Join, KeyChange, Leave, MemberEntry, account_id_of, join_request_bytes, meter_id_of
 
 ADMINISTRATOR = "administrator"
+# Twice what a genesis may found, members who left among them: their names and claims stay.
+# Settlement takes twice as many again, so a full community can still settle.
+MAX_ACCOUNTS = 2000
 
 
 def is_administrator(state: State, account: bytes) -> bool:
@@ -81,6 +84,8 @@ def join(
         return Verdict.NOT_ADMINISTRATOR
     if not set(record.member.roles) <= roles_admitted | {ADMINISTRATOR}:
         return Verdict.ROLE_NOT_ADMITTED
+    if len(state.accounts) >= MAX_ACCOUNTS:
+        return Verdict.COMMUNITY_FULL
     fault = fault_of_entry(state, record.member)
     if fault != Verdict.ACCEPTED:
         return fault

@@ -47,6 +47,7 @@ class Verdict(IntEnum):
     ROLE_NOT_ADMITTED = 43
     BAD_PROOF = 44
     VALIDATOR_KEY = 45
+    COMMUNITY_FULL = 46
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -86,4 +87,5 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.ROLE_NOT_ADMITTED: "the binding admits nobody in one of these roles",
     Verdict.BAD_PROOF: "the newcomer's proof of its key does not hold",
     Verdict.VALIDATOR_KEY: "a validator's device key is not changed this way",
+    Verdict.COMMUNITY_FULL: "the community has as many members as the ledger settles",
 }

@@ -7,31 +7,42 @@ from protocols.cose import Verifier
 from protocols.parcel import VoteRow
 from protocols.records import Election, Tip, Vote, to_payload
 
-# Vote requests whose tips are remembered until they are answered.
-MAX_REQUESTS = 64
-
 
 class Ballots:
-    """What one validator knows of votes."""
+    """What one validator knows of votes.
+
+    Invariant: every vote kept holds and would be accepted in an election certificate;
+    one bad row would make everybody refuse the first block of an honest leader.
+    """
 
     def __init__(self, chain_id: bytes, verifier: Verifier) -> None:
         self._chain_id = chain_id
         self._verifier = verifier
-        self._requests: dict[tuple[int, int], Tip] = {}
+        # The newest request of each candidate: bounded by the number of validators.
+        self._requests: dict[int, tuple[int, Tip]] = {}
         self._votes: dict[int, dict[bytes, VoteRow]] = {}
 
-    def asked(self, term: int, candidate: int, tip: Tip) -> None:
-        """Validator number `candidate` asks for a vote in `term`, with this tip."""
-        if len(self._requests) >= MAX_REQUESTS:
-            del self._requests[min(self._requests)]
-        self._requests[(term, candidate)] = tip
+    def asked(self, term: int, candidate: int, tip: Tip) -> str | None:
+        """Validator number `candidate` asks for a vote in `term`, with this tip; why it may not."""
+        known = self._requests.get(candidate)
+        if known is None or known[0] < term:
+            self._requests[candidate] = (term, tip)
+        elif known[0] == term and known[1] != tip:
+            # What a candidate has does not change while it is one. The vote that we give
+            # for one tip must not be signed for another.
+            return f"two vote requests in term {term} with different tips"
+        return None
 
     def tip_of(self, term: int, candidate: int) -> Tip | None:
-        """The tip that a candidate named when it asked, if that is remembered."""
-        return self._requests.get((term, candidate))
+        """The tip that a candidate named when it asked in this term, if that is remembered."""
+        asked_in, tip = self._requests.get(candidate, (0, None))
+        return tip if asked_in == term else None
 
     def take(self, row: VoteRow, vote: Vote, voter_key: bytes) -> str | None:
         """Count a vote for ourselves; why it does not count, if it does not."""
+        own, theirs = vote.candidate_tip, vote.voter_tip
+        if (theirs.term, theirs.height) > (own.term, own.height):
+            return "vote of a node that has more than we have"
         envelope = cose.Envelope(row[0], to_payload(vote), row[3])
         if not envelope.verify(Vote.KIND, self._chain_id, voter_key, self._verifier):
             return "vote whose signature does not hold"

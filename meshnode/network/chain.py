@@ -36,13 +36,15 @@ class StoredLog(Protocol):
 class Chain:
     """The blocks of one log.
 
-    Invariant: `head(h)` and the block kept for `h` are those of the entry that Raft's
-    log has at `h`; whoever changes the log keeps the blocks first.
+    Invariants: `head(h)` and the block kept for `h` are those of the entry that Raft's
+    log has at `h`: whoever changes the log keeps its blocks at once, in order.
+    kept_bytes: encoded size of the blocks that are kept.
     """
 
     def __init__(self, log: StoredLog, genesis: Genesis, chain_id: bytes) -> None:
         self._log = log
         self._chain_id = chain_id
+        self.kept_bytes = 0
         self._blocks: dict[int, Block] = {}
         self._heads: dict[int, Parent] = {0: Parent.of_genesis(genesis, chain_id)}
 
@@ -54,14 +56,18 @@ class Chain:
         return blocks.read(entry.data, self._chain_id)
 
     def keep(self, block: Block) -> None:
-        """The log has this block at its height now."""
+        """The log has this block at its height now. If it is another than before, what followed that one is gone."""
         height = block.header.height
-        self._blocks[height] = block
-        self._heads[height] = Parent.of(block)
-        if len(self._heads) > HEADS_KEPT:
-            # The oldest half goes, but for height 0, which no disk holds.
-            for stale in sorted(self._heads)[1 : HEADS_KEPT // 2]:
+        known = self._heads.get(height)
+        if known is None or known.block_hash != block.block_hash:
+            for stale in [place for place in self._heads if place > height]:
                 del self._heads[stale]
+            for stale in [place for place in self._blocks if place >= height]:
+                self._forget(stale)
+        if height not in self._blocks:
+            self._blocks[height] = block
+            self.kept_bytes += len(block.encoded)
+        self._remember(Parent.of(block))
 
     def kept(self, heights: range) -> list[Block]:
         """The blocks of these heights that are not executed yet."""
@@ -69,7 +75,7 @@ class Chain:
 
     def take(self, height: int) -> Block:
         """The block of a height that is to be executed; it is not kept any longer."""
-        return self._blocks.pop(height, None) or self.load(height)
+        return self._forget(height) or self.load(height)
 
     def load(self, height: int) -> Block:
         """The block of a height, from the disk."""
@@ -79,13 +85,27 @@ class Chain:
         """The head of the block at a height of the log."""
         known = self._heads.get(height)
         if known is None:
-            known = self._heads[height] = Parent.of(self.load(height))
+            known = Parent.of(self.load(height))
+            self._remember(known)
         return known
 
     def tip(self, height: int) -> Tip:
         """The head at a height as votes name it."""
         head = self.head(height)
         return Tip(term=head.term, height=head.height, block=head.block_hash)
+
+    def _remember(self, head: Parent) -> None:
+        self._heads[head.height] = head
+        if len(self._heads) > HEADS_KEPT:
+            # The oldest half goes, but for height 0, which no disk holds.
+            for stale in sorted(self._heads)[1 : HEADS_KEPT // 2]:
+                del self._heads[stale]
+
+    def _forget(self, height: int) -> Block | None:
+        block = self._blocks.pop(height, None)
+        if block is not None:
+            self.kept_bytes -= len(block.encoded)
+        return block
 
 
 class CoreStorage:

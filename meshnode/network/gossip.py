@@ -302,7 +302,9 @@ class Gossip:
         is_new = not self._mempool.knows(signed.record_id)
         refusal = self._mempool.add(signed, self._clock.now_s())
         if refusal is not None:
-            _remember(self._refused, signed.record_id, trio.current_time(), MAX_REFUSED)
+            # A bad signature says nothing of the record whose id it borrows.
+            if not refusal.blame:
+                _remember(self._refused, signed.record_id, trio.current_time(), MAX_REFUSED)
         elif is_new:
             self.counters["records taken"] += 1
             self._refused.pop(signed.record_id, None)

@@ -15,18 +15,36 @@ import msgspec
 
 from meshnode.machine import Machine
 from meshnode.network.chain import Chain
+from meshnode.network.terms import without_entries
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, Parent
 from protocols.cose import Verifier
 from protocols.finality import Finality
-from protocols.raft import BadMessage, Message, RawNode
+from protocols.raft import NO_NODE, BadMessage, Entry, Message, RawNode
+from protocols.raft.errors import Fault
+from protocols.raft.messages import entries_bytes
+from protocols.records import Header
 
 # Appends that wait for their turn; the leader sends again what is dropped beyond that.
+# A leader's whole pipeline fits in: 16 messages of 192 KiB.
 MAX_PARKED = 64
+MAX_PARKED_BYTES = 8 * 1024 * 1024
+# Blocks that we hold without a certificate. Honest leaders have a handful under way, and one
+# small block for every election that came to nothing: this is room for ten thousand. Beyond
+# it appends wait, so that a leader who never gets a quorum cannot fill memory and disk.
+MAX_UNCERTIFIED_BYTES = 16 * 1024 * 1024
+
+# A liar that claims to lead makes the true leader look like the second one: no ground to drop anybody.
+_UNPROVED = frozenset({Fault.SECOND_LEADER, Fault.NOT_FROM_LEADER})
 
 
 class Intake:
-    """The one way of a peer's blocks into the log."""
+    """The one way of a peer's blocks into the log.
+
+    Attributes:
+        disputed: both state hashes of the last block whose leader had another state than
+            we; None if there was none. It is not said who is right until a quorum signs.
+    """
 
     def __init__(
         self,
@@ -37,8 +55,8 @@ class Intake:
         verifier: Verifier,
         clock: Callable[[], int],
         counters: Counter[str],
-        halt: Callable[[str], None],
     ) -> None:
+        self.disputed: str | None = None
         self._core = core
         self._machine = machine
         self._chain = chain
@@ -46,8 +64,8 @@ class Intake:
         self._verifier = verifier
         self._clock = clock
         self._counters = counters
-        self._halt = halt
         self._parked: deque[Message] = deque()
+        self._parked_bytes = 0
         self._faults: list[tuple[int, str]] = []
 
     def take(self, message: Message) -> str | None:
@@ -56,55 +74,88 @@ class Intake:
         Returns:
             Why its sender must be dropped, or None.
         """
-        if self._parked or not self._can_check(message):
-            if len(self._parked) >= MAX_PARKED:
-                self._counters["append dropped: too many wait"] += 1
-                return None
-            self._parked.append(message)
-            self.drain()
+        # As leader of a later term Raft put this off (figure 8); as follower it must not.
+        self._core.commit_to(self._finality.final_height)
+        if not self._is_news(message):
+            return self.step(message)
+        if not self._parked and self._can_check(message):
+            return self._check_and_step(message)
+        if self._core.leader != message.sender or self._core.term < message.term:
+            # Only one node at a time may make us wait: Raft refuses a second leader.
+            fault = self.step(without_entries(message))
+            if self._core.leader != message.sender:
+                return fault
+        size = entries_bytes(message.entries)
+        if len(self._parked) >= MAX_PARKED or self._parked_bytes + size > MAX_PARKED_BYTES:
+            self._counters["append dropped: too many wait"] += 1
             return None
-        return self._check_and_step(message)
+        self._park(message)
+        self.drain()
+        return None
 
     def drain(self) -> None:
         """Something changed that waiting appends may have waited for."""
         while self._parked:
             message = self._parked[0]
-            if message.term < self._core.term:
-                self._parked.popleft()
+            if message.term < self._core.term or not self._is_news(message):
+                self._unpark()
                 continue
-            follows = self._follows(message)
-            ready = self._checkable(message) if follows else len(message.entries)
+            ready = self._checkable(message) if self._follows(message) else len(message.entries)
             if ready == 0:
                 return
-            self._parked.popleft()
+            self._unpark()
             if ready < len(message.entries):
                 # The head of the batch can be taken; the rest waits for it to be final.
-                rest = msgspec.structs.replace(
-                    message,
-                    index=message.entries[ready - 1].index,
-                    log_term=message.entries[ready - 1].term,
-                    entries=message.entries[ready:],
-                )
-                self._parked.appendleft(rest)
-                message = msgspec.structs.replace(message, entries=message.entries[:ready])
+                self._park(_tail(message, ready), first=True)
+                message = _head(message, ready)
             fault = self._check_and_step(message)
             if fault is not None:
                 self._faults.append((message.sender, fault))
-
-    def _can_check(self, message: Message) -> bool:
-        return not self._follows(message) or self._checkable(message) == len(message.entries)
 
     def in_log(self, height: int, term: int) -> bool:
         """Whether our log has an entry of this term at this height."""
         return (height, term) == (0, 0) or (0 < height <= self._core.last_index and self._core.term_of(height) == term)
 
+    def step(self, message: Message) -> str | None:
+        """Give a message to Raft; why its sender must be dropped, or None."""
+        refusal = self._core.step(message)
+        if isinstance(refusal, BadMessage):
+            self._counters[f"message refused: {refusal.fault.value}"] += 1
+            return str(refusal) if refusal.fault.blame and refusal.fault not in _UNPROVED else None
+        return None
+
+    def take_faults(self) -> list[tuple[int, str]]:
+        """Numbers of validators to be dropped for appends that had to wait before they were judged."""
+        faults, self._faults = self._faults, []
+        return faults
+
+    def _park(self, message: Message, *, first: bool = False) -> None:
+        (self._parked.appendleft if first else self._parked.append)(message)
+        self._parked_bytes += entries_bytes(message.entries)
+
+    def _unpark(self) -> None:
+        self._parked_bytes -= entries_bytes(self._parked.popleft().entries)
+
+    # --- what can be judged
+
+    def _is_news(self, message: Message) -> bool:
+        """Whether Raft would look at the entries at all, and not answer without them."""
+        core = self._core
+        if message.term < core.term or message.index < core.commit:
+            return False
+        return message.term > core.term or core.leader in (NO_NODE, message.sender)
+
+    def _can_check(self, message: Message) -> bool:
+        return not self._follows(message) or self._checkable(message) == len(message.entries)
+
     def _follows(self, message: Message) -> bool:
         """Whether the entry before the batch is in our log (else Raft refuses it without looking at blocks)."""
-        return message.term >= self._core.term and self.in_log(message.index, message.log_term)
+        return self.in_log(message.index, message.log_term)
 
     def _checkable(self, message: Message) -> int:
         """How many of the entries can be judged now: certified, or their state is applied and their time has come."""
         certified = self._certified_until(message)
+        room = MAX_UNCERTIFIED_BYTES - self._chain.kept_bytes
         for count, entry in enumerate(message.entries):
             if entry.index <= certified or self.in_log(entry.index, entry.term):
                 continue
@@ -112,6 +163,10 @@ class Intake:
                 head = self._chain.read(entry).header
             except BlockError:
                 return count + 1  # it will be refused with its reason
+            room -= len(entry.data)
+            if room < 0:
+                self._counters["append held: too much is not certified"] += 1
+                return count
             if head.state_height > self._machine.height:
                 return count
             if head.time_s > self._clock() + self._machine.genesis.max_drift_s:
@@ -137,41 +192,86 @@ class Intake:
                     return certificate.height
         return 0
 
+    # --- the gates
+
     def _check_and_step(self, message: Message) -> str | None:
         """The gates, then Raft. A block that fails the gate of form ends the leader's connection."""
+        if not self._follows(message):
+            return self.step(message)
+        certified = self._certified_until(message)
+        parent = self._chain.head(message.index)
         checked: list[Block] = []
-        if self._follows(message):
-            certified = self._certified_until(message)
-            parent = self._chain.head(message.index)
-            for entry in message.entries:
+        known = 0
+        for entry in message.entries:
+            try:
+                candidate = self._chain.read(entry)
                 if not checked and self.in_log(entry.index, entry.term):
                     parent = self._chain.head(entry.index)
+                    if candidate.block_hash != parent.block_hash:
+                        return self._two_blocks(message, candidate, parent)
+                    known += 1
                     continue
-                try:
-                    candidate = self._chain.read(entry)
-                    if (candidate.header.height, candidate.header.term) != (entry.index, entry.term):
-                        raise FormError(f"block {candidate.header.height}: sent as entry {entry.index}")
-                    blocks.check_form(
-                        candidate,
-                        parent,
-                        self._machine.quorum,
-                        self._machine.genesis,
-                        self._machine.chain_id,
-                        self._verifier,
-                    )
-                except (BlockError, FormError) as error:
-                    self._counters["block refused: form"] += 1
-                    return str(error)
-                if entry.index > certified and not self._may_acknowledge(candidate):
+                if not checked and not self._may_follow(message, candidate, parent):
                     return None
-                checked.append(candidate)
-                parent = Parent.of(candidate)
+                self._check_form(entry, candidate, parent)
+            except (BlockError, FormError) as error:
+                self._counters["block refused: form"] += 1
+                return str(error)
+            if entry.index > certified and not self._may_acknowledge(candidate):
+                break
+            checked.append(candidate)
+            parent = Parent.of(candidate)
+        if known + len(checked) < len(message.entries):
+            if not known + len(checked):
+                return None
+            message = _head(message, known + len(checked))
         fault = self.step(message)
-        for block in checked:
-            # Raft may have had its own reasons not to take them.
-            if self.in_log(block.header.height, block.header.term):
+        # Raft may have had its own reasons not to take them.
+        if checked and self.in_log(checked[0].header.height, checked[0].header.term):
+            # Acks and certificates must not speak of blocks that have left the log.
+            self._finality.truncate(checked[0].header.height)
+            for block in checked:
                 self._chain.keep(block)
         return fault
+
+    def _may_follow(self, message: Message, candidate: Block, parent: Parent) -> bool:
+        """Whether a batch may continue our log behind `parent`, before the blocks themselves are judged.
+
+        Raises:
+            FormError: the sender takes back what the leader of its own term has sent.
+        """
+        height = parent.height + 1
+        if height <= self._core.last_index and self._core.last_term == message.term:
+            # Blocks of a term are added by its one leader and never replaced by it. Whoever
+            # follows such an append acknowledges two blocks in one term.
+            raise FormError(f"block {height}: replaces a block, but our log ends with this very term {message.term}")
+        if candidate.header.parent != parent.block_hash:
+            # Same term and height, another block: the leader of that term made two. Who of those
+            # that pass them on is the liar cannot be seen from here.
+            self._counters["append refused: another block before it"] += 1
+            return False
+        return True
+
+    def _two_blocks(self, message: Message, candidate: Block, ours: Parent) -> str | None:
+        """One leader, one term, one height, two blocks: ours stays. The sender is dropped if it made them."""
+        key = self._machine.quorum.key_of(candidate.leader)
+        signed = key is not None and candidate.header_envelope.verify(
+            Header.KIND, self._machine.chain_id, key, self._verifier
+        )
+        if signed and candidate.leader == ours.leader:
+            self._counters["equivocation: two blocks of one leader in one term and height"] += 1
+            if message.term > ours.term:
+                return None  # a later leader passes on what it was told
+        return (
+            f"block {ours.height}: {candidate.block_hash.hex()} in place of {ours.block_hash.hex()}, "
+            f"both of term {ours.term}"
+        )
+
+    def _check_form(self, entry: Entry, candidate: Block, parent: Parent) -> None:
+        if (candidate.header.height, candidate.header.term) != (entry.index, entry.term):
+            raise FormError(f"block {candidate.header.height}: sent as entry {entry.index}")
+        machine = self._machine
+        blocks.check_form(candidate, parent, machine.quorum, machine.genesis, machine.chain_id, self._verifier)
 
     def _may_acknowledge(self, block: Block) -> bool:
         """The gate of view, and whether the leader's state is ours."""
@@ -182,22 +282,23 @@ class Intake:
             return False
         ours = self._machine.state_hash(head.state_height)
         if ours is not None and ours != head.state_hash:
-            self._halt(
+            # One leader's word does not stop us: if a quorum acknowledges the block, its
+            # certificate will, when the block is executed; if not, the leader is wrong.
+            self._counters["block refused: state hash"] += 1
+            self.disputed = (
                 f"state after height {head.state_height}: ours is {ours.hex()}, "
-                f"the leader signed {head.state_hash.hex()}"
+                f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
             )
             return False
         return True
 
-    def step(self, message: Message) -> str | None:
-        """Give a message to Raft; why its sender must be dropped, or None."""
-        refusal = self._core.step(message)
-        if isinstance(refusal, BadMessage):
-            self._counters[f"message refused: {refusal.fault.value}"] += 1
-            return str(refusal) if refusal.fault.blame else None
-        return None
 
-    def take_faults(self) -> list[tuple[int, str]]:
-        """Numbers of validators to be dropped for appends that had to wait before they were judged."""
-        faults, self._faults = self._faults, []
-        return faults
+def _head(message: Message, count: int) -> Message:
+    """The append of the first `count` entries."""
+    return msgspec.structs.replace(message, entries=message.entries[:count])
+
+
+def _tail(message: Message, count: int) -> Message:
+    """The append of what follows them."""
+    last = message.entries[count - 1]
+    return msgspec.structs.replace(message, index=last.index, log_term=last.term, entries=message.entries[count:])

@@ -59,6 +59,23 @@ class Pledges:
         """The ack of a block, to be promised."""
         return Ack(validators=self._validators, ack_term=term, height=height, block=block)
 
+    def allows(self, vote: Vote | None, ack: Ack | None) -> bool:
+        """Whether these may be promised, after what was.
+
+        The last line of defence: whatever a liar makes of our log, two signatures of
+        ours never convict us. Not a vote of an earlier term, nor for another candidate
+        in its term; not an ack of an earlier term, nor of another block in its place.
+        """
+        state = self._state
+        if vote is not None and (
+            vote.term < state.vote_term or (vote.term == state.vote_term and vote.candidate != state.vote_candidate)
+        ):
+            return False
+        return ack is None or not (
+            ack.ack_term < state.ack_term
+            or ((ack.ack_term, ack.height) == (state.ack_term, state.ack_height) and ack.block != state.ack_block)
+        )
+
     def promise(self) -> SignState | None:
         """The sign state that covers every promise made, to be written; None if the written one does."""
         vote = (self._state.vote_term, self._state.vote_candidate)

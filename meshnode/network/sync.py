@@ -142,20 +142,23 @@ class BlockServer:
 
     async def _serve(self, stream: Stream) -> None:
         link = Framed(stream, sync.MAX_MESSAGE_BYTES)
+        sending: Sending | None = None
         while True:
             message = await self._request(link)
             if message is None:
                 return
-            if not isinstance(message, BlocksRequest):
-                raise Misbehaved("blocks: credit without a request")
+            if isinstance(message, Credit):
+                # Sent when the range was complete here, but not yet there.
+                _confirm(link, sending, message)
+                continue
             if not self._budgets.take(stream.peer, 1.0):
                 self.counters["blocks: too many requests"] += 1
                 await stream.reset()
                 return
             async with self._serving:
-                await self._answer(link, message)
+                sending = await self._answer(link, message)
 
-    async def _answer(self, link: Framed, request: BlocksRequest) -> None:
+    async def _answer(self, link: Framed, request: BlocksRequest) -> Sending | None:
         final = self._store.final_height()
         try:
             found = await self._in_thread(self._range, request, final)
@@ -167,7 +170,7 @@ class BlockServer:
         if found is None:
             with trio.fail_after(MESSAGE_DEADLINE_S):
                 await link.send(sync.RangeStart(from_height=request.from_height, final_height=final))
-            return
+            return None
         body, certificate = found
         sending = Sending(request, body, certificate, final)
         with trio.fail_after(MESSAGE_DEADLINE_S):
@@ -182,6 +185,7 @@ class BlockServer:
             with trio.fail_after(MESSAGE_DEADLINE_S):
                 await link.send(message)
         self.counters["blocks: served"] += certificate.height - request.from_height + 1
+        return sending
 
     def _range(self, request: BlocksRequest, final: int) -> tuple[bytes, Certificate] | None:
         """The range to serve and the certificate that proves it; reads the disk."""
@@ -211,11 +215,7 @@ class BlockServer:
             raise StreamReset("the client left in the middle of a range")
         if not isinstance(message, Credit):
             raise Misbehaved("blocks: request in the middle of a range")
-        try:
-            sending.credit(message)
-        except SyncError as error:
-            log.info("peer %s: %s", link.stream.peer, error)
-            raise Misbehaved("blocks: credit for what was not sent") from error
+        _confirm(link, sending, message)
 
     async def _request(self, link: Framed) -> BlocksRequest | Credit | None:
         with trio.fail_after(MESSAGE_DEADLINE_S):
@@ -227,6 +227,16 @@ class BlockServer:
         except RecordError as error:
             log.info("peer %s: %s", link.stream.peer, error)
             raise Misbehaved("blocks: malformed message") from error
+
+
+def _confirm(link: Framed, sending: Sending | None, credit: Credit) -> None:
+    if sending is None:
+        raise Misbehaved("blocks: credit without a request")
+    try:
+        sending.credit(credit)
+    except SyncError as error:
+        log.info("peer %s: %s", link.stream.peer, error)
+        raise Misbehaved("blocks: credit for what was not sent") from error
 
 
 class Follower:
@@ -333,15 +343,14 @@ class Follower:
         while self.learner.halted is None:
             self._heard = trio.Event()
             is_behind = self._head_height > self.learner.final_height
-            # Nobody said that there is more: one peer is asked, to be sure.
-            candidates = self._candidates()[: None if is_behind else 1]
-            took = False
-            for peer in candidates:
-                took = await self._fetch(peer)
-                if took:
+            learned = None
+            for peer in self._candidates():
+                learned = await self._fetch(peer)
+                # Where nobody said that there is more, one answer is enough.
+                if learned or (learned is not None and not is_behind):
                     break
             if self._head_height > self.learner.final_height:
-                await trio.sleep(0 if took else RETRY_S)
+                await trio.sleep(0 if learned else RETRY_S)
                 continue
             with trio.move_on_after(POLL_S):
                 await self._heard.wait()
@@ -354,19 +363,19 @@ class Follower:
         peers.sort(key=lambda peer: peer != self._head_author)
         return peers
 
-    async def _fetch(self, peer: PeerId) -> bool:
-        """Fetch ranges from a peer until it has no more; whether there was at least one."""
-        took = False
+    async def _fetch(self, peer: PeerId) -> int | None:
+        """Fetch ranges from a peer until it has no more; how many, or None if it gave no answer."""
+        ranges = 0
         try:
             stream = await self._transport.open_stream(peer, protocol(self._chain_id))
         except DialError:
             self.counters["blocks: no stream"] += 1
-            return False
+            return None
         done = False
         try:
             link = Framed(stream, sync.MAX_MESSAGE_BYTES)
             while self.learner.halted is None and await self._fetch_range(link):
-                took = True
+                ranges += 1
             await stream.aclose()
             done = True
         except (StreamReset, StreamClosed, trio.TooSlowError):
@@ -378,7 +387,7 @@ class Follower:
             if not done:
                 with trio.CancelScope(shield=True):
                     await stream.reset()
-        return took
+        return ranges if done or ranges else None
 
     async def _blame(self, peer: PeerId, error: Exception) -> None:
         receiving, self._receiving = self._receiving, None
@@ -414,7 +423,8 @@ class Follower:
     async def _take(self, receiving: Receiving) -> None:
         assert receiving.certificate is not None
         learner = self.learner
-        learner.begin(receiving.blocks, receiving.certificate)
+        # Reading a range takes a small computer a few hundred milliseconds.
+        await self._in_thread(learner.begin, receiving.blocks, receiving.certificate)
         self._receiving = None
         await self._verify(learner.to_verify())
         while learner.step():

@@ -20,35 +20,36 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from meshnode.machine import Machine, StateMismatch
+from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
+from meshnode.network.finalizer import Finalizer
 from meshnode.network.intake import Intake
+from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledge, Pledges
+from meshnode.network.terms import bounded
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
 from protocols import block as blocks
 from protocols import raft
-from protocols.block import Block, SignedRecord
-from protocols.certificate import check_certificate
+from protocols.block import SignedRecord
 from protocols.cose import Signer, Verifier, key_id_of
-from protocols.finality import Finality, Link
+from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
-from protocols.raft import Message, MessageKind, RawNode, Ready, Role
+from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Ack, Certificate, Header, RecordError, Tip, Vote, to_payload
 
 # Blocks under way at once: enough to hide one fsync of the followers, few enough that
 # the state heights in their headers stay recent.
 MAX_BLOCKS_IN_FLIGHT = 4
-# Appends that wait for their turn (a state that is not applied yet, a clock ahead of
-# ours); the leader sends again what is dropped beyond that.
-MAX_PARKED = 64
-# Heads of blocks kept in memory for checking what follows them.
-HEADS_KEPT = 1024
-# Vote requests whose tips are remembered until they are answered.
-MAX_CANDIDATE_TIPS = 64
+# What a header, an election certificate of ten votes and the framing need of a block.
+HEADER_ROOM_BYTES = 4096
+
+_TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
+# What makes a leader of a node; one that is halted must not become it.
+_TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
 
 
 class Validator:
@@ -71,32 +72,34 @@ class Validator:
         Args:
             machine: executed up to the log's final height.
             clock: UTC seconds of the microgrid's clock.
+        Raises:
+            ValueError: the disk has signatures of a term that Raft on the same disk has not reached.
         """
+        signed, term = log.sign_state(), log.hard_state().term
+        if max(signed.vote_term, signed.ack_term) > term:
+            raise ValueError(
+                f"this node signed in term {max(signed.vote_term, signed.ack_term)}, but its log is of term {term}: "
+                "parts of the disk are of different times; it must not sign again with this device key"
+            )
         self.machine = machine
         self.counters: Counter[str] = Counter()
-        self.halted: str | None = None
-        self._log = log
         self._proposals = proposals
         self._key = device_key
         self._key_id = key_id_of(device_key)
         self._signer = signer
-        self._verifier = verifier
         self._clock = clock
         self._chain_id = machine.chain_id
         self._quorum = machine.quorum
         self._ids = {key: number for number, (key, _) in enumerate(self._quorum.voters, 1)}
         self._keys = {number: key for key, number in self._ids.items()}
         self.number = self._ids[device_key]
-        self._finality = Finality(self._chain_id, verifier, log.final_height())
         self._chain = Chain(log, machine.genesis, self._chain_id)
         self._ballots = Ballots(self._chain_id, verifier)
         self._certificates = CertificateBook(log)
-        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), log.sign_state())
+        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed)
         self._ready: Ready | None = None
-        self._final: list[FinalBlock] = []
-        self._offered: tuple[SignedRecord, ...] = ()
-        for index in range(log.final_height() + 1, log.last_index() + 1):
-            self._link(self._chain.load(index))
+        # Records and time of the block that is being made.
+        self._offer: tuple[tuple[SignedRecord, ...], int] | None = None
         self._core = RawNode(
             raft.Config(
                 id=self.number,
@@ -113,9 +116,14 @@ class Validator:
             random=random,
             sealer=self._seal,
         )
-        self._intake = Intake(
-            self._core, machine, self._chain, self._finality, verifier, clock, self.counters, self._halt
+        finality = Finality(self._chain_id, verifier, log.final_height())
+        self._finalizer = Finalizer(
+            self._core, machine, self._chain, finality, self._certificates, verifier, self._count_halt
         )
+        self._intake = Intake(self._core, machine, self._chain, finality, verifier, clock, self.counters)
+        self._patience = Patience(self._core, settings.election_ticks)
+        for index in range(log.final_height() + 1, log.last_index() + 1):
+            self._finalizer.link(self._chain.load(index))
 
     # --- what the owner sees
 
@@ -136,8 +144,18 @@ class Validator:
 
     @property
     def final_height(self) -> int:
-        """Height up to which blocks are final here."""
-        return self._finality.final_height
+        """Height up to which blocks are final and executed here."""
+        return self.machine.height
+
+    @property
+    def halted(self) -> str | None:
+        """Why this node acknowledges and leads no more; None if it does."""
+        return self._finalizer.halted
+
+    @property
+    def disputed(self) -> str | None:
+        """Both state hashes of the last block that was refused for another state; None if there was none."""
+        return self._intake.disputed
 
     @property
     def newest_certificate(self) -> Certificate | None:
@@ -168,6 +186,9 @@ class Validator:
 
     def tick(self) -> None:
         """One unit of time has passed."""
+        # Without ticks a leader is silent, and silence is what makes the others elect another.
+        if self.halted or self._patience.exhausted(self.final_height):
+            return
         self._core.tick()
         self._drain()
 
@@ -178,7 +199,8 @@ class Validator:
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        self._core.campaign()
+        if not self.halted:
+            self._core.campaign()
 
     def transfer(self, number: int) -> None:
         """Hand leadership to another validator."""
@@ -192,35 +214,34 @@ class Validator:
             anybody's fault is only counted.
         """
         for certificate in parcel.certificates:
-            fault = self._take_certificate(certificate)
+            fault = self._finalizer.take_certificate(certificate)
             if fault is not None:
                 return fault
         if parcel.message is None:
             return None
         try:
-            message = unpack(parcel.message, sender, self.number)
+            message = bounded(unpack(parcel.message, sender, self.number), self._core.term)
         except RecordError as error:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
+        if self.halted and (message.kind in _TOWARDS_POWER or message.entries):
+            self.counters[f"refused while halted: {message.kind.name}"] += 1
+            return None
+        fault = None
         if message.kind == MessageKind.APP and message.entries:
-            if self.halted:
-                self.counters["append refused: halted"] += 1
-                return None
             return self._intake.take(message)
         if message.kind == MessageKind.VOTE:
             if parcel.tip is None:
                 return "vote request without a tip"
             tip = Tip(term=message.log_term, height=message.index, block=parcel.tip)
-            self._ballots.asked(message.term, sender, tip)
-        if message.kind == MessageKind.VOTE_RESP and not message.reject:
+            fault = self._ballots.asked(message.term, sender, tip)
+        elif message.kind == MessageKind.VOTE_RESP and not message.reject:
             fault = self._take_vote(sender, message, parcel)
-            if fault is not None:
-                return fault
-        if message.kind == MessageKind.APP_RESP and parcel.ack is not None:
-            fault = self._take_ack(sender, parcel)
-            if fault is not None:
-                return fault
+        elif message.kind == MessageKind.APP_RESP and parcel.ack is not None:
+            fault = self._finalizer.take_ack(self._keys[sender], parcel)
+        if fault is not None:
+            return fault
         return self._intake.step(message)
 
     def propose(self) -> bool:
@@ -229,27 +250,29 @@ class Validator:
         Returns:
             Whether a block was made.
         """
-        if self.role != Role.LEADER or self.halted or self._core.last_index < 1:
+        if self.role != Role.LEADER or self.halted or self._patience.resting:
             return False
         in_flight = range(self.final_height + 1, self._core.last_index + 1)
         if len(in_flight) >= MAX_BLOCKS_IN_FLIGHT:
             return False
         limits = self.machine.genesis.limits
-        pending = frozenset(record.record_id for block in self._chain.kept(in_flight) for record in block.records)
+        under_way = [*self._chain.kept(in_flight), *(done.block for done in self._finalizer.executed_unseen())]
+        excluded = frozenset(record.record_id for block in under_way for record in block.records)
         time_s = max(self._chain.head(self._core.last_index).time_s, self._clock())
         offered = self._proposals.select(
-            time_s, limits.max_block_bytes - _HEADER_ROOM_BYTES, limits.max_block_records, pending
+            time_s, limits.max_block_bytes - HEADER_ROOM_BYTES, limits.max_block_records, excluded
         )
         if not offered and (in_flight or not self.machine.close_possible(time_s)):
             return False
-        self._offered = tuple(offered)
+        # The block must have the very time for which its records were selected.
+        self._offer = (tuple(offered), time_s)
         try:
             self._core.propose(b"")
         except raft.ProposalDropped:
             self.counters["proposal dropped"] += 1
             return False
         finally:
-            self._offered = ()
+            self._offer = None
         return True
 
     def urgent(self) -> tuple[Outgoing, ...]:
@@ -284,7 +307,8 @@ class Validator:
                 entries=entries,
                 hard_state=None if hard is None else HardState(hard.term, hard.vote, hard.commit),
                 sign_state=sign,
-                certificates=tuple((c.height, to_payload(c)) for c in certificates),
+                # After a halt there may be certificates of what was not executed: not of our log, perhaps.
+                certificates=tuple((c.height, to_payload(c)) for c in certificates if c.height <= self.final_height),
                 final_height=self.final_height,
             )
         return Work(tuple(now), batch)
@@ -295,24 +319,25 @@ class Validator:
         assert ready is not None, "persisted() without poll()"
         self._ready = None
         for entry in ready.entries:
-            if self._intake.in_log(entry.index, entry.term):
-                self._link(self._chain.read(entry))
+            block = self._chain.read(entry)
+            # While the disk was busy, a later leader may have replaced it.
+            replaced = not self._intake.in_log(entry.index, entry.term)
+            if not replaced and self._chain.head(entry.index).block_hash == block.block_hash:
+                self._finalizer.link(block)
         pledges = self._pledges
         if pledges.own_vote is not None:
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
         if pledges.own_ack is not None and not self.halted:
-            signature = pledges.sign_ack(pledges.own_ack)
-            self._certified_now(self._finality.add_ack(self._key_id, pledges.own_ack, signature))
+            self._finalizer.count_ack(self._key_id, pledges.own_ack, pledges.sign_ack(pledges.own_ack))
         after = tuple(self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.ack) for pledge in pledges.waiting)
         self._core.advance(ready)
-        self._advance_final()
+        self._finalizer.advance()
         self._drain()
         return after
 
     def take_final(self) -> list[FinalBlock]:
         """Blocks that became final and were executed since the last call."""
-        final, self._final = self._final, []
-        return final
+        return self._finalizer.take_final()
 
     def take_faults(self) -> list[tuple[int, str]]:
         """Validators to be dropped for parcels that had to wait before they were judged, with the reason."""
@@ -341,77 +366,7 @@ class Validator:
     def _own_tip(self) -> Tip:
         return self._chain.tip(self._core.last_index)
 
-    # --- acks and certificates
-
-    def _take_ack(self, sender: int, parcel: Parcel) -> str | None:
-        ack, signature = parcel.ack, parcel.ack_signature
-        if ack is None or signature is None:
-            return "ack without a signature"
-        if ack.height <= self.final_height:
-            return None
-        key_id = key_id_of(self._keys[sender])
-        if not self._finality.verify_ack(key_id, ack, signature, self._quorum):
-            return "ack whose signature does not hold"
-        self._certified_now(self._finality.add_ack(key_id, ack, signature))
-        return None
-
-    def _certified_now(self, certificate: Certificate | None) -> None:
-        if certificate is not None:
-            self._certificates.add(certificate)
-            self._advance_final()
-
-    def _take_certificate(self, certificate: Certificate) -> str | None:
-        if certificate.height <= self.final_height:
-            return None
-        if self._finality.conflicting(certificate) and self._holds(certificate):
-            self._halt(f"height {certificate.height}: a valid certificate names another block than the one here")
-            return None
-        if self._finality.has(certificate.height):
-            fault = self._finality.add_certificate(certificate)
-            if fault is not None:
-                return fault
-            self._certificates.add(certificate)
-            self._advance_final()
-            return None
-        # For a block that is still to come: only a quorum's signatures make it worth keeping.
-        if not self._holds(certificate):
-            return f"certificate of height {certificate.height} does not hold"
-        self._finality.add_certificate(certificate)
-        return None
-
-    def _holds(self, certificate: Certificate) -> bool:
-        return (
-            check_certificate(certificate, certificate.ack_term, self._quorum, self._chain_id, self._verifier) is None
-        )
-
-    def _link(self, block: Block) -> None:
-        """A block is checked and on disk: it may be certified from now on."""
-        self._chain.keep(block)
-        link = Link(block.header.height, block.header.term, block.block_hash, self._quorum)
-        certificate = self._finality.extend(link)
-        if certificate is not None:
-            self._certificates.add(certificate)
-
-    def _advance_final(self) -> None:
-        final = self._finality.final_height
-        while self.machine.height < final and not self.halted:
-            height = self.machine.height + 1
-            block = self._chain.take(height)
-            fault = self.machine.check_view(block)
-            if fault is not None:
-                self._halt(f"a certified block fails our own check: {fault}")
-                return
-            try:
-                events = self.machine.apply(block)
-            except StateMismatch as error:
-                self._halt(str(error))
-                return
-            self._final.append(FinalBlock(block, events))
-        self._core.commit_to(final)
-
-    def _halt(self, reason: str) -> None:
-        if self.halted is None:
-            self.halted = reason
+    def _count_halt(self, _reason: str) -> None:
         self.counters["halted"] += 1
 
     # --- blocks going out
@@ -420,7 +375,8 @@ class Validator:
         """Make and sign the block of a new entry (called by the core, as leader)."""
         parent = self._chain.head(index - 1)
         election = self._ballots.election(term, self._key_id, self._own_tip()) if first_of_term else None
-        records = () if first_of_term else self._offered
+        # The first block of a term is the core's own wish, and empty.
+        records, time_s = self._offer or ((), max(parent.time_s, self._clock()))
         state_hash = self.machine.state_hash()
         assert state_hash is not None
         header = Header(
@@ -433,7 +389,7 @@ class Validator:
             state_hash=state_hash,
             validators=self._quorum.config_hash(),
             next_validators=self._quorum.config_hash(),
-            time_s=max(parent.time_s, self._clock()),
+            time_s=time_s,
             election=blocks.election_hash(election) if election is not None else b"",
         )
         block = blocks.make(header, records, election, self._chain_id, self._key, self._signer)
@@ -441,29 +397,48 @@ class Validator:
         return block.encoded
 
     def _prepare(self, ready: Ready) -> None:
-        """Fix what will be signed once this piece of work is on disk."""
+        """Fix what will be signed once this piece of work is on disk.
+
+        Only what is still so: since a message was made, log and term may have changed.
+        In one term a follower's log only grows, and a candidate's or voter's does not
+        change before that term has a leader.
+        """
         pledges, core = self._pledges, self._core
         pledges.begin()
         for message in ready.messages_after_persist:
-            tip = vote = ack = None
-            if message.kind == MessageKind.VOTE:
-                tip = self._own_tip().block
-            elif message.kind == MessageKind.VOTE_RESP and not message.reject:
-                asked = self._ballots.tip_of(message.term, message.to)
-                if asked is None:
-                    self.counters["vote not given: request forgotten"] += 1
-                    continue
-                candidate = key_id_of(self._keys[message.to])
-                vote = Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=self._own_tip())
-            elif message.kind == MessageKind.APP_RESP and not message.reject and message.index > self.final_height:
-                ack = self._ack(message.index, message.term)
-            pledges.waiting.append(Pledge(message, tip, vote, ack))
+            pledge = self._pledge(message)
+            if pledge is None:
+                self.counters[f"void before it was on disk: {message.kind.name}"] += 1
+            elif pledges.allows(pledge.vote, pledge.ack):
+                pledges.waiting.append(pledge)
+            else:
+                self.counters[f"not signed, contradicts a signature: {message.kind.name}"] += 1
         hard = ready.hard_state
         if hard is not None and hard.vote == self.number and core.state == Role.CANDIDATE:
-            tip_now = self._own_tip()
-            pledges.own_vote = Vote(term=hard.term, candidate=self._key_id, candidate_tip=tip_now, voter_tip=tip_now)
+            tip = self._own_tip()
+            pledges.own_vote = Vote(term=hard.term, candidate=self._key_id, candidate_tip=tip, voter_tip=tip)
         if ready.entries and ready.entries[-1].term == core.term and core.state == Role.LEADER:
-            pledges.own_ack = self._ack(ready.entries[-1].index, core.term)
+            own_ack = self._ack(ready.entries[-1].index, core.term)
+            pledges.own_ack = own_ack if pledges.allows(None, own_ack) else None
+
+    def _pledge(self, message: Message) -> Pledge | None:
+        """The message with what is to be signed for it; None if it has become void."""
+        core = self._core
+        if message.kind == MessageKind.VOTE:
+            still = core.state == Role.CANDIDATE and message.term == core.term
+            return Pledge(message, tip=self._own_tip().block) if still else None
+        if message.reject or message.kind not in (MessageKind.VOTE_RESP, MessageKind.APP_RESP):
+            return Pledge(message)
+        if message.term != core.term:
+            return None
+        if message.kind == MessageKind.APP_RESP:
+            new = message.index > self.final_height
+            return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
+        asked, own = self._ballots.tip_of(message.term, message.to), self._own_tip()
+        if asked is None or core.leader != NO_NODE or (own.term, own.height) > (asked.term, asked.height):
+            return None
+        candidate = key_id_of(self._keys[message.to])
+        return Pledge(message, vote=Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=own))
 
     def _ack(self, height: int, term: int) -> Ack:
         return self._pledges.ack(height, term, self._chain.head(height).block_hash)
@@ -486,10 +461,3 @@ class Validator:
             certificates=certificates,
         )
         return Outgoing(message.to, parcel)
-
-
-# What a header, an election certificate of ten votes and the framing need of a block.
-_HEADER_ROOM_BYTES = 4096
-
-
-_TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP}

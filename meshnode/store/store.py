@@ -21,6 +21,7 @@ from meshnode.store import rows
 from meshnode.store.cache import TailCache
 from meshnode.store.place import (
     DATABASE_FILE,
+    GENESIS_FILE,
     Lock,
     StoreError,
     chain_of,
@@ -94,7 +95,7 @@ class Store:
             make_directory(place)
             lock = Lock(place)
             try:
-                if any(place.glob("genesis.cbor")):
+                if (place / GENESIS_FILE).exists():
                     raise StoreError(f"{place}: this microgrid has a ledger here already; nothing was changed")
                 for unfinished in place.glob(DATABASE_FILE + "*"):
                     unfinished.unlink()

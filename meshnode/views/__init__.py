@@ -15,9 +15,10 @@ from meshnode.views.rows import (
     RecordRow,
     TradeRow,
 )
-from meshnode.views.views import END_S, FILE, MAX_ROWS, Views, ViewsError
+from meshnode.views.views import END_POSTING, END_S, FILE, MAX_ROWS, Views, ViewsError
 
 __all__ = [
+    "END_POSTING",
     "END_S",
     "FILE",
     "MAX_ROWS",

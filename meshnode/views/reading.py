@@ -121,15 +121,17 @@ def periods(db: sqlite3.Connection, from_s: int, to_s: int, limit: int, *, newes
     return [_row(rows.PeriodRow, *row[:6], bool(row[6]), *row[7:]) for row in found]
 
 
-def lines(db: sqlite3.Connection, account: bytes | None, from_s: int, to_s: int, limit: int) -> list[rows.LineRow]:
+def lines(
+    db: sqlite3.Connection, account: bytes | None, from_s: int, to_s: int, limit: int, skip: int
+) -> list[rows.LineRow]:
     """Lines of one account, or of all, in order of period and account id."""
     where = "" if account is None else "AND accounts.account = :account "
     found = db.execute(
         f"SELECT lines.start_s, accounts.account, name, {', '.join(_SUMS)}, in_u, out_u, import_wh, export_wh, "
         "produced_wh, quality, final FROM lines JOIN accounts ON number = lines.account "
         f"JOIN periods ON periods.start_s = lines.start_s WHERE lines.start_s >= :low AND lines.start_s < :high {where}"
-        "ORDER BY lines.start_s, accounts.account LIMIT :limit",
-        {"account": account, "low": from_s, "high": to_s, "limit": limit},
+        "ORDER BY lines.start_s, accounts.account LIMIT :limit OFFSET :skip",
+        {"account": account, "low": from_s, "high": to_s, "limit": limit, "skip": skip},
     )
     return [_row(rows.LineRow, row[0], row[1].hex(), *row[2:-1], bool(row[-1])) for row in found]
 
@@ -145,15 +147,15 @@ def day(db: sqlite3.Connection, account: bytes | None, from_s: int, to_s: int) -
     return rows.DayRow(*row)
 
 
-def trades(db: sqlite3.Connection, account: bytes | None, before_s: int, limit: int) -> list[rows.TradeRow]:
+def trades(db: sqlite3.Connection, account: bytes | None, before_s: int, limit: int, skip: int) -> list[rows.TradeRow]:
     """Trades of periods that begin before a time, newest period first, within it in fill order."""
     where = "" if account is None else "AND (b.account = :account OR s.account = :account) "
     found = db.execute(
         "SELECT start_s, trades.number, b.account, b.name, s.account, s.name, energy_wh, delivered_wh, price_u_kwh, "
         "buy_order, sell_order FROM trades JOIN accounts AS b ON b.number = buyer "
         f"JOIN accounts AS s ON s.number = seller WHERE start_s < :before {where}"
-        "ORDER BY start_s DESC, trades.number LIMIT :limit",
-        {"account": account, "before": before_s, "limit": limit},
+        "ORDER BY start_s DESC, trades.number LIMIT :limit OFFSET :skip",
+        {"account": account, "before": before_s, "limit": limit, "skip": skip},
     )
     return [
         _row(rows.TradeRow, start, number, buyer.hex(), buys, seller.hex(), sells, *amounts, buy.hex(), sell.hex())
@@ -162,7 +164,7 @@ def trades(db: sqlite3.Connection, account: bytes | None, before_s: int, limit: 
 
 
 def orders(
-    db: sqlite3.Connection, account: bytes | None, only_open: bool, below: int, limit: int
+    db: sqlite3.Connection, account: bytes | None, only_open: bool, below: int, limit: int, skip: int
 ) -> list[rows.OrderRow]:
     """Orders under a height, newest first."""
     where = ("AND accounts.account = :account " if account is not None else "") + (
@@ -171,8 +173,8 @@ def orders(
     found = db.execute(
         "SELECT orders.place, record_id, accounts.account, name, side, start_s, energy_wh, filled_wh, price_u_kwh, "
         "state FROM orders JOIN records ON records.place = orders.place JOIN accounts ON number = orders.account "
-        f"WHERE orders.place < :below {where}ORDER BY orders.place DESC LIMIT :limit",
-        {"account": account, "below": place_of(below, 0), "limit": limit},
+        f"WHERE orders.place < :below {where}ORDER BY orders.place DESC LIMIT :limit OFFSET :skip",
+        {"account": account, "below": place_of(below, 0), "limit": limit, "skip": skip},
     )
     return [
         _row(
@@ -219,8 +221,8 @@ def postings(
     ]
 
 
-def report(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
-    """The newest periods in order, each with every member's sources and money, by name."""
+def report(db: sqlite3.Connection, limit: int) -> dict[str, Any]:
+    """The newest periods in order, each with every member's sources and money, by name; and counts."""
     found = db.execute(
         "SELECT lines.start_s, name, own_wh, neighbours_wh, grid_wh, consumption_wh, in_u, out_u "
         "FROM lines JOIN accounts ON number = lines.account "
@@ -232,7 +234,20 @@ def report(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
     answer: dict[int, dict[str, Any]] = {}
     for start_s, name, *values in found:
         answer.setdefault(start_s, {})[name] = dict(zip(fields, values, strict=True))
-    return [{"period": start_s, "members": members} for start_s, members in answer.items()]
+    columns = ", ".join(_PERIOD_FACTS)
+    periods = db.execute(f"SELECT start_s, {columns} FROM periods ORDER BY start_s DESC LIMIT ?", (limit,))
+    facts = {start_s: values for start_s, *values in periods}
+    return {
+        "periods": [
+            {"period": start_s, **dict(zip(_PERIOD_FACTS, facts[start_s], strict=True)), "members": members}
+            for start_s, members in answer.items()
+        ],
+        **{table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _COUNTED},
+    }
+
+
+_PERIOD_FACTS = ("corrections", "completeness_ppm", "price_u_kwh")
+_COUNTED = ("readings", "orders", "trades")
 
 
 def _row(make: Callable[..., T], *values: Any) -> T:

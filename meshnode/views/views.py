@@ -39,6 +39,8 @@ WAL_KEPT_BYTES = 4 * 1024 * 1024
 CACHE_KIB = 512
 # Time stamps are below 2^40 (the year 36812).
 END_S = 1 << 40
+# Numbers of postings are below this.
+END_POSTING = 1 << 62
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -166,23 +168,38 @@ class Views:
         oldest of them, or the newest."""
         return self._ask(reading.periods, from_s, to_s, _bounded(limit), newest=newest)
 
-    def lines(self, account: bytes | None, from_s: int, to_s: int, limit: int = MAX_ROWS) -> list[rows.LineRow]:
-        """Lines of an account (None: of all) for the periods that begin in [from_s, to_s), in order."""
-        return self._ask(reading.lines, account, from_s, to_s, _bounded(limit))
+    def lines(
+        self, account: bytes | None, from_s: int, to_s: int, limit: int = MAX_ROWS, skip: int = 0
+    ) -> list[rows.LineRow]:
+        """Lines of an account (None: of all) for the periods that begin in [from_s, to_s), in order.
+
+        Args:
+            skip: leave out the first so many, to go on inside a period.
+        """
+        return self._ask(reading.lines, account, from_s, to_s, _bounded(limit), skip)
 
     def day(self, account: bytes | None, from_s: int, to_s: int) -> rows.DayRow:
         """Sums over an account's lines (None: everybody's) between two times."""
         return self._ask(reading.day, account, from_s, to_s)
 
-    def trades(self, limit: int, account: bytes | None = None, before_s: int = END_S) -> list[rows.TradeRow]:
-        """Trades (of an account), newest period first."""
-        return self._ask(reading.trades, account, before_s, _bounded(limit))
+    def trades(
+        self, limit: int, account: bytes | None = None, before_s: int = END_S, skip: int = 0
+    ) -> list[rows.TradeRow]:
+        """Trades (of an account) in periods that begin before a time, newest period first."""
+        return self._ask(reading.trades, account, before_s, _bounded(limit), skip)
 
     def orders(
-        self, account: bytes | None, limit: int = MAX_ROWS, *, only_open: bool = False, below: int | None = None
+        self,
+        account: bytes | None,
+        limit: int = MAX_ROWS,
+        *,
+        only_open: bool = False,
+        below: int | None = None,
+        skip: int = 0,
     ) -> list[rows.OrderRow]:
         """Accepted orders of an account (None: of all) in blocks under a height, newest first."""
-        return self._ask(reading.orders, account, only_open, END_S if below is None else below, _bounded(limit))
+        height = END_S if below is None else below
+        return self._ask(reading.orders, account, only_open, height, _bounded(limit), skip)
 
     def postings(
         self,
@@ -196,11 +213,13 @@ class Views:
         Args:
             below: only postings with a smaller number: where the answer before ended.
         """
-        return self._ask(reading.postings, account, start_s, 1 << 62 if below is None else below, _bounded(limit))
+        return self._ask(reading.postings, account, start_s, END_POSTING if below is None else below, _bounded(limit))
 
-    def report(self) -> list[dict[str, Any]]:
-        """The newest `MAX_REPORT_PERIODS` periods in order: `{"period": its start in UTC seconds,
-        "members": {name: {own_wh, neighbours_wh, grid_wh, consumption_wh, in_u, out_u}}}`."""
+    def report(self) -> dict[str, Any]:
+        """The newest `MAX_REPORT_PERIODS` periods in order: `{"periods": [{"period": its start in UTC
+        seconds, "corrections", "completeness_ppm", "price_u_kwh", "members": {name: {own_wh,
+        neighbours_wh, grid_wh, consumption_wh, in_u, out_u}}}], "readings", "orders", "trades":
+        how many there are}`."""
         return self._ask(reading.report, MAX_REPORT_PERIODS)
 
     def _ask(

@@ -202,6 +202,32 @@ def test_after_the_deadline_a_period_is_final() -> None:
     assert [event.start_s for event in finals] == [period_s(0)]
 
 
+def test_what_is_final_stays_even_when_a_reading_explains_it() -> None:
+    """Four silent days: the register at their end says what was used, but the first two days are closed for good."""
+    chain = Chain(1)
+    chain.block(chain.reading("anna", -1, 0))
+    days = 4 * 96
+    chain.block(time_s=period_s(days))
+    while chain.machine.close_possible(chain.now_s):
+        chain.block()
+    first_open = (chain.machine.state.meta[0].next_final_s - period_s(0)) // 900
+    assert 0 < first_open < days - 1
+    assert chain.say(chain.reading("anna", days - 1, 100 * days)) == Verdict.ACCEPTED
+    chain.block(time_s=chain.now_s + GRACE_S)
+    energy = {start: row.import_wh for (start, _), row in chain.machine.state.metered.items()}
+    assert {wh for start, wh in energy.items() if start < period_s(first_open)} == {0}
+    assert {wh for start, wh in energy.items() if start >= period_s(first_open)} == {100}
+
+
+def test_a_correction_that_changes_nothing_is_none() -> None:
+    chain = village((100, 0))
+    chain.block(*chain.pending, time_s=period_s(1))
+    assert chain.say(chain.reading("anna", 0, 10_100, 10_000, version=1)) == Verdict.ACCEPTED
+    assert chain.machine.state.periods[period_s(0)].corrections == 1  # it is known to be corrected now
+    assert chain.say(chain.reading("anna", 0, 10_100, 10_000, version=2)) == Verdict.ACCEPTED
+    assert chain.machine.state.periods[period_s(0)].corrections == 1
+
+
 def test_what_no_estimate_looks_back_to_is_forgotten() -> None:
     """Four similar days and two for corrections: after ten days the state has stopped growing."""
     chain = Chain(1)

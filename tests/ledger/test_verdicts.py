@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest import mock
 
 import msgspec
 import pytest
@@ -319,6 +320,14 @@ def _() -> Verdict | list[Verdict]:
     """Bela administers nothing: she admits nobody, issues nothing, and sends nobody away."""
     chain = Chain()
     return chain.say(chain.join(member("emil"), by="bela"), chain.issue("bela"), chain.leave("carla", by="bela"))
+
+
+@story(Verdict.COMMUNITY_FULL)
+def _() -> Verdict | list[Verdict]:
+    """The founders are as many as the ledger settles: nobody else gets in."""
+    chain = Chain()
+    with mock.patch("meshnode.ledger.members.MAX_ACCOUNTS", len(chain.machine.state.accounts)):
+        return chain.say(chain.join(member("gina")))
 
 
 @story(Verdict.NAME_TAKEN)

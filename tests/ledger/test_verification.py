@@ -21,7 +21,7 @@ from meshnode.store.rows import (
     certificate_row,
     checksum,
 )
-from protocols.block import Block
+from protocols.block import Block, Parent
 from protocols.records import PHASE_PREPARE, BindingVote, Certificate, read_as, to_payload
 from tests.ledger.chain import Chain, a_busy_morning, member, period_s
 from tests.protocols.keys import key_pair
@@ -220,6 +220,17 @@ def test_the_index_of_records_is_checked(tmp_path: Path, statement: str) -> None
     assert "record index" in str(bad(place, chain))
 
 
+def test_the_index_has_the_first_place_of_a_record_that_came_twice(tmp_path: Path) -> None:
+    chain = Chain()
+    issue = chain.issue("anna")
+    chain.block(issue)
+    chain.block(issue)
+    place = chain.store(tmp_path)
+    assert report(place, chain).bad is None
+    alter(place, "UPDATE record SET height = 2")
+    assert str(bad(place, chain)) == "height 1, record 0: found (2, 0) in the record index; expected (1, 0)"
+
+
 # --- rows moved, dropped, added
 
 
@@ -357,6 +368,16 @@ def test_one_bad_signature_beside_a_quorum_is_found(tmp_path: Path) -> None:
     chain.certificates[6] = msgspec.structs.replace(good, signatures=(*two, (key_id, bytes(64))))
     place = chain.store(tmp_path)
     assert f"the signature of {key_id.hex()} does not hold" in str(bad(place, chain))
+
+
+def test_a_certificate_of_another_block_of_that_height_is_found(tmp_path: Path) -> None:
+    """All validators signed two blocks of one height: the ledger cannot be both."""
+    chain = a_busy_morning()
+    other = chain.village.block(Parent.of(chain.blocks[4]), "bela", 2)
+    chain.certificates[6] = chain.village.certificate(other)
+    theirs, ours = other.block_hash.hex(), chain.blocks[5].block_hash.hex()
+    found = bad(chain.store(tmp_path), chain)
+    assert str(found) == f"height 6, certificate: found block {theirs}; expected block {ours}"
 
 
 def test_a_prepare_certificate_makes_nothing_final(tmp_path: Path) -> None:

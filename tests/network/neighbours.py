@@ -101,9 +101,8 @@ class Home:
         return self.village.reading(self.name, period_start_s=START_S + period * PERIOD_S, values=values, **changes)
 
     def live(self, power_w: int, ms: int = 0, sequence: int = 0) -> LivePower:
-        return LivePower(
-            meter=meter_id_of(meter(self.name).public), power_w=power_w, sequence=sequence, measured_ms=NOW_S * 1000 + ms
-        )
+        number = meter_id_of(meter(self.name).public)
+        return LivePower(meter=number, power_w=power_w, sequence=sequence, measured_ms=NOW_S * 1000 + ms)
 
     @property
     def meter_key(self) -> SigningKey:

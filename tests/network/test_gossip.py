@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import trio
@@ -11,18 +12,18 @@ from trio.testing import MockClock
 from meshnode import mempool
 from meshnode.ledger.verdicts import Verdict
 from meshnode.network import exchange, gossip
-from meshnode.network.gossip import BLOCKS, LIVE, READINGS, RECORDS, topic
+from meshnode.network.gossip import LIVE, READINGS, RECORDS, topic
 from meshnode.network.live import MAX_AGE_MS
-from meshnode.network.transport import DialError, StreamReset
+from meshnode.network.transport import StreamReset
 from protocols import block as blocks
 from protocols import cbor, cose
 from protocols.frames import frame
-from protocols.gossip import MAX_SINGLE_BYTES, Delivery, Digest, Reply, batches, digest
+from protocols.gossip import MAX_SINGLE_BYTES, Delivery, Reply, batches, digest
 from protocols.records import LivePower, OpenCounters, to_payload
 from tests.network.neighbours import NOW_S, PERIOD_S, Home, Neighbourhood, neighbourhood, real_village
 from tests.network.world import introduce, meet, until
 from tests.protocols.keys import key_pair
-from tests.protocols.village import START_S, Village, device, meter
+from tests.protocols.village import START_S, Village
 
 
 def hold_the_same(*homes: Home) -> bool:
@@ -163,7 +164,10 @@ HONEST: dict[str, tuple[Throw, str]] = {
         "refused: UNKNOWN_KEY",
     ),
     "a reading of tomorrow": (lambda v: batch(reading(v, period=100)), "refused: PERIOD_NOT_OVER"),
-    "a reading of long ago": (lambda v: batch(v.reading("bela", period_start_s=NOW_S - 3 * 86400)), "refused: CORRECTION_TOO_LATE"),
+    "a reading of long ago": (
+        lambda v: batch(v.reading("bela", period_start_s=NOW_S - 3 * 86400)),
+        "refused: CORRECTION_TOO_LATE",
+    ),
     "an order that has expired": (
         lambda v: batch(v.order("bela", valid_until_s=NOW_S - 1)),
         "refused: EXPIRED",
@@ -357,9 +361,7 @@ async def test_who_delivers_without_end_or_delivers_rubbish_is_dropped(autojump_
         anna, bela = homes
         await speak(anna, place, *opening, flood)
         assert anna.counters["blamed: gossip: undecodable batch"] == 1
-        many = [
-            frame(to_payload(Delivery(batch=cbor.encode([bytes([number])])))) for number in range(3)
-        ]
+        many = [frame(to_payload(Delivery(batch=cbor.encode([bytes([number])])))) for number in range(3)]
         stream = await bela.transport.open_stream(anna.peer, f"{gossip.prefix(place.village.chain_id)}/want/1")
         for payload in (*opening, *many):
             await stream.send_all(payload)
@@ -367,7 +369,7 @@ async def test_who_delivers_without_end_or_delivers_rubbish_is_dropped(autojump_
 
 
 async def test_who_asks_for_rounds_without_end_is_refused_some(autojump_clock: MockClock) -> None:
-    async with neighbourhood("memory", "anna", "bela") as (place, homes):
+    async with neighbourhood("memory", "anna", "bela") as (_, homes):
         anna, bela = homes
         for _ in range(30):
             await bela.gossip.exchange.round(anna.peer)
@@ -405,11 +407,25 @@ async def test_a_record_that_was_refused_is_not_fetched_again_and_again(autojump
         assert early.record_id in anna.mempool
 
 
+async def test_a_forged_copy_does_not_keep_the_record_itself_away(autojump_clock: MockClock) -> None:
+    async with neighbourhood("memory", "anna", "bela") as (place, homes):
+        anna, bela = homes
+        mallory = await place.transport("gina")
+        introduce(mallory, anna.transport, bela.transport)
+        await meet(mallory, anna.transport)
+        good = reading(place.village, period=9)
+        await mallory.publish(topic(place.village.chain_id, READINGS), garbled(place.village))
+        await until(lambda: anna.counters.get("blamed: gossip: BAD_SIGNATURE") == 1)
+        assert bela.mempool.add(good, NOW_S) is None
+        await trio.sleep(exchange.INTERVAL_S + exchange.JITTER_S + 1)
+        assert anna.mempool.ids() == [good.record_id]
+
+
 # --- live power
 
 
 async def test_live_power_is_heard_by_everybody_at_once(autojump_clock: MockClock) -> None:
-    async with neighbourhood("memory", "anna", "bela", "carla") as (place, homes):
+    async with neighbourhood("memory", "anna", "bela", "carla") as (_, homes):
         anna, bela, carla = homes
         began = trio.current_time()
         await anna.gossip.publish_live(anna.live(700), anna.meter_key)
@@ -429,7 +445,7 @@ async def test_of_many_statements_in_a_second_the_newest_is_passed_on(autojump_c
         await trio.sleep(2)
         times = [at for _, _, at in bela.heard]
         assert len(bela.heard) == 6
-        assert all(after - before >= 0.99 for before, after in zip(times, times[1:], strict=False))
+        assert all(after - before >= 0.99 for before, after in pairwise(times))
         assert [live.power_w for _, live, _ in bela.heard][-1] == 49, "the last word counts"
         assert anna.counters["live: sent"] == 6
 

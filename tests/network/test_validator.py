@@ -93,7 +93,7 @@ def test_loss_crashes_and_cuts_never_lose_what_is_final(seed: int) -> None:
                 assert final.setdefault(height, block) == block, f"seed {seed}: height {height} differs"
             assert validator.halted is None, f"seed {seed}: {validator.halted}"
 
-    for round_ in range(40):
+    for _ in range(40):
         cluster.loss = cluster.random.choice([0, 0, 5, 30])
         cluster.cut = {(a, b) for a in homes for b in homes if a != b and cluster.random.randrange(100) < 10}
         for home in homes:

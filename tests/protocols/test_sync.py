@@ -208,9 +208,7 @@ def test_messages_out_of_place_are_refused(messages: list[Any]) -> None:
 
 def test_no_message_is_larger_than_the_limit_of_its_frame() -> None:
     ten = Certificate(
-        **{
-            name: getattr(certificate(2**62), name) for name in ("validators", "ack_term", "height", "block")
-        },
+        **{name: getattr(certificate(2**62), name) for name in ("validators", "ack_term", "height", "block")},
         signatures=tuple((number.to_bytes(8, "big"), bytes(64)) for number in range(20)),
     )
     largest: list[Record] = [

@@ -1,0 +1,246 @@
+"""Loopback: the nodes of one microgrid as processes of their own on this computer.
+
+Founds homes in directories side by side, gives each its ports on 127.0.0.1, and
+starts, ends, freezes and kills their processes, each by its number. What they do
+together is seen through their pages only. The demonstration and the end-to-end
+tests stand on it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from meshnode import founding
+from meshnode.client import ClientError, NodeClient
+from meshnode.config import TOKEN_FILE
+from meshnode.founding import NodeKeys
+from meshnode.network.transport import peer_id_of
+from protocols.records import Clock, Genesis, chain_id
+
+HOST = "127.0.0.1"
+LOG_FILE = "node.log"
+# Importing everything takes a Raspberry Pi ten seconds, and all nodes start at once.
+START_DEADLINE_S = 60.0
+# A node that is asked to end closes its ledger first; one that does not is killed.
+STOP_DEADLINE_S = 15.0
+POLL_S = 0.1
+# The last lines of a node's log tell why it ended; the rest is in the file.
+TAIL_LINES = 12
+
+RUN = ("-m", "meshnode", "run", "{directory}", "--json")
+"""What the interpreter is given to run a node."""
+
+
+class NodeFailed(Exception):
+    """A node's process ended, or did not answer; with the end of its log."""
+
+
+class Home(msgspec.Struct, frozen=True, kw_only=True):
+    """One household to be founded.
+
+    points: metering points of the meters that the genesis names. meters: sections of the
+    configuration, for those that the node itself reads. votes: whether its node is a
+    validator. runs: whether it gets a process here, so that others keep a connection to it.
+    """
+
+    name: str
+    roles: tuple[str, ...] = ("prosumer",)
+    points: tuple[str, ...] = ()
+    meters: tuple[Mapping[str, Any], ...] = ()
+    votes: bool = True
+    runs: bool = True
+
+
+class NodeProcess:
+    """One node of this computer: its directory, its keys and ports, and its process while there is one."""
+
+    def __init__(self, home: Home, directory: Path, mesh_port: int, web_port: int, door_port: int) -> None:
+        self.home = home
+        self.name = home.name
+        self.directory = directory
+        self.keys: NodeKeys = founding.make_keys(directory, home.points)
+        self.url = f"http://{HOST}:{web_port}"
+        self.listen = f"/ip4/{HOST}/tcp/{mesh_port}"
+        self.door = f"/ip4/{HOST}/tcp/{door_port}"
+        self.web = f"{HOST}:{web_port}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._token: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Where other nodes find this one."""
+        return f"{self.listen}/p2p/{self.peer_id}"
+
+    @property
+    def peer_id(self) -> str:
+        """The node's libp2p peer id."""
+        return peer_id_of(self.keys.device.public)
+
+    @property
+    def client(self) -> NodeClient:
+        """The node's page, with the right to write once the node has made its token."""
+        path = self.directory / TOKEN_FILE
+        if self._token is None and path.is_file():
+            self._token = path.read_text().strip() or None
+        return NodeClient(self.url, self._token)
+
+    def is_running(self) -> bool:
+        """Whether the process lives (frozen or not)."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, arguments: Sequence[str] = RUN) -> None:
+        """Start the process, in a session of its own: Ctrl-C reaches only whoever started it.
+
+        Args:
+            arguments: for the interpreter; {directory} stands for the node's directory.
+        """
+        command = [sys.executable, *(argument.format(directory=self.directory) for argument in arguments)]
+        # One malloc arena: a node's threads only ever verify and write, and every further
+        # arena costs memory that is never given back.
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+        with (self.directory / LOG_FILE).open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    async def ready(self, deadline_s: float = START_DEADLINE_S) -> None:
+        """Wait until the node answers. Raises NodeFailed."""
+        with trio.move_on_after(deadline_s):
+            while True:
+                if not self.is_running():
+                    raise NodeFailed(f"the node of {self.name} ended while it started:\n{self.tail()}")
+                try:
+                    await self.client.get("/api/status")
+                    return
+                except ClientError:
+                    await trio.sleep(POLL_S)
+        raise NodeFailed(f"the node of {self.name} did not answer within {deadline_s:g} s:\n{self.tail()}")
+
+    def freeze(self) -> None:
+        """Stop the process where it is, as a computer that hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process at once, as a pulled plug does."""
+        self._signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+
+    def ask_to_stop(self) -> None:
+        """Ask the process to end in order; see `stop`."""
+        self._signal(signal.SIGTERM)
+
+    async def stop(self) -> int | None:
+        """End the process in order, after `STOP_DEADLINE_S` by force. Returns its exit code."""
+        self.ask_to_stop()
+        with trio.move_on_after(STOP_DEADLINE_S):
+            while self.is_running():
+                await trio.sleep(POLL_S)
+        self.kill()
+        return None if self.process is None else self.process.returncode
+
+    def tail(self, lines: int = TAIL_LINES) -> str:
+        """The end of the node's log, indented."""
+        try:
+            text = (self.directory / LOG_FILE).read_text(errors="replace")
+        except FileNotFoundError:
+            return "    (no log)"
+        return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+
+async def stop_all(nodes: Sequence[NodeProcess]) -> None:
+    """End all processes, at the same time; none outlives this, not even when it is cancelled."""
+    with trio.CancelScope(shield=True):
+        for node in nodes:
+            node.thaw()
+            node.ask_to_stop()
+        for node in nodes:
+            await node.stop()
+
+
+def found_homes(
+    directory: Path,
+    community: str,
+    binding_text: str,
+    homes: Sequence[Home],
+    *,
+    clock: Clock | None = None,
+    start_s: int | None = None,
+    max_drift_s: int = founding.DEFAULT_DRIFT_S,
+    profile: str = "lan",
+    with_doors: bool = False,
+) -> tuple[Genesis, dict[str, NodeProcess]]:
+    """Keys, genesis, ledger and configuration of every home, in directories of their names.
+
+    Args:
+        start_s: of the genesis; default: now.
+        with_doors: whether nodes let newcomers in, each at a port of its own.
+    Raises:
+        ConfigError: the microgrid cannot be founded.
+    """
+    ports = free_ports(3 * len(homes))
+    nodes = {
+        home.name: NodeProcess(home, directory / home.name, *ports[3 * number : 3 * number + 3])
+        for number, home in enumerate(homes)
+    }
+    genesis = founding.found(
+        community,
+        binding_text,
+        [node.keys.entry(node.name, node.home.roles) for node in nodes.values()],
+        [node.keys.device.public for node in nodes.values() if node.home.votes],
+        start_s=start_s,
+        clock=clock,
+        max_drift_s=max_drift_s,
+    )
+    chain = chain_id(genesis).hex()
+    for node in nodes.values():
+        others = [other.address for other in nodes.values() if other is not node and other.home.runs]
+        section: dict[str, Any] = {"peers": others}
+        if with_doors:
+            section["joining"] = node.door
+        founding.place_ledger(node.directory, genesis)
+        founding.write_config(
+            node.directory,
+            node.name,
+            listen=[node.listen],
+            web=node.web,
+            microgrids={chain: section},
+            meters=node.home.meters,
+            profile=profile,
+        )
+    return genesis, nodes
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on just now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

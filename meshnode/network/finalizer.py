@@ -1,0 +1,150 @@
+"""Finalizer: turns acks and certificates into final, executed blocks, or stops the node that finds a fork."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshnode.machine import Machine, StateMismatch
+from meshnode.network.certificates import CertificateBook
+from meshnode.network.chain import Chain
+from meshnode.network.work import FinalBlock
+from protocols.block import Block
+from protocols.certificate import check_certificate
+from protocols.cose import Verifier, key_id_of
+from protocols.finality import Finality, Link
+from protocols.parcel import Parcel
+from protocols.raft import RawNode
+from protocols.records import Ack, Certificate
+
+
+class Finalizer:
+    """The one way from the log into the machine.
+
+    Attributes:
+        halted: why nothing is executed or acknowledged here any more; None while all is well.
+
+    Invariant: unless halted, the machine stands at `finality.final_height`, and the
+    block executed there is the one that the newest certificate names.
+    """
+
+    def __init__(
+        self,
+        core: RawNode,
+        machine: Machine,
+        chain: Chain,
+        finality: Finality,
+        certificates: CertificateBook,
+        verifier: Verifier,
+        on_halt: Callable[[str], None],
+    ) -> None:
+        self.halted: str | None = None
+        self._core = core
+        self._machine = machine
+        self._chain = chain
+        self._finality = finality
+        self._certificates = certificates
+        self._verifier = verifier
+        self._on_halt = on_halt
+        self._final: list[FinalBlock] = []
+
+    def take_final(self) -> list[FinalBlock]:
+        """Blocks executed since the last call, in order."""
+        final, self._final = self._final, []
+        return final
+
+    def executed_unseen(self) -> list[FinalBlock]:
+        """Blocks executed that `take_final` has not handed out yet."""
+        return list(self._final)
+
+    def link(self, block: Block) -> None:
+        """A block is checked and on disk: it may be certified from now on. Call `advance` after the last one."""
+        self._chain.keep(block)
+        head = block.header
+        certificate = self._finality.extend(Link(head.height, head.term, block.block_hash, self._machine.quorum))
+        if certificate is not None:
+            self._certificates.add(certificate)
+
+    def count_ack(self, key_id: bytes, ack: Ack, signature: bytes) -> None:
+        """Count an ack that holds."""
+        certificate = self._finality.add_ack(key_id, ack, signature)
+        if certificate is not None:
+            self._certificates.add(certificate)
+            self.advance()
+
+    def take_ack(self, sender_key: bytes, parcel: Parcel) -> str | None:
+        """Count the ack in a peer's parcel; why its sender must be dropped, or None."""
+        ack, signature = parcel.ack, parcel.ack_signature
+        if ack is None or signature is None:
+            return "ack without a signature"
+        if ack.height <= self._finality.final_height:
+            return None
+        key_id = key_id_of(sender_key)
+        if not self._finality.verify_ack(key_id, ack, signature, self._machine.quorum):
+            return "ack whose signature does not hold"
+        self.count_ack(key_id, ack, signature)
+        return None
+
+    def take_certificate(self, certificate: Certificate) -> str | None:
+        """Use a certificate of a peer; why its sender must be dropped, or None."""
+        height, finality = certificate.height, self._finality
+        if height <= finality.final_height:
+            return None
+        # Only a quorum's signatures make it worth keeping or halting for.
+        if not self._holds(certificate):
+            return f"certificate of height {height} does not hold"
+        if any(other.height == height and other.block != certificate.block for other in finality.pending()):
+            self.halt(f"height {height}: two valid certificates name different blocks; two histories are a fork")
+            return None
+        ours = self._chain.head(height) if height <= self._core.last_index else None
+        if ours is not None and ours.block_hash != certificate.block:
+            # A block of an earlier term has simply lost, and its leader's successor is about to
+            # replace it. One of the same term or a later one cannot stand beside it.
+            if ours.term >= certificate.ack_term:
+                self.halt(f"height {height}: a valid certificate names another block than the one here")
+                return None
+        elif finality.has(height):
+            fault = finality.add_certificate(certificate)
+            if fault is not None:
+                return fault
+            self._certificates.add(certificate)
+            self.advance()
+            return None
+        finality.add_certificate(certificate)
+        return None
+
+    def advance(self) -> None:
+        """Execute what is final."""
+        final = self._finality.final_height
+        if self.halted or self._machine.height >= final:
+            return
+        newest = self._certificates.newest
+        assert newest is not None and newest.height == final, "a height is final only by its certificate"
+        if self._chain.head(final).block_hash != newest.block:
+            self.halt(f"height {final}: certified is {newest.block.hex()}, our log has another block")
+            return
+        while self._machine.height < final:
+            block = self._chain.take(self._machine.height + 1)
+            try:
+                fault = self._machine.check_view(block)
+                if fault is not None:
+                    self.halt(f"a certified block fails our own check: {fault}")
+                    return
+                events = self._machine.apply(block)
+            except StateMismatch as error:
+                self.halt(str(error))
+                return
+            self._final.append(FinalBlock(block, events))
+        self._core.commit_to(final)
+
+    def halt(self, reason: str) -> None:
+        """Execute and acknowledge nothing from here on; a person must look."""
+        if self.halted is None:
+            self.halted = reason
+            self._on_halt(reason)
+
+    def _holds(self, certificate: Certificate) -> bool:
+        machine = self._machine
+        return (
+            check_certificate(certificate, certificate.ack_term, machine.quorum, machine.chain_id, self._verifier)
+            is None
+        )

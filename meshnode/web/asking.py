@@ -1,0 +1,158 @@
+"""Asking: reading what a request says - its query, its path, its token, its body - within bounds."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import trio
+from starlette.requests import Request
+
+from meshnode.web.faults import Fault, Faults, shown
+
+# The largest JSON body is an order; a signed record has its own bound.
+MAX_JSON_BYTES = 4096
+# A body that takes longer than this comes from nobody who means well.
+BODY_S = 10.0
+
+
+def whole(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number of the query.
+
+    Raises:
+        Faults: 400, not a number or out of bounds.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    # Twenty digits hold every 64-bit number; int() of a million digits would take a while.
+    number = int(text) if len(text) <= 20 and text.isascii() and text.removeprefix("-").isdigit() else None
+    if number is None or not low <= number <= high:
+        raise Faults(400, Fault(f"query {name}", shown(text), f"a whole number from {low} to {high}"))
+    return number
+
+
+def hex_id(text: str, place: str, size: int) -> bytes:
+    """An id in hex.
+
+    Raises:
+        Faults: 400, not `size` bytes in lower-case hex.
+    """
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != size or value.hex() != text:
+        raise Faults(400, Fault(place, shown(text), f"{2 * size} hex digits in lower case"))
+    return value
+
+
+def check_token(request: Request, token: str | None) -> None:
+    """Whether the request may write.
+
+    Raises:
+        Faults: 401 without the token, 403 where nobody may write.
+    """
+    if token is None:
+        remedy = "write through an address of this computer (127.0.0.1), on the node itself"
+        raise Faults(403, Fault("server", "a request that writes", "reading only at this address", remedy))
+    given = request.headers.get("authorization", "")
+    scheme, _, value = given.partition(" ")
+    if scheme.lower() == "bearer" and secrets.compare_digest(value.strip().encode(), token.encode()):
+        return
+    found = "another token" if given else "nothing"
+    remedy = "send the content of the file api.token in the node's directory"
+    fault = Fault("header Authorization", found, "Bearer and the node's token", remedy)
+    raise Faults(401, fault, headers={"www-authenticate": "Bearer"})
+
+
+async def body(request: Request, content_type: str, most: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        Faults: 415 another type, 413 larger than `most`, 408 too slow.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != content_type:
+        raise Faults(415, Fault("header Content-Type", shown(given), content_type))
+    too_large = Faults(413, Fault("body", f"more than {most} bytes", f"at most {most} bytes"))
+    announced = request.headers.get("content-length", "0")
+    if announced.isascii() and announced.isdigit() and (len(announced) > 10 or int(announced) > most):
+        raise too_large
+    data = bytearray()
+    with trio.move_on_after(BODY_S) as scope:
+        async for piece in request.stream():
+            data += piece
+            if len(data) > most:
+                raise too_large
+    if scope.cancelled_caught:
+        raise Faults(408, Fault("body", f"{len(data)} bytes in {BODY_S:.0f} s", "the whole body in that time"))
+    return bytes(data)
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One field of a JSON body. read: gives the value, or raises ValueError."""
+
+    name: str
+    expected: str
+    read: Callable[[Any], Any]
+
+
+async def fields(request: Request, wanted: Sequence[Field]) -> dict[str, Any]:
+    """The fields of a JSON object; all of them are needed, no others are taken.
+
+    Raises:
+        Faults: 400 with every mistake, or as `body`.
+    """
+    data = await body(request, "application/json", MAX_JSON_BYTES)
+    example = "{" + ", ".join(f'"{field.name}": {field.expected}' for field in wanted) + "}"
+    try:
+        given = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Faults(400, Fault("body", shown(str(error)), f"JSON: {example}")) from error
+    if type(given) is not dict:
+        raise Faults(400, Fault("body", shown(given), f"an object: {example}"))
+    faults, found = [], {}
+    for field in wanted:
+        try:
+            found[field.name] = field.read(given[field.name])
+        except KeyError:
+            faults.append(Fault(field.name, "nothing", field.expected))
+        except ValueError:
+            faults.append(Fault(field.name, shown(given[field.name]), field.expected))
+    names = {field.name for field in wanted}
+    faults += [Fault(shown(name), "a field", f"only {', '.join(names)}") for name in sorted(set(given) - names)]
+    if faults:
+        raise Faults(400, *faults)
+    return found
+
+
+def number(low: int, high: int) -> Callable[[Any], int]:
+    """Reads a whole number within bounds."""
+
+    def read(value: Any) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return read
+
+
+def choice(table: dict[str, int]) -> Callable[[Any], int]:
+    """Reads one of a few words."""
+
+    def read(value: Any) -> int:
+        if type(value) is not str or value not in table:
+            raise ValueError
+        return table[value]
+
+    return read
+
+
+def text(value: Any) -> str:
+    """Reads text; what it may say is the record's business."""
+    if type(value) is not str or not value:
+        raise ValueError
+    return value

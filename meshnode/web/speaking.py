@@ -1,0 +1,156 @@
+"""Speaking: the endpoints that write - orders, transfers, assets, and records signed elsewhere.
+
+All of them need the node's token. An answer means that the record was passed on, not
+that it took effect: what became of it is asked at /api/records/{id}.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from meshnode.web import asking
+from meshnode.web.asking import Field
+from meshnode.web.backend import Backend, Refused
+from meshnode.web.faults import Fault, Faults, answer, shown
+from protocols.cose import MAX_ENVELOPE_BYTES
+from protocols.records import SIDE_BUY, SIDE_SELL, AssetIssue, Cancel, Order, Record, Transfer
+from protocols.records.identity import ACCOUNT_ID_BYTES
+from protocols.records.statements import MAX_AMOUNT, MAX_ORDER_WH, MAX_PRICE_U_KWH, RECORD_ID_BYTES
+
+# A record signed now is good for ten minutes of real time: an order is for soon, and whoever
+# signed it wants to know what became of it before going away.
+VALID_REAL_S = 600
+NONCE_BITS = 63
+# The end of the microgrid's own time scale; anything later is a typing mistake.
+LAST_SECOND = 1 << 40
+NEXT = "next"
+
+_SIDES = {"buy": SIDE_BUY, "sell": SIDE_SELL}
+_ASSET_KINDS = {"money": 0, "energy": 1, "utility": 2}
+
+
+def spoken(backend: Backend) -> dict[str, Any]:
+    """The nonce and the validity of a record that is signed now."""
+    clock, limits = backend.clock, backend.machine.genesis.limits
+    # Half of what the community allows leaves room for clocks that differ.
+    valid_s = min(VALID_REAL_S * clock.speed, limits.max_validity_s // 2)
+    return {"nonce": secrets.randbits(NONCE_BITS), "valid_until_s": clock.now_s() + valid_s}
+
+
+def _period(value: Any) -> int:
+    if value == NEXT:
+        return -1
+    return asking.number(0, LAST_SECOND)(value)
+
+
+_ORDER = (
+    Field("side", '"buy" or "sell"', asking.choice(_SIDES)),
+    Field("period_start_s", 'a UTC second at which a period begins, or "next"', _period),
+    Field("energy_wh", f"a whole number from 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH)),
+    Field("price_u_kwh", f"micro-units per kWh from 0 to {MAX_PRICE_U_KWH}", asking.number(0, MAX_PRICE_U_KWH)),
+)
+_TRANSFER = (
+    Field("to", "a member's name or account id", asking.text),
+    Field("asset", "the asset's code", asking.text),
+    Field("amount", f"a whole number from 1 to {MAX_AMOUNT}", asking.number(1, MAX_AMOUNT)),
+)
+_ASSET = (
+    Field("asset", "a code that is not taken", asking.text),
+    Field("kind", '"money", "energy" or "utility"', asking.choice(_ASSET_KINDS)),
+    Field("cap", f"a whole number from 1 to {MAX_AMOUNT}", asking.number(1, MAX_AMOUNT)),
+    Field("amount", f"a whole number from 0 to {MAX_AMOUNT}", asking.number(0, MAX_AMOUNT)),
+)
+
+
+class Speaking:
+    """The writing endpoints of one backend."""
+
+    def __init__(self, backend: Backend, token: str | None) -> None:
+        """Args: token: what a request must carry; None: nobody may write."""
+        self._backend = backend
+        self._token = token
+
+    def routes(self) -> list[Route]:
+        """The endpoints, for the application."""
+        return [
+            Route("/api/orders", self.order, methods=["POST"]),
+            Route("/api/orders/{id}", self.cancel, methods=["DELETE"]),
+            Route("/api/orders/{id}/cancel", self.cancel, methods=["POST"]),
+            Route("/api/transfers", self.transfer, methods=["POST"]),
+            Route("/api/assets", self.issue, methods=["POST"]),
+            Route("/api/records", self.record, methods=["POST"]),
+        ]
+
+    async def order(self, request: Request) -> Response:
+        """POST /api/orders {side, period_start_s, energy_wh, price_u_kwh}."""
+        asking.check_token(request, self._token)
+        given = await asking.fields(request, _ORDER)
+        if given["period_start_s"] < 0:
+            length_s = self._backend.machine.rules().period.length_s
+            given["period_start_s"] = (self._backend.clock.now_s() // length_s + 1) * length_s
+        return await self._say(Order(**spoken(self._backend), **given), period_start_s=given["period_start_s"])
+
+    async def cancel(self, request: Request) -> Response:
+        """DELETE /api/orders/{id} or POST /api/orders/{id}/cancel."""
+        asking.check_token(request, self._token)
+        order = asking.hex_id(request.path_params["id"], "order id", RECORD_ID_BYTES)
+        return await self._say(Cancel(**spoken(self._backend), order=order))
+
+    async def transfer(self, request: Request) -> Response:
+        """POST /api/transfers {to, asset, amount}."""
+        asking.check_token(request, self._token)
+        given = await asking.fields(request, _TRANSFER)
+        given["to"] = account_of(self._backend, given["to"], "to")
+        return await self._say(Transfer(**spoken(self._backend), **given))
+
+    async def issue(self, request: Request) -> Response:
+        """POST /api/assets {asset, kind, cap, amount}."""
+        asking.check_token(request, self._token)
+        given = await asking.fields(request, _ASSET)
+        given["asset_kind"] = given.pop("kind")
+        return await self._say(AssetIssue(**spoken(self._backend), **given))
+
+    async def record(self, request: Request) -> Response:
+        """POST /api/records: the COSE_Sign1 envelope of a record that was signed elsewhere."""
+        asking.check_token(request, self._token)
+        envelope = await asking.body(request, "application/cbor", MAX_ENVELOPE_BYTES)
+        try:
+            return _accepted(await self._backend.submit_envelope(envelope))
+        except Refused as error:
+            raise _refused(error) from error
+
+    async def _say(self, record: Record, **more: Any) -> Response:
+        try:
+            return _accepted(await self._backend.submit(record), **more)
+        except Refused as error:
+            raise _refused(error) from error
+
+
+def account_of(backend: Backend, name: str, place: str) -> bytes:
+    """The account that a member's name or an account id in hex means.
+
+    Raises:
+        Faults: 400, there is no such member.
+    """
+    state = backend.machine.state
+    known = state.names.get(name)
+    if known is not None:
+        return known.account
+    if len(name) == 2 * ACCOUNT_ID_BYTES:
+        account = asking.hex_id(name, place, ACCOUNT_ID_BYTES)
+        if account in state.accounts:
+            return account
+    raise Faults(400, Fault(place, shown(name), "the name or the account id of a member"))
+
+
+def _accepted(record_id: bytes, **more: Any) -> Response:
+    return answer({"record_id": record_id.hex(), **more}, 202, {"location": f"/api/records/{record_id.hex()}"})
+
+
+def _refused(error: Refused) -> Faults:
+    return Faults(409, Fault("record", str(error), "a record that the community's rules allow"))
