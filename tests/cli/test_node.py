@@ -6,14 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import trio
-from tests.cli.shell import ROOT, Done, complaint, environment, meshnode, running, spawn
 
 from meshnode.client import NodeClient
 from meshnode.invitations import read_link
+from tests.cli.shell import PATIENCE_S, ROOT, Done, complaint, environment, meshnode, running, spawn
 
 
 def free_port() -> int:
@@ -31,6 +32,14 @@ def found(directory: Path, *more: object) -> str:
     assert done.code == 0, done
     chain_id: str = done.json["chain_id"]
     return chain_id
+
+
+def caught_up(directory: Path, height: int) -> None:
+    """Wait until a node's ledger has reached a height."""
+    deadline = time.monotonic() + PATIENCE_S
+    while meshnode("status", "--dir", directory, "--json").json["height"] < height:
+        assert time.monotonic() < deadline, f"not at height {height} within {PATIENCE_S} s"
+        time.sleep(0.2)
 
 
 def join(link: str, directory: Path, name: str, *more: object) -> Done:
@@ -61,6 +70,7 @@ def test_from_founding_to_a_traded_and_verified_ledger(tmp_path: Path) -> None:
         )
 
         with running(bela):
+            caught_up(bela, height)
             # A learner: it follows, does not vote, and its member trades like everybody.
             order = meshnode(
                 "order", "buy", "--energy", "1.5 kWh", "--price", "0.20 EUR/kWh", "--wait", 30, "--dir", bela, "--json"
