@@ -290,6 +290,8 @@ class Microgrid:
 
     async def submit(self, record: Record) -> bytes:
         """Sign with the member key, pass on, and give the record id. Raises Refused."""
+        if not self.account:
+            raise Refused("this node has not caught up with its own admission yet; try again in a moment")
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
         except RecordError as error:
