@@ -208,6 +208,9 @@ class Microgrid:
 
     async def _declare_support(self) -> None:
         """Say on the ledger what this node can execute, if the ledger does not know it yet."""
+        while not self.machine.height:
+            # There is nobody yet who could put it into a block.
+            await trio.sleep(FOUNDING_POLL_S)
         mechanisms = self._mechanisms.supported()
         while self._device.key_id not in self.machine.state.keys:
             # A newcomer's ledger does not know the newcomer before it has caught up.
@@ -287,6 +290,8 @@ class Microgrid:
 
     async def submit(self, record: Record) -> bytes:
         """Sign with the member key, pass on, and give the record id. Raises Refused."""
+        if not self.account:
+            raise Refused("this node has not caught up with its own admission yet; try again in a moment")
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
         except RecordError as error:
@@ -450,6 +455,7 @@ class Microgrid:
 # A record signed now is good for an hour of real time, long enough for a restart in between.
 VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
+FOUNDING_POLL_S = 0.5
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
 _CHANGES_MEMBERS = frozenset({2, 3, 12})

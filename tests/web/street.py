@@ -57,13 +57,14 @@ class Counted(NamedTuple):
 
 
 NOTHING = Counted()
+MARKET = preset("neighbour_market")
 
 
 class Street:
     """The ledger of a few homes, followed by views in `directory`. Time is what the next block says."""
 
-    def __init__(self, directory: Path, homes: int = 3, binding: str = "neighbour_market", **genesis: Any) -> None:
-        text = preset(binding)
+    def __init__(self, directory: Path, homes: int = 3, text: str = MARKET, **genesis: Any) -> None:
+        """Args: text: of the binding; the rest is the genesis's."""
         fields = {
             "community": "Borgo Sole",
             "start_s": MIDNIGHT_S,
