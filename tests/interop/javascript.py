@@ -93,8 +93,8 @@ class JavaScriptMember:
         async for data in self._process.stdout:
             *lines, waiting = (waiting + data).split(b"\n")
             self.said += [json.loads(line) for line in lines]
-            self._tell()
-        self._tell()
+            self._wake()
+        self._wake()
 
     async def tell(self, **line: Any) -> None:
         """Give it one line of input."""
@@ -138,7 +138,7 @@ class JavaScriptMember:
         if self._process.poll() != 0:
             raise JavaScriptFailed(f"it ended with {self._process.poll()}\n{self._picture()}")
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._news.set()
         self._news = trio.Event()
 

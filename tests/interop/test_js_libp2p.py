@@ -171,6 +171,7 @@ async def _strangers_stay_outside(mesh: Mesh, run: Path) -> None:
         await stranger.until("all dials failed", lambda: stranger.events("not dialled")[len(mesh.running) - 1 :])
         assert stranger.events("dialled") == []
         assert stranger.events("reading") == []
+        print("a stranger:", stranger.events("not dialled")[0]["why"])
 
     async def refused() -> bool:
         return all(now > then for now, then in zip([_refused(s) for s in await mesh.statuses()], before, strict=True))

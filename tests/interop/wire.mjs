@@ -178,7 +178,7 @@ export function recordOf(payload) {
   return fieldsOf(table, map, "record");
 }
 
-/** The payload of a record of this kind; fields by name, bytes in hex are not written here. */
+/** The payload of a record of this kind, whose fields are numbers by name. */
 export function payloadOf(kind, fields) {
   const map = new Map([[0, kind]]);
   for (const [key, [label]] of Object.entries(RECORDS[kind])) map.set(Number(key), fields[label]);
