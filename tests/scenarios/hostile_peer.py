@@ -209,9 +209,7 @@ def _order(mesh: Mesh, number: int, valid_s: int | None = None) -> Order:
     spoken = mesh.spoken(number)
     if valid_s is not None:
         spoken["valid_until_s"] = valid_s
-    return Order(
-        **spoken, side=SIDE_BUY, period_start_s=mesh.next_period_s(1.0), energy_wh=100, price_u_kwh=150_000
-    )
+    return Order(**spoken, side=SIDE_BUY, period_start_s=mesh.next_period_s(1.0), energy_wh=100, price_u_kwh=150_000)
 
 
 def _forged(mesh: Mesh) -> bytes:
@@ -272,9 +270,7 @@ def _false_head(mesh: Mesh) -> bytes:
     voters = sorted(key_id_of(key) for key, _ in quorum.voters)
     signatures = tuple((voter, bytes(64)) for voter in voters[: quorum_size(len(voters), quorum.mode)])
     return to_payload(
-        Certificate(
-            validators=quorum.config_hash(), ack_term=1, height=10**6, block=bytes(32), signatures=signatures
-        )
+        Certificate(validators=quorum.config_hash(), ack_term=1, height=10**6, block=bytes(32), signatures=signatures)
     )
 
 

@@ -100,9 +100,7 @@ class Mesh:
 
     # --- waiting
 
-    async def until(
-        self, what: str, condition: Callable[[], Awaitable[T | None]], deadline_s: float = PATIENCE_S
-    ) -> T:
+    async def until(self, what: str, condition: Callable[[], Awaitable[T | None]], deadline_s: float = PATIENCE_S) -> T:
         """Wait until `condition` gives something true, and give that; a node that does not answer is asked again.
 
         Raises:
@@ -220,9 +218,7 @@ class Mesh:
         """One state hash for every height that all running nodes have; gives the highest such height."""
         common = min(status["height"] for status in await self.statuses())
         for height in range(1, common + 1):
-            found = {
-                node.name: (await node.client.get(f"/api/state/{height}"))["state_hash"] for node in self.running
-            }
+            found = {node.name: (await node.client.get(f"/api/state/{height}"))["state_hash"] for node in self.running}
             assert len(set(found.values())) == 1, f"state hashes at height {height} differ: {found}"
         return common
 
