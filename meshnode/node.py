@@ -202,7 +202,7 @@ class Node:
 
             async def on_reading(record: Reading, signer: SigningKey, hold: int) -> None:
                 for grid in self.microgrids:
-                    if record.meter in grid.machine.state.meters:
+                    if grid.wants(record):
                         # Held back or not, the next measurement must not wait for it.
                         nursery.start_soon(grid.reading, record, signer, hold)
 
@@ -215,6 +215,7 @@ class Node:
                 key,
                 main.clock,
                 lambda: main.machine.rules().period.length_s,
+                main.first_period_s,
                 on_reading,
                 on_sample,
                 self._random,

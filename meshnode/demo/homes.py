@@ -44,8 +44,8 @@ PRESET_GRACE = "a period settles 2 minutes after its end"
 DEMO_GRACE = "a period settles 10 minutes after its end"
 # Which homes have trouble on purpose, and when: the reading at the end of this period is
 # left out (silent) or delivered two periods later (late).
-SILENT_PERIOD = 2
-LATE_PERIOD = 3
+SILENT_PERIOD = 1
+LATE_PERIOD = 2
 SMALLEST_WITH_TROUBLE = 3
 # Roofs in the village: two large ones, one small one, and homes without.
 PV_PEAK_W = (6000, 0, 4000, 0, 8000)
