@@ -134,7 +134,6 @@ def invite(
     """Make a link that lets one newcomer in. Whoever has the link can use it, once: hand it over in person."""
     from meshnode import config, keys
     from meshnode.config import KEYS_DIRECTORY
-    from meshnode.founding import DEVICE_KEY
     from meshnode.invitations import MAX_VALID_S, Invitations
     from meshnode.network.transport import peer_id_of
 
@@ -152,7 +151,7 @@ def invite(
     if not 60 <= valid_s <= MAX_VALID_S:
         raise Fault(f"--valid {valid}: expected one minute to {MAX_VALID_S // 86400} days")
     _check_role(ledger, role)
-    device = keys.load(place / KEYS_DIRECTORY / DEVICE_KEY)
+    device = keys.load(place / KEYS_DIRECTORY / keys.DEVICE_KEY)
     addresses = tuple(f"{one}/p2p/{peer_id_of(device.public)}" for one in _doors(address or [section.joining]))
     expires_s = int(time.time()) + valid_s
     link = Invitations(place, chain_id).make(role, expires_s, addresses)
@@ -178,17 +177,15 @@ def join(
 
     from meshnode import founding
     from meshnode.invitations import read_link
-    from meshnode.network.addresses import read_address
     from meshnode.network.joining import knock
+    from meshnode.store.place import GENESIS_FILE, microgrid_directory
     from protocols.joining import Knock
     from protocols.records import join_request_bytes
 
     invitation = read_link(link)
-    for address in invitation.addresses:
-        read_address(address)
     place = _new_place(directory)
     meters = _meters(meter or [])
-    _check_addresses(listen)
+    _check_addresses(listen, *invitation.addresses)
     if invitation.expires_s < time.time():
         raise No("the invitation has expired\n    ask the administrator for a new one")
     points = [section["metering_point"] for section in meters]
@@ -204,7 +201,9 @@ def join(
     visit = _Visit(request, invitation.chain_id)
     trio.run(_knock_until_heard, knock, made.device.seed, invitation.addresses, request, visit, json)
     assert visit.genesis is not None
-    founding.place_ledger(place, visit.genesis)
+    # It is there already if an earlier attempt was interrupted between the two steps.
+    if not (microgrid_directory(place, invitation.chain_id) / GENESIS_FILE).exists():
+        founding.place_ledger(place, visit.genesis)
     chain = invitation.chain_id.hex()
     microgrid = {"peers": list(visit.peers)}
     founding.write_config(place, name, listen=[listen], web=web, microgrids={chain: microgrid}, meters=meters)
@@ -259,6 +258,7 @@ class _Visit:
             said = await door.answer()
             if isinstance(said, Foundation):
                 self.genesis = check_foundation(said, self._chain_id)
+                _check_peers(said.peers)
                 self.peers = said.peers
             elif isinstance(said, Admitted):
                 if self.genesis is None:
@@ -307,17 +307,31 @@ def _new_place(directory: Path | None) -> Path:
 
 def _keys(place: Path, points: Sequence[str]) -> NodeKeys:
     """New keys, or those of an attempt to join that was interrupted."""
-    from meshnode import founding, keys
+    from meshnode import keys
     from meshnode.config import KEYS_DIRECTORY
+    from meshnode.founding import NodeKeys
 
-    folder = place / KEYS_DIRECTORY
-    if not (folder / founding.DEVICE_KEY).exists():
-        return founding.make_keys(place, points)
-    return founding.NodeKeys(
-        keys.load(folder / founding.DEVICE_KEY),
-        keys.load(folder / founding.MEMBER_KEY),
-        {point: keys.load(folder / f"meter-{point}.key") for point in points},
-    )
+    def key(name: str) -> keys.SigningKey:
+        path = place / KEYS_DIRECTORY / name
+        if not path.exists():
+            keys.save(path, keys.SigningKey.generate())
+        return keys.load(path)
+
+    meters = {point: key(f"meter-{point}.key") for point in points}
+    return NodeKeys(key(keys.DEVICE_KEY), key(keys.MEMBER_KEY), meters)
+
+
+def _check_peers(addresses: Sequence[str]) -> None:
+    """Refuse a door that names addresses which the node could not dial."""
+    from meshnode.network.addresses import read_address
+    from protocols.joining import JoiningError
+
+    for address in addresses:
+        try:
+            if not read_address(address).peer:
+                raise ValueError(f"address {address!r}: without a peer id")
+        except ValueError as error:
+            raise JoiningError(f"the door names neighbours that cannot be dialled: {error}") from error
 
 
 def _throwaway(meters: Sequence[dict[str, Any]]) -> NodeKeys:
