@@ -64,11 +64,13 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
 class NodeProcess:
     """One node of this computer: its directory, its keys and ports, and its process while there is one."""
 
-    def __init__(self, home: Home, directory: Path, mesh_port: int, web_port: int, door_port: int) -> None:
+    def __init__(
+        self, home: Home, directory: Path, keys: NodeKeys, mesh_port: int, web_port: int, door_port: int
+    ) -> None:
         self.home = home
         self.name = home.name
         self.directory = directory
-        self.keys: NodeKeys = founding.make_keys(directory, home.points)
+        self.keys = keys
         self.url = f"http://{HOST}:{web_port}"
         self.listen = f"/ip4/{HOST}/tcp/{mesh_port}"
         self.door = f"/ip4/{HOST}/tcp/{door_port}"
@@ -202,10 +204,11 @@ def found_homes(
         ConfigError: the microgrid cannot be founded.
     """
     ports = free_ports(3 * len(homes))
-    nodes = {
-        home.name: NodeProcess(home, directory / home.name, *ports[3 * number : 3 * number + 3])
-        for number, home in enumerate(homes)
-    }
+    nodes = {}
+    for number, home in enumerate(homes):
+        place = directory / home.name
+        made = founding.make_keys(place, home.points)
+        nodes[home.name] = NodeProcess(home, place, made, *ports[3 * number : 3 * number + 3])
     genesis = founding.found(
         community,
         binding_text,

@@ -208,6 +208,9 @@ class Microgrid:
 
     async def _declare_support(self) -> None:
         """Say on the ledger what this node can execute, if the ledger does not know it yet."""
+        while not self.machine.height:
+            # There is nobody yet who could put it into a block.
+            await trio.sleep(FOUNDING_POLL_S)
         mechanisms = self._mechanisms.supported()
         while self._device.key_id not in self.machine.state.keys:
             # A newcomer's ledger does not know the newcomer before it has caught up.
@@ -452,6 +455,7 @@ class Microgrid:
 # A record signed now is good for an hour of real time, long enough for a restart in between.
 VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
+FOUNDING_POLL_S = 0.5
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
 _CHANGES_MEMBERS = frozenset({2, 3, 12})

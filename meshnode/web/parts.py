@@ -147,15 +147,16 @@ def today(moment: Moment) -> Html:
         )
         for name, energy_wh in shares(day)
     )
+    gave = day.sold_wh or day.fed_in_wh
     hint = words("estimated", count=day.estimated, periods=day.periods) if day.estimated else ""
     return fill(
         """<p class="big"><b>{used}</b> kWh <span>{word}</span></p>{bar}<dl class="sources">{rows}</dl>
 <p class="quiet">{given}</p><p class="quiet">{money}</p><p class="quiet small">{hint}</p>""",
-        used=words.energy(day.consumption_wh).removesuffix(" kWh"),
+        used=words.kwh(day.consumption_wh),
         word=words("used"),
         bar=charts.share_bar(shares(day), words("today"), "share-today"),
         rows=rows,
-        given=words("given_away", sold=words.energy(day.sold_wh), fed_in=words.energy(day.fed_in_wh)),
+        given=words("given_away", sold=words.energy(day.sold_wh), fed_in=words.energy(day.fed_in_wh)) if gave else "",
         money=words("today_money", received=moment.money(day.in_u), paid=moment.money(day.out_u)),
         hint=hint,
     )

@@ -163,12 +163,12 @@ async def _crash(mesh: Mesh, point: str) -> NodeProcess:
 
     async def died() -> NodeProcess | None:
         nonlocal leader
+        now = await mesh.leader()
         for node in mesh.nodes.values():
             if not node.is_running():
                 return node
-        now = await mesh.leader()
         if now is not leader:
-            # Leadership moved on its own; the point is the leader's.
+            # Leadership moved by itself; the point is the leader's.
             (leader.directory / TRIGGER_FILE).unlink(missing_ok=True)
             leader = now
             (leader.directory / TRIGGER_FILE).write_text(point)

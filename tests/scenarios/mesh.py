@@ -100,9 +100,7 @@ class Mesh:
 
     # --- waiting
 
-    async def until(
-        self, what: str, condition: Callable[[], Awaitable[T | None]], deadline_s: float = PATIENCE_S
-    ) -> T:
+    async def until(self, what: str, condition: Callable[[], Awaitable[T | None]], deadline_s: float = PATIENCE_S) -> T:
         """Wait until `condition` gives something true, and give that; a node that does not answer is asked again.
 
         Raises:
@@ -142,11 +140,11 @@ class Mesh:
 
         async def meshed() -> bool:
             statuses = await self.statuses()
-            leaders = {status["leader"] for status in statuses}
+            leaders = {status["leader"] for status in statuses if status["role"] != "learner"}
             return (
-                all(status["peers"] >= expected for status in statuses)
-                and ((len(leaders - {""}) == 1 and len(leaders) == 1) or not any(s["term"] for s in statuses))
-                and all(status["height"] >= 1 for status in statuses)
+                len(leaders) == 1
+                and "" not in leaders
+                and all(status["peers"] >= expected and status["height"] >= 1 for status in statuses)
                 and all(meter["telegrams"] for status in statuses for meter in status["meters"])
             )
 
@@ -189,14 +187,15 @@ class Mesh:
         """The running node that leads, as all others say too."""
 
         async def agreed() -> str | None:
-            names = {status["leader"] for status in await self.statuses()}
+            statuses = await self.statuses()
+            names = {status["leader"] for status in statuses if status["role"] != "learner"}
             return names.pop() if len(names) == 1 and names <= {node.name for node in self.running} else None
 
         return self.nodes[await self.until("one leader, known to all", agreed)]
 
     async def lines(self, node: NodeProcess, start_s: int) -> dict[str, dict[str, Any]]:
         """What a settled period gave each member, by name."""
-        found = await node.client.get("/api/lines", from_s=start_s, to_s=start_s + self.length_s)
+        found = await node.client.get("/api/lines", account="all", from_s=start_s, to_s=start_s + self.length_s)
         return {line["name"]: line for line in found["lines"] if line["start_s"] == start_s}
 
     async def period(self, node: NodeProcess, start_s: int) -> dict[str, Any] | None:
@@ -206,7 +205,8 @@ class Mesh:
 
     async def postings(self, node: NodeProcess, start_s: int) -> list[dict[str, Any]]:
         """The postings of a period, corrections included."""
-        found: list[dict[str, Any]] = (await node.client.get("/api/postings", period_start_s=start_s))["postings"]
+        answer = await node.client.get("/api/postings", account="all", period_start_s=start_s)
+        found: list[dict[str, Any]] = answer["postings"]
         return found
 
     async def blocks(self, node: NodeProcess, first: int = 1, last: int | None = None) -> list[dict[str, Any]]:
@@ -218,9 +218,7 @@ class Mesh:
         """One state hash for every height that all running nodes have; gives the highest such height."""
         common = min(status["height"] for status in await self.statuses())
         for height in range(1, common + 1):
-            found = {
-                node.name: (await node.client.get(f"/api/state/{height}"))["state_hash"] for node in self.running
-            }
+            found = {node.name: (await node.client.get(f"/api/state/{height}"))["state_hash"] for node in self.running}
             assert len(set(found.values())) == 1, f"state hashes at height {height} differ: {found}"
         return common
 
@@ -315,6 +313,15 @@ async def run_meshnode(*arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def record(directory: Path, quarters: Sequence[tuple[int, int]]) -> Path:
+    """Write (used Wh, made Wh) of each quarter as a file that the replay driver reads."""
+    path = directory / "meter.csv"
+    directory.mkdir(parents=True, mode=0o700)
+    rows = (f"{RECORDED_S + 900 * n},{used},{made}" for n, (used, made) in enumerate(quarters))
+    path.write_text("\n".join(("time,consumption_wh,production_wh", *rows)) + "\n")
+    return path
+
+
 def _with_grace(text: str, minutes: int) -> str:
     sentence = "And a period settles 2 minutes after its end"
     assert sentence in text, "the preset says it in other words now"
@@ -325,10 +332,7 @@ def _home(home: Household, directory: Path) -> Home:
     point = f"{home.name}-home"
     meters: tuple[dict[str, Any], ...] = ()
     if home.quarters:
-        path = directory / "meter.csv"
-        directory.mkdir(parents=True, mode=0o700)
-        rows = (f"{RECORDED_S + 900 * n},{used},{made}" for n, (used, made) in enumerate(home.quarters))
-        path.write_text("\n".join(("time,consumption_wh,production_wh", *rows)) + "\n")
+        path = record(directory, home.quarters)
         section = {"driver": "replay", "metering_point": point, "path": str(path), "interval_ms": TELEGRAM_MS}
         meters = (section | ({} if home.rehearsal is None else {"rehearsal": home.rehearsal}),)
     return Home(

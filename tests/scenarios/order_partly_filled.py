@@ -36,7 +36,7 @@ async def play(place: Path) -> dict[str, Any]:
             assert outcome["verdict"] == "ACCEPTED", outcome
         await mesh.until_settled(start_s)
         for node in mesh.running:
-            orders = {row["order_id"]: row for row in (await node.client.get("/api/orders"))["orders"]}
+            orders = {row["order_id"]: row for row in (await node.client.get("/api/orders", account="all"))["orders"]}
             filled = {name: orders[record_id]["filled_wh"] for name, record_id in ids.items()}
             assert filled == {"anna": 500, "bela": 300, "carla": 200}, f"at {node.name}: {filled}"
             trades = [t for t in (await node.client.get("/api/trades"))["trades"] if t["start_s"] == start_s]

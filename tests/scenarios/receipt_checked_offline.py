@@ -34,9 +34,7 @@ async def play(place: Path) -> dict[str, Any]:
         genesis = microgrid_directory(bela.directory, mesh.chain_id) / "genesis.cbor"
         file = place / "order.receipt"
         file.write_bytes(receipt)
-        code, told, complaint = await run_meshnode(
-            "receipt", "check", str(file), "--genesis", str(genesis), "--json"
-        )
+        code, told, complaint = await run_meshnode("receipt", "check", str(file), "--genesis", str(genesis), "--json")
         assert code == 0, complaint
         assert order in json.dumps(json.loads(told)), f"it does not say which record it proves: {told}"
         for number in range(PLACES):
