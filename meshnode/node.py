@@ -26,9 +26,8 @@ from meshnode import keys
 from meshnode.admission import Admission
 from meshnode.collector import Collector, Sample
 from meshnode.config import KEYS_DIRECTORY, TOKEN_FILE, Config, ConfigError
-from meshnode.founding import DEVICE_KEY, MEMBER_KEY
 from meshnode.invitations import Invitations
-from meshnode.keys import SignatureCheck, SigningKey
+from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SignatureCheck, SigningKey
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from meshnode.microgrid import Microgrid, replay

@@ -65,7 +65,9 @@ def run(
         try:
             trio.run(main)
         finally:
-            (place / RUNNING_FILE).unlink(missing_ok=True)
+            # Before it was ready, the file is that of another node, which runs in this directory.
+            if node.web_addresses:
+                (place / RUNNING_FILE).unlink(missing_ok=True)
     if json:
         event({"event": "stopped", "pid": os.getpid()})
 

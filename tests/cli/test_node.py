@@ -142,7 +142,9 @@ def test_a_node_stops_cleanly_when_told_to_and_starts_again_where_it_was(
         assert done.code == 0 and "Traceback" not in done.err
     with running(place) as node:
         assert meshnode("status", "--dir", place, "--json").json["height"] >= height
+        # A second node in the same directory does not disturb the first.
         assert "in use" in complaint("run", place, run=spawn)
+        assert meshnode("status", "--dir", place).code == 0
         assert node.stop().code == 0
 
 
@@ -170,6 +172,7 @@ def test_joining_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     assert first.code == 2 and "no door answers at /ip4/127.0.0.1/tcp/" in first.err
     assert "is the administrator's node running" in first.err and "Traceback" not in first.err
     keys = {path.name: path.read_text() for path in (bela / "keys").iterdir()}
+    assert set(keys) == {"device.key", "member.key"}
     with running(anna):
         taken = join(link, bela, "anna")
         assert (taken.code, taken.err.split("error: ")[1]) == (1, "not let in: the name is taken\n")
