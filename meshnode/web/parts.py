@@ -37,6 +37,7 @@ class Moment(msgspec.Struct, frozen=True):
 
     @property
     def now_s(self) -> int:
+        """The microgrid's clock, UTC seconds."""
         return self.figures.now_ms // 1000
 
     def span(self, start_s: int) -> str:
@@ -50,9 +51,11 @@ class Moment(msgspec.Struct, frozen=True):
         return fill('{begin}<span class="till">\u2013{end}</span>', begin=begin, end=end)
 
     def money(self, amount_u: int) -> str:
+        """An amount in the binding's currency."""
         return self.words.money(amount_u, self.figures.currency)
 
     def price(self, price_u_kwh: int) -> str:
+        """The price of a kWh in the binding's currency."""
         return self.words.money(price_u_kwh, self.figures.currency)
 
     def bare_price(self, price_u_kwh: int) -> str:

@@ -114,6 +114,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "role_leader": ("leads the consensus", "guida il consenso"),
     "role_follower": ("votes", "vota"),
     "role_candidate": ("stands for election", "candidato a guidare"),
+    "role_pre_candidate": ("looks for a leader", "cerca una guida"),
     "role_learner": ("follows, without a vote", "segue, senza voto"),
     "nobody": ("nobody yet", "ancora nessuno"),
     "peers": ("Peers", "Nodi vicini"),

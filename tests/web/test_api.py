@@ -211,7 +211,7 @@ async def test_questions_that_make_no_sense(address: str, path: str, place: str)
         ({**ORDER, "price_u_kwh": 10**9 + 1}, ["price_u_kwh"]),
         ({**ORDER, "period_start_s": "soon"}, ["period_start_s"]),
         ({**ORDER, "period_start_s": -1}, ["period_start_s"]),
-        ({**ORDER, "side": [], "energy_wh": {}, "colour": "green"}, ["side", "energy_wh", "colour"]),
+        ({**ORDER, "side": [[[]]], "energy_wh": {}, "colour": "green"}, ["side", "energy_wh", "colour"]),
         ([], ["body"]),
         (7, ["body"]),
     ],
@@ -224,7 +224,10 @@ async def test_all_mistakes_of_an_order_are_named_at_once(address: str, backend:
     assert backend.said == []
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"side": "buy",', b"[" * 3000, b'{"side": NaN}', b"{}{}"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b'{"side": "buy",', b"[" * 3000, b"[" * 900 + b"]" * 900, b'{"side": NaN}', b"{}{}"],
+)
 async def test_what_is_no_json_is_refused(address: str, backend: HandMade, body: bytes) -> None:
     headers = {"authorization": f"Bearer {TOKEN}", "content_type": "application/json"}
     answer = await request(address, "POST", "/api/orders", body, **headers)

@@ -14,6 +14,7 @@ from meshnode.web.html import Html, fill
 from meshnode.web.parts import PARTS
 from meshnode.web.texts import LANGUAGES, TEXTS, Words, language_of
 from meshnode.web.zone import Zone
+from protocols.raft import Role
 from tests.web.client import get
 from tests.web.hand_made import HandMade, SetClock, serving
 from tests.web.street import MARKET, MIDNIGHT_S, PERIOD_S, Counted, Street
@@ -137,7 +138,10 @@ def test_every_text_is_there_in_every_language_with_the_same_places() -> None:
 def test_every_text_is_used() -> None:
     folder = Path(page.__file__).parent
     source = "".join(path.read_text() for path in sorted(folder.glob("*.py")) if path.name != "texts.py")
-    made = {f"role_{role}" for role in ("leader", "follower", "candidate", "learner")} | {"own", "cancelled", "open"}
+    # Names of roles, sources and states of orders are put together with what they belong to.
+    roles = {f"role_{role.name.lower()}" for role in Role} | {"role_learner"}
+    assert roles <= TEXTS.keys()
+    made = roles | {"own", "cancelled", "open"}
     assert [key for key in TEXTS if f'"{key}"' not in source and key not in made] == []
 
 
