@@ -147,6 +147,11 @@ class _Witness:
             self.vote(key_id, term, device(candidate).key_id)
             assert disk.hard.term > term or (disk.hard.term, disk.hard.vote) == (term, outgoing.to), "vote not on disk"
             assert (disk.sign.vote_term, disk.sign.vote_candidate) >= (term, device(candidate).key_id)
+            assert parcel.vote[1][0] < term, "the voter's tip is of the term that it votes about"
+        message = parcel.message
+        if message is not None and message.kind == MessageKind.VOTE and message.index:
+            entry = disk.log[message.index]
+            assert (entry.term, entry.block_hash) == (message.log_term, parcel.tip), f"{home}: asks with a false tip"
         if parcel.ack is not None:
             ack = parcel.ack
             self.ack(key_id, ack.ack_term, ack.height, ack.block)
@@ -181,12 +186,20 @@ class _Witness:
                 self.elections.add(block.block_hash)
                 assert len(block.election.votes) * 2 > len(self._cluster.village.homes)
                 for row in block.election.votes:
+                    voter = next(home for home in self._cluster.village.homes if device(home).key_id == row[0])
+                    promised = self._cluster.disks[voter].sign
+                    assert (promised.vote_term, promised.vote_candidate) >= (
+                        block.election.term,
+                        block.election.candidate,
+                    ), f"the vote of {voter} was not promised"
                     self.vote(row[0], block.election.term, block.election.candidate)
 
     def executed(self, home: str, final: list[FinalBlock]) -> None:
         for done in final:
             height = done.block.header.height
             assert self.final.setdefault(height, done.block.block_hash) == done.block.block_hash, f"fork at {height}"
+            written = self._cluster.disks[home].log.get(height)
+            assert written is not None and written.block_hash == done.block.block_hash, "executed before it was on disk"
             for event in done.events:
                 if isinstance(event, RecordDone) and event.verdict == Verdict.ACCEPTED:
                     assert self.effective.setdefault(event.record_id, height) == height, "a record took effect twice"
@@ -206,7 +219,7 @@ class _Witness:
                 block = disk.log[height].block_hash
                 assert self.final.setdefault(height, block) == block, f"{home}: {height} is final with another block"
             self.checked[home] = disk.final
-            # Whatever was ever final is on a quorum of disks and never leaves the disk where it was.
+            assert not [name for name in validator.counters if "not applied here" in name], "judged without its state"
             if home in cluster.down:
                 continue
             assert validator.halted is None or home in cluster.may_halt, f"{home}: {validator.halted}"

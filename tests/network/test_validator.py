@@ -10,6 +10,7 @@ from meshnode.network.validator import MAX_BLOCKS_IN_FLIGHT
 from meshnode.store import HardState, SignState
 from protocols import block as blocks
 from protocols.parcel import Parcel
+from protocols.raft import Role
 from protocols.records import OpenCounters, Tip, Vote
 from tests.network.cluster import ELECTION_TICKS, PERIOD_S, Cluster, Moment, Writing
 from tests.protocols.village import START_S, device
@@ -164,6 +165,95 @@ def test_a_promise_that_is_overtaken_by_a_new_leader_is_void() -> None:
     cluster.writing[slow].due = 0
     cluster.run(2)
     assert cluster.validators[slow].counters["void before it was on disk: APP_RESP"]
+    cluster.heal()
+    cluster.until(cluster.agreed)
+
+
+def test_blocks_that_were_replaced_while_they_were_written_count_for_nothing() -> None:
+    cluster = Cluster(5)
+    old = cluster.founded()
+    slow, *others = cluster.followers()
+    cluster.cut = {(old, other) for other in others} | {(other, old) for other in others}
+    for nonce in (1, 2):
+        cluster.add(order(cluster, nonce), [old])
+        assert cluster.validators[old].propose()
+        cluster.work(old)
+    while cluster.wires:
+        cluster.deliver()
+    begun = cluster.validators[slow].poll()
+    assert begun is not None and len(begun.batch.entries) == 2
+    cluster.writing[slow] = Writing(begun.batch, cluster.ticks + 100_000)
+    cluster.cut |= {(old, slow), (slow, old)}
+    cluster.until(lambda: cluster.leader() in others)
+    new = cluster.validators[cluster.leader()]
+    cluster.until(lambda: cluster.validators[slow].last_height == 2 and cluster.validators[slow].term == new.term)
+    cluster.writing[slow].due = 0
+    cluster.heal()
+    cluster.until(cluster.agreed)
+
+
+def test_a_candidate_whose_disk_was_busy_asks_for_nothing_any_more() -> None:
+    # While Dora's disk was busy she began an election, another one was elected in the same
+    # term, and she follows her now. Her request would name a tip that it does not have.
+    cluster = Cluster(5)
+    old = cluster.founded()
+    slow, rival, *others = cluster.followers()
+    cluster.stop(old)
+    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
+    cluster.until(lambda: all(cluster.validators[home].leader is None for home in (slow, rival, *others)))
+    cluster.settle()
+    cluster.cut = set()
+    dora = cluster.validators[slow]
+    dora.campaign()
+    for _ in range(100):
+        if dora.role == Role.CANDIDATE:
+            break
+        for home in (rival, *others):
+            cluster.work(home)
+        if slow not in cluster.writing:
+            begun = dora.poll()
+            assert begun is not None
+            cluster.send(slow, begun.now)
+            cluster.writing[slow] = Writing(begun.batch, cluster.ticks + 100_000)
+        cluster.deliver()
+    assert dora.role == Role.CANDIDATE
+    # The rival gets there first with the votes of the two others.
+    cluster.wires.clear()
+    while cluster.validators[rival].term < dora.term or cluster.leader() != rival:
+        cluster.validators[rival].campaign()
+        cluster.settle()
+    assert dora.term == cluster.validators[rival].term and dora.last_height == 2
+    cluster.writing[slow].due = 0
+    cluster.settle()
+    assert dora.counters["void before it was on disk: VOTE"]
+    cluster.heal()
+    cluster.until(cluster.agreed)
+
+
+def test_a_vote_that_comes_too_late_is_not_given() -> None:
+    # Her disk was busy when she was asked, and who asked has been elected without her since.
+    cluster = Cluster(5)
+    old = cluster.founded()
+    slow, rival, *others = cluster.followers()
+    cluster.stop(old)
+    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
+    cluster.until(lambda: all(cluster.validators[home].leader is None for home in (slow, rival, *others)))
+    cluster.settle()
+    cluster.cut = set()
+    validator = cluster.validators[slow]
+    validator.campaign()  # something to write
+    begun = validator.poll()
+    assert begun is not None
+    cluster.writing[slow] = Writing(begun.batch, cluster.ticks + 100_000)
+    for _ in range(20):
+        if cluster.leader() == rival:
+            break
+        cluster.validators[rival].campaign()
+        cluster.settle()
+    assert cluster.leader() == rival and validator.last_height == 2
+    cluster.writing[slow].due = 0
+    cluster.settle()
+    assert validator.counters["void before it was on disk: VOTE_RESP"]
     cluster.heal()
     cluster.until(cluster.agreed)
 
