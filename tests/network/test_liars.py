@@ -34,8 +34,8 @@ def settled(cluster: Cluster, nonce: int = 1) -> None:
     record = order(cluster, nonce)
     cluster.add(record)
     cluster.until(lambda: accepted(cluster, record), 60 * ELECTION_TICKS)
-    halted = [home for home, validator in cluster.validators.items() if validator.halted]
-    assert not halted
+    halted = {home for home, validator in cluster.validators.items() if validator.halted}
+    assert halted <= cluster.may_halt
 
 
 def forged(cluster: Cluster, liar: str, parent: Parent, term: int, **head: Any) -> Block:
@@ -456,6 +456,20 @@ def test_two_valid_certificates_for_one_height_stop_the_node_that_sees_them() ->
     assert cluster.validators[victim].final_height == 1
 
 
+def test_a_leader_that_has_halted_makes_room() -> None:
+    cluster = Cluster(3)
+    leader = cluster.founded()
+    cluster.may_halt = {leader}
+    parent = head(cluster.disks[leader], 1, cluster.village)
+    for time_s in (1, 2):
+        block = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + time_s)
+        certificate = cluster.village.certificate(block)
+        cluster.hand_over(cluster.followers()[0], leader, Parcel(certificates=(certificate,)))
+    assert cluster.validators[leader].halted
+    settled(cluster)
+    assert cluster.leader() != leader
+
+
 def test_a_certificate_against_the_block_of_its_own_term_stops_the_node() -> None:
     cluster = Cluster(3)
     leader = cluster.founded()
@@ -471,8 +485,28 @@ def test_a_certificate_against_the_block_of_its_own_term_stops_the_node() -> Non
     assert "another block than the one here" in (cluster.validators[victim].halted or "")
     signed = len(cluster.witness.acks)
     cluster.cut = set()
+    cluster.add(order(cluster, 1))
     cluster.run(10 * ELECTION_TICKS)
     assert not [key for key in list(cluster.witness.acks)[signed:] if key[0] == device(victim).key_id]
+    assert cluster.disks[victim].last_index() == 2, "what it may not judge it does not take"
+
+
+def test_an_ack_that_was_promised_before_the_node_stopped_is_not_signed() -> None:
+    cluster = Cluster(3)
+    leader = cluster.founded()
+    victim = cluster.followers()[0]
+    cluster.may_halt = {victim}
+    parent = head(cluster.disks[leader], 1, cluster.village)
+    validator = cluster.validators[victim]
+    append(cluster, leader, victim, parent, forged(cluster, leader, parent, parent.term))
+    work = validator.poll()
+    assert work is not None and work.batch is not None and work.batch.entries
+    other = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + 2)
+    cluster.hand_over(leader, victim, Parcel(certificates=(cluster.village.certificate(other),)))
+    assert validator.halted
+    cluster.disks[victim].persist(work.batch)
+    sent = [outgoing.parcel for outgoing in validator.persisted()]
+    assert sent and all(parcel.ack is None for parcel in sent)
 
 
 def test_acks_are_counted_only_with_the_signature_of_who_sends_them() -> None:

@@ -187,7 +187,12 @@ def test_blocks_that_were_replaced_while_they_were_written_count_for_nothing() -
     cluster.until(lambda: cluster.leader() in others)
     new = cluster.validators[cluster.leader()]
     cluster.until(lambda: cluster.validators[slow].last_height == 2 and cluster.validators[slow].term == new.term)
-    cluster.writing[slow].due = 0
+    written = cluster.writing.pop(slow)
+    cluster.disks[slow].persist(written.batch)
+    cluster.send(slow, cluster.validators[slow].persisted())
+    # What reached the disk is not what the log has now.
+    taken = cluster.disks[cluster.leader()].log[2].block_hash
+    assert cluster.disks[slow].log[2].block_hash != taken == cluster.validators[slow]._chain.head(2).block_hash
     cluster.heal()
     cluster.until(cluster.agreed)
 
@@ -285,6 +290,9 @@ def test_a_leader_whose_clock_is_ahead_makes_room_for_another() -> None:
     cluster.offset_s[ahead] = 3600
     record = order(cluster, 1)
     cluster.add(record)
+    cluster.until(lambda: cluster.validators[ahead]._patience.resting)
+    cluster.add(order(cluster, 2))
+    assert not cluster.validators[ahead].propose(), "even a new block would break its silence"
     cluster.until(lambda: accepted(cluster, record), 40 * ELECTION_TICKS)
     assert cluster.leader() != ahead
     assert any("time ahead of our clock" in name for v in cluster.validators.values() for name in v.counters)
@@ -345,6 +353,9 @@ def test_a_node_with_another_state_stops_and_the_others_go_on() -> None:
     last = order(cluster, 9)
     cluster.add(last)
     cluster.until(lambda: accepted(cluster, last))
+    cluster.cut = {(home, broken) for home in others}
+    cluster.run(5 * ELECTION_TICKS)
+    assert cluster.validators[broken].role == Role.FOLLOWER, "silence is no reason to ask for votes"
 
 
 def test_leadership_is_handed_over_with_a_certificate() -> None:
