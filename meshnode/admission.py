@@ -72,22 +72,11 @@ class Admission:
             device_key: of the peer at the other end of the connection.
         """
         try:
-            return await trio.to_thread.run_sync(self._check, knock, device_key)
+            invitation, use = await trio.to_thread.run_sync(self._look_up, knock.invitation)
         except InvitationError as error:
             log.error("a newcomer could not be let in: %s", error)
             return _refused(Reason.UNKNOWN_INVITATION)
-
-    async def admit(self, knock: Knock) -> Admitted | Refused:
-        """Sign the Join record of a newcomer that `check` had nothing against, and wait until it is final."""
-        try:
-            return await self._admit(knock)
-        except InvitationError as error:
-            log.error("%s could not be let in: %s", knock.member.name, error)
-            return _refused(Reason.NOT_FINAL_YET)
-
-    def _check(self, knock: Knock, device_key: bytes) -> Refused | None:
         machine, member = self._grid.machine, knock.member
-        invitation = self._invitations.find(knock.invitation)
         # Whoever lacks the secret learns nothing, not even whether there is such an invitation.
         if invitation is None or not invitation.opens_with(knock.secret):
             return _refused(Reason.UNKNOWN_INVITATION)
@@ -97,14 +86,21 @@ class Admission:
             return _refused(Reason.BAD_PROOF)
         if member.roles != (invitation.role,):
             return _refused(Reason.WRONG_ROLE)
-        return self._check_use(invitation, knock)
+        if use is None:
+            return _refused(Reason.EXPIRED) if invitation.expires_s < self._now_s() else None
+        # The same newcomer may come again: its line broke before it heard how it went on.
+        return None if use.account == account_id_of(member.member_key).hex() else _refused(Reason.USED)
 
-    def _check_use(self, invitation: Invitation, knock: Knock) -> Refused | None:
-        use = self._invitations.use_of(knock.invitation)
-        if use is not None:
-            # The same newcomer again: its line broke before it heard how it went on.
-            return None if use.account == account_id_of(knock.member.member_key).hex() else _refused(Reason.USED)
-        return _refused(Reason.EXPIRED) if invitation.expires_s < self._now_s() else None
+    async def admit(self, knock: Knock) -> Admitted | Refused:
+        """Sign the Join record of a newcomer that `check` had nothing against, and wait until it is final."""
+        try:
+            return await self._admit(knock)
+        except InvitationError as error:
+            log.error("%s could not be let in: %s", knock.member.name, error)
+            return _refused(Reason.NOT_FINAL_YET)
+
+    def _look_up(self, id_: bytes) -> tuple[Invitation | None, Use | None]:
+        return self._invitations.find(id_), self._invitations.use_of(id_)
 
     async def _admit(self, knock: Knock) -> Admitted | Refused:
         use = await trio.to_thread.run_sync(self._invitations.use_of, knock.invitation)

@@ -64,12 +64,14 @@ class Collector:
         key: SigningKey,
         clock: GridClock,
         period_length_s: Callable[[], int],
+        first_period_s: int,
         on_reading: Callable[[Reading, SigningKey, int], Awaitable[None]],
         on_sample: Callable[[Sample, SigningKey], Awaitable[None]],
         random: Random,
     ) -> None:
         """Args:
         period_length_s: of the settlement period in force.
+        first_period_s: start of the ledger's first period, from which a rehearsal counts.
         on_reading: gets each reading to sign, and how many periods to hold it back
             (0 but in a rehearsal).
         on_sample: gets every measurement, for the live view.
@@ -80,11 +82,11 @@ class Collector:
         self._key = key
         self._clock = clock
         self._period_length_s = period_length_s
+        self._first_period_s = first_period_s
         self._on_reading = on_reading
         self._on_sample = on_sample
         self._random = random
         self._last: Sample | None = None
-        self._first_period_s: int | None = None
 
     @property
     def meter(self) -> bytes:
@@ -181,10 +183,7 @@ class Collector:
             return
         if boundary > sample.time_s:
             return
-        if self._first_period_s is None:
-            self._first_period_s = boundary
-        number = (boundary - self._first_period_s) // length
-        hold = self._rehearse(number)
+        hold = self._rehearse((boundary - self._first_period_s) // length - 1)
         if hold is None:
             return
         await self._on_reading(self._reading(last, sample, boundary, length), self._key, hold)

@@ -86,8 +86,8 @@ class Microgrid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Rehearsal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Trouble made on purpose, for demonstrations; the node says so where it shows.
 
-    silent_periods: settlement periods (counted from the genesis) at whose end the meter
-    is treated as silent. late_periods: periods whose reading is delivered late_by
+    silent_periods: settlement periods, counted from 0 with the ledger's first one, at
+    whose end the meter is treated as silent. late_periods: periods whose reading is delivered late_by
     periods later.
     """
 

@@ -17,7 +17,7 @@ import msgspec
 
 from meshnode import keys
 from meshnode.config import CONFIG_FILE, KEYS_DIRECTORY, ConfigError
-from meshnode.keys import SigningKey
+from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SigningKey
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from meshnode.store import Store
@@ -38,8 +38,6 @@ from protocols.records import (
 from zencode.binding import encode
 from zencode.reader import read
 
-DEVICE_KEY = "device.key"
-MEMBER_KEY = "member.key"
 # Offsets are tabled this far ahead; a later binding brings the next table.
 ZONE_YEARS = 30
 # A clock that NTP keeps is right to a fraction of a second; ten seconds is a Pi without

@@ -19,6 +19,9 @@ import nacl.exceptions
 from protocols.cose import key_id_of
 
 SEED_BYTES = 32
+# File names in a node's folder of keys; those of meters are named in its configuration.
+DEVICE_KEY = "device.key"
+MEMBER_KEY = "member.key"
 # One entry is a 16-byte digest; the records of a busy hour are checked once, not at
 # gossip, block and execution each.
 REMEMBERED_SIGNATURES = 65_536

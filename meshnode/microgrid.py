@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from meshnode.ledger import rows
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
-from meshnode.mempool import Mempool, Refusal
+from meshnode.mempool import Mempool
 from meshnode.network.consensus import Consensus
 from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
@@ -37,6 +37,7 @@ from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Batch, Store
+from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
 from protocols import block as blocks
@@ -50,10 +51,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Times of own records to their finality that the figures are made of.
-TIMES_KEPT = 1024
-# How long what became of a record is remembered without asking the disk.
-OUTCOMES_KEPT = 4096
 # Final blocks handed to the views at once; beyond that the views catch up from the ledger.
 FINAL_QUEUE = 256
 # One replayed block in so many is reported to whoever shows progress.
@@ -91,7 +88,6 @@ class Microgrid:
         self.clock = GridClock(machine.genesis.clock)
         self.collectors: list[Collector] = []
         self._store = store
-        self._outbox = outbox
         self._transport = transport
         self._device = device
         self._member = member
@@ -101,9 +97,19 @@ class Microgrid:
         self._check = check
         self._random = random
         self._news = News()
+        self._submissions = Submissions(outbox, store, views, self._news)
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
-            transport, self.mempool, self.clock, self.chain_id, machine, check, on_live=self._news.heard, random=random
+            transport,
+            self.mempool,
+            self.clock,
+            self.chain_id,
+            machine,
+            check,
+            on_live=self._news.heard,
+            on_void=self._submissions.void,
+            on_record=self._record_came,
+            random=random,
         )
         self.validator: Validator | None = None
         self.consensus: Consensus | None = None
@@ -132,12 +138,7 @@ class Microgrid:
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, self.clock, random)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
-        self._waiting: dict[bytes, trio.Event] = {}
-        self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
-        self._submitted: dict[bytes, float] = {}
-        self._commit_ms: deque[int] = deque(maxlen=TIMES_KEPT)
         self._live_sequence = 0
-        self._certificates_verified = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
 
     # --- running
@@ -153,7 +154,7 @@ class Microgrid:
                 await nursery.start(self.consensus.run)
             if self.follower is not None:
                 await nursery.start(self.follower.run)
-            nursery.start_soon(self._deliver_pending)
+            nursery.start_soon(self._submissions.run, self.gossip)
             nursery.start_soon(self._declare_support)
             self._startup_s = _process_age_s()
             task_status.started()
@@ -164,53 +165,37 @@ class Microgrid:
 
     async def _final(self, final: list[FinalBlock]) -> None:
         """Blocks became final: the mempool forgets their records, waiting clients hear of theirs."""
-        now = time.monotonic()
         members_changed = False
         for entry in final:
-            height = entry.block.header.height
-            ids = [record.record_id for record in entry.block.records]
-            self.mempool.final(ids)
-            for event in entry.events:
-                if isinstance(event, RecordDone):
-                    self._outcomes[event.record_id] = (height, event.verdict)
-                    members_changed |= event.record.KIND in _CHANGES_MEMBERS
-                    began = self._submitted.pop(event.record_id, None)
-                    if began is not None:
-                        self._commit_ms.append(round((now - began) * 1000))
-                    waiting = self._waiting.pop(event.record_id, None)
-                    if waiting is not None:
-                        waiting.set()
+            self.mempool.final([record.record_id for record in entry.block.records])
+            done = [event for event in entry.events if isinstance(event, RecordDone)]
+            self._submissions.final(entry.block.header.height, done)
+            members_changed |= any(event.record.KIND in _CHANGES_MEMBERS for event in done)
             await self._to_views.send(entry)
-        while len(self._outcomes) > OUTCOMES_KEPT:
-            del self._outcomes[next(iter(self._outcomes))]
         if members_changed:
             self._admit()
+
+    def _record_came(self, signed: SignedRecord) -> None:
+        """A leader need not wait for its next tick."""
+        if self.consensus is not None:
+            self.consensus.wake()
 
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
             await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
-            await trio.to_thread.run_sync(self._outbox.final, [record.record_id for record in entry.block.records])
+            await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
             self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
             for event in entry.events:
                 if isinstance(event, PeriodClosed | PeriodCorrected):
                     self._news.tell(Update("period", {"period_start_s": event.start_s}))
 
-    async def _deliver_pending(self) -> None:
-        """Own records that were not final when the node stopped go out again."""
-        for signed in await trio.to_thread.run_sync(self._outbox.pending):
-            if self._store.find_record(signed.record_id) is not None:
-                await trio.to_thread.run_sync(self._outbox.final, [signed.record_id])
-                continue
-            refusal = await self.gossip.submit(signed)
-            if refusal is not None:
-                log.warning("a record from before the restart is void now: %s", refusal.reason)
-
     async def _declare_support(self) -> None:
         """Say on the ledger what this node can execute, if the ledger does not know it yet."""
         mechanisms = self._mechanisms.supported()
-        while self._device.key_id not in self.machine.state.keys:
-            # A newcomer's ledger does not know the newcomer before it has caught up.
+        while not self.machine.height or self._device.key_id not in self.machine.state.keys:
+            # Before the first block there is nobody who could take it, and a newcomer's
+            # ledger does not know the newcomer before it has caught up.
             await trio.sleep(CAUGHT_UP_LOOK_S)
         known = self.machine.state.support.get(self._device.key_id)
         if known is not None and (known.catalogue, known.mechanisms) == (CATALOGUE_VERSION, mechanisms):
@@ -221,7 +206,8 @@ class Microgrid:
             catalogue=CATALOGUE_VERSION,
             mechanisms=mechanisms,
         )
-        await self._pass_on(blocks.sign_record(record, self.chain_id, self._device.public, self._device.sign))
+        signed = blocks.sign_record(record, self.chain_id, self._device.public, self._device.sign)
+        await self._submissions.hand_in(signed, self.gossip)
 
     def _admit(self) -> None:
         """The gate follows the ledger: devices of members, and nobody else."""
@@ -238,16 +224,29 @@ class Microgrid:
 
     # --- meters
 
+    @property
+    def first_period_s(self) -> int:
+        """Start of the ledger's first settlement period."""
+        length_s = self.machine.rules(self.machine.genesis.start_s).period.length_s
+        return -(-self.machine.genesis.start_s // length_s) * length_s
+
+    def wants(self, record: Reading) -> bool:
+        """Whether the ledger knows the meter and counts from this reading on, or later."""
+        meter = self.machine.state.meters.get(record.meter)
+        return meter is not None and record.period_start_s >= meter.from_s - self.machine.rules().period.length_s
+
     async def reading(self, record: Reading, key: SigningKey, hold_periods: int) -> None:
         """Sign a reading, keep it on disk until it is final, and pass it on (later, in a rehearsal)."""
         signed = blocks.sign_record(record, self.chain_id, key.public, key.sign)
-        await trio.to_thread.run_sync(self._outbox.add, signed)
+        await self._submissions.keep(signed)
         if hold_periods:
             length = self.machine.rules().period.length_s
             due = record.period_start_s + (1 + hold_periods) * length
             # Not quite at the boundary: the late reading shall find its period closed.
             await trio.sleep(self.clock.real_delay(due + length // 4))
-        await self._submit(signed)
+        refusal = await self._submissions.publish(signed, self.gossip)
+        if refusal is not None and refusal.lasting:
+            self._submissions.void(signed, refusal)
 
     async def sample(self, sample: Sample, key: SigningKey) -> None:
         """A meter was read: show it here and to the neighbours."""
@@ -287,11 +286,13 @@ class Microgrid:
 
     async def submit(self, record: Record) -> bytes:
         """Sign with the member key, pass on, and give the record id. Raises Refused."""
+        if not self.account:
+            raise Refused("this node has not caught up with its own admission yet; try again in a moment")
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
         except RecordError as error:
             raise Refused(str(error)) from error
-        await self._pass_on(signed)
+        await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
 
     async def submit_envelope(self, envelope: bytes) -> bytes:
@@ -300,56 +301,21 @@ class Microgrid:
             signed = blocks.read_record(envelope, self.chain_id)
         except (EnvelopeError, RecordError) as error:
             raise Refused(f"not a record of this microgrid: {error}") from error
-        await self._pass_on(signed)
+        await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
-
-    async def _pass_on(self, signed: SignedRecord) -> None:
-        """Take in a record, keep it until it is final, and pass it on. Raises Refused."""
-        await trio.to_thread.run_sync(self._outbox.add, signed)
-        refusal = await self._submit(signed)
-        if refusal is not None:
-            await trio.to_thread.run_sync(self._outbox.final, [signed.record_id])
-            raise Refused(refusal.reason if refusal.verdict is None else SENTENCES[refusal.verdict])
-
-    async def _submit(self, signed: SignedRecord) -> Refusal | None:
-        self._submitted[signed.record_id] = time.monotonic()
-        refusal = await self.gossip.submit(signed)
-        if refusal is not None:
-            self._submitted.pop(signed.record_id, None)
-        elif self.consensus is not None:
-            self.consensus.wake()
-        return refusal
 
     async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
         """What became of a record; waits up to `wait_s` real seconds for it to become final."""
-        place = self._place(record_id)
-        if place is None and wait_s > 0:
-            event = self._waiting.setdefault(record_id, trio.Event())
-            with trio.move_on_after(wait_s):
-                await event.wait()
-            if not event.is_set() and not event.statistics().tasks_waiting:
-                # Anybody may ask for any id; what nobody waits for is forgotten.
-                self._waiting.pop(record_id, None)
-            place = self._place(record_id)
+        place = await self._submissions.wait(record_id, wait_s)
         if place is None:
             return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
         height, verdict = place
         # The certificate reaches the disk with the next batch, a moment after the block is final.
         with trio.move_on_after(CERTIFICATE_WAIT_S):
             while self._store.certificate_from(height) is None:
-                await trio.sleep(0.02)
+                await trio.sleep(CERTIFICATE_LOOK_S)
         proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
-
-    def _place(self, record_id: bytes) -> tuple[int, Verdict] | None:
-        """Height and verdict of a record; None until both are known (its block is on disk before it is executed)."""
-        place = self._outcomes.get(record_id)
-        if place is None:
-            found = self._store.find_record(record_id)
-            known = None if found is None else self.views.verdict(record_id)
-            if found is not None and known is not None:
-                place = (found[0], Verdict(known))
-        return place
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
@@ -398,7 +364,7 @@ class Microgrid:
             halted=self._halted(),
             rss_mb=_rss_mb(),
             startup_s=round(self._startup_s, 2),
-            commit_ms=percentiles(self._commit_ms),
+            commit_ms=percentiles(self._submissions.commit_ms),
             screen_ms=percentiles(self._news.screen_ms),
             counters=self._counters(),
             meters=tuple(self._health(collector) for collector in self.collectors),
@@ -450,6 +416,7 @@ class Microgrid:
 # A record signed now is good for an hour of real time, long enough for a restart in between.
 VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
+CERTIFICATE_LOOK_S = 0.02
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
 _CHANGES_MEMBERS = frozenset({2, 3, 12})

@@ -26,9 +26,8 @@ from meshnode import keys
 from meshnode.admission import Admission
 from meshnode.collector import Collector, Sample
 from meshnode.config import KEYS_DIRECTORY, TOKEN_FILE, Config, ConfigError
-from meshnode.founding import DEVICE_KEY, MEMBER_KEY
 from meshnode.invitations import Invitations
-from meshnode.keys import SignatureCheck, SigningKey
+from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SignatureCheck, SigningKey
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from meshnode.microgrid import Microgrid, replay
@@ -202,7 +201,7 @@ class Node:
 
             async def on_reading(record: Reading, signer: SigningKey, hold: int) -> None:
                 for grid in self.microgrids:
-                    if record.meter in grid.machine.state.meters:
+                    if grid.wants(record):
                         # Held back or not, the next measurement must not wait for it.
                         nursery.start_soon(grid.reading, record, signer, hold)
 
@@ -215,6 +214,7 @@ class Node:
                 key,
                 main.clock,
                 lambda: main.machine.rules().period.length_s,
+                main.first_period_s,
                 on_reading,
                 on_sample,
                 self._random,

@@ -219,7 +219,7 @@ def check_form(
         FormError: what was found and what was expected; the leader's signature on
             the header makes it evidence.
     """
-    _check_belonging(block, parent, quorum, chain_id, verifier)
+    check_belonging(block, parent, quorum, chain_id, verifier)
     _check_rules(block, parent, genesis)
     if block.election is not None:
         fault = check_election(block.election, block.leader, block.header.term, parent, quorum, chain_id, verifier)
@@ -227,9 +227,18 @@ def check_form(
             raise FormError(f"block {block.header.height}: {fault}")
 
 
-def _check_belonging(
+def check_belonging(
     block: Block, parent: Parent, quorum: QuorumConfig, chain_id: bytes, verifier: cose.Verifier
 ) -> None:
+    """The first part of `check_form`: whether header, signature, records and election belong together.
+
+    The hash of a block covers what its leader signed, and through it the records; it
+    does not cover the leader's signature. Who hands over a block of a known hash can
+    still have exchanged its parts.
+
+    Raises:
+        MismatchError: they do not; convicts nobody.
+    """
     head, place = block.header, f"block {block.header.height}"
     leader_key = quorum.key_of(block.leader)
     if leader_key is None:

@@ -15,14 +15,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from protocols import receipt as receipts
 from protocols.cose import SIGNATURE_BYTES, Verifier
 from protocols.receipt import MAX_RECEIPT_BYTES, ReceiptError
 from protocols.records import Genesis, Join, MemberEntry, RecordError, genesis_faults, join_request_bytes, read_as
 from protocols.records.genesis import MAX_GENESIS_BYTES
-from protocols.records.schema import Bytes, Field, Int, ListOf, Nested, Record, Text, Uint, from_payload, to_payload
+from protocols.records.schema import (
+    Bytes,
+    Field,
+    Int,
+    ListOf,
+    Nested,
+    Record,
+    Text,
+    Uint,
+    from_payload,
+    register,
+    to_payload,
+)
 
 INVITATION_BYTES = 16
 # 256 bits: nobody guesses it, so it needs neither stretching nor a limit of attempts.
@@ -66,37 +78,37 @@ SENTENCES: Mapping[Reason, str] = {
 }
 
 
+@register(70)
 class Knock(Record, frozen=True, kw_only=True):
     """Somebody with an invitation wants in."""
 
-    KIND: ClassVar[int] = 70
     invitation: Annotated[bytes, Field(1, Bytes(INVITATION_BYTES), "id of the invitation")]
     secret: Annotated[bytes, Field(2, Bytes(SECRET_BYTES), "what only its holder knows")]
     member: Annotated[MemberEntry, Field(3, Nested(MemberEntry), "who, with which keys and meters")]
     proof: Annotated[bytes, Field(4, Bytes(SIGNATURE_BYTES), "the member key over `join_request_bytes`")]
 
 
+@register(71)
 class Foundation(Record, frozen=True, kw_only=True):
     """What the microgrid stands on, and where its members' nodes are found."""
 
-    KIND: ClassVar[int] = 71
     genesis: Annotated[bytes, Field(1, Bytes(1, MAX_GENESIS_BYTES), "its canonical bytes")]
     peers: Annotated[
         tuple[str, ...], Field(2, ListOf(Text(MAX_ADDRESS_BYTES, 1), MAX_PEERS), "multiaddresses, each with a peer id")
     ] = ()
 
 
+@register(72)
 class Admitted(Record, frozen=True, kw_only=True):
     """The newcomer is a member."""
 
-    KIND: ClassVar[int] = 72
     receipt: Annotated[bytes, Field(1, Bytes(1, MAX_RECEIPT_BYTES), "of the Join record")]
 
 
+@register(73)
 class Refused(Record, frozen=True, kw_only=True):
     """The newcomer is not let in."""
 
-    KIND: ClassVar[int] = 73
     reason: Annotated[int, Field(1, Int(1, 255), "a `Reason`")]
     verdict: Annotated[int, Field(2, Uint(255), "the ledger's, if the reason is LEDGER")] = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from meshnode.cli import bindings, demonstration, ledgers, meters, microgrids, running, trading
+from meshnode.cli import bindings, demonstration, ledgers, meters, microgrids, newcomer, running, trading
 from meshnode.cli.output import guarded
 from meshnode.cli.parser import Group
 
@@ -12,7 +12,7 @@ app = Group(
     "A community's electricity market and ledger on the small computers that it has.",
     epilog="Exit codes: 0 fine, 1 the answer is no, 2 something to mend (the message says what), 130 stopped.",
 )
-for part in (running, microgrids, trading, bindings, meters, ledgers, demonstration):
+for part in (running, microgrids, newcomer, trading, bindings, meters, ledgers, demonstration):
     part.add_to(app)
 
 

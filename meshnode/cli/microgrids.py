@@ -1,4 +1,4 @@
-"""Microgrids: `meshnode init`, `invite` and `join` - founding one, letting people in, coming in."""
+"""Microgrids: `meshnode init` and `invite` - founding one, and letting people in."""
 
 from __future__ import annotations
 
@@ -8,43 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meshnode.cli.bindings import preset_text
-from meshnode.cli.output import Fault, Json, No, answer, note
-from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, DirArgument, microgrid_place, node_directory, read_input, settings_of
+from meshnode.cli.home import LISTEN, WEB, Listen, Meters, Name, Web, check_addresses, meters, new_place, throwaway
+from meshnode.cli.output import Fault, Json, answer, note
+from meshnode.cli.parser import Group, Option
+from meshnode.cli.place import Chain, DirArgument, microgrid_place, node_directory, read_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from meshnode.founding import NodeKeys
-    from meshnode.network.joining import Doorstep
-    from protocols.joining import Knock
     from protocols.records import Genesis
 
-LISTEN = "/ip4/0.0.0.0/tcp/4170"
 JOINING = "/ip4/0.0.0.0/tcp/4171"
-WEB = "127.0.0.1:8170"
 DEFAULT_PRESET = "mid-market-village"
-# So often a newcomer knocks while the community's nodes have not agreed yet, each time for half a minute.
-KNOCKS = 4
-
-Meters = Annotated[
-    list[str] | None,
-    Option(
-        "--meter",
-        "A meter of this home: driver=dsmr,port=/dev/...,metering_point=home. May be given again.",
-        metavar="KEY=VALUE,...",
-    ),
-]
-Listen = Annotated[str, Option("--listen", "Where neighbours reach this node.")]
-Web = Annotated[str, Option("--web", "Where this node serves its page.")]
-Name = Annotated[str, Option("--name", "Your name in the community.")]
 
 
 def add_to(app: Group) -> None:
     """Add the commands to the command line."""
     app.command()(init)
     app.command()(invite)
-    app.command()(join)
 
 
 def init(
@@ -69,12 +51,12 @@ def init(
     from zencode.binding import decode
     from zencode.terms import terms
 
-    place = _new_place(directory)
+    place = new_place(directory)
     if binding and preset:
         raise Fault("--binding and --preset: found both\n    give one of them")
     text = _text(read_input(binding), binding) if binding else preset_text(preset or DEFAULT_PRESET)
-    meters = _meters(meter or [])
-    _check_addresses(listen, joining)
+    sections = meters(meter or [])
+    check_addresses(listen, joining)
     here = zone or _own_zone()
     roles = sorted({"administrator", *(role or ["prosumer"])})
 
@@ -82,12 +64,12 @@ def init(
         return founding.found(community, text, [keys.entry(name, roles)], [keys.device.public], zone=here)
 
     # Tried with keys that are thrown away: nothing is written before everything is known to be right.
-    genesis_of(_throwaway(meters))
-    genesis = genesis_of(founding.make_keys(place, [section["metering_point"] for section in meters]))
+    genesis_of(throwaway(sections))
+    genesis = genesis_of(founding.make_keys(place, [section["metering_point"] for section in sections]))
     chain = chain_id(genesis).hex()
     founding.place_ledger(place, genesis)
     microgrid = {"peers": [], "joining": joining}
-    founding.write_config(place, name, listen=[listen], web=web, microgrids={chain: microgrid}, meters=meters)
+    founding.write_config(place, name, listen=[listen], web=web, microgrids={chain: microgrid}, meters=sections)
     beyond = terms(decode(genesis.binding)).beyond
     value = {
         "directory": str(place),
@@ -96,7 +78,7 @@ def init(
         "name": name,
         "roles": roles,
         "zone": here,
-        "metering_points": [section["metering_point"] for section in meters],
+        "metering_points": [section["metering_point"] for section in sections],
         "not_carried_out": list(beyond),
     }
     answer(value, lambda: _founded(value, place, bool(joining)), json)
@@ -134,7 +116,6 @@ def invite(
     """Make a link that lets one newcomer in. Whoever has the link can use it, once: hand it over in person."""
     from meshnode import config, keys
     from meshnode.config import KEYS_DIRECTORY
-    from meshnode.founding import DEVICE_KEY
     from meshnode.invitations import MAX_VALID_S, Invitations
     from meshnode.network.transport import peer_id_of
 
@@ -152,7 +133,7 @@ def invite(
     if not 60 <= valid_s <= MAX_VALID_S:
         raise Fault(f"--valid {valid}: expected one minute to {MAX_VALID_S // 86400} days")
     _check_role(ledger, role)
-    device = keys.load(place / KEYS_DIRECTORY / DEVICE_KEY)
+    device = keys.load(place / KEYS_DIRECTORY / keys.DEVICE_KEY)
     addresses = tuple(f"{one}/p2p/{peer_id_of(device.public)}" for one in _doors(address or [section.joining]))
     expires_s = int(time.time()) + valid_s
     link = Invitations(place, chain_id).make(role, expires_s, addresses)
@@ -162,219 +143,6 @@ def invite(
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(expires_s))
         note(f"one newcomer can join with it as {role} until {until}, while this node runs:")
         note("  meshnode join 'LINK' --dir DIR --name NAME")
-
-
-def join(
-    link: Annotated[str, Argument("LINK", "The administrator's invitation, in quotes.")],
-    name: Name,
-    directory: Dir = None,
-    meter: Meters = None,
-    listen: Listen = LISTEN,
-    web: Web = WEB,
-    json: Json = False,
-) -> None:
-    """Join a microgrid with an invitation. Exit 1 if it is refused; the same link can be tried again after a break."""
-    import trio
-
-    from meshnode import founding
-    from meshnode.invitations import read_link
-    from meshnode.network.addresses import read_address
-    from meshnode.network.joining import knock
-    from protocols.joining import Knock
-    from protocols.records import join_request_bytes
-
-    invitation = read_link(link)
-    for address in invitation.addresses:
-        read_address(address)
-    place = _new_place(directory)
-    meters = _meters(meter or [])
-    _check_addresses(listen)
-    if invitation.expires_s < time.time():
-        raise No("the invitation has expired\n    ask the administrator for a new one")
-    points = [section["metering_point"] for section in meters]
-    _check_entry(_throwaway(meters).entry(name, [invitation.role]))
-    made = _keys(place, points)
-    member = made.entry(name, [invitation.role])
-    request = Knock(
-        invitation=invitation.id,
-        secret=invitation.secret,
-        member=member,
-        proof=made.member.sign(join_request_bytes(invitation.chain_id, invitation.id, member)),
-    )
-    visit = _Visit(request, invitation.chain_id)
-    trio.run(_knock_until_heard, knock, made.device.seed, invitation.addresses, request, visit, json)
-    assert visit.genesis is not None
-    founding.place_ledger(place, visit.genesis)
-    chain = invitation.chain_id.hex()
-    microgrid = {"peers": list(visit.peers)}
-    founding.write_config(place, name, listen=[listen], web=web, microgrids={chain: microgrid}, meters=meters)
-    value = {
-        "directory": str(place),
-        "community": visit.genesis.community,
-        "chain_id": chain,
-        "name": name,
-        "role": invitation.role,
-        "height": visit.height,
-        "peers": list(visit.peers),
-        "metering_points": points,
-    }
-    text = (
-        f"welcome to {visit.genesis.community}: {name} is a member as {invitation.role} since block {visit.height}\n"
-        f"next:\n  meshnode run {place}          starts this node and prints where its page is"
-    )
-    answer(value, text, json)
-
-
-class _Visit:
-    """What a newcomer heard at the door. `height` is 0 until it is let in."""
-
-    def __init__(self, knock: Knock, chain_id: bytes) -> None:
-        self.genesis: Genesis | None = None
-        self.peers: Sequence[str] = ()
-        self.height = 0
-        self._knock = knock
-        self._chain_id = chain_id
-
-    async def __call__(self, door: Doorstep) -> None:
-        """Hear the door out.
-
-        Raises:
-            No: it refuses.
-            NoDoor: it breaks off.
-            JoiningError: what it says does not hold.
-        """
-        from meshnode.keys import verify
-        from meshnode.ledger.verdicts import SENTENCES as VERDICTS
-        from protocols.joining import (
-            SENTENCES,
-            Admitted,
-            Foundation,
-            JoiningError,
-            Reason,
-            check_admission,
-            check_foundation,
-        )
-
-        while True:
-            said = await door.answer()
-            if isinstance(said, Foundation):
-                self.genesis = check_foundation(said, self._chain_id)
-                self.peers = said.peers
-            elif isinstance(said, Admitted):
-                if self.genesis is None:
-                    raise JoiningError("the door let us in without showing the genesis; this is not right")
-                member, invitation = self._knock.member, self._knock.invitation
-                self.height = check_admission(said, invitation, member, self.genesis, verify)
-                return
-            elif said.reason == Reason.NOT_FINAL_YET:
-                return
-            else:
-                why = _sentence(SENTENCES, said.reason)
-                if said.reason == Reason.LEDGER:
-                    why = _sentence(VERDICTS, said.verdict)
-                raise No(f"not let in: {why}")
-
-
-def _sentence(sentences: Mapping[Any, str], number: int) -> str:
-    return sentences.get(number, f"for a reason that this version does not know ({number})")
-
-
-async def _knock_until_heard(
-    knock: Any, seed: bytes, addresses: Sequence[str], request: Knock, visit: _Visit, quiet: bool
-) -> None:
-    for _ in range(KNOCKS):
-        if not quiet:
-            note(f"knocking at {addresses[0]}")
-        await knock(seed, addresses, request, visit._chain_id, visit)
-        if visit.height:
-            return
-        if not quiet:
-            note("the community's nodes have not agreed yet; knocking again")
-    raise Fault("the community's nodes did not agree in time\n    try again later, with the same link and directory")
-
-
-def _new_place(directory: Path | None) -> Path:
-    """A directory in which there is no node yet."""
-    from meshnode.config import CONFIG_FILE
-
-    place = node_directory(directory)
-    if (place / CONFIG_FILE).exists():
-        raise Fault(f"{place}: there is a node here already\n    choose another directory")
-    if place.exists() and not place.is_dir():
-        raise Fault(f"{place}: is a file\n    choose another directory")
-    return place
-
-
-def _keys(place: Path, points: Sequence[str]) -> NodeKeys:
-    """New keys, or those of an attempt to join that was interrupted."""
-    from meshnode import founding, keys
-    from meshnode.config import KEYS_DIRECTORY
-
-    folder = place / KEYS_DIRECTORY
-    if not (folder / founding.DEVICE_KEY).exists():
-        return founding.make_keys(place, points)
-    return founding.NodeKeys(
-        keys.load(folder / founding.DEVICE_KEY),
-        keys.load(folder / founding.MEMBER_KEY),
-        {point: keys.load(folder / f"meter-{point}.key") for point in points},
-    )
-
-
-def _throwaway(meters: Sequence[dict[str, Any]]) -> NodeKeys:
-    from meshnode.founding import NodeKeys
-    from meshnode.keys import SigningKey
-
-    generate = SigningKey.generate
-    return NodeKeys(generate(), generate(), {section["metering_point"]: generate() for section in meters})
-
-
-def _check_entry(entry: Any) -> None:
-    """Refuse names that no ledger takes. Raises RecordError."""
-    from protocols.records.schema import encode_fields
-
-    encode_fields(entry, "member")
-
-
-def _meters(texts: Sequence[str]) -> list[dict[str, Any]]:
-    """The meter sections of a configuration, checked as far as that goes without the devices.
-
-    Raises:
-        Fault, DriverError: a setting without value, an unknown driver.
-    """
-    from drivers.driver import driver
-
-    sections = []
-    for number, text in enumerate(texts, 1):
-        place = f"--meter {text}"
-        section = settings_of(text.split(","), place)
-        point = section["metering_point"] = str(
-            section.get("metering_point", "home" if number == 1 else f"home {number}")
-        )
-        if "/" in point or point.startswith("."):
-            raise Fault(
-                f"{place}: metering_point {point!r}\n    give it a name without a slash; its key file is named after it"
-            )
-        if "driver" not in section:
-            raise Fault(
-                f"{place}: no driver\n    write it like driver=dsmr,port=/dev/ttyUSB0; see: meshnode meter list"
-            )
-        driver(str(section["driver"]))
-        sections.append(section)
-    points = [section["metering_point"] for section in sections]
-    if len(set(points)) != len(points):
-        raise Fault(f"--meter: two meters are called {max(points, key=points.count)}\n    give each its metering_point")
-    return sections
-
-
-def _check_addresses(*addresses: str) -> None:
-    from meshnode.network.addresses import read_address
-
-    for address in addresses:
-        if address:
-            try:
-                read_address(address)
-            except ValueError as error:
-                raise Fault(str(error)) from error
 
 
 def _doors(addresses: Sequence[str]) -> list[str]:

@@ -131,7 +131,9 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
     try:
         return trio.run(ask)
     except ClientError as error:
-        if error.status in _ANSWERS:
+        if error.status == _REFUSED:
+            raise No(f"refused: {'; '.join(fault['found'] for fault in error.answer['errors'])}") from error
+        if error.status == _NOT_THERE:
             raise No(str(error)) from error
         raise
 
@@ -183,5 +185,6 @@ def settings_of(texts: list[str], place: str) -> dict[str, Any]:
     return found
 
 
-# What the node answers to a record that it or the ledger does not take.
-_ANSWERS = frozenset({404, 409, 422})
+# HTTP's numbers for a record that the community's rules do not allow, and for what there is none of.
+_REFUSED = 409
+_NOT_THERE = 404

@@ -32,6 +32,9 @@ def add_to(app: Group) -> None:
 def run(
     directory: DirArgument = None,
     level: Annotated[Level, Option("--log", "How much the log on stderr says.")] = Level.INFO,
+    tied: Annotated[
+        bool, Option("--until-stdin-ends", "Also stop when standard input ends, as it does when the starter is gone.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the node until Ctrl-C or SIGTERM; its page's address is printed once it is ready."""
@@ -54,13 +57,17 @@ def run(
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_stop_on, signals, nursery.cancel_scope, json)
+                    if tied:
+                        nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
                     await nursery.start(node.run)
                     _tell(node, place, json)
 
         try:
             trio.run(main)
         finally:
-            (place / RUNNING_FILE).unlink(missing_ok=True)
+            # Before it was ready, the file is that of another node, which runs in this directory.
+            if node.web_addresses:
+                (place / RUNNING_FILE).unlink(missing_ok=True)
     if json:
         event({"event": "stopped", "pid": os.getpid()})
 
@@ -74,6 +81,15 @@ async def _stop_on(signals: Any, scope: Any, json: bool) -> None:
             note(f"{name}: stopping")
         scope.cancel()
         return
+
+
+async def _stop_at_end_of_input(scope: Any) -> None:
+    import trio
+
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stream:
+        while await stream.receive_some():
+            pass
+    scope.cancel()
 
 
 def _tell(node: Any, place: Path, json: bool) -> None:

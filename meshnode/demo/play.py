@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
@@ -74,7 +75,7 @@ def run_demo(options: Options) -> int:
             return 1
         except KeyboardInterrupt:
             pass
-        console.print("stopped; every node has been ended")
+        console.print("\nstopped; every node has been ended")
         return 0
 
 
@@ -94,6 +95,7 @@ class _Demo:
         self._introduce()
         async with self._meters(), running(self.homes) as (processes, clients), trio.open_nursery() as nursery:
             self.clients = clients
+            nursery.start_soon(_end_on_sigterm)
             for client in clients:
                 nursery.start_soon(self._page, client)
             if self.village.rules.mechanism is not None:
@@ -206,6 +208,13 @@ class _Demo:
                 self.statuses[number] = await client.get("/api/status")
             except ClientError as error:
                 self.console.print(f"{self.homes[number].name} does not answer: {error}", markup=False)
+
+
+async def _end_on_sigterm() -> None:
+    """Whoever ends the demo politely gets the same clean end as with Ctrl-C."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            raise KeyboardInterrupt
 
 
 def _order(number: int, home: Home, start_s: int, length_s: int) -> dict[str, Any] | None:

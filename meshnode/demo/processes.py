@@ -60,8 +60,9 @@ def _start(home: Home) -> Process:
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     with (home.directory / "node.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "meshnode", "run", str(home.directory), "--json"],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "meshnode", "run", str(home.directory), "--json", "--until-stdin-ends"],
+            # Never written to: it ends when this process does, however that comes about.
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,

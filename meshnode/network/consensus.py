@@ -7,6 +7,7 @@ heartbeats go out. What becomes final is handed on through `on_final`.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -34,6 +35,8 @@ from protocols.records import RecordError, read_as, to_payload
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
+
+log = logging.getLogger(__name__)
 
 # Appends wait here while a peer is slow; Raft sends again what is dropped.
 OUTBOX_PARCELS = 64
@@ -137,7 +140,12 @@ class Consensus:
 
     async def _drop_faulty(self) -> None:
         for number, reason in self.validator.take_faults():
-            await self._transport.drop(peer_id_of(self.validator.key_of(number)), reason)
+            await self._drop(peer_id_of(self.validator.key_of(number)), reason)
+
+    async def _drop(self, peer: PeerId, found: str) -> None:
+        """Drop a validator at fault. What was found goes to the log; counters have fixed names."""
+        log.warning("validator %s dropped: %s", peer, found)
+        await self._transport.drop(peer, "consensus: a parcel that no honest validator sends")
 
     def _post(self, outgoing: Outgoing) -> None:
         outbox = self._outboxes.get(outgoing.to)
@@ -177,10 +185,10 @@ class Consensus:
                 for payload in reader.feed(data):
                     fault = self.validator.receive(number, read_as(Parcel, payload))
                     if fault is not None:
-                        await self._transport.drop(stream.peer, fault)
+                        await self._drop(stream.peer, fault)
                         return
             except (FrameError, RecordError) as error:
-                await self._transport.drop(stream.peer, f"consensus: {error}")
+                await self._drop(stream.peer, str(error))
                 return
             self._wake.set()
 

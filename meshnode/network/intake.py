@@ -163,6 +163,8 @@ class Intake:
                 head = self._chain.read(entry).header
             except BlockError:
                 return count + 1  # it will be refused with its reason
+            if head.state_height >= entry.index:
+                return count + 1  # so will a state that cannot come before the block
             room -= len(entry.data)
             if room < 0:
                 self._counters["append held: too much is not certified"] += 1

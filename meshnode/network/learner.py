@@ -22,7 +22,7 @@ from meshnode.network.chain import StoredLog
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, Entry, HardState
 from protocols import block as blocks
-from protocols.block import Block, BlockError, FormError, Parent
+from protocols.block import Block, BlockError, FormError, MismatchError, Parent
 from protocols.certificate import check_certificate
 from protocols.cose import Verifier
 from protocols.records import Certificate, read_as, to_payload
@@ -89,9 +89,9 @@ class Learner:
         """Take a range of blocks that follows the final height, and the certificate of its last.
 
         Raises:
-            RangeFault: it does not prove itself; whoever served it is at fault. What a
-                quorum certified but this node cannot follow is no fault of the server:
-                then `step` halts.
+            RangeFault: it does not prove itself, or parts of a block were exchanged; whoever
+                served it is at fault. What a quorum certified but this node cannot follow
+                is no fault of the server: then this learner halts, here or in `step`.
         """
         assert not self._range, "a range is being executed already"
         try:
@@ -100,6 +100,16 @@ class Learner:
             raise RangeFault(str(error)) from error
         self._check_proof(found, certificate)
         self.certificates_verified += 1
+        first, parent = found[0].header, self._parent
+        if first.parent != parent.block_hash:
+            # Proved by hashes and a certificate, whoever served it: two certified histories.
+            self._halt(
+                f"block {first.height}: its certified parent is {first.parent.hex()}, ours is {parent.block_hash.hex()}"
+            )
+            return
+        for block in found:
+            self._check_belonging(block, parent)
+            parent = Parent.of(block)
         self._range, self._certificate = found, certificate
 
     def to_verify(self) -> list[tuple[bytes, bytes, bytes]]:
@@ -185,6 +195,12 @@ class Learner:
         for before, after in pairwise(found):
             if after.header.parent != before.block_hash:
                 raise RangeFault(f"block {after.header.height} does not follow the one before it")
+
+    def _check_belonging(self, block: Block, parent: Parent) -> None:
+        try:
+            blocks.check_belonging(block, parent, self._quorum, self.machine.chain_id, self._verifier)
+        except MismatchError as error:
+            raise RangeFault(str(error)) from error
 
     def _halt(self, reason: str) -> None:
         self.halted = reason

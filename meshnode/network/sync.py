@@ -128,16 +128,16 @@ class BlockServer:
         await trio.sleep_forever()
 
     async def _announce(self) -> None:
-        said, said_at = 0, -REPEAT_S
+        said, said_at = 0, trio.current_time()
         while True:
-            height = self._store.final_height()
-            now = trio.current_time()
-            if height > said or (height and now - said_at >= REPEAT_S):
-                found = await self._in_thread(self._store.certificate_below, height)
-                if found is not None:
+            repeat = said > 0 and trio.current_time() - said_at >= REPEAT_S
+            if repeat or self._store.final_height() > said:
+                found = await self._in_thread(self._store.certificate_below, self._store.final_height())
+                # The newest certificate may be of a lower height than the newest final block.
+                if found is not None and (repeat or found[0] > said):
                     await self._transport.publish(topic(self._chain_id, BLOCKS), found[1])
                     self.counters["heads announced"] += 1
-                said, said_at = height, now
+                    said, said_at = found[0], trio.current_time()
             await trio.sleep(ANNOUNCE_INTERVAL_S)
 
     async def _serve(self, stream: Stream) -> None:

@@ -435,7 +435,7 @@ class Validator:
             new = message.index > self.final_height
             return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
         asked, own = self._ballots.tip_of(message.term, message.to), self._own_tip()
-        if asked is None or core.leader != NO_NODE or (own.term, own.height) > (asked.term, asked.height):
+        if asked is None or core.leader != NO_NODE:
             return None
         candidate = key_id_of(self._keys[message.to])
         return Pledge(message, vote=Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=own))

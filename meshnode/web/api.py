@@ -91,7 +91,7 @@ class Api:
         limit, skip, (from_s, to_s) = _limit(request), _skip(request), _span(request)
         account = self._account(request)
         rows = await self._ask(lambda views: views.lines(account, from_s, to_s, limit, skip))
-        more = _next("from_s", [row.start_s for row in rows], limit, skip)
+        more = _next("from_s", [row.start_s for row in rows], limit, from_s, skip)
         return answer({"lines": rows, "next": more})
 
     async def trades(self, request: Request) -> Response:
@@ -100,7 +100,7 @@ class Api:
         before_s = asking.whole(request, "before_s", END_S, 0, END_S)
         account = self._account(request, "all")
         rows = await self._ask(lambda views: views.trades(limit, account, before_s, skip))
-        more = _next("before_s", [row.start_s + 1 for row in rows], limit, skip)
+        more = _next("before_s", [row.start_s + 1 for row in rows], limit, before_s, skip)
         return answer({"trades": rows, "next": more})
 
     async def orders(self, request: Request) -> Response:
@@ -110,7 +110,7 @@ class Api:
         only_open = bool(asking.whole(request, "open", 0, 0, 1))
         account = self._account(request)
         rows = await self._ask(lambda views: views.orders(account, limit, only_open=only_open, below=below, skip=skip))
-        more = _next("below", [row.height + 1 for row in rows], limit, skip)
+        more = _next("below", [row.height + 1 for row in rows], limit, below, skip)
         return answer({"orders": rows, "next": more})
 
     async def postings(self, request: Request) -> Response:
@@ -186,17 +186,17 @@ def _skip(request: Request) -> int:
     return asking.whole(request, "skip", 0, 0, MAX_SKIP)
 
 
-def _next(name: str, marks: list[int], limit: int, skip: int) -> dict[str, int] | None:
+def _next(name: str, marks: list[int], limit: int, begin: int, skip: int) -> dict[str, int] | None:
     """The query that goes on where an answer ended; None at the end.
 
     Args:
-        marks: the cursor that finds each row's period or block again.
-        skip: of the request, which counts on while its period or block lasts.
+        marks: for each row the cursor that finds its period or block again.
+        begin, skip: the request's own cursor, and how many rows from there on it left out.
     """
     if len(marks) < limit:
         return None
-    given = marks.count(marks[-1])
-    return {name: marks[-1], "skip": given + (skip if given == len(marks) else 0)}
+    last = marks[-1]
+    return {name: last, "skip": marks.count(last) + (skip if last == begin else 0)}
 
 
 def _span(request: Request) -> tuple[int, int]:

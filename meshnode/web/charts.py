@@ -53,13 +53,14 @@ def power(points: Sequence[Point], now_s: int, window_s: int, words: Words, zone
         return f"{x} {_height(value, lines)}"
 
     def path(name: str, line: list[tuple[int, int]]) -> Html:
-        steps_: list[str] = []
+        drawn: list[str] = []
         before = None
         for time_s, value in line:
             broken = before is None or time_s - before > window_s // GAP_PART
-            steps_.append(("M" if broken else "L") + place(time_s, value))
+            # A line of no length, so that a single value is a dot.
+            drawn.append(f"M{place(time_s, value)}h0" if broken else f"L{place(time_s, value)}")
             before = time_s
-        return fill('<path class="line {name}" d="{path}"/>', name=name, path="".join(steps_))
+        return fill('<path class="line {name}" d="{path}"/>', name=name, path="".join(drawn))
 
     return _plot(
         "power",

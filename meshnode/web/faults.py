@@ -36,8 +36,10 @@ class Faults(Exception):
 
 
 def shown(value: object) -> str:
-    """A value of a request as an error repeats it."""
-    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else value
+    """A value of a request as an error repeats it; what it is made of is left out."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 

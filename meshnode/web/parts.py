@@ -37,6 +37,7 @@ class Moment(msgspec.Struct, frozen=True):
 
     @property
     def now_s(self) -> int:
+        """The microgrid's clock, UTC seconds."""
         return self.figures.now_ms // 1000
 
     def span(self, start_s: int) -> str:
@@ -50,9 +51,11 @@ class Moment(msgspec.Struct, frozen=True):
         return fill('{begin}<span class="till">\u2013{end}</span>', begin=begin, end=end)
 
     def money(self, amount_u: int) -> str:
+        """An amount in the binding's currency."""
         return self.words.money(amount_u, self.figures.currency)
 
     def price(self, price_u_kwh: int) -> str:
+        """The price of a kWh in the binding's currency."""
         return self.words.money(price_u_kwh, self.figures.currency)
 
     def bare_price(self, price_u_kwh: int) -> str:
@@ -147,15 +150,16 @@ def today(moment: Moment) -> Html:
         )
         for name, energy_wh in shares(day)
     )
+    gave = day.sold_wh or day.fed_in_wh
     hint = words("estimated", count=day.estimated, periods=day.periods) if day.estimated else ""
     return fill(
         """<p class="big"><b>{used}</b> kWh <span>{word}</span></p>{bar}<dl class="sources">{rows}</dl>
 <p class="quiet">{given}</p><p class="quiet">{money}</p><p class="quiet small">{hint}</p>""",
-        used=words.energy(day.consumption_wh).removesuffix(" kWh"),
+        used=words.kwh(day.consumption_wh),
         word=words("used"),
         bar=charts.share_bar(shares(day), words("today"), "share-today"),
         rows=rows,
-        given=words("given_away", sold=words.energy(day.sold_wh), fed_in=words.energy(day.fed_in_wh)),
+        given=words("given_away", sold=words.energy(day.sold_wh), fed_in=words.energy(day.fed_in_wh)) if gave else "",
         money=words("today_money", received=moment.money(day.in_u), paid=moment.money(day.out_u)),
         hint=hint,
     )

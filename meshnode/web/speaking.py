@@ -42,10 +42,8 @@ def spoken(backend: Backend) -> dict[str, Any]:
     return {"nonce": secrets.randbits(NONCE_BITS), "valid_until_s": clock.now_s() + valid_s}
 
 
-def _period(value: Any) -> int:
-    if value == NEXT:
-        return -1
-    return asking.number(0, LAST_SECOND)(value)
+def _period(value: Any) -> int | str:
+    return NEXT if value == NEXT else asking.number(0, LAST_SECOND)(value)
 
 
 _ORDER = (
@@ -90,7 +88,7 @@ class Speaking:
         """POST /api/orders {side, period_start_s, energy_wh, price_u_kwh}."""
         asking.check_token(request, self._token)
         given = await asking.fields(request, _ORDER)
-        if given["period_start_s"] < 0:
+        if given["period_start_s"] == NEXT:
             length_s = self._backend.machine.rules().period.length_s
             given["period_start_s"] = (self._backend.clock.now_s() // length_s + 1) * length_s
         return await self._say(Order(**spoken(self._backend), **given), period_start_s=given["period_start_s"])

@@ -17,6 +17,7 @@ DEFAULT: Final = "en"
 MAX_PREFERENCES: Final = 20
 
 _THIN = "\u202f"
+_HARD = "\u00a0"
 _MINUS = "\u2212"
 
 # key: (English, Italian)
@@ -113,6 +114,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "role_leader": ("leads the consensus", "guida il consenso"),
     "role_follower": ("votes", "vota"),
     "role_candidate": ("stands for election", "candidato a guidare"),
+    "role_pre_candidate": ("looks for a leader", "cerca una guida"),
     "role_learner": ("follows, without a vote", "segue, senza voto"),
     "nobody": ("nobody yet", "ancora nessuno"),
     "peers": ("Peers", "Nodi vicini"),
@@ -160,7 +162,7 @@ class Words:
 
     def energy(self, energy_wh: int) -> str:
         """Energy in kWh to the last Wh: `7.412 kWh`."""
-        return f"{self.kwh(energy_wh)} kWh"
+        return f"{self.kwh(energy_wh)}{_HARD}kWh"
 
     def kwh(self, energy_wh: int) -> str:
         """The same without the unit."""
@@ -177,7 +179,7 @@ class Words:
 
     def power(self, power_w: int) -> str:
         """Power in whole W: `1 240 W`."""
-        return f"{self.number(power_w)} W"
+        return f"{self.number(power_w)}{_HARD}W"
 
 
 def language_of(asked: str | None, accepted: str) -> str:

@@ -81,6 +81,14 @@ def complaint(*words: object, code: int = 2, run: Callable[..., Done] = meshnode
     return done.err.removeprefix("error: ").rstrip("\n")
 
 
+def init(directory: Path, *more: object) -> dict[str, object]:
+    """A node directory of Anna's."""
+    done = meshnode("init", directory, "--community", "Via Verdi", "--name", "anna", "--json", *more)
+    assert done.code == 0, done
+    found: dict[str, object] = done.json
+    return found
+
+
 class Running:
     """A node that runs in a process of its own. `ready` is what it said when it was."""
 

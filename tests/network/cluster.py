@@ -116,8 +116,8 @@ class Moment(Enum):
     BEFORE_SENDING = "signed, but nothing was sent"
 
 
-class _Writing(msgspec.Struct):
-    """A batch on its way to a disk."""
+class Writing(msgspec.Struct):
+    """A batch on its way to a disk, there at tick `due`."""
 
     batch: Batch | None
     due: int
@@ -147,12 +147,17 @@ class _Witness:
             self.vote(key_id, term, device(candidate).key_id)
             assert disk.hard.term > term or (disk.hard.term, disk.hard.vote) == (term, outgoing.to), "vote not on disk"
             assert (disk.sign.vote_term, disk.sign.vote_candidate) >= (term, device(candidate).key_id)
+            assert parcel.vote[1][0] < term, "the voter's tip is of the term that it votes about"
+        message = parcel.message
+        if message is not None and message.kind == MessageKind.VOTE and message.index:
+            entry = disk.log[message.index]
+            assert (entry.term, entry.block_hash) == (message.log_term, parcel.tip), f"{home}: asks with a false tip"
         if parcel.ack is not None:
             ack = parcel.ack
             self.ack(key_id, ack.ack_term, ack.height, ack.block)
             entry = disk.log.get(ack.height)
             assert entry is not None and entry.block_hash == ack.block, f"{home}: ack of a block that is not on disk"
-            assert disk.hard.term >= ack.ack_term
+            assert entry.term <= ack.ack_term <= disk.hard.term, f"{home}: ack of a term that is not the block's"
             assert (disk.sign.ack_term, disk.sign.ack_height) >= (ack.ack_term, ack.height), "ack not promised"
         for certificate in parcel.certificates:
             self.certificate(certificate)
@@ -171,6 +176,8 @@ class _Witness:
         """Log matching: one block for one term and height, and blocks name their parents."""
         for entry in batch.entries:
             place = (entry.term, entry.index)
+            if self._cluster.lied(entry):
+                continue
             assert self.blocks.setdefault(place, entry.block_hash) == entry.block_hash, f"two blocks at {place}"
             block = blocks.read(entry.data, self._cluster.village.chain_id)
             assert (block.header.term, block.header.height) == place
@@ -179,16 +186,24 @@ class _Witness:
                 self.elections.add(block.block_hash)
                 assert len(block.election.votes) * 2 > len(self._cluster.village.homes)
                 for row in block.election.votes:
+                    voter = next(home for home in self._cluster.village.homes if device(home).key_id == row[0])
+                    promised = self._cluster.disks[voter].sign
+                    assert (promised.vote_term, promised.vote_candidate) >= (
+                        block.election.term,
+                        block.election.candidate,
+                    ), f"the vote of {voter} was not promised"
                     self.vote(row[0], block.election.term, block.election.candidate)
 
     def executed(self, home: str, final: list[FinalBlock]) -> None:
         for done in final:
             height = done.block.header.height
             assert self.final.setdefault(height, done.block.block_hash) == done.block.block_hash, f"fork at {height}"
+            written = self._cluster.disks[home].log.get(height)
+            assert written is not None and written.block_hash == done.block.block_hash, "executed before it was on disk"
             for event in done.events:
                 if isinstance(event, RecordDone) and event.verdict == Verdict.ACCEPTED:
                     assert self.effective.setdefault(event.record_id, height) == height, "a record took effect twice"
-        if final:
+        if final and home not in self._cluster.may_halt:
             machine = self._cluster.validators[home].machine
             ours = machine.state_hash()
             assert self.states.setdefault(machine.height, ours) == ours, f"states differ at {machine.height}"
@@ -204,7 +219,7 @@ class _Witness:
                 block = disk.log[height].block_hash
                 assert self.final.setdefault(height, block) == block, f"{home}: {height} is final with another block"
             self.checked[home] = disk.final
-            # Whatever was ever final is on a quorum of disks and never leaves the disk where it was.
+            assert not [name for name in validator.counters if "not applied here" in name], "judged without its state"
             if home in cluster.down:
                 continue
             assert validator.halted is None or home in cluster.may_halt, f"{home}: {validator.halted}"
@@ -232,7 +247,7 @@ class Cluster:
         self.down: set[str] = set()
         self.cut: set[tuple[str, str]] = set()
         self.wires: list[tuple[str, str, bytes]] = []
-        self.writing: dict[str, _Writing] = {}
+        self.writing: dict[str, Writing] = {}
         self.validators: dict[str, Validator] = {}
         self.pools: dict[str, Mempool] = {}
         self.slow: dict[str, int] = {}
@@ -283,7 +298,7 @@ class Cluster:
         work = self.validators[home].poll() if home not in self.writing else None
         if work is not None:
             self.send(home, work.now)
-            self.writing[home] = _Writing(work.batch, self.ticks)
+            self.writing[home] = Writing(work.batch, self.ticks)
         written = home in self.writing
         self.stop(home, moment)
         return written
@@ -343,6 +358,11 @@ class Cluster:
             self.send(receiver, self.validators[receiver].urgent())
         return fault
 
+    def lied(self, entry: Entry) -> bool:
+        """Whether a liar made this block."""
+        leader = blocks.read(entry.data, self.village.chain_id).leader
+        return any(device(liar).key_id == leader for liar in self.liars)
+
     def lie(self, liar: str, receiver: str, kind: MessageKind, **fields: Any) -> str | None:
         """The liar's own parcel arrives: a message of Raft's with what else the parcel carries."""
         self.liars.add(liar)
@@ -366,7 +386,7 @@ class Cluster:
             did = True
             self.send(home, work.now)
             delay = self.random.randrange(self.slow.get(home, 0) + 1) if work.batch is not None else 0
-            self.writing[home] = _Writing(work.batch, self.ticks + delay)
+            self.writing[home] = Writing(work.batch, self.ticks + delay)
         for number, reason in validator.take_faults():
             self.faults.append((self.names[number], home, reason))
         final = validator.take_final()

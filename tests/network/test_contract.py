@@ -57,6 +57,7 @@ async def test_five_nodes_hear_every_message_once(kind: str, clock: object) -> N
                 heard = [await inbox.receive() for _ in expected]
             assert {message.data for message in heard} == expected
             assert {message.peer for message in heard} <= set(node.peers())
+            assert all(message.data.decode().startswith(message.author) for message in heard)
         await trio.sleep(1.5)
         for inbox in inboxes:
             with pytest.raises(trio.WouldBlock):

@@ -21,7 +21,8 @@ from protocols.records import to_payload
 from tests.network.cluster import Disk
 from tests.network.followers import grown
 from tests.network.neighbours import NOW_S, Hands, Home, Neighbourhood, machine_of, neighbourhood, running
-from tests.network.test_gossip import AT_FAULT, HONEST, LIVE_AT_FAULT, PROTOCOL_ERRORS, batch, reading, said
+from tests.network.test_gossip import AT_FAULT, HONEST, PROTOCOL_ERRORS, batch, reading
+from tests.network.test_live import LIVE_AT_FAULT, said
 from tests.network.test_sync_hostile import ATTACKS
 from tests.network.world import LOOPBACK, introduce, meet, until
 from tests.protocols.keys import seed_of

@@ -64,6 +64,24 @@ async def test_new_blocks_are_followed_within_a_second(autojump_clock: MockClock
         assert emil.follower.counters["blocks: learned"] == shelf.final
 
 
+async def test_a_certificate_that_comes_after_its_block_is_announced_when_it_comes(autojump_clock: MockClock) -> None:
+    disk = finished().disks["anna"]
+    shelf = Shelf(disk)
+    newest = max(shelf.certificates)
+    late = {height: shelf.certificates.pop(height) for height in list(shelf.certificates) if height > newest - 3}
+    async with stage(finished().village) as scene:
+        server = await scene.server("anna", shelf, announce=True)
+        emil = await scene.learner()
+        await until(lambda: emil.follower.final_height == newest - 3)
+        await trio.sleep(1)
+        shelf.certificates.update(late)
+        began = trio.current_time()
+        await until(lambda: emil.follower.final_height == newest)
+        assert trio.current_time() - began < 1.0
+        await trio.sleep(3 * service.REPEAT_S)
+        assert server.counters["heads announced"] in (4, 5), "repeated for those who missed it, and not more"
+
+
 async def test_without_announcements_a_follower_asks_all_the_same(autojump_clock: MockClock) -> None:
     cluster = grown(1)
     async with stage(cluster.village) as scene:

@@ -16,7 +16,7 @@ from meshnode.network.gossip import BLOCKS, topic
 from meshnode.network.sync import protocol
 from meshnode.network.transport import Stream, StreamReset
 from meshnode.store import Batch, Entry
-from protocols import cbor, sync
+from protocols import cbor, cose, sync
 from protocols.block import Block, Parent
 from protocols.frames import frame
 from protocols.records import Certificate, read_as, to_payload
@@ -65,6 +65,28 @@ def swapped(data: list[bytes]) -> list[bytes]:
     return [data[1], data[0], *data[2:]]
 
 
+def exchanged(data: list[bytes], place: int, part: Callable[[list[Any]], None]) -> list[bytes]:
+    """The same blocks, by the hashes of their headers, but one of them with another part."""
+    parts = cbor.decode(data[place])
+    part(parts)
+    return [*data[:place], cbor.encode(parts), *data[place + 1 :]]
+
+
+def other_signature(parts: list[Any]) -> None:
+    envelope = cose.decode(parts[0])
+    parts[0] = msgspec.structs.replace(envelope, signature=bytes(64)).encode()
+
+
+def no_records(parts: list[Any]) -> None:
+    assert parts[1], "this block has records"
+    parts[1] = []
+
+
+def no_election(parts: list[Any]) -> None:
+    assert parts[2] is not None, "a term begins here"
+    parts[2] = None
+
+
 LIES: dict[str, Callable[[list[bytes], Certificate, Village], list[Any]]] = {
     "rubbish": lambda d, c, v: [frame(b"rubbish")],
     "an endless frame": lambda d, c, v: [b"\xff\xff\xff\xff"],
@@ -77,6 +99,9 @@ LIES: dict[str, Callable[[list[bytes], Certificate, Village], list[Any]]] = {
     "a block left out": lambda d, c, v: served([d[0], *d[2:]], c),
     "a block that is none": lambda d, c, v: served([b"block", *d[1:]], c),
     "a block of its own making": lambda d, c, v: served([v.block().encoded, *d[1:]], c),
+    "another signature on a header": lambda d, c, v: served(exchanged(d, 3, other_signature), c),
+    "records left out": lambda d, c, v: served(exchanged(d, 3, no_records), c),
+    "an election left out": lambda d, c, v: served(exchanged(d, 0, no_election), c),
     "nothing, with bytes": lambda d, c, v: [RangeStart(from_height=1, total_bytes=9)],
 }
 

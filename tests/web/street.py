@@ -6,6 +6,8 @@ micro-unit that comes out of it is the ledger's own.
 
 from __future__ import annotations
 
+import copy
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 from meshnode.keys import SignatureCheck
 from meshnode.machine import Event, Machine
 from meshnode.market.registry import installed_mechanisms
-from meshnode.views import Views
+from meshnode.views import FILE, Views
 from protocols.block import Block, Parent, SignedRecord
 from protocols.records import SIDE_BUY, SIDE_SELL, Cancel, OpenCounters, Record, account_id_of, meter_id_of
 from tests.protocols.keys import key_pair
@@ -57,13 +59,14 @@ class Counted(NamedTuple):
 
 
 NOTHING = Counted()
+MARKET = preset("neighbour_market")
 
 
 class Street:
     """The ledger of a few homes, followed by views in `directory`. Time is what the next block says."""
 
-    def __init__(self, directory: Path, homes: int = 3, binding: str = "neighbour_market", **genesis: Any) -> None:
-        text = preset(binding)
+    def __init__(self, directory: Path, homes: int = 3, text: str = MARKET, **genesis: Any) -> None:
+        """Args: text: of the binding; the rest is the genesis's."""
         fields = {
             "community": "Borgo Sole",
             "start_s": MIDNIGHT_S,
@@ -86,6 +89,18 @@ class Street:
     def new_machine(self) -> Machine:
         """The ledger at height 0."""
         return Machine(self.village.genesis, self.village.chain_id, installed_mechanisms(), SignatureCheck())
+
+    def copy_to(self, directory: Path) -> Street:
+        """Another street that has come as far and goes its own way from here; this one's views are closed."""
+        other = copy.copy(self)
+        self.views.close()
+        other.directory = directory
+        directory.mkdir(exist_ok=True)
+        shutil.copy(self.directory / FILE, directory)
+        other.machine = copy.deepcopy(self.machine)
+        other.views = Views.open(directory, self.village.genesis)
+        other.chain, other.counters = list(self.chain), dict(self.counters)
+        return other
 
     def account(self, home: str) -> bytes:
         return account_id_of(key_pair(home).public)

@@ -276,6 +276,22 @@ def test_a_block_is_entered_whole_or_not_at_all(street: Street) -> None:
     assert everything(street.views) == before
 
 
+def test_damage_that_shows_later_leads_to_a_new_file(street: Street) -> None:
+    """A card that returns junk for all but the first pages: the next block finds it, the next start mends it."""
+    street.live_through(4)
+    street.views.close()
+    path = street.directory / FILE
+    content = path.read_bytes()
+    path.write_bytes(content[: 3 * 4096] + b"\xa5" * (len(content) - 3 * 4096))
+    street.views = Views.open(street.directory, street.village.genesis, street.machine.height)
+    assert street.views.height == street.machine.height
+    with pytest.raises(ViewsError, match=r"damaged .* and removed; start the node again"):
+        street.block(street.machine.time_s + 10)
+    street.views.close()
+    street.views = Views.open(street.directory, street.village.genesis, street.machine.height)
+    assert street.views.height == 0
+
+
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path, street: Street) -> None:
     with pytest.raises(ViewsError, match=r"missing/views.sqlite: unable to open"):
         Views.open(tmp_path / "missing", street.village.genesis)

@@ -72,7 +72,7 @@ document.addEventListener("visibilitychange", () => {
 // --- power
 
 const grouped = (number) => String(Math.abs(number)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
-const watts = (number) => `${grouped(number)} W`;
+const watts = (number) => `${grouped(number)}\u00a0W`;
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 function heard(live) {

@@ -1,0 +1,1 @@
+"""Interop: members of a microgrid that are not this program, written from the specification."""
