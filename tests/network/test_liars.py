@@ -361,7 +361,10 @@ def test_only_the_leader_may_make_us_wait() -> None:
     for _ in range(100):
         append(cluster, liar, victim, parent, block)
     assert cluster.validators[victim]._intake._parked_bytes == 0
+    # Nor may it by naming a term that has not begun.
+    append(cluster, liar, victim, parent, block, term=parent.term + 1)
     settled(cluster)
+    cluster.until(cluster.agreed)
 
 
 def test_what_waits_is_bounded_in_bytes_and_number() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshnode.ledger import rows
+from meshnode.network import chain
 from meshnode.network.pledges import Pledges
 from meshnode.network.validator import MAX_BLOCKS_IN_FLIGHT
 from meshnode.store import HardState, SignState
@@ -406,6 +407,29 @@ def test_a_record_that_has_just_become_final_is_not_proposed_again() -> None:
     cluster.settle()
     assert validator.final_height == 2 and not validator.propose()
     validator.take_final = take_final
+
+
+def test_memory_does_not_grow_with_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "HEADS_KEPT", 8)
+    cluster = Cluster(3)
+    cluster.founded()
+    away = cluster.followers()[0]
+    for nonce in range(1, 31):
+        if nonce == 10:
+            cluster.stop(away)
+        cluster.add(order(cluster, nonce), [home for home in cluster.village.homes if home not in cluster.down])
+        cluster.run(2)
+    cluster.start(away)
+    cluster.until(cluster.agreed)
+    cluster.run(ELECTION_TICKS)
+    assert cluster.heights() == {31}
+    for validator in cluster.validators.values():
+        assert len(validator._chain._heads) <= 8
+        assert validator._chain._blocks == {} and validator._chain.kept_bytes == 0
+        # Raft lets go of what it knows to be final, and counts the rest against its limits.
+        assert validator._core.commit == validator._core.applied == 31
+        finality = validator._finalizer._finality
+        assert not finality._links and not finality._acks and not finality._pending
 
 
 def test_nothing_to_say_no_block() -> None:
