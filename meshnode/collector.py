@@ -2,7 +2,8 @@
 
 A register at a period's boundary is taken between the last measurement before it
 and the first one after it (linear, rounded down). If those two lie further apart
-than one period, nothing is made up: the reading is missing, and the ledger says so.
+than one period, nothing is made up: unless a measurement was taken at the very
+second of the boundary, the reading is missing, and the ledger says so.
 
 One device never takes the node down: whatever its driver raises is shown to the
 member, and the driver is started again with a growing delay.
@@ -31,22 +32,25 @@ log = logging.getLogger(__name__)
 # back is read within a minute; one that is gone for good costs nothing.
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
-# A meter that says nothing for this long (real time) is shown as silent.
+# A driver that says nothing for this long (real time) is shown as failed and started again.
 SILENT_S = 30.0
+# Real time between two measurements that are looked at: ten times what the fastest meters
+# send. A driver that babbles is slowed down, and the node's other tasks have their turn.
+LEAST_INTERVAL_S = 0.1
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """A meter's registers at one instant of the microgrid's time."""
+    """A meter's registers at one instant of the microgrid's time; None for one that it does not say."""
 
     time_s: int
-    import_wh: int
-    export_wh: int
+    import_wh: int | None
+    export_wh: int | None
     produced_wh: int | None
     power_w: int | None
 
 
 class Health(msgspec.Struct):
-    """What the member sees of a meter."""
+    """What the member sees of a meter. state, problem: as in `meshnode.web.backend.MeterHealth`."""
 
     state: str = "silent"
     problem: str = ""
@@ -87,6 +91,9 @@ class Collector:
         self._on_sample = on_sample
         self._random = random
         self._last: Sample | None = None
+        # The ledger refuses a reading whose register fell; what the home's plants have
+        # produced is left out of the readings until it has passed this again.
+        self._most_produced_wh = 0
 
     @property
     def meter(self) -> bytes:
@@ -104,84 +111,100 @@ class Collector:
                 self._failed("the driver ended")
             except DriverError as error:
                 self._failed(str(error))
-            except trio.Cancelled:
-                raise
             except Exception as error:
                 # A driver is somebody else's code: its bug costs its meter, not the node.
                 log.exception("meter %s: driver %s failed", self.section.metering_point, self.section.driver)
                 self._failed(f"the driver {self.section.driver} failed: {error!r}")
             if self.health.telegrams > before:
                 delay = FIRST_DELAY_S
-            await trio.sleep(delay * (1 + self._random.random()))
+            await trio.sleep(delay * (1 + self._random.random()) / 2)
             delay = min(2 * delay, LONGEST_DELAY_S)
 
     async def _read(self, source: AsyncGenerator[Measurement, None]) -> None:
         async with aclosing(source) as measurements:
             while True:
-                try:
-                    with trio.fail_after(SILENT_S):
+                with trio.move_on_after(SILENT_S) as patience:
+                    try:
                         measurement = await anext(measurements)
-                except trio.TooSlowError:
+                    except StopAsyncIteration:
+                        return
+                if patience.cancelled_caught:
                     raise DriverError(
                         f"meter {self.section.metering_point}",
                         f"nothing heard for {SILENT_S:.0f} s",
                         "telegrams",
                         "look whether the reading head sits right and the cable is plugged in",
-                    ) from None
-                except StopAsyncIteration:
-                    return
+                    )
+                heard = trio.current_time()
                 sample = self._sample(measurement)
-                if sample is None:
-                    continue
-                self.health.state, self.health.problem = "reading", ""
-                self.health.telegrams += 1
-                self.health.last_telegram_s = sample.time_s
-                await self._on_sample(sample, self._key)
-                await self._boundaries(sample)
-                self._last = sample
+                if sample is not None:
+                    self.health.state = "reading"
+                    self.health.telegrams += 1
+                    self.health.last_telegram_s = sample.time_s
+                    await self._on_sample(sample, self._key)
+                    await self._boundaries(sample)
+                    self._last = sample
+                await trio.sleep_until(heard + LEAST_INTERVAL_S)
 
     def _sample(self, measurement: Measurement) -> Sample | None:
-        """A measurement as far as readings need it; None, counted, for one that cannot be."""
-        if measurement.import_wh is None and measurement.export_wh is None:
-            self.health.errors += 1
-            self.health.problem = "the meter sends no energy register; does it need its PIN?"
-            return None
-        time_s = self._clock.now_s() if measurement.time_s is None else measurement.time_s
+        """A measurement as far as readings need it; None, counted and said, for one that cannot be used."""
         sample = Sample(
-            time_s,
-            measurement.import_wh or 0,
-            measurement.export_wh or 0,
+            self._clock.now_s() if measurement.time_s is None else measurement.time_s,
+            measurement.import_wh,
+            measurement.export_wh,
             measurement.produced_wh,
             measurement.power_w,
         )
-        registers = (sample.import_wh, sample.export_wh, sample.produced_wh or 0)
-        if not all(0 <= value <= MAX_COUNTER_WH for value in registers) or abs(sample.power_w or 0) > MAX_POWER_W:
+        self.health.problem = self._unusable(sample)
+        if self.health.problem:
             self.health.errors += 1
-            self.health.problem = f"registers {registers} Wh, power {sample.power_w} W: out of any home's range"
             return None
-        last = self._last
-        if last is not None and (sample.import_wh < last.import_wh or sample.export_wh < last.export_wh):
+        if sample.produced_wh is not None and sample.produced_wh < self._most_produced_wh:
             self.health.errors += 1
-            self.health.problem = "a register ran backwards; was the meter exchanged?"
-            return None
-        if last is not None and sample.time_s < last.time_s:
-            return None
+            self.health.problem = (
+                f"the produced register fell from {self._most_produced_wh} to {sample.produced_wh} Wh and is left out; "
+                "was the plant's meter exchanged?"
+            )
+            return msgspec.structs.replace(sample, produced_wh=None)
+        self._most_produced_wh = sample.produced_wh or self._most_produced_wh
         return sample
 
-    async def _boundaries(self, sample: Sample) -> None:
-        """A reading for every period boundary between the last sample and this one."""
-        last, length = self._last, self._period_length_s()
+    def _unusable(self, sample: Sample) -> str:
+        """What speaks against a sample, for the member; empty if nothing does."""
+        registers = (sample.import_wh, sample.export_wh)
+        if registers == (None, None):
+            return "the meter sends no energy register; does it need its PIN?"
+        known = [value for value in (*registers, sample.produced_wh) if value is not None]
+        if not all(0 <= value <= MAX_COUNTER_WH for value in known) or abs(sample.power_w or 0) > MAX_POWER_W:
+            return f"registers {known} Wh, power {sample.power_w} W: out of any home's range"
+        last = self._last
         if last is None:
+            return ""
+        if sample.time_s < last.time_s:
+            return f"the clock went back by {last.time_s - sample.time_s} s; does this computer know the time?"
+        for before, after in ((last.import_wh, sample.import_wh), (last.export_wh, sample.export_wh)):
+            if before is not None and after is None:
+                return "a telegram lacks a register that the meter has"
+            if before is not None and after is not None and after < before:
+                return f"a register fell from {before} to {after} Wh; was the meter exchanged?"
+        return ""
+
+    async def _boundaries(self, sample: Sample) -> None:
+        """A reading for the period boundary that was passed between the last sample and this one."""
+        last, length = self._last, self._period_length_s()
+        if last is None or sample.time_s // length == last.time_s // length:
             return
-        boundary = -(-(last.time_s + 1) // length) * length
-        if sample.time_s - last.time_s > length and boundary <= sample.time_s:
+        boundary = sample.time_s - sample.time_s % length
+        if sample.time_s - last.time_s > length:
             log.warning(
                 "meter %s: no measurement for %d s; the readings between are missing",
                 self.section.metering_point,
                 sample.time_s - last.time_s,
             )
-            return
-        if boundary > sample.time_s:
+            if sample.time_s != boundary:
+                return
+        if _kinds(last) != _kinds(sample):
+            # A register that was not said before: nothing is known of where it stood.
             return
         hold = self._rehearse((boundary - self._first_period_s) // length - 1)
         if hold is None:
@@ -204,19 +227,21 @@ class Collector:
         return 0
 
     def _reading(self, last: Sample, sample: Sample, boundary: int, length: int) -> Reading:
-        def at(before: int, after: int) -> int:
+        def at(before: int | None, after: int | None) -> int | None:
+            if after is None or boundary == sample.time_s:
+                return after
+            if before is None:
+                return None
             return before + (after - before) * (boundary - last.time_s) // (sample.time_s - last.time_s)
 
-        produced = None
-        if last.produced_wh is not None and sample.produced_wh is not None:
-            produced = at(last.produced_wh, max(last.produced_wh, sample.produced_wh))
         return Reading(
             meter=self.meter,
             period_start_s=boundary - length,
             values=OpenCounters(
-                import_wh=at(last.import_wh, sample.import_wh),
-                export_wh=at(last.export_wh, sample.export_wh),
-                produced_wh=produced,
+                # A meter without one of the two counts nothing there.
+                import_wh=at(last.import_wh, sample.import_wh) or 0,
+                export_wh=at(last.export_wh, sample.export_wh) or 0,
+                produced_wh=at(last.produced_wh, sample.produced_wh),
                 power_w=sample.power_w,
             ),
         )
@@ -225,3 +250,7 @@ class Collector:
         self.health.state = "failed"
         self.health.problem = problem
         self.health.errors += 1
+
+
+def _kinds(sample: Sample) -> tuple[bool, bool]:
+    return sample.import_wh is None, sample.export_wh is None

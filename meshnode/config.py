@@ -28,7 +28,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -40,6 +40,9 @@ TOKEN_FILE = "api.token"
 MAX_CONFIG_BYTES = 256 * 1024
 # A home has a handful of meters; the bound is the one of the ledger.
 MAX_METERS = 16
+
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class ConfigError(Exception):
@@ -64,10 +67,10 @@ PROFILES: dict[str, Timing] = {
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the node listens for its peers (multiaddresses), and how patient it is."""
+    """Where the node listens for its peers (multiaddresses), and how patient it is: one of `PROFILES`."""
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4170",)
-    profile: Literal["lan", "sd-card"] = "lan"
+    profile: str = "lan"
 
 
 class Web(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,7 +128,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     network: Network = Network()
     web: Web = Web()
-    microgrid: dict[str, Microgrid] = {}
+    microgrid: dict[str, dict[str, Any]] = {}
     meter: tuple[dict[str, Any], ...] = ()
 
 
@@ -146,7 +149,14 @@ def load(directory: Path) -> Config:
         ) from error
     if len(data) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is not a node's configuration")
-    return parse(data.decode(errors="replace"), str(path))
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: byte {data[error.start]:#04x} is not UTF-8\n    save the file as UTF-8"
+        ) from error
+    return parse(text, str(path))
 
 
 def parse(text: str, place: str) -> Config:
@@ -159,42 +169,75 @@ def parse(text: str, place: str) -> Config:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place}: not TOML: {error}\n    correct that line") from error
-    try:
-        file = msgspec.convert(tree, _File)
-    except msgspec.ValidationError as error:
-        found, _, path = str(error).partition(" - at `$.")
-        key = path.rstrip("`") or "top level"
-        known = ", ".join(field.name for field in msgspec.structs.fields(_File))
-        raise ConfigError(f"{place}, {key}: {found[0].lower()}{found[1:]}\n    top-level keys are: {known}") from error
+    file = _convert(tree, _File, place)
+    if file.network.profile not in PROFILES:
+        raise ConfigError(
+            f"{place}, network.profile: {file.network.profile!r} is not known\n    profiles are: {', '.join(PROFILES)}"
+        )
     for chain in file.microgrid:
         if not re.fullmatch("[0-9a-f]{64}", chain):
             raise ConfigError(
                 f"{place}, microgrid.{chain}: not a chain id (64 hex digits)\n    take it from: meshnode status"
             )
+    microgrids = {
+        chain: _convert(section, Microgrid, f"{place}, microgrid.{chain}") for chain, section in file.microgrid.items()
+    }
     if len(file.meter) > MAX_METERS:
-        raise ConfigError(f"{place}: {len(file.meter)} meters; a member has at most {MAX_METERS}")
+        raise ConfigError(
+            f"{place}: {len(file.meter)} meters; a member has at most {MAX_METERS}\n    remove those that are not used"
+        )
     meters = tuple(_meter(section, f"{place}, meter {number}") for number, section in enumerate(file.meter, 1))
-    points = [meter.metering_point for meter in meters]
-    for point in points:
-        if points.count(point) > 1:
-            raise ConfigError(f"{place}: two meters are called {point!r}\n    give each its own metering_point")
-    return Config(name=file.name, network=file.network, web=file.web, microgrid=file.microgrid, meter=meters)
+    _refuse_twice(place, "metering_point", [meter.metering_point for meter in meters])
+    # One key is one meter on the ledger: two that share it would contradict each other.
+    _refuse_twice(place, "key", [meter.key for meter in meters])
+    return Config(name=file.name, network=file.network, web=file.web, microgrid=microgrids, meter=meters)
 
 
 def _meter(section: dict[str, Any], place: str) -> MeterSection:
     settings = dict(section)
     rehearsal = settings.pop("rehearsal", None)
-    key = settings.pop("key", None)
     for name in ("driver", "metering_point"):
         if not isinstance(settings.get(name), str):
-            raise ConfigError(f'{place}: {name} is missing\n    add a line like: {name} = "..."')
+            wrong = "is missing" if name not in settings else f"is {settings[name]!r}, not a text"
+            raise ConfigError(f'{place}: {name} {wrong}\n    write a line like: {name} = "..."')
     point = settings["metering_point"]
-    if key is None:
-        key = f"meter-{point}.key"
+    key = settings.pop("key", f"meter-{point}.key")
     if not isinstance(key, str) or "/" in key or key.startswith("."):
         raise ConfigError(f"{place}: key {key!r} is not a file name\n    key files lie in the folder {KEYS_DIRECTORY}")
-    try:
-        trouble = None if rehearsal is None else msgspec.convert(rehearsal, Rehearsal)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{place}, rehearsal: {error}") from error
+    trouble = None if rehearsal is None else _convert(rehearsal, Rehearsal, f"{place}, rehearsal")
     return MeterSection(driver=settings["driver"], metering_point=point, key=key, settings=settings, rehearsal=trouble)
+
+
+def _refuse_twice(place: str, name: str, values: list[str]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ConfigError(f"{place}: two meters have the {name} {value!r}\n    give each meter its own {name}")
+
+
+def _convert(tree: Any, kind: type[T], place: str) -> T:
+    """A table as a record. Raises ConfigError, which lists the keys that are known there."""
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        found, _, path = str(error).partition(" - at `$")
+        key = path.rstrip("`").removeprefix(".")
+        table = _TABLES.get(key.partition(".")[0], kind)
+        known = ", ".join(field.name for field in msgspec.structs.fields(table))
+        where = f"{place}, {key}" if key else place
+        for word, plain in _WORDS.items():
+            found = found.replace(word, plain)
+        raise ConfigError(f"{where}: {found[0].lower()}{found[1:]}\n    the keys here are: {known}") from error
+
+
+# What the parser calls things, and what the person who writes the file does.
+_WORDS = {
+    "Object contains unknown field": "there is no key",
+    "Object missing required field": "it lacks the key",
+    "`object`": "a table",
+    "`array`": "a list",
+    "`str`": "a text",
+    "`int`": "a whole number",
+    "`float`": "a number",
+    "`bool`": "true or false",
+}
+_TABLES: dict[str, type[msgspec.Struct]] = {"network": Network, "web": Web}

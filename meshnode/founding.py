@@ -6,6 +6,7 @@ Used when a microgrid is founded, when a node joins one, and by the demonstratio
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,8 @@ from zencode.reader import read
 
 # Offsets are tabled this far ahead; a later binding brings the next table.
 ZONE_YEARS = 30
+# Keys that TOML takes without quotes.
+BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 # A clock that NTP keeps is right to a fraction of a second; ten seconds is a Pi without
 # a clock chip that has just found the network.
 DEFAULT_DRIFT_S = 10
@@ -138,8 +141,11 @@ def zone_changes(zone: str, begin_s: int) -> tuple[tuple[int, int], ...]:
     """
     try:
         rules = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ConfigError(f"time zone {zone!r} is not known here\n    write it like Europe/Rome") from error
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        # OSError: a folder of zones, such as Europe.
+        raise ConfigError(
+            f"time zone {zone!r} is not known here\n    write it like Europe/Rome; if that is not known, install tzdata"
+        ) from error
 
     def offset(at_s: int) -> int:
         shift = datetime.fromtimestamp(at_s, UTC).astimezone(rules).utcoffset()
@@ -190,21 +196,26 @@ def write_config(
         f"listen = {_toml(web)}",
     ]
     for chain, section in microgrids.items():
-        lines += ["", f"[microgrid.{chain}]", *(f"{key} = {_toml(value)}" for key, value in section.items())]
+        lines += ["", f"[microgrid.{chain}]", *_pairs(section)]
     for meter in meters:
-        lines += ["", "[[meter]]", *(f"{key} = {_toml(value)}" for key, value in meter.items())]
+        lines += ["", "[[meter]]", *_pairs(meter)]
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with path.open("x") as file:
+        with path.open("x", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     except FileExistsError as error:
         raise ConfigError(f"{path}: there is a node here already\n    choose another directory") from error
 
 
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    """Each key of a table with its value, as TOML; keys that are no bare words in quotes."""
+    return [f"{key if BARE_KEY.fullmatch(key) else _toml(key)} = {_toml(value)}" for key, value in table.items()]
+
+
 def _toml(value: Any) -> str:
-    """A value as TOML; its strings and numbers are those of JSON."""
+    """A value as TOML; its strings and numbers are those of JSON, but for DEL, which it escapes too."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(_pairs(value)) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

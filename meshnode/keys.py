@@ -19,6 +19,8 @@ import nacl.exceptions
 from protocols.cose import key_id_of
 
 SEED_BYTES = 32
+PUBLIC_KEY_BYTES = 32
+SIGNATURE_BYTES = 64
 # File names in a node's folder of keys; those of meters are named in its configuration.
 DEVICE_KEY = "device.key"
 MEMBER_KEY = "member.key"
@@ -71,6 +73,9 @@ class SignatureCheck:
 
     def __call__(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether `signature` is `public_key`'s over `message`."""
+        if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+            # The digest is that of a good signature only if the parts have their lengths.
+            return False
         digest = hashlib.blake2b(public_key + signature + message, digest_size=16).digest()
         if digest in self._good:
             return True
@@ -85,6 +90,9 @@ class SignatureCheck:
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` is `public_key`'s over `message`, by libsodium."""
+    if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        # libsodium gets signature and message as one string: a byte must not change sides.
+        return False
     try:
         nacl.bindings.crypto_sign_open(signature + message, public_key)
     except (nacl.exceptions.BadSignatureError, nacl.exceptions.ValueError):
@@ -98,17 +106,24 @@ def save(path: Path, key: SigningKey) -> None:
     Raises:
         KeyFileError: it exists, or the disk refuses.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise KeyFileError(f"{path}: there is a key already; move it away first if it should be replaced") from error
+        if path.parent.is_dir():
+            raise KeyFileError(f"{path}: there is a key already; move it away first if it should be replaced") from error
+        raise KeyFileError(f"{path}: cannot be written: {path.parent} is a file; choose another place") from error
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key.seed.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key.seed.hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        # Half a key would stand in the way of the next attempt.
+        path.unlink()
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def load(path: Path) -> SigningKey:
@@ -119,15 +134,15 @@ def load(path: Path) -> SigningKey:
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_text().strip()
+        data = path.read_bytes()
     except OSError as error:
         raise KeyFileError(f"{path}: the key cannot be read: {error.strerror}; restore it from the backup") from error
     if mode & 0o077:
         raise KeyFileError(f"{path}: mode {mode:04o} lets others read the key; run: chmod 600 {path}")
     try:
-        seed = bytes.fromhex(text)
+        seed = bytes.fromhex(data.decode("ascii").strip())
     except ValueError as error:
-        raise KeyFileError(f"{path}: is not a key file (expected 64 hex digits)") from error
+        raise KeyFileError(f"{path}: is not a key file (expected 64 hex digits); restore it from the backup") from error
     if len(seed) != SEED_BYTES:
         raise KeyFileError(f"{path}: holds {len(seed)} bytes, a key has {SEED_BYTES}; restore it from the backup")
     return SigningKey(seed)

@@ -10,7 +10,9 @@ manager starts it again clean.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
+import stat
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# 256 bits, which nobody guesses.
+TOKEN_BYTES = 32
+# Fewer characters than that can be tried out on the spot.
+SHORTEST_TOKEN = 16
+
 Progress = Callable[[str, int, int], None]
 """(what, done, of how many): shown while a ledger is executed again at the start."""
 
@@ -57,16 +64,33 @@ def chains(directory: Path) -> list[str]:
 
 
 def read_token(directory: Path) -> str:
-    """The token that the write endpoints ask for; made at the first start, mode 0600."""
+    """The token that the write endpoints ask for; made at the first start, mode 0600.
+
+    Raises:
+        ConfigError: others can read it, or it is no token.
+    """
     path = directory / TOKEN_FILE
     try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"{path}: others can read the token\n    run: chmod 600 {path}")
-        return path.read_text().strip()
+        mode, token = stat.S_IMODE(path.stat().st_mode), path.read_text(errors="replace").strip()
     except FileNotFoundError:
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(secrets.token_urlsafe(32) + "\n")
-        return path.read_text().strip()
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        # Written beside it and moved into place: a power cut must not leave an empty token.
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        return token
+    if mode & 0o077:
+        raise ConfigError(f"{path}: others can read the token\n    run: chmod 600 {path}")
+    if len(token) < SHORTEST_TOKEN:
+        raise ConfigError(
+            f"{path}: {len(token)} characters, a token has at least {SHORTEST_TOKEN}\n"
+            "    remove the file, the node makes another"
+        )
+    return token
 
 
 class Node:

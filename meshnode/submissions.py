@@ -88,7 +88,9 @@ class Submissions:
         return refusal
 
     async def hand_in(self, signed: SignedRecord, publisher: Publisher) -> None:
-        """Keep a record and pass it on. Raises Refused."""
+        """Keep a record and pass it on, unless it is final already. Raises Refused."""
+        if self._place(signed.record_id) is not None:
+            return
         await self.keep(signed)
         refusal = await self.publish(signed, publisher)
         if refusal is not None:
@@ -127,11 +129,13 @@ class Submissions:
         place = self._place(record_id)
         if place is None and wait_s > 0:
             event = self._waiting.setdefault(record_id, trio.Event())
-            with trio.move_on_after(wait_s):
-                await event.wait()
-            if not event.is_set() and not event.statistics().tasks_waiting:
-                # Anybody may ask for any id; what nobody waits for is forgotten.
-                self._waiting.pop(record_id, None)
+            try:
+                with trio.move_on_after(wait_s):
+                    await event.wait()
+            finally:
+                if not event.is_set() and not event.statistics().tasks_waiting:
+                    # Anybody may ask for any id and go away; what nobody waits for is forgotten.
+                    self._waiting.pop(record_id, None)
             place = self._place(record_id)
         return place
 

@@ -108,10 +108,15 @@ def check(options: Options) -> None:
         raise ConfigError(f"--speed {options.speed}: from 1 (real time) to 900 (a quarter of an hour takes one second)")
     if options.periods < 0:
         raise ConfigError(f"--periods {options.periods}: give how many periods to settle, or leave it out")
-    if options.directory is not None and options.directory.exists() and any(options.directory.iterdir()):
-        raise ConfigError(f"--dir {options.directory}: not empty\n    choose a new directory or empty this one")
+    if options.directory is not None and options.directory.exists():
+        if not options.directory.is_dir():
+            raise ConfigError(f"--dir {options.directory}: is a file\n    choose a new directory")
+        if any(options.directory.iterdir()):
+            raise ConfigError(f"--dir {options.directory}: not empty\n    choose a new directory or empty this one")
+    if options.report is not None and not options.report.absolute().parent.is_dir():
+        raise ConfigError(f"--json {options.report}: there is no folder {options.report.parent}\n    make it first")
     if options.households is not None and not options.households.is_file():
-        raise ConfigError(f"--households {options.households}: no such file")
+        raise ConfigError(f"--households {options.households}: no such file\n    give a table of hourly series (CSV)")
 
 
 def found(options: Options, directory: Path) -> Village:

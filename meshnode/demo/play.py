@@ -95,9 +95,18 @@ class _Demo:
 
     async def run(self) -> int:
         self._introduce()
+        async with trio.open_nursery() as nursery:
+            # Before anything is started, and until the last ledger is verified.
+            nursery.start_soon(_end_on_sigterm)
+            shown = await self._play()
+            verified = await report.verify(self.homes, shown["common_height"], self.console)
+            nursery.cancel_scope.cancel()
+        return report.conclude(shown, verified, self.options, self.console)
+
+    async def _play(self) -> dict[str, Any]:
+        """The nodes' whole life; what they reported before they were ended."""
         async with self._meters(), running(self.homes) as (processes, clients), trio.open_nursery() as nursery:
             self.clients = clients
-            nursery.start_soon(_end_on_sigterm)
             for client in clients:
                 nursery.start_soon(self._page, client)
             if self.village.rules.mechanism is not None:
@@ -105,10 +114,12 @@ class _Demo:
             if self.options.browser and _has_screen():
                 webbrowser.open(self.homes[0].address)
             await self._watch(partial(check_running, self.homes, processes))
-            shown = await report.collect(self.homes, clients, self.options)
+            try:
+                shown = await report.collect(self.homes, clients, self.options)
+            except ClientError as error:
+                raise DemoFailed(f"the report is not complete: {error}") from error
             nursery.cancel_scope.cancel()
-        verified = await report.verify(self.homes, shown["common_height"], self.console)
-        return report.conclude(shown, verified, self.options, self.console)
+        return shown
 
     def _introduce(self) -> None:
         length_s, speed, show = self.village.rules.length_s, self.options.speed, self.console.print
@@ -198,11 +209,12 @@ class _Demo:
 
     async def _corrected(self) -> bool:
         """Whether the rehearsed late reading has corrected its period at every node."""
-        for client in self.clients:
-            periods = (await client.get("/api/report"))["periods"]
-            if not any(period["corrections"] for period in periods):
-                return False
-        return True
+        try:
+            reports = [await client.get("/api/report") for client in self.clients]
+        except ClientError as error:
+            self.console.print(str(error), markup=False)
+            return False
+        return all(any(period["corrections"] for period in own["periods"]) for own in reports)
 
     async def _poll(self) -> None:
         for number, client in enumerate(self.clients):
