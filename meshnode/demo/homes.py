@@ -18,12 +18,15 @@ from drivers.simulated import SimulatedHome
 from meshnode import founding
 from meshnode.clock import GridClock
 from meshnode.config import ConfigError
+from meshnode.market import MechanismError
 from meshnode.market.registry import installed_mechanisms
 from meshnode.network.transport import peer_id_of
 from meshnode.rules import rules_of
 from meshnode.settlement.closing import PeriodRules
-from protocols.records import CLOCK_DEMONSTRATION, Clock, Genesis, chain_id
+from protocols.records import CLOCK_DEMONSTRATION, DEFAULT_LIMITS, Clock, Genesis, chain_id
+from zencode.binding import encode
 from zencode.presets import preset
+from zencode.reader import read
 
 NAMES = ("anna", "bela", "carla", "dora", "emil", "fritz", "gina", "hana", "igor", "jana")
 # More processes than that do not fit a small computer.
@@ -42,6 +45,7 @@ SETTLING_IN_S = 20
 # the speed, ten minutes are three seconds.
 PRESET_GRACE = "a period settles 2 minutes after its end"
 DEMO_GRACE = "a period settles 10 minutes after its end"
+DEMO_PRESETS = "neighbour_market, mid_market_village"
 # Which homes have trouble on purpose, and when: the reading at the end of this period is
 # left out (silent) or delivered two periods later (late).
 SILENT_PERIOD = 1
@@ -115,6 +119,12 @@ def check(options: Options) -> None:
             raise ConfigError(f"--dir {options.directory}: not empty\n    choose a new directory or empty this one")
     if options.report is not None and not options.report.absolute().parent.is_dir():
         raise ConfigError(f"--json {options.report}: there is no folder {options.report.parent}\n    make it first")
+    try:
+        rules_of(encode(read(_contract(options))), DEFAULT_LIMITS, installed_mechanisms())
+    except (ValueError, MechanismError) as error:
+        raise ConfigError(
+            f"--preset {options.preset}: {error}\n    take one that this node carries out: {DEMO_PRESETS}"
+        ) from error
     if options.households is not None and not options.households.is_file():
         raise ConfigError(f"--households {options.households}: no such file\n    give a table of hourly series (CSV)")
 
@@ -142,7 +152,7 @@ def found(options: Options, directory: Path) -> Village:
     made = [founding.make_keys(home.directory, [_point(home.name)]) for home in homes]
     genesis = founding.found(
         "Demo village",
-        _patient(preset(options.preset)),
+        _contract(options),
         [
             keys.entry(home.name, ["prosumer"] if number else ["administrator", "prosumer"])
             for number, (home, keys) in enumerate(zip(homes, made, strict=True))
@@ -173,12 +183,13 @@ def found(options: Options, directory: Path) -> Village:
     return Village(genesis, homes, GridClock(clock), rules, first_period_s)
 
 
-def _patient(binding: str) -> str:
-    """The contract with more time for readings: on a fast clock the two minutes that a mesh
-    needs are over before a meter has sent its next telegram."""
-    if PRESET_GRACE not in binding:
-        raise ConfigError(f"the preset does not say {PRESET_GRACE!r}; the demo cannot stretch it")
-    return binding.replace(PRESET_GRACE, DEMO_GRACE)
+def _contract(options: Options) -> str:
+    """The preset with more time for readings: on a fast clock the two minutes that a mesh
+    needs are over before a meter has sent its next telegram. Raises ValueError."""
+    text = preset(options.preset)
+    if PRESET_GRACE not in text:
+        raise ValueError(f"it does not say {PRESET_GRACE!r}, which the demo has to stretch")
+    return text.replace(PRESET_GRACE, DEMO_GRACE)
 
 
 def _series(options: Options, names: Sequence[str]) -> list[HomeSeries]:
