@@ -40,10 +40,25 @@ from meshnode.store import Batch, Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.speaking import spoken
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import Certificate, LivePower, Reading, Record, RecordError, Support, meter_id_of, read_as
+from protocols.records import (
+    Cancel,
+    Certificate,
+    Join,
+    KeyChange,
+    Leave,
+    LivePower,
+    Order,
+    Reading,
+    Record,
+    RecordError,
+    Support,
+    meter_id_of,
+    read_as,
+)
 from zencode.sentences import CATALOGUE_VERSION
 
 if TYPE_CHECKING:
@@ -156,6 +171,7 @@ class Microgrid:
                 await nursery.start(self.follower.run)
             nursery.start_soon(self._submissions.run, self.gossip)
             nursery.start_soon(self._declare_support)
+            nursery.start_soon(self._watch_health)
             self._startup_s = _process_age_s()
             task_status.started()
 
@@ -175,6 +191,18 @@ class Microgrid:
         if members_changed:
             self._admit()
 
+    async def _watch_health(self) -> None:
+        """Open pages are told when the node's role, its peers or its meters change."""
+        told = None
+        while True:
+            meters = [(collector.health.state, collector.health.problem) for collector in self.collectors]
+            role = None if self.validator is None else (self.validator.role, self.validator.leader)
+            now = (role, self._halted(), len(self._transport.peers()), meters)
+            if now != told:
+                self._news.tell(Update("health", {}))
+            told = now
+            await trio.sleep(HEALTH_LOOK_S)
+
     def _record_came(self, signed: SignedRecord) -> None:
         """A leader need not wait for its next tick."""
         if self.consensus is not None:
@@ -186,6 +214,8 @@ class Microgrid:
             await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
             self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
+            if any(record.record.KIND in _CHANGES_BOOK for record in entry.block.records):
+                self._news.tell(Update("order", {"height": head.height}))
             for event in entry.events:
                 if isinstance(event, PeriodClosed | PeriodCorrected):
                     self._news.tell(Update("period", {"period_start_s": event.start_s}))
@@ -278,11 +308,11 @@ class Microgrid:
 
     def nonce(self) -> int:
         """A number that this key has not used."""
-        return self._random.getrandbits(62)
+        return int(spoken(self)["nonce"])
 
     def valid_until_s(self) -> int:
-        """How long a record signed now is good: long enough for a restart in between."""
-        return self.clock.now_s() + min(VALIDITY_REAL_S * self.clock.speed, self.machine.genesis.limits.max_validity_s)
+        """How long a record signed now is good."""
+        return int(spoken(self)["valid_until_s"])
 
     async def submit(self, record: Record) -> bytes:
         """Sign with the member key, pass on, and give the record id. Raises Refused."""
@@ -413,13 +443,14 @@ class Microgrid:
         )
 
 
-# A record signed now is good for an hour of real time, long enough for a restart in between.
-VALIDITY_REAL_S = 3600
 CERTIFICATE_WAIT_S = 5.0
 CERTIFICATE_LOOK_S = 0.02
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
-_CHANGES_MEMBERS = frozenset({2, 3, 12})
+_CHANGES_MEMBERS = frozenset({Join.KIND, Leave.KIND, KeyChange.KIND})
+_CHANGES_BOOK = frozenset({Order.KIND, Cancel.KIND})
+# How often a change of the node's health is looked for, to be told to open pages.
+HEALTH_LOOK_S = 2.0
 
 
 def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:

@@ -187,7 +187,7 @@ class Node:
             check = SignatureCheck()
             mechanisms = installed_mechanisms()
             machine = Machine(genesis, chain_id, mechanisms, check)
-            views = Views.open(store.place, genesis)
+            views = Views.open(store.place, genesis, store.final_height())
             outbox = Outbox.open(store.place, chain_id)
             try:
                 await trio.to_thread.run_sync(

@@ -127,7 +127,7 @@ def test_no_package_index_is_named() -> None:
 def test_the_searches_find_what_they_forbid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.test_house_rules.ROOT", tmp_path)
     bad = ("# TO" + "DO later", "/ro" + "ot/x", "cd /ho" + "me/anna/mesh", "https://py" + "pi.org/simple")
-    good = ("a method", "framework/x", "~/work/x", "example.org", "/var/lib/meshnode")
+    good = ("a method", "framework/x", "~/notes/x", "example.org", "/var/lib/meshnode")
     (tmp_path / "notes.md").write_text("\n".join((*bad, *good)), encoding="utf-8")
     found = [line for rule in (UNFINISHED, HOME_PATH, INDEX_HOST) for line in lines_with(rule, [Path("notes.md")])]
     assert [line.split(":")[1] for line in found] == ["1", "2", "3", "4"]

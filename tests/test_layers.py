@@ -89,7 +89,7 @@ LAYERS = (
     ("rules",),
     ("machine",),
     ("billing", "balancing", "mempool"),
-    ("clock", "keys", "config", "loopback"),
+    ("clock", "keys", "config"),
     ("store",),
     ("views", "ledger_tools", "outbox"),
     ("network", "web", "collector", "client"),
@@ -99,6 +99,7 @@ LAYERS = (
     ("invitations",),
     ("admission",),
     ("node",),
+    ("loopback",),
     ("demo", "whatif"),
     ("cli",),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import tempfile
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
@@ -109,7 +111,7 @@ class _Demo:
                 nursery.start_soon(self._page, client)
             if self.village.rules.mechanism is not None:
                 nursery.start_soon(self._orders)
-            if self.options.browser:
+            if self.options.browser and _has_screen():
                 webbrowser.open(self.homes[0].address)
             await self._watch(partial(check_running, self.homes, processes))
             try:
@@ -220,6 +222,11 @@ class _Demo:
                 self.statuses[number] = await client.get("/api/status")
             except ClientError as error:
                 self.console.print(f"{self.homes[number].name} does not answer: {error}", markup=False)
+
+
+def _has_screen() -> bool:
+    """Whether a browser could open a window; without one, a text browser would take over the terminal."""
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 async def _end_on_sigterm() -> None:

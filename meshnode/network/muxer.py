@@ -94,6 +94,9 @@ class BoundedYamux(yamux.Yamux):
             _log.exception("connection with %s failed", self.peer_id)
             await self._cleanup_on_error()
             self.event_started.set()
+        finally:
+            # Also when the loops were cancelled: whoever waits for the end must not wait in vain.
+            self.event_closed.set()
 
     async def _read_data_body(self, length: int) -> bytes:
         buffered = sum(map(len, self.stream_buffers.values()))

@@ -94,7 +94,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True):
-    """Something that a page shows has changed. kind: "live", "block", "period", "order", "health"."""
+    """Something that a page shows has changed. kind: "live", "block", "period", "order", "health", "void"."""
 
     kind: str
     data: dict[str, Any]

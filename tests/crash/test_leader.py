@@ -9,6 +9,7 @@ careful client does that does not know what became of its first attempt.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ async def test_what_was_acknowledged_is_on_every_ledger_exactly_once(point: str,
             assert code == 0, f"{node.name}: {told}{complaint}"
 
 
-def _at_least(clients: Clients, number: int):  # type: ignore[no-untyped-def]
+def _at_least(clients: Clients, number: int) -> Callable[[], Awaitable[bool]]:
     async def acknowledged() -> bool:
         return len(clients.acknowledged) >= number
 

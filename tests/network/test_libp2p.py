@@ -14,6 +14,7 @@ import meshnode.network.libp2p
 from meshnode.network.libp2p import (
     JOINING_BURST,
     MAX_JOINING_CONNECTIONS,
+    STOP_DEADLINE_S,
     Limits,
     ListenError,
     open_joining_listener,
@@ -270,6 +271,23 @@ async def test_identify_and_ping_are_answered() -> None:
         for number in range(3):
             await stream.send_all(bytes([number]) * 32)
             assert await read_exactly(stream, 32) == bytes([number]) * 32
+
+
+async def test_a_node_that_is_cancelled_ends_at_once() -> None:
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        async with open_libp2p(seed_of("anna"), LOOPBACK, [TOPIC]) as anna:
+            introduce(anna, bela)
+            await meet(anna, bela)
+            task_status.started()
+            await trio.sleep_forever()
+
+    async with open_libp2p(seed_of("bela"), LOOPBACK, [TOPIC]) as bela:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run)
+            began = trio.current_time()
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() - began < STOP_DEADLINE_S / 2
+        await until(lambda: bela.peers() == [])
 
 
 async def test_the_joining_door_admits_anybody_for_one_protocol_only() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshnode.ledger import rows
+from meshnode.network import chain
 from meshnode.network.pledges import Pledges
 from meshnode.network.validator import MAX_BLOCKS_IN_FLIGHT
 from meshnode.store import HardState, SignState
@@ -187,7 +188,12 @@ def test_blocks_that_were_replaced_while_they_were_written_count_for_nothing() -
     cluster.until(lambda: cluster.leader() in others)
     new = cluster.validators[cluster.leader()]
     cluster.until(lambda: cluster.validators[slow].last_height == 2 and cluster.validators[slow].term == new.term)
-    cluster.writing[slow].due = 0
+    written = cluster.writing.pop(slow)
+    cluster.disks[slow].persist(written.batch)
+    cluster.send(slow, cluster.validators[slow].persisted())
+    # What reached the disk is not what the log has now.
+    taken = cluster.disks[cluster.leader()].log[2].block_hash
+    assert cluster.disks[slow].log[2].block_hash != taken == cluster.validators[slow]._chain.head(2).block_hash
     cluster.heal()
     cluster.until(cluster.agreed)
 
@@ -285,6 +291,9 @@ def test_a_leader_whose_clock_is_ahead_makes_room_for_another() -> None:
     cluster.offset_s[ahead] = 3600
     record = order(cluster, 1)
     cluster.add(record)
+    cluster.until(lambda: cluster.validators[ahead]._patience.resting)
+    cluster.add(order(cluster, 2, valid_until_s=cluster.now_s + 7200))
+    assert not cluster.validators[ahead].propose(), "even a new block would break its silence"
     cluster.until(lambda: accepted(cluster, record), 40 * ELECTION_TICKS)
     assert cluster.leader() != ahead
     assert any("time ahead of our clock" in name for v in cluster.validators.values() for name in v.counters)
@@ -345,6 +354,9 @@ def test_a_node_with_another_state_stops_and_the_others_go_on() -> None:
     last = order(cluster, 9)
     cluster.add(last)
     cluster.until(lambda: accepted(cluster, last))
+    cluster.cut = {(home, broken) for home in others}
+    cluster.run(5 * ELECTION_TICKS)
+    assert cluster.validators[broken].role == Role.FOLLOWER, "silence is no reason to ask for votes"
 
 
 def test_leadership_is_handed_over_with_a_certificate() -> None:
@@ -395,6 +407,29 @@ def test_a_record_that_has_just_become_final_is_not_proposed_again() -> None:
     cluster.settle()
     assert validator.final_height == 2 and not validator.propose()
     validator.take_final = take_final
+
+
+def test_memory_does_not_grow_with_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "HEADS_KEPT", 8)
+    cluster = Cluster(3)
+    cluster.founded()
+    away = cluster.followers()[0]
+    for nonce in range(1, 31):
+        if nonce == 10:
+            cluster.stop(away)
+        cluster.add(order(cluster, nonce), [home for home in cluster.village.homes if home not in cluster.down])
+        cluster.run(2)
+    cluster.start(away)
+    cluster.until(cluster.agreed)
+    cluster.run(ELECTION_TICKS)
+    assert cluster.heights() == {31}
+    for validator in cluster.validators.values():
+        assert len(validator._chain._heads) <= 8
+        assert validator._chain._blocks == {} and validator._chain.kept_bytes == 0
+        # Raft lets go of what it knows to be final, and counts the rest against its limits.
+        assert validator._core.commit == validator._core.applied == 31
+        finality = validator._finalizer._finality
+        assert not finality._links and not finality._acks and not finality._pending
 
 
 def test_nothing_to_say_no_block() -> None:

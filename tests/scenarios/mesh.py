@@ -251,6 +251,10 @@ class Mesh:
         """A founder's account id, in hex."""
         return account_id_of(self.nodes[name].keys.member.public).hex()
 
+    def period_s(self, number: int) -> int:
+        """Start of a period, counted from the genesis as rehearsed trouble is."""
+        return -(-self.genesis.start_s // self.length_s) * self.length_s + number * self.length_s
+
     def next_period_s(self, ahead_real_s: float = 0.5) -> int:
         """The first boundary that is at least so many real seconds away."""
         earliest_s = int(self.clock.now() + ahead_real_s * self.clock.speed) + 1

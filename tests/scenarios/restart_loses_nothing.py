@@ -15,6 +15,9 @@ from meshnode.loopback import NodeProcess, stop_all
 from protocols.records import meter_id_of
 from tests.scenarios.mesh import VILLAGE, Mesh, open_mesh
 
+# Real seconds before a quarter's end: the reading before it has long been taken, the next one not yet.
+SHORTLY_S = 0.3
+
 
 async def play(place: Path) -> dict[str, Any]:
     """One reading that only one disk has."""
@@ -24,10 +27,13 @@ async def play(place: Path) -> dict[str, Any]:
         await mesh.until_settled(mesh.begin_s)
         await stop_all(others)
         end_s = mesh.next_period_s()
+        await mesh.until_clock(end_s - SHORTLY_S * mesh.clock.speed)
+        before = await mesh.status(bela)
+        assert before["clock_s"] < end_s and before["peers"] == 0, before
 
         async def kept() -> bool:
             status = await mesh.status(bela)
-            return status["clock_s"] > end_s and status["mempool"] >= 1 and status["peers"] == 0
+            return status["clock_s"] > end_s and status["mempool"] > before["mempool"]
 
         await mesh.until("a reading that waits at Bela's node alone", kept)
         bela.kill()

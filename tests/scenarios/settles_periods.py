@@ -43,4 +43,10 @@ async def play(place: Path) -> dict[str, Any]:
             # What members do not pay one another goes to the grid, at its two prices and to the last micro-unit.
             assert paid == total["grid_wh"] * GRID_U_WH - fed_in * FEED_IN_U_WH, (paid, lines)
         height = await mesh.check_one_history()
-        return {"periods": PERIODS, "height": height}
+        statuses = await mesh.statuses()
+        return {
+            "periods": PERIODS,
+            "height": height,
+            "rss_mb": max(status["rss_mb"] for status in statuses),
+            "commit_ms_p95": max(status["commit_ms"]["p95"] for status in statuses),
+        }

@@ -88,6 +88,7 @@ class HandMade:
             height=machine.height,
             state_hash=state_hash.hex(),
             time_s=machine.time_s,
+            next_period_s=machine.next_period_s,
             clock_s=self.clock.now_s(),
             demonstration=self.clock.is_demonstration,
             speed=self.clock.speed,

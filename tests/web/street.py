@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from meshnode.keys import SignatureCheck
+from meshnode.ledger.state import State
 from meshnode.machine import Event, Machine
 from meshnode.market.registry import installed_mechanisms
 from meshnode.views import FILE, Views
@@ -86,9 +87,9 @@ class Street:
         self._parent = self.village.root
         self._nonce = 0
 
-    def new_machine(self) -> Machine:
-        """The ledger at height 0."""
-        return Machine(self.village.genesis, self.village.chain_id, installed_mechanisms(), SignatureCheck())
+    def new_machine(self, state: State | None = None) -> Machine:
+        """The ledger at height 0, or with the state of a snapshot."""
+        return Machine(self.village.genesis, self.village.chain_id, installed_mechanisms(), SignatureCheck(), state)
 
     def copy_to(self, directory: Path) -> Street:
         """Another street that has come as far and goes its own way from here; this one's views are closed."""
@@ -97,7 +98,7 @@ class Street:
         other.directory = directory
         directory.mkdir(exist_ok=True)
         shutil.copy(self.directory / FILE, directory)
-        other.machine = copy.deepcopy(self.machine)
+        other.machine = self.new_machine(State.restore(self.machine.state.dump()))
         other.views = Views.open(directory, self.village.genesis)
         other.chain, other.counters = list(self.chain), dict(self.counters)
         return other

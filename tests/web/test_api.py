@@ -99,6 +99,15 @@ async def test_blocks_one_by_one(address: str, backend: HandMade) -> None:
     assert (missing.status, missing.faults[0]["expected"]) == (404, f"1 to {backend.machine.height}")
 
 
+async def test_state_hashes_of_the_newest_heights(address: str, backend: HandMade) -> None:
+    height, before = backend.machine.height, backend.machine.state_hash()
+    assert before is not None
+    backend.final(backend.clock.now_s())
+    assert (await get(address, f"/api/state/{height}")).json == {"height": height, "state_hash": before.hex()}
+    unknown = await get(address, f"/api/state/{height + 2}")
+    assert (unknown.status, unknown.faults[0]["place"]) == (404, "height")
+
+
 async def test_an_order_is_placed_becomes_final_and_is_cancelled(address: str, backend: HandMade) -> None:
     placed = await write(address, "POST", "/api/orders", ORDER)
     assert placed.status == 202

@@ -69,7 +69,7 @@ def test_a_day_on_screen_adds_up_to_the_ledger(tmp_path: Path) -> None:
         assert total == getattr(views.day(None, *EVER), name)
         assert total == sum(getattr(views.day(street.account(home), *EVER), name) for home in street.homes)
         assert total == sum(getattr(period, name) for period in views.periods(*EVER))
-        assert total == sum(row[name] for period in views.report() for row in period["members"].values())
+        assert total == sum(row[name] for period in views.report()["periods"] for row in period["members"].values())
     # Money: the postings give every claim of the ledger, the grid's and the funds' too.
     claims: Counter[str] = Counter()
     for posting in views.postings():
@@ -102,6 +102,9 @@ def test_each_trade_shows_what_the_meters_confirmed(street: Street) -> None:
     }
     (period,) = street.views.periods(*EVER)
     assert (period.traded_wh, period.price_u_kwh) == (300, trade.price_u_kwh)
+    report = street.views.report()
+    assert (report["readings"], report["orders"], report["trades"]) == (6, 2, 1)
+    assert (report["periods"][0]["price_u_kwh"], report["periods"][0]["corrections"]) == (trade.price_u_kwh, 0)
     reasons = [(row.debit_name, row.credit_name, row.reason, row.trade) for row in street.views.postings()]
     assert ("bela", "carla", "trade", 0) in reasons
     assert ("bela", "carla", "buyer_short", 0) in reasons
@@ -304,7 +307,7 @@ async def test_questions_are_answered_while_blocks_are_entered(street: Street) -
     async def ask() -> None:
         for _ in range(60):
             period_count = await trio.to_thread.run_sync(lambda: len(street.views.periods(*EVER)))
-            report_count = await trio.to_thread.run_sync(lambda: len(street.views.report()))
+            report_count = await trio.to_thread.run_sync(lambda: len(street.views.report()["periods"]))
             answers.append((period_count, report_count))
 
     def settle_some() -> None:
