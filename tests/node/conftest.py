@@ -8,4 +8,4 @@ from drivers import driver
 @pytest.fixture(autouse=True)
 def the_driver_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver of `tests.node.meters` is installed."""
-    monkeypatch.setitem(driver.BUILTIN, "told", "tests.node.meters:told")  # type: ignore[arg-type]
+    monkeypatch.setitem(driver.BUILTIN, "told", "tests.node.meters:told")
