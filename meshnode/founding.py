@@ -20,6 +20,7 @@ from meshnode import keys
 from meshnode.config import CONFIG_FILE, KEYS_DIRECTORY, ConfigError
 from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SigningKey
 from meshnode.machine import Machine
+from meshnode.market import MechanismError
 from meshnode.market.registry import installed_mechanisms
 from meshnode.store import Store
 from protocols.cose import FORMAT_VERSION
@@ -104,8 +105,9 @@ def found(
         validators: device keys of the nodes that vote.
         start_s: UTC second of height 0 on the microgrid's clock; now, if not given.
     Raises:
-        BindingErrors, TermsError: the binding is not one that can be carried out.
-        ConfigError: the zone is unknown, or names or keys occur twice.
+        BindingErrors: the binding cannot be read.
+        ConfigError: the zone is unknown, names or keys occur twice, or this node cannot
+            carry out the binding.
     """
     begin = int(time.time()) if start_s is None else start_s
     genesis = Genesis(
@@ -125,7 +127,7 @@ def found(
     )
     try:
         Machine(genesis, chain_id(genesis), installed_mechanisms(), keys.verify)
-    except ValueError as error:
+    except (ValueError, MechanismError) as error:
         raise ConfigError(f"the microgrid cannot be founded: {error}") from error
     return genesis
 

@@ -111,7 +111,9 @@ def save(path: Path, key: SigningKey) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         if path.parent.is_dir():
-            raise KeyFileError(f"{path}: there is a key already; move it away first if it should be replaced") from error
+            raise KeyFileError(
+                f"{path}: there is a key already; move it away first if it should be replaced"
+            ) from error
         raise KeyFileError(f"{path}: cannot be written: {path.parent} is a file; choose another place") from error
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error

@@ -6,66 +6,23 @@ against itself, get another honest node dropped, or fill anybody's memory.
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 
 from meshnode.network import intake
 from meshnode.network.ballots import row_of
 from meshnode.network.terms import MAX_TERM_JUMP
-from protocols import block as blocks
 from protocols import cose
-from protocols.block import Block, Parent
-from protocols.finality import MAX_AHEAD
-from protocols.parcel import Parcel, RaftMessage
-from protocols.raft import Entry, EntryType, MessageKind, Role
+from protocols.block import Parent
+from protocols.raft import Entry, MessageKind, Role
 from protocols.raft.messages import MAX_INT
-from protocols.records import Ack, Certificate, RecordError, Tip, Vote, read_as, to_payload
-from tests.network.cluster import ELECTION_TICKS, Cluster, Disk
+from protocols.records import Tip, Vote, to_payload
+from tests.network.cluster import ELECTION_TICKS, Cluster
+from tests.network.liars import append, block_at, entry, forged, head, settled
 from tests.network.test_validator import accepted, order
 from tests.protocols.keys import KeyPair, key_pair
-from tests.protocols.village import Village, device
-
-
-def settled(cluster: Cluster, nonce: int = 1) -> None:
-    """The honest nodes still put an order on the ledger."""
-    record = order(cluster, nonce)
-    cluster.add(record)
-    cluster.until(lambda: accepted(cluster, record), 60 * ELECTION_TICKS)
-    halted = {home for home, validator in cluster.validators.items() if validator.halted}
-    assert halted <= cluster.may_halt
-
-
-def forged(cluster: Cluster, liar: str, parent: Parent, term: int, **head: Any) -> Block:
-    """A block that passes the gate of form, signed by the liar."""
-    validator = cluster.validators[liar]
-    state = {"state_height": validator.final_height, "state_hash": validator.machine.state_hash()}
-    return cluster.village.block(parent, liar, term, head=state | head)
-
-
-def head(disk: Disk, height: int, village: Village) -> Parent:
-    return Parent.of(blocks.read(disk.log[height].data, village.chain_id))
-
-
-def entry(block: Block) -> Entry:
-    return Entry(block.header.term, block.header.height, EntryType.NORMAL, block.encoded)
-
-
-def append(cluster: Cluster, liar: str, receiver: str, parent: Parent, *batch: Block, term: int = 0) -> str | None:
-    """The liar's append of these blocks behind `parent`."""
-    return cluster.lie(
-        liar,
-        receiver,
-        MessageKind.APP,
-        term=term or cluster.validators[liar].term,
-        index=parent.height,
-        log_term=parent.term,
-        entries=tuple(entry(block) for block in batch),
-        epoch=1,
-    )
-
+from tests.protocols.village import device
 
 # --- terms
 
@@ -255,10 +212,6 @@ def test_who_passes_on_the_other_of_two_blocks_is_not_blamed() -> None:
     assert cluster.validators[other].counters["equivocation: two blocks of one leader in one term and height"]
 
 
-def block_at(cluster: Cluster, home: str, height: int) -> Block:
-    return blocks.read(cluster.disks[home].log[height].data, cluster.village.chain_id)
-
-
 def test_a_leader_cannot_take_back_its_block_and_have_two_acknowledged() -> None:
     # It has led before and can sign blocks of that older term. With one of them it would replace its
     # newer block, and then put another newer one in its place: two acks of one node in one term.
@@ -414,216 +367,3 @@ def test_blocks_that_nobody_certifies_do_not_fill_the_disk(monkeypatch: pytest.M
     monkeypatch.undo()
     cluster.cut = set()
     settled_by_two(cluster)
-
-
-# --- certificates and acks
-
-
-def test_certificates_that_do_not_hold_are_worth_nothing_anywhere() -> None:
-    cluster = Cluster(3)
-    leader = cluster.founded()
-    liar, victim = cluster.followers()
-    validator = cluster.validators[victim]
-    parent = head(cluster.disks[leader], 1, cluster.village)
-    block = forged(cluster, liar, parent, parent.term)
-    good = cluster.village.certificate(block)
-    bad = [
-        cluster.village.certificate(block, [liar]),
-        msgspec.structs.replace(good, height=MAX_AHEAD * 9),
-        msgspec.structs.replace(good, block=bytes(32)),
-        msgspec.structs.replace(good, ack_term=good.ack_term + 1),
-        msgspec.structs.replace(good, validators=bytes(32)),
-        msgspec.structs.replace(good, phase=1),
-    ]
-    for certificate in bad:
-        cluster.liars.add(liar)
-        fault = cluster.hand_over(liar, victim, Parcel(certificates=(certificate,)))
-        assert fault is not None and validator.final_height == 1 and not validator.halted
-    assert validator._finalizer._finality.pending() == []
-    settled(cluster)
-
-
-def test_two_valid_certificates_for_one_height_stop_the_node_that_sees_them() -> None:
-    # No honest majority signs both. Whoever sees it must not choose.
-    cluster = Cluster(3)
-    leader = cluster.founded()
-    victim = cluster.followers()[0]
-    cluster.may_halt = {victim}
-    parent = head(cluster.disks[leader], 1, cluster.village)
-    for time_s in (1, 2):
-        block = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + time_s)
-        certificate = cluster.village.certificate(block)
-        cluster.hand_over(leader, victim, Parcel(certificates=(certificate,)))
-    halted = cluster.validators[victim].halted
-    assert halted is not None and "fork" in halted
-    assert cluster.validators[victim].final_height == 1
-
-
-def test_a_leader_that_has_halted_makes_room() -> None:
-    cluster = Cluster(3)
-    leader = cluster.founded()
-    cluster.may_halt = {leader}
-    parent = head(cluster.disks[leader], 1, cluster.village)
-    for time_s in (1, 2):
-        block = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + time_s)
-        certificate = cluster.village.certificate(block)
-        cluster.hand_over(cluster.followers()[0], leader, Parcel(certificates=(certificate,)))
-    assert cluster.validators[leader].halted
-    settled(cluster)
-    assert cluster.leader() != leader
-
-
-def test_a_certificate_against_the_block_of_its_own_term_stops_the_node() -> None:
-    cluster = Cluster(3)
-    leader = cluster.founded()
-    victim = cluster.followers()[0]
-    cluster.may_halt = {victim}
-    cluster.liars = {leader}
-    parent = head(cluster.disks[leader], 1, cluster.village)
-    cluster.cut = {(victim, leader)}
-    assert append(cluster, leader, victim, parent, forged(cluster, leader, parent, parent.term)) is None
-    cluster.settle()
-    other = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + 2)
-    cluster.hand_over(leader, victim, Parcel(certificates=(cluster.village.certificate(other),)))
-    assert "another block than the one here" in (cluster.validators[victim].halted or "")
-    signed = len(cluster.witness.acks)
-    cluster.cut = set()
-    cluster.add(order(cluster, 1))
-    cluster.run(10 * ELECTION_TICKS)
-    assert not [key for key in list(cluster.witness.acks)[signed:] if key[0] == device(victim).key_id]
-    assert cluster.disks[victim].last_index() == 2, "what it may not judge it does not take"
-
-
-def test_an_ack_that_was_promised_before_the_node_stopped_is_not_signed() -> None:
-    cluster = Cluster(3)
-    leader = cluster.founded()
-    victim = cluster.followers()[0]
-    cluster.may_halt = {victim}
-    parent = head(cluster.disks[leader], 1, cluster.village)
-    validator = cluster.validators[victim]
-    append(cluster, leader, victim, parent, forged(cluster, leader, parent, parent.term))
-    work = validator.poll()
-    assert work is not None and work.batch is not None and work.batch.entries
-    other = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + 2)
-    cluster.hand_over(leader, victim, Parcel(certificates=(cluster.village.certificate(other),)))
-    assert validator.halted
-    cluster.disks[victim].persist(work.batch)
-    sent = [outgoing.parcel for outgoing in validator.persisted()]
-    assert sent and all(parcel.ack is None for parcel in sent)
-
-
-def test_acks_are_counted_only_with_the_signature_of_who_sends_them() -> None:
-    cluster = Cluster(3)
-    leader = cluster.founded()
-    liar, other = cluster.followers()
-    cluster.add(order(cluster, 1))
-    cluster.cut = {(home, leader) for home in (liar, other)}
-    assert cluster.validators[leader].propose()
-    cluster.settle()
-    validator, block = cluster.validators[leader], block_at(cluster, leader, 2)
-    _, ack, _ = cluster.village.ack(block, liar)
-    # Another's signature, its own for something else, none at all.
-    foreign = cluster.village.ack(block, other)[2]
-    elsewhere = cluster.village.ack(block, liar, ack_term=block.header.term + 1)[2]
-    for signature in (foreign, elsewhere, bytes(64), None):
-        fields = {"term": validator.term, "index": 2, "epoch": 0, "ack": ack, "ack_signature": signature}
-        assert cluster.lie(liar, leader, MessageKind.APP_RESP, **fields) is not None
-    assert validator.final_height == 1
-
-
-def test_acks_for_heights_that_do_not_exist_are_bounded() -> None:
-    cluster = Cluster(3)
-    leader = cluster.founded()
-    liar = cluster.followers()[0]
-    validator, key = cluster.validators[leader], device(liar)
-    for height in range(2, 3 * MAX_AHEAD, 7):
-        ack = Ack(validators=cluster.village.quorum.config_hash(), ack_term=9, height=height, block=bytes(32))
-        signature = cose.sign(Ack.KIND, cluster.village.chain_id, to_payload(ack), key.public, key.sign).signature
-        cluster.lie(liar, leader, MessageKind.APP_RESP, term=validator.term, ack=ack, ack_signature=signature)
-    assert len(validator._finalizer._finality._acks) <= MAX_AHEAD
-    settled(cluster)
-
-
-# --- everything at once
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_garbage_in_parcels_stops_nobody(seed: int) -> None:
-    """Parcels with fields drawn at random around what is true, from one of four."""
-    cluster = Cluster(4 if seed % 2 else 5, seed)
-    cluster.founded()
-    chance, liar = Random(seed), cluster.followers()[0]
-    cluster.liars = {liar}
-    for number in range(12):
-        cluster.run(3)
-        cluster.add(order(cluster, number + 1, valid_until_s=cluster.now_s + 3600), list(honest(cluster, liar)))
-        for _ in range(60):
-            receiver = chance.choice(honest(cluster, liar))
-            try:
-                parcel = garbage(cluster, chance, liar, receiver)
-            except RecordError:
-                continue
-            cluster.hand_over(liar, receiver, parcel)
-    cluster.stop(liar)
-    cluster.may_halt = set()
-    cluster.until(lambda: cluster.agreed() and len(cluster.witness.effective) == 12, 100 * ELECTION_TICKS)
-    for home in honest(cluster, liar):
-        validator = cluster.validators[home]
-        assert validator.halted is None and validator._intake._parked_bytes == 0
-        assert len(validator._ballots._requests) < len(cluster.village.homes)
-        assert len(validator._ballots._votes) <= 1 and len(validator._chain._blocks) <= 2
-
-
-def honest(cluster: Cluster, liar: str) -> tuple[str, ...]:
-    return tuple(home for home in cluster.village.homes if home != liar)
-
-
-def garbage(cluster: Cluster, chance: Random, liar: str, receiver: str) -> Parcel:
-    target, disk = cluster.validators[receiver], cluster.disks[receiver]
-    near = [0, 1, target.last_height, target.last_height + 1, target.final_height, 2**40, MAX_INT]
-    term = chance.choice([0, 1, target.term, target.term, target.term, target.term + 1, 2**40, MAX_INT])
-    known = list(disk.log.values())
-    entries = [
-        (chance.choice([one.term, term]), chance.choice([one.index, one.index, chance.choice(near)]), one.data)
-        for one in chance.choices(known, k=chance.choice([0, 0, 1, 1, 2]))
-    ]
-    if entries and chance.randrange(3) == 0:
-        # A few bytes of it are wrong.
-        place, data = chance.randrange(len(entries[0][2])), bytearray(entries[0][2])
-        data[place] ^= 1 << chance.randrange(8)
-        entries[0] = (*entries[0][:2], bytes(data))
-    message = RaftMessage(
-        kind=chance.randrange(15),
-        term=term,
-        log_term=chance.choice([0, 1, term]),
-        index=chance.choice(near),
-        entries=tuple(entries),
-        commit=chance.choice(near),
-        reject=bool(chance.randrange(2)),
-        reject_hint=chance.choice(near),
-        context=chance.choice([b"", b"CampaignTransfer", b"x" * 64]),
-        vote=chance.choice([0, 1, 2, 255]),
-        epoch=chance.choice([0, 1, 2**40]),
-    )
-    newest = target.newest_certificate
-    certificates: tuple[Certificate, ...] = ()
-    if newest is not None and chance.randrange(3) == 0:
-        change = chance.choice([{}, {"height": chance.choice(near[1:])}, {"block": bytes(32)}, {"ack_term": term or 1}])
-        certificates = (msgspec.structs.replace(newest, **change),)
-    ack = Ack(
-        validators=cluster.village.quorum.config_hash(),
-        ack_term=max(term, 1),
-        height=max(1, chance.choice(near)),
-        block=chance.choice([bytes(32), known[-1].block_hash]),
-    )
-    key = device(liar)
-    signature = cose.sign(Ack.KIND, cluster.village.chain_id, to_payload(ack), key.public, key.sign).signature
-    parcel = Parcel(
-        message=message,
-        tip=chance.choice([None, bytes(32)]),
-        vote=chance.choice([None, (key.key_id, (term, chance.choice(near), bytes(32)), None, signature)]),
-        ack=chance.choice([None, ack]),
-        ack_signature=chance.choice([None, bytes(64), signature]),
-        certificates=certificates,
-    )
-    return read_as(Parcel, to_payload(parcel))

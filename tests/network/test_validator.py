@@ -292,7 +292,7 @@ def test_a_leader_whose_clock_is_ahead_makes_room_for_another() -> None:
     record = order(cluster, 1)
     cluster.add(record)
     cluster.until(lambda: cluster.validators[ahead]._patience.resting)
-    cluster.add(order(cluster, 2))
+    cluster.add(order(cluster, 2, valid_until_s=cluster.now_s + 7200))
     assert not cluster.validators[ahead].propose(), "even a new block would break its silence"
     cluster.until(lambda: accepted(cluster, record), 40 * ELECTION_TICKS)
     assert cluster.leader() != ahead

@@ -1,0 +1,289 @@
+"""Submissions: an own record is on disk before anybody hears of it, and whoever waits for it is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from meshnode import submissions
+from meshnode.ledger.verdicts import SENTENCES, Verdict
+from meshnode.machine import RecordDone
+from meshnode.mempool import Refusal
+from meshnode.news import News
+from meshnode.submissions import OUTCOMES_KEPT, Submissions, sentence
+from meshnode.web.backend import Refused, Update
+from protocols.block import SignedRecord
+from protocols.records import account_id_of
+from tests.protocols.keys import key_pair
+from tests.protocols.village import START_S, Village
+
+VILLAGE = Village(2)
+FULL = Refusal(None, "the mempool is full; try again later", blame=False, lasting=False)
+TAKEN = Refusal(Verdict.NONCE_TAKEN, "NONCE_TAKEN", blame=False, lasting=True)
+
+
+def order(number: int = 1) -> SignedRecord:
+    return VILLAGE.order("anna", nonce=number)
+
+
+def reading(period: int) -> SignedRecord:
+    return VILLAGE.reading("anna", period_start_s=START_S + period * 900)
+
+
+def done(signed: SignedRecord, verdict: Verdict = Verdict.ACCEPTED) -> RecordDone:
+    return RecordDone(signed.record_id, 0, verdict, account_id_of(key_pair("anna").public), signed.record)
+
+
+class Disk:
+    """Outbox, store and views at once; `diary` is what happened, in order, the publisher's part too."""
+
+    def __init__(self) -> None:
+        self.diary: list[tuple[str, str]] = []
+        self.waiting: list[SignedRecord] = []
+        self.blocks: dict[bytes, int] = {}
+        self.verdicts: dict[bytes, int] = {}
+        self.room = 100
+
+    # --- outbox
+
+    def add(self, signed: SignedRecord) -> tuple[bytes, ...]:
+        self.diary.append(("kept", name(signed.record_id)))
+        self.waiting.append(signed)
+        gone = self.waiting[: max(0, len(self.waiting) - self.room)]
+        del self.waiting[: len(gone)]
+        return tuple(one.record_id for one in gone)
+
+    def pending(self) -> list[SignedRecord]:
+        return list(self.waiting)
+
+    def final(self, record_ids: list[bytes]) -> None:
+        for record_id in record_ids:
+            self.diary.append(("forgotten", name(record_id)))
+        self.waiting = [one for one in self.waiting if one.record_id not in record_ids]
+
+    # --- store and views
+
+    def find_record(self, record_id: bytes) -> tuple[int, int] | None:
+        height = self.blocks.get(record_id)
+        return None if height is None else (height, 0)
+
+    def verdict(self, record_id: bytes) -> int | None:
+        return self.verdicts.get(record_id)
+
+
+class Air:
+    """The publisher: what it says to each record, and when it was heard."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.answers: dict[bytes, Refusal] = {}
+        self._disk = disk
+
+    async def submit(self, signed: SignedRecord) -> Refusal | None:
+        await trio.lowlevel.checkpoint()
+        self._disk.diary.append(("heard", name(signed.record_id)))
+        return self.answers.get(signed.record_id)
+
+
+NAMES = {order(number).record_id: f"order {number}" for number in range(1, 5)} | {
+    reading(period).record_id: f"reading {period}" for period in range(4)
+}
+
+
+def name(record_id: bytes) -> str:
+    return NAMES[record_id]
+
+
+class Desk:
+    """Submissions with everything around them."""
+
+    def __init__(self) -> None:
+        self.disk = Disk()
+        self.air = Air(self.disk)
+        self.news = News()
+        self.page = self.news.subscribe()
+        self.submissions = Submissions(self.disk, self.disk, self.disk, self.news)  # type: ignore[arg-type]
+
+    def told(self) -> list[Update]:
+        found = []
+        while self.page.statistics().current_buffer_used:
+            found.append(self.page.receive_nowait())
+        return found
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    async def inline(function: Callable[..., object], *arguments: object) -> object:
+        """A thread's work, at once: a virtual clock would jump while a real thread works."""
+        await trio.lowlevel.checkpoint()
+        return function(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+    return Desk()
+
+
+async def test_a_record_is_on_disk_before_anybody_hears_of_it(desk: Desk) -> None:
+    await desk.submissions.hand_in(order(), desk.air)
+    assert desk.disk.diary == [("kept", "order 1"), ("heard", "order 1")]
+    assert desk.disk.waiting == [order()], "and stays there until it is final"
+
+
+async def test_a_disk_that_fails_keeps_it_to_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_signed: SignedRecord) -> tuple[bytes, ...]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(desk.disk, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        await desk.submissions.hand_in(order(), desk.air)
+    assert desk.disk.diary == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [(FULL, "the mempool is full; try again later"), (TAKEN, SENTENCES[Verdict.NONCE_TAKEN])],
+    ids=["for now", "for good"],
+)
+async def test_a_refused_record_is_told_and_forgotten(desk: Desk, refusal: Refusal, said: str) -> None:
+    desk.air.answers[order().record_id] = refusal
+    with pytest.raises(Refused) as refused:
+        await desk.submissions.hand_in(order(), desk.air)
+    assert str(refused.value) == said == sentence(refusal)
+    assert desk.disk.waiting == []
+    assert desk.disk.diary[-1] == ("forgotten", "order 1")
+    desk.submissions.final(9, [done(order())])
+    assert not desk.submissions.commit_ms, "its time is not counted"
+
+
+async def test_what_is_final_already_is_not_handed_in_again(desk: Desk) -> None:
+    """A client that asks again after an answer was lost."""
+    desk.submissions.final(7, [done(order())])
+    await desk.submissions.hand_in(order(), desk.air)
+    assert desk.disk.diary == []
+
+
+async def test_an_outbox_that_is_full_says_what_it_lets_go(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.disk.room = 1
+    await desk.submissions.keep(reading(1))
+    with caplog.at_level(logging.WARNING):
+        await desk.submissions.keep(reading(2))
+    assert caplog.messages == [f"the outbox is full: record {reading(1).record_id.hex()} is not kept any longer"]
+
+
+# --- after a start
+
+
+async def test_after_a_start_what_was_not_final_goes_out_again_in_its_order(desk: Desk) -> None:
+    desk.disk.waiting = [reading(1), order(1), reading(2), order(2)]
+    # While the node was away the order became final, and the reading's deadline passed.
+    desk.disk.blocks[order(1).record_id] = 5
+    desk.air.answers[reading(2).record_id] = TAKEN
+    desk.air.answers[order(2).record_id] = FULL
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.submissions.run, desk.air)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert desk.disk.diary == [
+        ("heard", "reading 1"),
+        ("forgotten", "order 1"),
+        ("heard", "reading 2"),
+        ("heard", "order 2"),
+        ("forgotten", "reading 2"),
+    ]
+    assert desk.disk.waiting == [reading(1), order(2)], "what may be taken later is kept for later"
+    assert [update.data["record_id"] for update in desk.told()] == [reading(2).record_id.hex()]
+
+
+async def test_a_void_record_is_told_to_its_author_and_leaves_the_disk(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.submissions.run, desk.air)
+        await desk.submissions.hand_in(order(1), desk.air)
+        await desk.submissions.hand_in(order(2), desk.air)
+        await wait_all_tasks_blocked()
+        with caplog.at_level(logging.WARNING):
+            # Two at once, as when a block makes both impossible.
+            desk.submissions.void(order(1), TAKEN)
+            desk.submissions.void(order(2), FULL)
+        await wait_all_tasks_blocked()
+        assert desk.disk.waiting == []
+        # And again later: the task still listens.
+        await desk.submissions.hand_in(order(3), desk.air)
+        desk.submissions.void(order(3), TAKEN)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert desk.disk.waiting == []
+    why = SENTENCES[Verdict.NONCE_TAKEN]
+    assert desk.told()[0] == Update("void", {"record_id": order(1).record_id.hex(), "kind": "Order", "why": why})
+    assert caplog.messages[0] == f"Order {order(1).record_id.hex()} is void: {why}"
+
+
+# --- outcomes
+
+
+async def test_who_waits_is_told_when_the_block_is_final(desk: Desk, autojump_clock: MockClock) -> None:
+    told: list[tuple[float, object]] = []
+
+    async def wait(wait_s: float) -> None:
+        place = await desk.submissions.wait(order().record_id, wait_s)
+        told.append((trio.current_time(), place))
+
+    async with trio.open_nursery() as nursery:
+        for wait_s in (1.0, 10.0, 10.0):
+            nursery.start_soon(wait, wait_s)
+        await trio.sleep(3)
+        desk.submissions.final(8, [done(order(2)), done(order(), Verdict.NONCE_TAKEN)])
+    # The impatient one does not keep the others from hearing it.
+    assert told == [(1.0, None), (3.0, (8, Verdict.NONCE_TAKEN)), (3.0, (8, Verdict.NONCE_TAKEN))]
+    assert await desk.submissions.wait(order().record_id, 10) == (8, Verdict.NONCE_TAKEN)
+    assert trio.current_time() == 3.0, "what is known is told at once"
+
+
+async def test_who_does_not_wait_is_told_what_is_known(desk: Desk, autojump_clock: MockClock) -> None:
+    assert await desk.submissions.wait(order().record_id, 0) is None
+    assert trio.current_time() == 0.0
+
+
+async def test_an_old_record_is_found_on_disk_once_its_verdict_is_there(desk: Desk) -> None:
+    desk.disk.blocks[order().record_id] = 3
+    assert await desk.submissions.wait(order().record_id, 0) is None, "on disk, but not executed yet"
+    desk.disk.verdicts[order().record_id] = Verdict.ACCEPTED.value
+    assert await desk.submissions.wait(order().record_id, 0) == (3, Verdict.ACCEPTED)
+
+
+async def test_what_nobody_waits_for_any_more_is_forgotten(desk: Desk, autojump_clock: MockClock) -> None:
+    """Strangers may ask for any id: whether they lose patience or hang up, nothing of it stays."""
+    for number in range(20):
+        assert await desk.submissions.wait(bytes([number]) * 32, 0.5) is None
+    with trio.move_on_after(1) as connection:
+        await desk.submissions.wait(bytes(32), 60)
+    assert connection.cancelled_caught
+    assert desk.submissions._waiting == {}
+
+
+async def test_outcomes_are_remembered_up_to_their_bound(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OUTCOMES_KEPT == 4096
+    monkeypatch.setattr(submissions, "OUTCOMES_KEPT", 2)
+    for number in (1, 2, 3):
+        desk.submissions.final(number, [done(order(number))])
+    assert [await desk.submissions.wait(order(number).record_id, 0) for number in (1, 2, 3)] == [
+        None,
+        (2, Verdict.ACCEPTED),
+        (3, Verdict.ACCEPTED),
+    ]
+
+
+async def test_the_time_to_finality_is_that_of_own_records(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("meshnode.submissions.time.monotonic", lambda: now)
+    await desk.submissions.hand_in(order(1), desk.air)
+    await desk.submissions.hand_in(order(2), desk.air)
+    desk.submissions.void(order(2), TAKEN)
+    now = 100.2504
+    desk.submissions.final(4, [done(order(1)), done(order(2)), done(order(3))])
+    desk.submissions.final(5, [done(order(1))])
+    assert list(desk.submissions.commit_ms) == [250]
+    assert desk.submissions._began == {}
