@@ -37,8 +37,8 @@ POLL_S = 0.1
 # The last lines of a node's log tell why it ended; the rest is in the file.
 TAIL_LINES = 12
 
-RUN = ("-m", "meshnode", "run", "{directory}", "--json")
-"""What the interpreter is given to run a node."""
+RUN = ("-m", "meshnode", "run", "{directory}", "--json", "--until-stdin-ends")
+"""What the interpreter is given to run a node; it ends with whoever started it."""
 
 
 class NodeFailed(Exception):
@@ -113,7 +113,8 @@ class NodeProcess:
         with (self.directory / LOG_FILE).open("ab") as log:
             self.process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                # Never written to: it ends when this process does, however that comes about.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,

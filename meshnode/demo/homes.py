@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from calendar import timegm
 from collections.abc import Sequence
@@ -18,12 +17,12 @@ from drivers.simulated import SimulatedHome
 from meshnode import founding
 from meshnode.clock import GridClock
 from meshnode.config import ConfigError
+from meshnode.loopback import Home, NodeProcess, found_homes
 from meshnode.market import MechanismError
 from meshnode.market.registry import installed_mechanisms
-from meshnode.network.transport import peer_id_of
 from meshnode.rules import rules_of
 from meshnode.settlement.closing import PeriodRules
-from protocols.records import CLOCK_DEMONSTRATION, DEFAULT_LIMITS, Clock, Genesis, chain_id
+from protocols.records import CLOCK_DEMONSTRATION, DEFAULT_LIMITS, Clock, Genesis
 from zencode.binding import encode
 from zencode.presets import preset
 from zencode.reader import read
@@ -51,8 +50,13 @@ DEMO_PRESETS = "neighbour_market, mid_market_village"
 SILENT_PERIOD = 1
 LATE_PERIOD = 2
 SMALLEST_WITH_TROUBLE = 3
+# The name, in a home's directory, that points to its emulated meter's pseudo-terminal.
+METER_LINK = "meter"
 # Roofs in the village: two large ones, one small one, and homes without.
 PV_PEAK_W = (6000, 0, 4000, 0, 8000)
+
+
+MeterKind = Literal["dsmr", "sml", "replay", "simulated"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,24 +73,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     preset: str = "neighbour_market"
 
 
-class Home(msgspec.Struct, frozen=True):
-    """One household: where its node lives, and what its meter reads.
+class Household(msgspec.Struct, frozen=True):
+    """One household of the demo: its node, and what its meter reads.
 
     kind: "dsmr" and "sml" are emulated meters on pseudo-terminals, "replay" and
     "simulated" are drivers inside the node.
     """
 
-    name: str
-    directory: Path
-    kind: Literal["dsmr", "sml", "replay", "simulated"]
+    node: NodeProcess
+    kind: MeterKind
     series: HomeSeries
-    web_port: int
-    mesh_port: int
 
     @property
-    def address(self) -> str:
-        """Where its page is."""
-        return f"http://127.0.0.1:{self.web_port}"
+    def name(self) -> str:
+        """Of the member."""
+        return self.node.name
 
     @property
     def emulated(self) -> Kind | None:
@@ -98,7 +99,7 @@ class Village(msgspec.Struct, frozen=True):
     """The founded microgrid of the demonstration."""
 
     genesis: Genesis
-    homes: tuple[Home, ...]
+    homes: tuple[Household, ...]
     clock: GridClock
     rules: PeriodRules
     first_period_s: int
@@ -136,51 +137,32 @@ def found(options: Options, directory: Path) -> Village:
     # The clock begins before the ledger does: the nodes find each other first.
     shows_s = start_s - SETTLING_IN_S * options.speed
     clock = Clock(kind=CLOCK_DEMONSTRATION, speed=options.speed, origin_s=int(time.time()), shows_s=shows_s)
-    ports = _free_ports(2 * len(names))
     series = _series(options, names)
-    homes = tuple(
+    kinds = [_kind(number, options.households) for number, _ in enumerate(names)]
+    homes = [
         Home(
             name=name,
-            directory=directory / name,
-            kind=_kind(number, options.households),
-            series=series[number],
-            web_port=ports[2 * number],
-            mesh_port=ports[2 * number + 1],
+            roles=("prosumer",) if number else ("administrator", "prosumer"),
+            points=(_point(name),),
+            meters=(_meter(options, number, name, kinds[number], directory / name),),
         )
         for number, name in enumerate(names)
-    )
-    made = [founding.make_keys(home.directory, [_point(home.name)]) for home in homes]
-    genesis = founding.found(
+    ]
+    genesis, nodes = found_homes(
+        directory,
         "Demo village",
         _contract(options),
-        [
-            keys.entry(home.name, ["prosumer"] if number else ["administrator", "prosumer"])
-            for number, (home, keys) in enumerate(zip(homes, made, strict=True))
-        ],
-        [keys.device.public for keys in made],
-        start_s=start_s,
+        homes,
         clock=clock,
+        start_s=start_s,
         # A demonstration clock runs fast, and so does its drift; the first blocks are made
         # while the clock has not reached the beginning yet.
         max_drift_s=(founding.DEFAULT_DRIFT_S + SETTLING_IN_S) * options.speed,
     )
-    peers = [
-        f"/ip4/127.0.0.1/tcp/{home.mesh_port}/p2p/{peer_id_of(keys.device.public)}"
-        for home, keys in zip(homes, made, strict=True)
-    ]
-    for number, home in enumerate(homes):
-        founding.place_ledger(home.directory, genesis)
-        founding.write_config(
-            home.directory,
-            home.name,
-            listen=[f"/ip4/127.0.0.1/tcp/{home.mesh_port}"],
-            web=f"127.0.0.1:{home.web_port}",
-            microgrids={chain_id(genesis).hex(): {"peers": [peer for n, peer in enumerate(peers) if n != number]}},
-            meters=[_meter(options, number, home)],
-        )
     rules = rules_of(genesis.binding, genesis.limits, installed_mechanisms()).period
     first_period_s = -(-start_s // rules.length_s) * rules.length_s
-    return Village(genesis, homes, GridClock(clock), rules, first_period_s)
+    households = tuple(Household(nodes[name], kinds[number], series[number]) for number, name in enumerate(names))
+    return Village(genesis, households, GridClock(clock), rules, first_period_s)
 
 
 def _contract(options: Options) -> str:
@@ -207,12 +189,12 @@ def _series(options: Options, names: Sequence[str]) -> list[HomeSeries]:
     return [read_home(path, table, recorded[n], DAY_S, HOUSEHOLDS_JUNE_HOUR) for n, _ in enumerate(names)]
 
 
-def _meter(options: Options, number: int, home: Home) -> dict[str, Any]:
+def _meter(options: Options, number: int, name: str, kind: MeterKind, directory: Path) -> dict[str, Any]:
     """The meter's section of a home's configuration."""
-    section: dict[str, Any] = {"metering_point": _point(home.name)}
+    section: dict[str, Any] = {"metering_point": _point(name)}
     path = options.households
-    if home.kind in ("dsmr", "sml"):
-        section |= {"driver": home.kind, "port": str(home.directory / "meter"), "produced_channel": PRODUCED_CHANNEL}
+    if kind in ("dsmr", "sml"):
+        section |= {"driver": kind, "port": str(directory / METER_LINK), "produced_channel": PRODUCED_CHANNEL}
     elif path is not None:
         section |= {
             "driver": "replay",
@@ -242,7 +224,7 @@ def _trouble(nodes: int, number: int) -> dict[str, Any]:
     return {nodes - 1: silent, nodes - 2: late}.get(number, {})
 
 
-def _kind(number: int, households: Path | None) -> Literal["dsmr", "sml", "replay", "simulated"]:
+def _kind(number: int, households: Path | None) -> MeterKind:
     if number < 2:
         return "sml" if number else "dsmr"
     return "simulated" if households is None else "replay"
@@ -262,15 +244,3 @@ def _peak_w(number: int) -> int:
 
 def _point(name: str) -> str:
     return f"demo-{name}"
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -22,8 +22,8 @@ from rich.table import Table
 from drivers.emulator import run_emulated_meter
 from meshnode.client import ClientError, NodeClient
 from meshnode.demo import report
-from meshnode.demo.homes import LATE_PERIOD, TELEGRAM_S, Home, Options, Village, check, found
-from meshnode.demo.processes import POLL_S, NodeFailed, check_running, running
+from meshnode.demo.homes import LATE_PERIOD, METER_LINK, TELEGRAM_S, Household, Options, Village, check, found
+from meshnode.loopback import POLL_S, NodeFailed, NodeProcess, stop_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +88,7 @@ class _Demo:
         self.options = options
         self.village = village
         self.homes = village.homes
+        self.nodes = [home.node for home in village.homes]
         self.directory = directory
         self.console = console
         self.clients: list[NodeClient] = []
@@ -99,23 +100,23 @@ class _Demo:
             # Before anything is started, and until the last ledger is verified.
             nursery.start_soon(_end_on_sigterm)
             shown = await self._play()
-            verified = await report.verify(self.homes, shown["common_height"], self.console)
+            verified = await report.verify(self.nodes, shown["common_height"], self.console)
             nursery.cancel_scope.cancel()
         return report.conclude(shown, verified, self.options, self.console)
 
     async def _play(self) -> dict[str, Any]:
         """The nodes' whole life; what they reported before they were ended."""
-        async with self._meters(), running(self.homes) as (processes, clients), trio.open_nursery() as nursery:
-            self.clients = clients
-            for client in clients:
+        async with self._meters(), _running(self.nodes), trio.open_nursery() as nursery:
+            self.clients = [node.client for node in self.nodes]
+            for client in self.clients:
                 nursery.start_soon(self._page, client)
             if self.village.rules.mechanism is not None:
                 nursery.start_soon(self._orders)
             if self.options.browser and _has_screen():
-                webbrowser.open(self.homes[0].address)
-            await self._watch(partial(check_running, self.homes, processes))
+                webbrowser.open(self.nodes[0].url)
+            await self._watch()
             try:
-                shown = await report.collect(self.homes, clients, self.options)
+                shown = await report.collect(self.nodes, self.options)
             except ClientError as error:
                 raise DemoFailed(f"the report is not complete: {error}") from error
             nursery.cancel_scope.cancel()
@@ -129,7 +130,7 @@ class _Demo:
             f"a settlement period of {length_s // 60} minutes takes {length_s / speed:.1f} s."
         )
         for home in self.homes:
-            show(f"  {home.name:6} {home.address}   {_WHAT[home.kind]}")
+            show(f"  {home.name:6} {home.node.url}   {_WHAT[home.kind]}")
         show("Rehearsed trouble: one reading is left out, one comes two periods late.")
         show(f"Everything lies in {self.directory}")
 
@@ -145,14 +146,14 @@ class _Demo:
                             home.emulated,
                             partial(self._registers, home),
                             TELEGRAM_S,
-                            link=home.directory / "meter",
+                            link=home.node.directory / METER_LINK,
                             number=number + 1,
                         )
                     )
             yield
             nursery.cancel_scope.cancel()
 
-    def _registers(self, home: Home) -> Any:
+    def _registers(self, home: Household) -> Any:
         return home.series.registers(self.village.clock.now_s())
 
     async def _page(self, client: NodeClient) -> None:
@@ -184,7 +185,7 @@ class _Demo:
                         self.console.print(f"order of {home.name} not taken: {error}", markup=False)
             start += length_s
 
-    async def _watch(self, check_processes: Any) -> None:
+    async def _watch(self) -> None:
         """The live view, until as many periods as asked for are settled, and corrected everywhere."""
         progress = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         wanted = max(self.options.periods, LEAST_PERIODS) if self.options.periods else 0
@@ -193,7 +194,7 @@ class _Demo:
         deadline = trio.current_time() + PERIOD_DEADLINE_S + 2 * wanted * length_s / self.options.speed
         with Live(console=self.console, refresh_per_second=4) as live:
             while True:
-                check_processes()
+                _check_running(self.nodes)
                 await self._poll()
                 reached = [status.get("next_period_s", 0) for status in self.statuses]
                 settled = max(0, (min(reached) - self.village.first_period_s) // length_s)
@@ -224,6 +225,25 @@ class _Demo:
                 self.console.print(f"{self.homes[number].name} does not answer: {error}", markup=False)
 
 
+@asynccontextmanager
+async def _running(nodes: Sequence[NodeProcess]) -> AsyncIterator[None]:
+    """All node processes, started at once; ended when the block ends, whatever ended it. Raises NodeFailed."""
+    try:
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            await node.ready()
+        yield
+    finally:
+        await stop_all(nodes)
+
+
+def _check_running(nodes: Sequence[NodeProcess]) -> None:
+    for node in nodes:
+        if not node.is_running():
+            raise NodeFailed(f"the node of {node.name} ended:\n{node.tail()}")
+
+
 def _has_screen() -> bool:
     """Whether a browser could open a window; without one, a text browser would take over the terminal."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
@@ -236,7 +256,7 @@ async def _end_on_sigterm() -> None:
             raise KeyboardInterrupt
 
 
-def _order(number: int, home: Home, start_s: int, length_s: int) -> dict[str, Any] | None:
+def _order(number: int, home: Household, start_s: int, length_s: int) -> dict[str, Any] | None:
     """What a member orders for a quarter-hour, from what its home is going to need or to spare."""
     before, after = home.series.registers(start_s), home.series.registers(start_s + length_s)
     surplus = (after.export_wh - before.export_wh) - (after.import_wh - before.import_wh)
@@ -248,7 +268,7 @@ def _order(number: int, home: Home, start_s: int, length_s: int) -> dict[str, An
     return {"side": side, "period_start_s": start_s, "energy_wh": abs(surplus), "price_u_kwh": price}
 
 
-def _table(homes: Sequence[Home], statuses: Sequence[dict[str, Any]]) -> Table:
+def _table(homes: Sequence[Household], statuses: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("home", "role", "height", "peers", "memory", "commit p95", "screen p95", "page"):
         table.add_column(column, justify="left" if column in ("home", "role", "page") else "right")
@@ -261,7 +281,7 @@ def _table(homes: Sequence[Home], statuses: Sequence[dict[str, Any]]) -> Table:
             f"{status.get('rss_mb', 0)} MB",
             f"{status.get('commit_ms', {}).get('p95', '-')} ms",
             f"{status.get('screen_ms', {}).get('p95', '-')} ms",
-            home.address,
+            home.node.url,
         )
     return table
 

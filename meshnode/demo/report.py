@@ -12,34 +12,34 @@ from rich.console import Console
 from rich.progress import Progress
 
 from meshnode.amounts import format_energy, format_money
-from meshnode.client import NodeClient
-from meshnode.demo.homes import Home, Options
+from meshnode.demo.homes import Options
+from meshnode.loopback import NodeProcess
 
 # A block takes a moment from node to node; a correction in one of them is not a difference.
 ATTEMPTS = 20
 RETRY_S = 0.25
 
 
-async def collect(homes: Sequence[Home], clients: Sequence[NodeClient], options: Options) -> dict[str, Any]:
+async def collect(processes: Sequence[NodeProcess], options: Options) -> dict[str, Any]:
     """Ask every node for what it has; nothing comes from the process that plays the demo.
 
     The ledger goes on while it is asked, so the nodes are asked again until all of them
     speak of the same periods, corrections included.
     """
     for _ in range(ATTEMPTS):
-        statuses = [await client.get("/api/status") for client in clients]
-        reports = [await client.get("/api/report") for client in clients]
+        statuses = [await process.client.get("/api/status") for process in processes]
+        reports = [await process.client.get("/api/report") for process in processes]
         periods = _common([report["periods"] for report in reports])
         if periods is not None:
             break
         await trio.sleep(RETRY_S)
     common = min(status["height"] for status in statuses)
     nodes = []
-    for home, client, status, own in zip(homes, clients, statuses, reports, strict=True):
-        state = await client.get(f"/api/state/{common}")
+    for process, status, own in zip(processes, statuses, reports, strict=True):
+        state = await process.client.get(f"/api/state/{common}")
         nodes.append(
             {
-                "name": home.name,
+                "name": process.name,
                 "height": status["height"],
                 "state_hash": state["state_hash"],
                 "certificates_verified": status["certificates_verified"],
@@ -71,16 +71,16 @@ def _common(reports: list[list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
     return shortest if all(report[: len(shortest)] == shortest for report in reports) else None
 
 
-async def verify(homes: Sequence[Home], common_height: int, console: Console) -> list[dict[str, Any]]:
+async def verify(processes: Sequence[NodeProcess], common_height: int, console: Console) -> list[dict[str, Any]]:
     """Every ledger again, each by a fresh process that knows nothing but the directory."""
     results = []
     with Progress(console=console) as progress:
-        task = progress.add_task("verifying every ledger in a fresh process", total=len(homes))
-        for home in homes:
-            command = [sys.executable, "-m", "meshnode", "ledger", "verify", str(home.directory), "--json"]
+        task = progress.add_task("verifying every ledger in a fresh process", total=len(processes))
+        for process in processes:
+            command = [sys.executable, "-m", "meshnode", "ledger", "verify", str(process.directory), "--json"]
             command += ["--state-at", str(common_height)]
             done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-            result: dict[str, Any] = {"name": home.name, "exit_code": done.returncode}
+            result: dict[str, Any] = {"name": process.name, "exit_code": done.returncode}
             try:
                 result |= json.loads(done.stdout)
             except ValueError:
