@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from meshnode.demo.processes import NodeFailed, check_running, running
 
 from drivers.home import Quarter, RecordedHome
 from meshnode.config import CONFIG_FILE
 from meshnode.demo.homes import Home, Options, found
 from meshnode.demo.play import SMALLEST_ORDER_WH, _order
-from meshnode.demo.processes import NodeFailed, check_running, running
 from tests.demo.processes import nodes_in
 
 START_S, LENGTH_S = 900 * 1000, 900
