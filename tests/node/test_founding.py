@@ -302,7 +302,7 @@ def test_a_configuration_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
     script = (
         "import locale, sys; from pathlib import Path; from meshnode.founding import write_config\n"
-        "assert locale.getencoding() == 'ANSI_X3.4-1968', locale.getencoding()\n"
+        "assert locale.getencoding().lower() not in ('utf-8', 'utf8')\n"
         "write_config(Path(sys.argv[1]), '\\u0160\\xe1rka', listen=[], web='', microgrids={}, meters=[])"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path], env=ascii_only, capture_output=True, check=False)
