@@ -293,10 +293,12 @@ FRAMES = (
     Attack("a catch-up of garbage", "dora", _write("{chain}/blocks/1", GARBAGE), "dropped: blocks: malformed message"),
     Attack("consensus without a vote", "carla", _write("{chain}/consensus/1", GARBAGE), "dropped: consensus stream"),
 )
+# What is wrong with a parcel stands in the log; a counter for each would be named by the culprit.
+IN_PARCELS = "dropped: consensus: a parcel that no honest validator sends"
 VALIDATOR_FRAMES = (
-    Attack("a consensus frame of 4 GiB", "anna", _write("{chain}/consensus/1", HUGE), "dropped: consensus: frame of"),
-    Attack("a consensus frame of garbage", "bela", _write("{chain}/consensus/1", GARBAGE), "dropped: consensus: "),
-    Attack("a forged ack", "carla", _write("{chain}/consensus/1", _forged_ack), "dropped: ack whose signature"),
+    Attack("a consensus frame of 4 GiB", "anna", _write("{chain}/consensus/1", HUGE), IN_PARCELS),
+    Attack("a consensus frame of garbage", "bela", _write("{chain}/consensus/1", GARBAGE), IN_PARCELS),
+    Attack("a forged ack", "carla", _write("{chain}/consensus/1", _forged_ack), IN_PARCELS),
 )
 STATEMENTS = (
     Attack("a batch that is none", "anna", _publish(RECORDS, lambda _: b"\xff"), "dropped: gossip: undecodable batch"),
