@@ -125,14 +125,18 @@ class NodeProcess:
         """Wait until the node answers. Raises NodeFailed."""
         with trio.move_on_after(deadline_s):
             while True:
-                if not self.is_running():
-                    raise NodeFailed(f"the node of {self.name} ended while it started:\n{self.tail()}")
+                self.check_running()
                 try:
                     await self.client.get("/api/status")
                     return
                 except ClientError:
                     await trio.sleep(POLL_S)
         raise NodeFailed(f"the node of {self.name} did not answer within {deadline_s:g} s:\n{self.tail()}")
+
+    def check_running(self) -> None:
+        """Raises NodeFailed if the process has ended, with its exit code (minus the signal that killed it)."""
+        if self.process is not None and self.process.poll() is not None:
+            raise NodeFailed(f"the node of {self.name} ended with {self.process.returncode}:\n{self.tail()}")
 
     def freeze(self) -> None:
         """Stop the process where it is, as a computer that hangs."""
@@ -155,6 +159,13 @@ class NodeProcess:
     async def stop(self) -> int | None:
         """End the process in order, after `STOP_DEADLINE_S` by force. Returns its exit code."""
         self.ask_to_stop()
+        return await self.ended()
+
+    async def ended(self) -> int | None:
+        """Wait until a process that was asked to stop has ended, see `stop`.
+
+        It is not asked again: a second signal would cut its tidying up short.
+        """
         with trio.move_on_after(STOP_DEADLINE_S):
             while self.is_running():
                 await trio.sleep(POLL_S)
@@ -181,7 +192,7 @@ async def stop_all(nodes: Sequence[NodeProcess]) -> None:
             node.thaw()
             node.ask_to_stop()
         for node in nodes:
-            await node.stop()
+            await node.ended()
 
 
 def found_homes(

@@ -194,7 +194,8 @@ class _Demo:
         deadline = trio.current_time() + PERIOD_DEADLINE_S + 2 * wanted * length_s / self.options.speed
         with Live(console=self.console, refresh_per_second=4) as live:
             while True:
-                _check_running(self.nodes)
+                for node in self.nodes:
+                    node.check_running()
                 await self._poll()
                 reached = [status.get("next_period_s", 0) for status in self.statuses]
                 settled = max(0, (min(reached) - self.village.first_period_s) // length_s)
@@ -236,12 +237,6 @@ async def _running(nodes: Sequence[NodeProcess]) -> AsyncIterator[None]:
         yield
     finally:
         await stop_all(nodes)
-
-
-def _check_running(nodes: Sequence[NodeProcess]) -> None:
-    for node in nodes:
-        if not node.is_running():
-            raise NodeFailed(f"the node of {node.name} ended:\n{node.tail()}")
 
 
 def _has_screen() -> bool:

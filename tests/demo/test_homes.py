@@ -104,9 +104,9 @@ def test_every_home_has_the_same_genesis_and_the_keys_that_it_names(tmp_path: Pa
     made = village(tmp_path, nodes=4)
     assert [home.name for home in made.homes] == ["anna", "bela", "carla", "dora"]
     for home, member in zip(made.homes, made.genesis.members, strict=True):
-        with Store.open(home.directory, chain_id(made.genesis)) as store:
+        with Store.open(home.node.directory, chain_id(made.genesis)) as store:
             assert read_as(Genesis, read_genesis(store.place)) == made.genesis
-        place = home.directory / "keys"
+        place = home.node.directory / "keys"
         assert member.name == home.name
         assert member.member_key == keys.load(place / "member.key").public
         assert member.device_key == keys.load(place / "device.key").public
@@ -121,19 +121,23 @@ def test_every_home_has_the_same_genesis_and_the_keys_that_it_names(tmp_path: Pa
 def test_every_home_knows_all_others_and_has_a_page_of_its_own(tmp_path: Path) -> None:
     made = village(tmp_path, nodes=4)
     addresses = {
-        home.name: f"/ip4/127.0.0.1/tcp/{home.mesh_port}/p2p/{peer_id_of(member.device_key)}"
-        for home, member in zip(made.homes, made.genesis.members, strict=True)
+        home.name: f"{home.node.listen}/p2p/{peer_id_of(keys.load(home.node.directory / 'keys' / 'device.key').public)}"
+        for home in made.homes
     }
     for home in made.homes:
-        settings = config.load(home.directory)
+        settings = config.load(home.node.directory)
         assert settings.name == home.name
-        assert settings.network.listen == (f"/ip4/127.0.0.1/tcp/{home.mesh_port}",)
-        assert f"http://{settings.web.listen}" == home.address
+        assert settings.network.listen == (home.node.listen,)
+        assert f"http://{settings.web.listen}" == home.node.url
         [(chain, section)] = settings.microgrid.items()
         assert chain == chain_id(made.genesis).hex()
         assert set(section.peers) == set(addresses.values()) - {addresses[home.name]}
-    ports = [port for home in made.homes for port in (home.web_port, home.mesh_port)]
-    assert len(set(ports)) == 8
+    ports = {
+        place.rpartition(end)[2]
+        for home in made.homes
+        for place, end in ((home.node.web, ":"), (home.node.listen, "/"))
+    }
+    assert len(ports) == 8
 
 
 def test_the_clock_is_a_demonstration_and_leaves_the_nodes_time_to_meet(tmp_path: Path) -> None:
@@ -154,10 +158,10 @@ def test_two_homes_are_read_through_a_terminal_and_the_others_are_simulated(tmp_
     assert [home.kind for home in made.homes] == ["dsmr", "sml", "simulated", "simulated"]
     assert [home.emulated for home in made.homes] == ["dsmr", "sml", None, None]
     for home in made.homes:
-        [meter] = config.load(home.directory).meter
+        [meter] = config.load(home.node.directory).meter
         assert meter.driver == home.kind
         if home.emulated:
-            assert meter.settings["port"] == str(home.directory / "meter")
+            assert meter.settings["port"] == str(home.node.directory / "meter")
     assert len({home.series.registers(MORNING_S) for home in made.homes}) == 4, "no two homes are alike"
 
 
@@ -165,7 +169,7 @@ def test_the_simulated_meter_reads_the_series_that_orders_are_made_from(tmp_path
     from drivers.simulated import SimulatedHome
 
     home = village(tmp_path, nodes=3, seed=9).homes[2]
-    settings = config.load(home.directory).meter[0].settings
+    settings = config.load(home.node.directory).meter[0].settings
     simulated = SimulatedHome(settings["seed"], settings["annual_wh"], settings["pv_peak_w"])
     for time_s in range(MORNING_S, MORNING_S + 7200, 600):
         assert simulated.registers(time_s) == home.series.registers(time_s)
@@ -178,7 +182,7 @@ def test_one_reading_is_left_out_and_one_comes_late_in_every_village(
     tmp_path: Path, nodes: int, silent: set[str], late: set[str]
 ) -> None:
     troubles = {
-        home.name: config.load(home.directory).meter[0].rehearsal for home in village(tmp_path, nodes=nodes).homes
+        home.name: config.load(home.node.directory).meter[0].rehearsal for home in village(tmp_path, nodes=nodes).homes
     }
     assert {name for name, trouble in troubles.items() if trouble and trouble.silent_periods} == silent
     assert {name for name, trouble in troubles.items() if trouble and trouble.late_periods} == late
@@ -190,7 +194,7 @@ def test_recorded_homes_are_replayed_from_the_same_hour_as_they_are_traded(tmp_p
     table = data_path("households", "citylearn2022_17homes_1h.csv.gz")
     made = village(tmp_path, nodes=3, households=table)
     assert [home.kind for home in made.homes] == ["dsmr", "sml", "replay"]
-    [meter] = config.load(made.homes[2].directory).meter
+    [meter] = config.load(made.homes[2].node.directory).meter
     assert meter.settings["path"] == str(table.absolute())
     assert (meter.settings["start_s"], meter.settings["first_hour"]) == (DAY_S, HOUSEHOLDS_JUNE_HOUR)
     from drivers.replay import recorded_home

@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from meshnode.demo.processes import NodeFailed, check_running, running
 
 from drivers.home import Quarter, RecordedHome
+from meshnode.cli.home import throwaway
 from meshnode.config import CONFIG_FILE
-from meshnode.demo.homes import Home, Options, found
-from meshnode.demo.play import SMALLEST_ORDER_WH, _order
+from meshnode.demo.homes import Household, Options, found
+from meshnode.demo.play import SMALLEST_ORDER_WH, _order, _running
+from meshnode.loopback import Home, NodeFailed, NodeProcess
 from tests.demo.processes import nodes_in
 
 START_S, LENGTH_S = 900 * 1000, 900
 
 
-def home(consumed_wh: int, produced_wh: int) -> Home:
+def home(consumed_wh: int, produced_wh: int) -> Household:
     series = RecordedHome([Quarter(consumed_wh, produced_wh)], START_S)
-    return Home("anna", Path("anna"), "simulated", series, 1, 2)
+    return Household(NodeProcess(Home(name="anna"), Path("anna"), throwaway([]), 1, 2, 3), "simulated", series)
 
 
 def test_a_home_orders_what_it_is_going_to_need() -> None:
@@ -52,11 +53,11 @@ def test_all_limit_prices_lie_inside_the_contract_and_bids_above_offers(number: 
 
 
 async def test_a_node_that_cannot_start_is_named_with_its_log_and_all_others_are_ended(tmp_path: Path) -> None:
-    homes = found(Options(nodes=2), tmp_path).homes
-    broken = homes[1].directory / CONFIG_FILE
+    nodes = [home.node for home in found(Options(nodes=2), tmp_path).homes]
+    broken = nodes[1].directory / CONFIG_FILE
     broken.write_text('name = "bela"\n[network]\nprofile = "carrier pigeon"\n')
     with pytest.raises(NodeFailed) as failed:
-        async with running(homes):
+        async with _running(nodes):
             raise AssertionError("it is said to run")
     assert str(failed.value) == (
         "the node of bela ended with 2:\n"
@@ -67,13 +68,22 @@ async def test_a_node_that_cannot_start_is_named_with_its_log_and_all_others_are
 
 
 async def test_a_node_that_ends_later_is_named_with_its_exit_code(tmp_path: Path) -> None:
-    homes = found(Options(nodes=1), tmp_path).homes
+    nodes = [home.node for home in found(Options(nodes=1), tmp_path).homes]
     with pytest.raises(NodeFailed) as failed:
-        async with running(homes) as (processes, _):
-            check_running(homes, processes)
-            assert nodes_in(tmp_path) == {processes[0].pid}
-            processes[0].kill()
-            processes[0].wait()
-            check_running(homes, processes)
+        async with _running(nodes):
+            nodes[0].check_running()
+            assert len(nodes_in(tmp_path)) == 1
+            nodes[0].kill()
+            nodes[0].check_running()
     assert str(failed.value).startswith("the node of anna ended with -9:\n")
     assert nodes_in(tmp_path) == set()
+
+
+async def test_nodes_are_ended_in_order_each_asked_once(tmp_path: Path) -> None:
+    """A second signal, after the first has been heard, would end the process before it has tidied up."""
+    nodes = [home.node for home in found(Options(nodes=2), tmp_path).homes]
+    async with _running(nodes):
+        assert len(nodes_in(tmp_path)) == 2
+    assert [node.process and node.process.returncode for node in nodes] == [0, 0]
+    assert [node.tail(2).count('"event": "stop') for node in nodes] == [2, 2], "stopping, stopped"
+    assert not list(tmp_path.rglob("running.json"))

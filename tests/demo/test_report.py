@@ -12,9 +12,8 @@ import pytest
 from rich.console import Console
 from trio.testing import MockClock
 
-from drivers.simulated import SimulatedHome
 from meshnode.demo import report
-from meshnode.demo.homes import Home, Options
+from meshnode.demo.homes import Options
 
 HASH = "ab" * 32
 
@@ -24,18 +23,19 @@ def period(start_s: int, corrections: int = 0) -> dict[str, Any]:
     return {"period": start_s, "corrections": corrections, "members": {"anna": sources}}
 
 
-def home(name: str) -> Home:
-    return Home(name, Path(name), "simulated", SimulatedHome(1), 1, 2)
-
-
 class Node:
-    """A node's API: one answer after the other; the last one stays."""
+    """A node and its API: one answer after the other; the last one stays."""
 
-    def __init__(self, *reports: list[dict[str, Any]], height: int = 40, p95: int = 100) -> None:
+    def __init__(self, name: str, *reports: list[dict[str, Any]], height: int = 40, p95: int = 100) -> None:
+        self.name = name
         self._reports = list(reports)
         self._height = height
         self._p95 = p95
         self.asked = 0
+
+    @property
+    def client(self) -> Node:
+        return self
 
     async def get(self, path: str) -> Any:
         if path == "/api/status":
@@ -58,8 +58,7 @@ class Node:
 
 
 async def collect(*nodes: Node) -> dict[str, Any]:
-    homes = [home(name) for name in ("anna", "bela", "carla")[: len(nodes)]]
-    return await report.collect(homes, nodes, Options(speed=300))  # type: ignore[arg-type]
+    return await report.collect(nodes, Options(speed=300))  # type: ignore[arg-type]
 
 
 # --- what all nodes have
@@ -79,8 +78,8 @@ def test_reports_that_differ_have_nothing_in_common() -> None:
 
 
 async def test_nodes_are_asked_again_until_they_speak_of_the_same(autojump_clock: MockClock) -> None:
-    ahead = Node([period(0, 1)], height=40, p95=300)
-    behind = Node([period(0)], [period(0)], [period(0, 1)], height=38, p95=100)
+    ahead = Node("anna", [period(0, 1)], height=40, p95=300)
+    behind = Node("bela", [period(0)], [period(0)], [period(0, 1)], height=38, p95=100)
     found = await collect(ahead, behind)
     assert (found["nodes_agree_on_periods"], behind.asked) == (True, 3)
     assert (found["common_height"], found["demonstration_clock_speed"]) == (38, 300)
@@ -103,7 +102,7 @@ async def test_nodes_are_asked_again_until_they_speak_of_the_same(autojump_clock
 
 
 async def test_nodes_that_never_agree_are_reported_as_such(autojump_clock: MockClock) -> None:
-    found = await collect(Node([period(0, 1)], height=38), Node([period(0)]))
+    found = await collect(Node("anna", [period(0, 1)], height=38), Node("bela", [period(0)]))
     assert found["nodes_agree_on_periods"] is False
     assert found["periods"] == [period(0, 1)]
 

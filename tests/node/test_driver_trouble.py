@@ -177,7 +177,8 @@ async def test_a_driver_that_nobody_knows_is_named_with_those_that_there_are(aut
     assert "install the package that brings this driver" in home.health.problem
 
 
-async def test_when_the_node_ends_the_device_is_let_go_of(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("seconds", [LEAST_INTERVAL_S / 2, 1], ids=["between two measurements", "while it waits"])
+async def test_when_the_node_ends_the_device_is_let_go_of_first(autojump_clock: MockClock, seconds: float) -> None:
     let_go = False
 
     async def story() -> AsyncGenerator[Measurement, None]:
@@ -188,5 +189,5 @@ async def test_when_the_node_ends_the_device_is_let_go_of(autojump_clock: MockCl
         finally:
             let_go = True
 
-    await Home(story).listen(1)
+    await Home(story).listen(seconds)
     assert let_go

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ from meshnode.founding import ZONE_YEARS, NodeKeys, zone_changes
 from meshnode.keys import KeyFileError
 from meshnode.store import Store, StoreError, read_genesis
 from protocols.records import CLOCK_DEMONSTRATION, Clock, Genesis, MemberEntry, chain_id, read_as, to_payload
+from tests.source import ROOT
 from zencode.mistakes import BindingErrors
 from zencode.presets import preset
 
@@ -294,7 +297,14 @@ def test_every_table_of_values_comes_back(table: dict[str, Any]) -> None:
     assert tomllib.loads("\n".join(founding._pairs(table))) == table
 
 
-def test_a_configuration_is_utf_8_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "latin-1")
-    monkeypatch.setattr("locale.getencoding", lambda: "latin-1")
-    assert write(tmp_path, name="Šárka").name == "Šárka"
+def test_a_configuration_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    """In a process whose files are ASCII unless it says otherwise."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    script = (
+        "import locale, sys; from pathlib import Path; from meshnode.founding import write_config\n"
+        "assert locale.getencoding().lower() not in ('utf-8', 'utf8')\n"
+        "write_config(Path(sys.argv[1]), '\\u0160\\xe1rka', listen=[], web='', microgrids={}, meters=[])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], env=ascii_only, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert config.load(tmp_path).name == "Šárka"
