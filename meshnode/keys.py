@@ -116,7 +116,9 @@ def save(path: Path, key: SigningKey) -> None:
             ) from error
         raise KeyFileError(f"{path}: cannot be written: {path.parent} is a file; choose another place") from error
     except OSError as error:
-        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
+        raise KeyFileError(
+            f"{path}: cannot be written: {error.strerror}; choose another place, or make room there"
+        ) from error
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(key.seed.hex() + "\n")
@@ -125,7 +127,9 @@ def save(path: Path, key: SigningKey) -> None:
     except OSError as error:
         # Half a key would stand in the way of the next attempt.
         path.unlink()
-        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
+        raise KeyFileError(
+            f"{path}: cannot be written: {error.strerror}; choose another place, or make room there"
+        ) from error
 
 
 def load(path: Path) -> SigningKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -29,7 +30,9 @@ ERRORS: Final[Mapping[str, int]] = {
     "meshnode.market.mechanism.MechanismError": MEND,
     "meshnode.network.joining.NoDoor": MEND,
     "meshnode.network.libp2p.ListenError": MEND,
+    "meshnode.outbox.OutboxError": MEND,
     "meshnode.store.place.StoreError": MEND,
+    "meshnode.views.views.ViewsError": MEND,
     "protocols.joining.JoiningError": NO,
     "protocols.receipt.ReceiptError": NO,
     "protocols.records.schema.RecordError": MEND,
@@ -61,6 +64,9 @@ def guarded(function: Callable[[], int | None]) -> int:
             return STOPPED
         known = [judged for judged in map(_judge, leaves) if judged is not None]
         if len(known) != len(leaves):
+            if len(leaves) == 1:
+                # A bug shows where it is, without the nurseries around it.
+                raise leaves[0] from leaves[0].__cause__
             raise
         for message in dict.fromkeys(message for _, message in known):
             complain(message)
@@ -136,7 +142,17 @@ def _judge(error: BaseException) -> tuple[int, str] | None:
         code = ERRORS.get(f"{kind.__module__}.{kind.__qualname__}")
         if code is not None:
             return code, str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return _judge_system(error)
     return None
+
+
+def _judge_system(error: OSError) -> tuple[int, str] | None:
+    """What the system refused: a file by its name, or a disk that is full or broken; a bug otherwise."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    if isinstance(error.filename, str | bytes):
+        return MEND, f"{os.fsdecode(error.filename)}: {error.strerror}\n    {remedy or _REMEDY}"
+    return (MEND, f"{error.strerror}\n    {remedy}") if remedy else None
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -146,4 +162,12 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+_REMEDY: Final = "check the path, its owner and its permissions"
+# Errors of the disk itself: they come from any write, often without a file's name.
+_REMEDIES: Final = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room on the disk, or ask for more of it",
+    errno.EROFS: "choose a place that can be written",
+    errno.EIO: "the disk or card fails; copy what can be read, and replace it",
+}
 _STYLES: Final = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}

@@ -1,5 +1,6 @@
 """Commands that need no running node: their answers, their complaints and their exit codes."""
 
+import errno
 import importlib
 import json
 import os
@@ -20,6 +21,11 @@ from zencode.presets import preset
 
 VILLAGE = ROOT / "zencode" / "presets" / "mid_market_village.zen"
 VILLAGE_HASH = "4819b599e775c87e698407a1c2bd08baceb2505bb7cceaab47447f62ec736261"
+# Nobody listens there; what is asked for fails before anybody is looked for.
+LINK = (
+    f"meshnode:join?chain={'0' * 64}&id={'0' * 32}&secret={'0' * 64}&role=prosumer&expires=9999999999"
+    f"&at=/ip4/127.0.0.1/tcp/1/p2p/12D3KooWEyopopk2nEhXY5CZ4hcWQsKyPSi8ZhTTbTiKqjP4hLkp"
+)
 
 
 # --- help, words that mean nothing, and what fails where
@@ -100,6 +106,45 @@ def test_every_error_that_is_no_bug_exists_under_its_name() -> None:
         found = getattr(importlib.import_module(module), kind)
         assert issubclass(found, Exception) and f"{found.__module__}.{found.__qualname__}" == name
         assert code in (output.NO, output.MEND)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x"), "/proc/x: No such file or directory"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", b"/srv/x"),
+            "/srv/x: Permission denied\n    check the path",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "/usr/x"), "/usr/x: Read-only file system\n    choose a place"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device\n    make room on the disk"),
+    ],
+)
+def test_what_the_system_refuses_is_a_message_however_deep_it_happens(
+    refusal: OSError, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [refusal])])
+
+    assert output.guarded(refused) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_a_single_bug_is_shown_without_the_groups_around_it() -> None:
+    def broken() -> None:
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [OSError(errno.EBADF, "Bad file descriptor")])])
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        output.guarded(broken)
+
+
+@pytest.mark.parametrize("words", [("init", "--community", "C"), ("join", LINK, "--dir")])
+def test_a_directory_that_cannot_be_made_is_said_to_be_so(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "x", Path("/proc/x")):
+        place_words = (place, *words[1:]) if words[0] == "init" else (*words[1:], place)
+        said = complaint(words[0], *place_words, "--name", "anna")
+        assert said.startswith(str(place)) and "choose another place" in said
 
 
 def test_a_bug_shows_its_traceback() -> None:

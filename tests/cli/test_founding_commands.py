@@ -205,3 +205,12 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
     key.chmod(0o600)
     with Store.open(place, bytes.fromhex(next((place / "microgrids").iterdir()).name)):
         assert "in use by another process" in complaint("run", place)
+
+
+def test_a_damaged_outbox_is_one_sentence(tmp_path: Path) -> None:
+    place = tmp_path / "a"
+    found = init(place, "--listen", "/ip4/127.0.0.1/tcp/0", "--web", "127.0.0.1:0", "--joining", "")
+    outbox = place / "microgrids" / str(found["chain_id"]) / "outbox.sqlite"
+    outbox.write_bytes(b"no database at all" * 300)
+    said = complaint("run", place)
+    assert said.startswith(f"{outbox}: file is not a database") and "move the file away" in said

@@ -80,7 +80,10 @@ def test_a_disk_that_refuses_leaves_no_half_key(tmp_path: Path, monkeypatch: pyt
         disk.setattr(os, "fsync", full)
         with pytest.raises(KeyFileError) as refused:
             keys.save(path, KEY)
-    assert str(refused.value) == f"{path}: cannot be written: No space left on device"
+    assert (
+        str(refused.value)
+        == f"{path}: cannot be written: No space left on device; choose another place, or make room there"
+    )
     assert not path.exists()
     keys.save(path, KEY)
 
