@@ -22,6 +22,7 @@ from drivers.measurement import Measurement, Phase, Quality
 
 __all__ = [
     "BUILTIN",
+    "CheckedDriver",
     "Clock",
     "Driver",
     "DriverError",
@@ -29,6 +30,7 @@ __all__ = [
     "MeterConfig",
     "Phase",
     "Quality",
+    "check_section",
     "driver",
     "driver_names",
     "read_config",
@@ -106,6 +108,19 @@ class Driver(Protocol):
         ...
 
 
+@runtime_checkable
+class CheckedDriver(Protocol):
+    """A driver that says which keys its section has, so that mistakes show before a device is there.
+
+    A driver without it is as good; what is wrong in its section then shows when it is started.
+
+    Fields:
+        config: the record of a section's keys, for `read_config`.
+    """
+
+    config: type[MeterConfig]
+
+
 def system_clock() -> int:
     """UTC seconds of this computer."""
     return int(time.time())
@@ -131,6 +146,17 @@ def driver(name: str) -> Driver:
             "remove one of the packages",
         )  # fmt: skip
     return _load(next(iter(claims.values())))
+
+
+def check_section(section: Mapping[str, Any]) -> None:
+    """Check a meter's section as far as that goes without its device.
+
+    Raises:
+        DriverError: there is no such driver, or a key is missing, unknown or of the wrong type.
+    """
+    found = driver(str(section.get("driver", "")))
+    if isinstance(found, CheckedDriver):
+        read_config(section, found.config)
 
 
 def driver_names() -> list[str]:

@@ -122,6 +122,7 @@ class Replay:
     """The driver `replay`."""
 
     name = "replay"
+    config = ReplayConfig
 
     async def measurements(
         self, config: Mapping[str, Any], clock: Clock = system_clock

@@ -52,6 +52,8 @@ class SerialMeter:
         baud: the usual line speed of the protocol.
     """
 
+    config = SerialMeterConfig
+
     def __init__(self, name: str, baud: int) -> None:
         self.name = name
         self._baud = baud

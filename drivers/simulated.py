@@ -189,6 +189,7 @@ class Simulated:
     """The driver `simulated`."""
 
     name = "simulated"
+    config = SimulatedConfig
 
     async def measurements(
         self, config: Mapping[str, Any], clock: Clock = system_clock

@@ -94,6 +94,8 @@ class Collector:
         # The ledger refuses a reading whose register fell; what the home's plants have
         # produced is left out of the readings until it has passed this again.
         self._most_produced_wh = 0
+        # The failure that the log knows of; empty while the meter is read.
+        self._logged = ""
 
     @property
     def meter(self) -> bytes:
@@ -113,8 +115,7 @@ class Collector:
                 self._failed(str(error))
             except Exception as error:
                 # A driver is somebody else's code: its bug costs its meter, not the node.
-                log.exception("meter %s: driver %s failed", self.section.metering_point, self.section.driver)
-                self._failed(f"the driver {self.section.driver} failed: {error!r}")
+                self._failed(f"the driver {self.section.driver} failed: {error!r}", error)
             if self.health.telegrams > before:
                 delay = FIRST_DELAY_S
             await trio.sleep(delay * (1 + self._random.random()) / 2)
@@ -138,6 +139,9 @@ class Collector:
                 heard = trio.current_time()
                 sample = self._sample(measurement)
                 if sample is not None:
+                    if self._logged:
+                        log.info("meter %s is read again", self.section.metering_point)
+                        self._logged = ""
                     self.health.state = "reading"
                     self.health.telegrams += 1
                     self.health.last_telegram_s = sample.time_s
@@ -246,7 +250,13 @@ class Collector:
             ),
         )
 
-    def _failed(self, problem: str) -> None:
+    def _failed(self, problem: str, bug: Exception | None = None) -> None:
+        """Show a failure to the member; the log hears of each problem once, until there is another."""
+        if problem != self._logged:
+            # The cause of a bug is in its traceback, which the driver's author needs.
+            level = logging.WARNING if bug is None else logging.ERROR
+            log.log(level, "meter %s failed: %s", self.section.metering_point, problem, exc_info=bug)
+            self._logged = problem
         self.health.state = "failed"
         self.health.problem = problem
         self.health.errors += 1

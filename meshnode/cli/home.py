@@ -55,9 +55,9 @@ def meters(texts: Sequence[str]) -> list[dict[str, Any]]:
     """The meter sections of a configuration, checked as far as that goes without the devices.
 
     Raises:
-        Fault, DriverError: a setting without value, an unknown driver.
+        Fault: a setting without value, an unknown driver, a key that the driver lacks or does not know.
     """
-    from drivers.driver import driver
+    from drivers.driver import DriverError, check_section
 
     sections = []
     for number, text in enumerate(texts, 1):
@@ -74,7 +74,12 @@ def meters(texts: Sequence[str]) -> list[dict[str, Any]]:
             raise Fault(
                 f"{place}: no driver\n    write it like driver=dsmr,port=/dev/ttyUSB0; see: meshnode meter list"
             )
-        driver(str(section["driver"]))
+        try:
+            check_section(section)
+        except DriverError as error:
+            raise Fault(
+                f"{place}: {error.place}: {error.found}; expected {error.expected}\n    correct what --meter says"
+            ) from error
         sections.append(section)
     points = [section["metering_point"] for section in sections]
     if len(set(points)) != len(points):

@@ -107,6 +107,7 @@ def _tell(node: Any, place: Path, json: bool) -> None:
                 "web": pages[0]["web"],
                 "listen": node.addresses,
                 "joining": node.doors,
+                "meters": [section.metering_point for section in node.settings.meter],
                 "chain_id": pages[0]["chain_id"],
                 "microgrids": pages,
             }
@@ -118,3 +119,7 @@ def _tell(node: Any, place: Path, json: bool) -> None:
         print(f"  neighbours reach this node at {address}", flush=True)
     for address in node.doors:
         print(f"  newcomers come in at {address}", flush=True)
+    for section in node.settings.meter:
+        print(f"  meter {section.metering_point} is read with the driver {section.driver}", flush=True)
+    if not node.settings.meter:
+        print("  no meter is read here", flush=True)

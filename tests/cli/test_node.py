@@ -150,16 +150,20 @@ def test_a_node_stops_cleanly_when_told_to_and_starts_again_where_it_was(
 
 def test_a_node_answers_people_without_json(tmp_path: Path) -> None:
     place = tmp_path / "anna"
-    chain_id = found(place)
-    words = [sys.executable, "-m", "meshnode", "run", str(place), "--log", "error"]
-    with subprocess.Popen(words, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(3)]
+    chain_id = found(place, "--meter", "driver=dsmr,port=/dev/null/nothing")
+    words = [sys.executable, "-m", "meshnode", "run", str(place), "--log", "warning"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=environment(), cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        warned = next(line for line in process.stderr if "WARNING" in line and "meter" in line)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert re.fullmatch(r"anna in Via Verdi: http://127\.0\.0\.1:\d+/\n", lines[0])
     assert "neighbours reach this node at /ip4/127.0.0.1/tcp/" in lines[1]
     assert "newcomers come in at /ip4/127.0.0.1/tcp/" in lines[2]
+    assert lines[3] == "  meter home is read with the driver dsmr\n"
+    assert "meter home failed: " in warned and "/dev/null/nothing" in warned
     assert chain_id
 
 

@@ -14,7 +14,17 @@ import trio
 import trio.testing
 
 import drivers.driver
-from drivers.driver import BUILTIN, ENTRY_POINT_GROUP, Driver, DriverError, driver, driver_names, read_config
+from drivers.driver import (
+    BUILTIN,
+    ENTRY_POINT_GROUP,
+    CheckedDriver,
+    Driver,
+    DriverError,
+    check_section,
+    driver,
+    driver_names,
+    read_config,
+)
 from drivers.measurement import Quality
 from drivers.serial_meter import SerialMeterConfig
 from drivers.simulated import DEFAULT_START_S, SimulatedHome
@@ -193,3 +203,36 @@ def test_an_unknown_codec_is_named() -> None:
     with pytest.raises(DriverError, match='codec "morse": there is none of that name; expected one of dsmr, sml'):
         decode_file("morse", b"")
     assert decode_file("sml", b"") == decode_file("dsmr", b"hello") == []
+
+
+@pytest.mark.parametrize(
+    ("section", "found"),
+    [
+        ({"driver": "simulated"}, "meter home, key seed: object missing required field `seed`"),
+        ({"driver": "dsmr", "prt": "/dev/nope"}, "meter home, key p"),
+        ({"driver": "replay", "path": 7}, "meter home, key path: expected `str`, got `int`"),
+        ({"driver": "abacus"}, 'driver "abacus": there is none of that name'),
+    ],
+)
+def test_a_section_is_checked_before_its_device_is_there(section: dict[str, Any], found: str) -> None:
+    with pytest.raises(DriverError) as caught:
+        check_section({"metering_point": "home", **section})
+    assert str(caught.value).startswith(found)
+
+
+def test_built_in_drivers_check_their_sections_and_others_need_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(isinstance(driver(name), CheckedDriver) for name in BUILTIN)
+    offer(monkeypatch, ("bare", "tests.drivers.test_driver:BARE"))
+    check_section({"driver": "bare", "metering_point": "home", "whatever": 1})
+
+
+class Bare:
+    """A driver of somebody else, with no more than it needs."""
+
+    name = "bare"
+
+    def measurements(self, config: Any, clock: Any = None) -> Any:
+        raise NotImplementedError
+
+
+BARE = Bare()

@@ -156,8 +156,26 @@ async def test_a_drivers_own_bug_costs_its_meter_and_is_logged_with_its_trace(
         home = await Home(story).listen(2)
     assert home.health.problem == f"the driver told failed: {bug!r}"
     assert caplog.records[0].exc_info is not None and caplog.records[0].exc_info[1] is bug
-    assert caplog.messages[0] == "meter home: driver told failed"
+    assert caplog.messages == [f"meter home failed: the driver told failed: {bug!r}"], "once, not at every start"
     assert len(story.at) == 2
+
+
+async def test_the_log_hears_of_each_problem_once_until_there_is_another(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    silent = DriverError("meter home", "no telegram", "telegrams", "look at the cable")
+    story = Restarts(UNPLUGGED, UNPLUGGED, silent, silent, silent, UNPLUGGED, telegrams=(4,))
+    with caplog.at_level(logging.INFO, "meshnode.collector"):
+        await Home(story).listen(60)
+    assert len(story.at) > 6
+    assert caplog.messages == [
+        f"meter home failed: {UNPLUGGED}",
+        f"meter home failed: {silent}",
+        "meter home is read again",
+        f"meter home failed: {silent}",
+        f"meter home failed: {UNPLUGGED}",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING", "INFO"}
 
 
 async def test_a_bug_in_one_of_the_drivers_tasks_is_one_of_the_driver(autojump_clock: MockClock) -> None:
