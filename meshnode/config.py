@@ -40,6 +40,8 @@ TOKEN_FILE = "api.token"
 MAX_CONFIG_BYTES = 256 * 1024
 # A home has a handful of meters; the bound is the one of the ledger.
 MAX_METERS = 16
+# Ports are 16 bits wide.
+LAST_PORT = 65_535
 
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -191,6 +193,23 @@ def parse(text: str, place: str) -> Config:
     # One key is one meter on the ledger: two that share it would contradict each other.
     _refuse_twice(place, "key", [meter.key for meter in meters])
     return Config(name=file.name, network=file.network, web=file.web, microgrid=microgrids, meter=meters)
+
+
+def web_address(text: str, place: str) -> tuple[str, int]:
+    """Host and port of an address at which a page is served; port 0 is any that is free.
+
+    Args:
+        text: such as 127.0.0.1:8170, or [::1]:8170.
+        place: names it in messages.
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    host, colon, port = text.rpartition(":")
+    if not (colon and re.fullmatch(r"[0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\]", host) and re.fullmatch("[0-9]{1,5}", port)):
+        raise ConfigError(f"{place}: {text!r} is no address of a page\n    write it like 127.0.0.1:8170")
+    if int(port) > LAST_PORT:
+        raise ConfigError(f"{place}: {text!r}: there is no port {port}\n    choose one up to {LAST_PORT}, like 8170")
+    return host, int(port)
 
 
 def _meter(section: dict[str, Any], place: str) -> MeterSection:

@@ -23,13 +23,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from drivers.driver import driver
 from meshnode import config as configuration
 from meshnode import keys
 from meshnode.admission import Admission
 from meshnode.collector import Collector, Sample
-from meshnode.config import KEYS_DIRECTORY, TOKEN_FILE, Config, ConfigError
+from meshnode.config import KEYS_DIRECTORY, TOKEN_FILE, Config, ConfigError, MeterSection
 from meshnode.invitations import Invitations
 from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SignatureCheck, SigningKey
+from meshnode.ledger.rows import PURPOSE_DEVICE, PURPOSE_MEMBER, PURPOSE_METER
+from meshnode.ledger.state import State
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from meshnode.microgrid import Microgrid, replay
@@ -39,6 +42,7 @@ from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
 from meshnode.store import Store, read_genesis
+from meshnode.store.place import genesis_missing, microgrid_directory
 from meshnode.views import Views
 from meshnode.web.server import serve
 from protocols.records import Genesis, Reading, read_as, to_payload
@@ -56,11 +60,93 @@ SHORTEST_TOKEN = 16
 Progress = Callable[[str, int, int], None]
 """(what, done, of how many): shown while a ledger is executed again at the start."""
 
+_KINDS = {PURPOSE_DEVICE: "device", PURPOSE_MEMBER: "member", PURPOSE_METER: "meter"}
+
 
 def chains(directory: Path) -> list[str]:
     """Chain ids (hex) of the microgrids whose ledgers lie in a node's directory, sorted."""
     place = directory / configuration.MICROGRIDS_DIRECTORY
     return sorted(path.parent.name for path in place.glob("*/genesis.cbor"))
+
+
+def known_chains(directory: Path, settings: Config) -> list[str]:
+    """Chain ids (hex) of the node's microgrids, sorted.
+
+    Raises:
+        ConfigError: there is none, or the configuration speaks of one that is not here.
+        StoreError: a ledger has lost its genesis.
+    """
+    found = chains(directory)
+    for chain in settings.microgrid:
+        place = microgrid_directory(directory, bytes.fromhex(chain))
+        if chain not in found and place.exists():
+            raise genesis_missing(place)
+    if not found:
+        raise ConfigError(
+            f"{directory}: this node belongs to no microgrid yet\n"
+            "    found one with: meshnode init, or join one with: meshnode join"
+        )
+    for chain in settings.microgrid:
+        if chain not in found:
+            raise ConfigError(
+                f"{directory / configuration.CONFIG_FILE}, microgrid.{chain}: this node is in no such microgrid\n"
+                f"    it is in {', '.join(found)}; correct or remove the section"
+            )
+    return found
+
+
+def meter_key(directory: Path, meter: MeterSection) -> SigningKey:
+    """The key of a meter, which the ledger knows since its owner was admitted.
+
+    Raises:
+        ConfigError: it has none.
+        DriverError: nor is there such a driver.
+        KeyFileError: it cannot be used.
+    """
+    path = directory / KEYS_DIRECTORY / meter.key
+    if not path.exists():
+        driver(meter.driver)
+        raise ConfigError(
+            f"{directory / configuration.CONFIG_FILE}, meter {meter.metering_point}: it has no key ({path})\n"
+            "    the ledger knows the meters that were named when their member founded or joined (--meter);\n"
+            "    remove the section if this one was not, or restore its key from the backup"
+        )
+    return keys.load(path)
+
+
+def check_keys(state: State, directory: Path, device: SigningKey, member: SigningKey) -> None:
+    """Hold the node's own keys against the ledger.
+
+    A newcomer's ledger knows neither key before it has caught up: that is said in the log, and fine.
+
+    Raises:
+        ConfigError: one of them is somebody else's, or of another kind.
+    """
+    rows_found = []
+    for name, key, purpose in ((DEVICE_KEY, device, PURPOSE_DEVICE), (MEMBER_KEY, member, PURPOSE_MEMBER)):
+        path, row = directory / KEYS_DIRECTORY / name, state.keys.get(key.key_id)
+        if row is not None and row.purpose != purpose:
+            raise ConfigError(
+                f"{path}: on the ledger this is a {_KINDS[row.purpose]} key of {state.accounts[row.account].name}, "
+                f"expected the {_KINDS[purpose]} key\n    restore the right one from the backup"
+            )
+        rows_found.append((path, row))
+    (device_path, device_row), (member_path, member_row) = rows_found
+    if device_row is None and member_row is None:
+        log.warning("the ledger here does not know this node's keys yet; it has to catch up with its admission")
+    elif device_row is None or member_row is None:
+        (unknown, _), (known, row) = sorted(rows_found, key=lambda found: found[1] is not None)
+        assert row is not None
+        raise ConfigError(
+            f"{unknown}: the ledger does not know this key; {known.name} is {state.accounts[row.account].name}'s\n"
+            "    restore it from the backup; if it replaces a key, start with the old one until the ledger knows both"
+        )
+    elif device_row.account != member_row.account:
+        names = [state.accounts[row.account].name for row in (device_row, member_row)]
+        raise ConfigError(
+            f"{device_path}: on the ledger it is the key of {names[0]}, but {member_path.name} that of {names[1]}\n"
+            "    restore both keys of one member from the backup"
+        )
 
 
 def read_token(directory: Path) -> str:
@@ -100,7 +186,7 @@ class Node:
         """Reads configuration and keys; nothing listens yet.
 
         Raises:
-            ConfigError, KeyFileError: what a person must mend.
+            ConfigError, KeyFileError, DriverError, StoreError: what a person must mend.
         """
         self.directory = directory
         self.settings = settings
@@ -111,15 +197,8 @@ class Node:
         self.doors: list[str] = []
         self.device = keys.load(directory / KEYS_DIRECTORY / DEVICE_KEY)
         self.member = keys.load(directory / KEYS_DIRECTORY / MEMBER_KEY)
-        self._meter_keys = {
-            meter.metering_point: keys.load(directory / KEYS_DIRECTORY / meter.key) for meter in settings.meter
-        }
-        self._chains = chains(directory)
-        if not self._chains:
-            raise ConfigError(
-                f"{directory}: this node belongs to no microgrid yet\n"
-                "    found one with: meshnode init, or join one with: meshnode join"
-            )
+        self._meter_keys = {meter.metering_point: meter_key(directory, meter) for meter in settings.meter}
+        self._chains = known_chains(directory, settings)
         self._members: dict[bytes, frozenset[PeerId]] = {}
         self._token = read_token(directory)
         self._progress = progress
@@ -171,12 +250,9 @@ class Node:
 
     def _web_listen(self, number: int) -> str:
         """The first microgrid's page is where the settings say, the others' on the ports after it."""
-        host, _, port = self.settings.web.listen.rpartition(":")
-        if not port.isdigit():
-            raise ConfigError(
-                f'web.listen: {self.settings.web.listen!r} is no address\n    write: listen = "127.0.0.1:8170"'
-            )
-        return f"{host}:{int(port) + number if int(port) else 0}"
+        place = f"{self.directory / configuration.CONFIG_FILE}, web.listen"
+        host, port = configuration.web_address(self.settings.web.listen, place)
+        return f"{host}:{port + number if port else 0}"
 
     @asynccontextmanager
     async def _open(self, chain_id: bytes, transport: Transport) -> AsyncIterator[Microgrid]:
@@ -193,6 +269,7 @@ class Node:
                 await trio.to_thread.run_sync(
                     replay, machine, store, views, lambda done, of: self._progress("replaying the ledger", done, of)
                 )
+                check_keys(machine.state, self.directory, self.device, self.member)
                 yield Microgrid(
                     self.settings.name,
                     store,

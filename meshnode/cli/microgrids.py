@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from meshnode.founding import NodeKeys
     from protocols.records import Genesis
+    from zencode.terms import Terms
 
 JOINING = "/ip4/0.0.0.0/tcp/4171"
 DEFAULT_PRESET = "mid-market-village"
@@ -35,7 +36,11 @@ def init(
     directory: DirArgument = None,
     binding: Annotated[str, Option("--binding", "The community's contract.", metavar="FILE")] = "",
     preset: Annotated[
-        str, Option("--preset", "A contract that comes with the program; see: meshnode binding preset")
+        str,
+        Option(
+            "--preset",
+            f"A contract that comes with the program; see: meshnode binding preset (default: {DEFAULT_PRESET})",
+        ),
     ] = "",
     meter: Meters = None,
     role: Annotated[list[str] | None, Option("--role", "Your roles beside administrator.")] = None,
@@ -47,18 +52,22 @@ def init(
 ) -> None:
     """Found a microgrid: keys, contract and ledger in a new directory. You are its first member."""
     from meshnode import founding
+    from meshnode.config import web_address
     from protocols.records import chain_id
     from zencode.binding import decode
+    from zencode.reader import read
     from zencode.terms import terms
 
     place = new_place(directory)
     if binding and preset:
         raise Fault("--binding and --preset: found both\n    give one of them")
-    text = _text(read_input(binding), binding) if binding else preset_text(preset or DEFAULT_PRESET)
+    preset = "" if binding else preset or DEFAULT_PRESET
+    text = _text(read_input(binding), binding) if binding else preset_text(preset)
     sections = meters(meter or [])
     check_addresses(listen, joining)
+    web_address(web, "--web")
     here = zone or _own_zone()
-    roles = sorted({"administrator", *(role or ["prosumer"])})
+    roles = _roles(terms(read(text)), role)
 
     def genesis_of(keys: NodeKeys) -> Genesis:
         return founding.found(community, text, [keys.entry(name, roles)], [keys.device.public], zone=here)
@@ -75,6 +84,8 @@ def init(
         "directory": str(place),
         "community": community,
         "chain_id": chain,
+        "preset": preset,
+        "binding": binding,
         "name": name,
         "roles": roles,
         "zone": here,
@@ -84,11 +95,25 @@ def init(
     answer(value, lambda: _founded(value, place, bool(joining)), json)
 
 
+def _roles(contract: Terms, wanted: Sequence[str] | None) -> list[str]:
+    """The founder's roles: administrator, and those wanted, or prosumer where the binding knows it.
+
+    Raises:
+        Fault: the binding knows no such role.
+    """
+    known = {"administrator", *contract.roles, *(rule.role for rule in contract.join_rules)}
+    for role in wanted or ():
+        if role not in known:
+            raise Fault(f"--role {role}: the binding has no such role\n    it has {', '.join(sorted(known))}")
+    return sorted({"administrator", *(wanted or known & {"prosumer"})})
+
+
 def _founded(value: dict[str, Any], place: Path, joining: bool) -> str:
     lines = [
         f"{value['community']} is founded; {value['name']} is its first member ({', '.join(value['roles'])})",
         f"  directory  {place}",
         f"  chain id   {value['chain_id']}",
+        f"  contract   {value['binding'] or 'the preset ' + value['preset']}",
         f"  time zone  {value['zone']}",
         f"  meters     {', '.join(value['metering_points']) or 'none yet'}",
     ]

@@ -41,6 +41,7 @@ def join(
     import trio
 
     from meshnode import founding
+    from meshnode.config import web_address
     from meshnode.invitations import read_link
     from meshnode.network.joining import knock
     from meshnode.store.place import GENESIS_FILE, microgrid_directory
@@ -51,6 +52,7 @@ def join(
     place = new_place(directory)
     sections = meters(meter or [])
     check_addresses(listen, *invitation.addresses)
+    web_address(web, "--web")
     if invitation.expires_s < time.time():
         raise No("the invitation has expired\n    ask the administrator for a new one")
     points = [section["metering_point"] for section in sections]

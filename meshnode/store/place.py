@@ -52,12 +52,23 @@ def microgrids(directory: Path) -> tuple[Path, ...]:
     if (directory / GENESIS_FILE).is_file():
         return (directory,)
     found = tuple(sorted(path.parent for path in (directory / MICROGRIDS).glob(f"*/{GENESIS_FILE}")))
+    for place in () if found else (directory, *sorted((directory / MICROGRIDS).glob("*/"))):
+        if (place / DATABASE_FILE).exists():
+            raise genesis_missing(place)
     if not found:
         raise StoreError(
             f"{directory}: no ledger here; expected the directory of a node (with {MICROGRIDS}/) "
             f"or of a microgrid (with {GENESIS_FILE})"
         )
     return found
+
+
+def genesis_missing(place: Path) -> StoreError:
+    """What to say of a ledger whose genesis is gone: it is public, and every member has the same."""
+    return StoreError(
+        f"{place / GENESIS_FILE}: is missing\n"
+        "    copy it from another member's node (the same folder there), or from the backup"
+    )
 
 
 def chain_of(genesis_bytes: bytes) -> bytes:
@@ -76,7 +87,7 @@ def read_genesis(place: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_GENESIS_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise StoreError(f"{path}: no genesis here; found the microgrid with init, or join it") from None
+        raise genesis_missing(place) from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; check the disk and the permissions") from error
     if len(data) > MAX_GENESIS_FILE_BYTES:

@@ -11,6 +11,7 @@ from meshnode.invitations import InvitationError, Invitations, read_link
 from meshnode.store import Store
 from protocols.records import Genesis, read_as
 from tests.cli.shell import complaint, init, meshnode
+from zencode.presets import preset
 
 # --- founding, inviting
 
@@ -35,8 +36,21 @@ def test_founding_says_what_to_do_next_and_what_will_not_be_carried_out(tmp_path
     assert done.code == 0
     assert "this version does not carry out all that the binding says; it leaves out:\n" in done.out
     assert "\n  falling auction\n" in done.out
+    assert "\n  contract   the preset charging-yard\n" in done.out
+    assert "(administrator)" in done.out.splitlines()[0], "a role that the binding does not know is nobody's"
     done = meshnode("init", tmp_path / "b", "--community", "C", "--name", "anna")
+    assert "\n  contract   the preset mid-market-village\n" in done.out
     assert f"meshnode run {tmp_path / 'b'}" in done.out and "meshnode invite" in done.out
+
+
+def test_founding_says_which_contract_it_took(tmp_path: Path) -> None:
+    found = init(tmp_path / "a")
+    assert (found["preset"], found["binding"]) == ("mid-market-village", "")
+    file = tmp_path / "own.zen"
+    file.write_text(preset("neighbour-market"))
+    found = init(tmp_path / "b", "--binding", file)
+    assert (found["preset"], found["binding"]) == ("", str(file))
+    assert "(default: mid-market-village)" in " ".join(meshnode("init", "--help").out.split())
 
 
 @pytest.mark.parametrize(
@@ -60,6 +74,10 @@ def test_founding_says_what_to_do_next_and_what_will_not_be_carried_out(tmp_path
         ),
         (("--listen", "0.0.0.0:4170"), "write it like /ip4/192.168.1.20/tcp/4170"),
         (("--joining", "/ip4/1.2.3.4/tcp/70000"), "70000 is no port"),
+        (("--web", "banana"), "--web: 'banana' is no address of a page\n    write it like 127.0.0.1:8170"),
+        (("--web", ":8170"), "--web: ':8170' is no address of a page"),
+        (("--web", "127.0.0.1:99999"), "--web: '127.0.0.1:99999': there is no port 99999\n    choose one up to 65535"),
+        (("--role", "king"), "--role king: the binding has no such role\n    it has admin, administrator, prosumer"),
     ],
 )
 def test_a_founding_with_a_mistake_writes_nothing(tmp_path: Path, more: tuple[str, ...], message: str) -> None:
@@ -219,3 +237,60 @@ def test_a_damaged_outbox_is_one_sentence(tmp_path: Path) -> None:
     outbox.write_bytes(b"no database at all" * 300)
     said = complaint("run", place)
     assert said.startswith(f"{outbox}: file is not a database") and "move the file away" in said
+
+
+HIDDEN = ("--listen", "/ip4/127.0.0.1/tcp/0", "--web", "127.0.0.1:0", "--joining", "")
+
+
+def test_a_section_of_a_microgrid_that_is_not_here_is_no_silent_matter(tmp_path: Path) -> None:
+    place = tmp_path / "a"
+    chain_id = str(init(place, *HIDDEN)["chain_id"])
+    config = place / "config.toml"
+    config.write_text(config.read_text().replace(chain_id, "ab" * 32))
+    assert complaint("run", place) == (
+        f"{config}, microgrid.{'ab' * 32}: this node is in no such microgrid\n"
+        f"    it is in {chain_id}; correct or remove the section"
+    )
+
+
+def test_a_genesis_that_is_gone_is_asked_for_and_no_other_microgrid_suggested(tmp_path: Path) -> None:
+    place = tmp_path / "a"
+    chain_id = str(init(place, *HIDDEN)["chain_id"])
+    genesis = place / "microgrids" / chain_id / "genesis.cbor"
+    genesis.unlink()
+    for words in (("run", place), ("ledger", "verify", place), ("ledger", "verify", genesis.parent)):
+        said = complaint(*words)
+        assert said.startswith(f"{genesis}: is missing\n    copy it from another member's node")
+        assert "init" not in said and "join" not in said
+
+
+def test_a_meter_section_without_a_key_hears_how_meters_come_to_be(tmp_path: Path) -> None:
+    place = tmp_path / "a"
+    init(place, *HIDDEN)
+    config = place / "config.toml"
+    before = config.read_text()
+    config.write_text(before + '\n[[meter]]\ndriver = "sml"\nport = "/dev/x"\nmetering_point = "home"\n')
+    said = complaint("run", place)
+    assert said.startswith(f"{config}, meter home: it has no key ({place / 'keys' / 'meter-home.key'})\n")
+    assert "named when their member founded or joined (--meter)" in said
+    config.write_text(before + '\n[[meter]]\ndriver = "abacus"\nmetering_point = "home"\n')
+    assert complaint("run", place).startswith('driver "abacus": there is none of that name')
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "message"),
+    [
+        (("device.key",), "device.key", "keys/device.key: the ledger does not know this key; member.key is anna's"),
+        (("member.key",), "member.key", "keys/member.key: the ledger does not know this key; device.key is anna's"),
+        (("device.key",), "member.key", "on the ledger this is a member key of anna, expected the device key"),
+    ],
+)
+def test_a_node_does_not_start_with_somebody_elses_keys(
+    tmp_path: Path, own: tuple[str, ...], others: str, message: str
+) -> None:
+    anna, bela = tmp_path / "anna", tmp_path / "bela"
+    init(anna, *HIDDEN)
+    init(bela, *HIDDEN)
+    source = anna if message.startswith("on") else bela
+    (anna / "keys" / own[0]).write_text((source / "keys" / others).read_text())
+    assert message in complaint("run", anna)
