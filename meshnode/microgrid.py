@@ -318,12 +318,18 @@ class Microgrid:
         """Sign with the member key, pass on, and give the record id. Raises Refused."""
         if not self.account:
             raise Refused("this node has not caught up with its own admission yet; try again in a moment")
+        if isinstance(record, Order) and self.machine.rules().book.open and not self._has_meter():
+            raise Refused(NO_METER)
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
         except RecordError as error:
             raise Refused(str(error)) from error
         await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
+
+    def _has_meter(self) -> bool:
+        account = self.account
+        return any(meter.account == account for _, meter in self.machine.state.meters.items())
 
     async def submit_envelope(self, envelope: bytes) -> bytes:
         """Take a record that was signed elsewhere, and give its id. Raises Refused."""
@@ -443,6 +449,11 @@ class Microgrid:
         )
 
 
+# The ledger would answer that the meter does not count in that period, which is true and no help.
+NO_METER = (
+    "the ledger knows no meter of this home, and orders are for metered energy; "
+    "meters are named when their member founds or joins (--meter)"
+)
 CERTIFICATE_WAIT_S = 5.0
 CERTIFICATE_LOOK_S = 0.02
 # So often a newcomer looks whether it has caught up as far as its own admission.

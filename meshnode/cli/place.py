@@ -53,6 +53,35 @@ def write_running(directory: Path, web: list[dict[str, str]], listen: list[str])
     new.replace(directory / RUNNING_FILE)
 
 
+def refuse_second(directory: Path) -> None:
+    """Refuse to start a node in a directory in which one is running; its ledgers' locks tell.
+
+    Raises:
+        Fault: there is one; says where it is reached.
+        StoreError: another process, such as a check of the ledger, has a ledger in use.
+    """
+    from meshnode.store.place import GENESIS_FILE, LOCK_FILE, MICROGRIDS, Lock, StoreError
+
+    for genesis in sorted((directory / MICROGRIDS).glob(f"*/{GENESIS_FILE}")):
+        try:
+            Lock(genesis.parent).release()
+        except StoreError as error:
+            try:
+                running = json.loads((directory / RUNNING_FILE).read_text())
+                number, pages = running["pid"], " and ".join(str(page["web"]) for page in running["microgrids"])
+                owner = int((genesis.parent / LOCK_FILE).read_text())
+            except (OSError, ValueError, KeyError, TypeError):
+                # It is still starting, or it is no node.
+                raise error from None
+            if number != owner:
+                # The file was left behind by a power cut.
+                raise
+            raise Fault(
+                f"{directory}: this node is running already, as process {number} with its page at {pages}\n"
+                "    stop that one first, or give another node its own directory"
+            ) from error
+
+
 def web_address(directory: Path, chain: str = "") -> str:
     """The address of the page of a node's microgrid.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from meshnode.cli.output import Json, event, note, progress
 from meshnode.cli.parser import Group, Option
-from meshnode.cli.place import RUNNING_FILE, DirArgument, node_directory, write_running
+from meshnode.cli.place import RUNNING_FILE, DirArgument, node_directory, refuse_second, write_running
 
 
 class Level(StrEnum):
@@ -45,6 +45,7 @@ def run(
     )
     place = node_directory(directory)
     settings = config.load(place)
+    refuse_second(place)
     # The network's libraries take half a second: not before it is known that they are needed.
     import trio
 

@@ -228,6 +228,9 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
     key.chmod(0o600)
     with Store.open(place, bytes.fromhex(next((place / "microgrids").iterdir()).name)):
         assert "in use by another process" in complaint("run", place)
+        left_behind = {"pid": 1, "microgrids": [{"chain_id": "00", "web": "http://127.0.0.1:9"}], "listen": []}
+        (place / "running.json").write_text(json.dumps(left_behind))
+        assert "in use by another process" in complaint("run", place), "what a power cut left behind tells nothing"
 
 
 def test_a_damaged_outbox_is_one_sentence(tmp_path: Path) -> None:

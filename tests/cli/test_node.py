@@ -138,12 +138,19 @@ def test_a_node_stops_cleanly_when_told_to_and_starts_again_where_it_was(
     with running(place) as node:
         assert meshnode("asset", "issue", "SUN", "--cap", 10, "--dir", place).code == 0
         height = meshnode("status", "--dir", place, "--json").json["height"]
+        # Anna has no meter; the market is for those who have one.
+        order = meshnode("order", "sell", "--energy", "1 kWh", "--price", "0.2 EUR/kWh", "--dir", place)
+        assert order.code == 1 and "refused: the ledger knows no meter of this home" in order.err
         done = node.stop(number)
         assert done.code == 0 and "Traceback" not in done.err
     with running(place) as node:
         assert meshnode("status", "--dir", place, "--json").json["height"] >= height
         # A second node in the same directory does not disturb the first.
-        assert "in use" in complaint("run", place, run=spawn)
+        assert complaint("run", place, run=spawn) == (
+            f"{place}: this node is running already, as process {node.process.pid} "
+            f"with its page at {node.ready['web']}\n"
+            "    stop that one first, or give another node its own directory"
+        )
         assert meshnode("status", "--dir", place).code == 0
         assert node.stop().code == 0
 
