@@ -64,10 +64,14 @@ def guarded(function: Callable[[], int | None]) -> int:
             return STOPPED
         known = [judged for judged in map(_judge, leaves) if judged is not None]
         if len(known) != len(leaves):
-            if len(leaves) == 1:
-                # A bug shows where it is, without the nurseries around it.
-                raise leaves[0] from leaves[0].__cause__
-            raise
+            if leaves == [error] or len(leaves) > 1:
+                raise
+            # A bug shows where it is and what it came from, without the nurseries around it.
+            context = leaves[0].__context__
+            try:
+                raise leaves[0]
+            finally:
+                leaves[0].__context__ = context
         for message in dict.fromkeys(message for _, message in known):
             complain(message)
         return max(code for code, _ in known)

@@ -131,11 +131,28 @@ def test_what_the_system_refuses_is_a_message_however_deep_it_happens(
 
 
 def test_a_single_bug_is_shown_without_the_groups_around_it() -> None:
-    def broken() -> None:
-        raise ExceptionGroup("outer", [ExceptionGroup("inner", [OSError(errno.EBADF, "Bad file descriptor")])])
+    origin = KeyError("where it came from")
+    bug = OSError(errno.EBADF, "Bad file descriptor")
+    bug.__context__ = origin
 
-    with pytest.raises(OSError, match="Bad file descriptor"):
+    def broken() -> None:
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [bug])])
+
+    with pytest.raises(OSError, match="Bad file descriptor") as shown:
         output.guarded(broken)
+    assert shown.value is bug and bug.__context__ is origin
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--web", "banana"), "--web: 'banana' is no address of a page"),
+        (("--meter", "driver=simulated"), "--meter driver=simulated: meter home, key seed: object missing"),
+    ],
+)
+def test_joining_checks_what_is_said_before_it_makes_keys(tmp_path: Path, more: tuple[str, ...], message: str) -> None:
+    assert complaint("join", LINK, "--dir", tmp_path / "z", "--name", "zora", *more).startswith(message)
+    assert not (tmp_path / "z").exists()
 
 
 @pytest.mark.parametrize("words", [("init", "--community", "C"), ("join", LINK, "--dir")])
