@@ -14,9 +14,11 @@ def add_to(app: Group) -> None:
 
 
 def demo(
-    nodes: Annotated[int, Option("--nodes", "How many homes, each with a node of its own.")] = 5,
-    periods: Annotated[int, Option("--periods", "Stop after so many settled periods; 0 runs until Ctrl-C.")] = 0,
-    speed: Annotated[int, Option("--speed", "How many times faster than the real one its clock runs.")] = 180,
+    nodes: Annotated[int, Option("--nodes", "How many homes, 1 to 10, each with a node of its own.")] = 5,
+    periods: Annotated[
+        int, Option("--periods", "Stop after so many settled periods, 6 or more; 0 runs until Ctrl-C.")
+    ] = 0,
+    speed: Annotated[int, Option("--speed", "How many times faster than the real one its clock runs, 1 to 600.")] = 180,
     directory: Annotated[
         Path | None, Option("--dir", "Keep the nodes' directories here; else they are removed.")
     ] = None,
@@ -28,7 +30,9 @@ def demo(
         Path | None, Option("--households", "Take the homes from this table of hourly series.", metavar="FILE")
     ] = None,
     seed: Annotated[int, Option("--seed", "Of the invented homes.")] = 1,
-    preset: Annotated[str, Option("--preset", "The binding; see: meshnode binding preset")] = "neighbour_market",
+    preset: Annotated[
+        str, Option("--preset", "The binding: neighbour-market or mid-market-village.")
+    ] = "neighbour-market",
 ) -> int:
     """Play a microgrid: real node processes, real telegrams, settled periods, on a faster clock."""
     from meshnode.demo import Options, run_demo

@@ -38,18 +38,30 @@ FIRST_HOUR = 6
 HOUSEHOLDS_JUNE_HOUR = 1 + 24 * 324
 # A telegram a second is what meters of the newest kind send.
 TELEGRAM_S = 1.0
+# A reading is made of the two telegrams around the end of a period; with three in each
+# period, one may be late. Where a second is too long for that, meters send more often.
+TELEGRAMS_A_PERIOD = 3
+# The settlement period of the presets that the demo plays.
+PERIOD_S = 900
+# A period then takes 1.5 real seconds and its grace time of ten minutes (`DEMO_GRACE`) one:
+# a telegram, the mesh and a block just fit into it. Any faster, and estimates are settled.
+MAX_SPEED = 600
 # Real seconds until the nodes have found each other and a leader; then the first period begins.
 SETTLING_IN_S = 20
 # What presets say of waiting for readings, and what the demo makes of it: at 180 times
 # the speed, ten minutes are three seconds.
 PRESET_GRACE = "a period settles 2 minutes after its end"
 DEMO_GRACE = "a period settles 10 minutes after its end"
-DEMO_PRESETS = "neighbour_market, mid_market_village"
+DEMO_PRESETS = "neighbour-market, mid-market-village"
 # Which homes have trouble on purpose, and when: the reading at the end of this period is
 # left out (silent) or delivered two periods later (late).
 SILENT_PERIOD = 1
 LATE_PERIOD = 2
 SMALLEST_WITH_TROUBLE = 3
+# What the trouble touches: a reading ends one period and begins the next one.
+REHEARSED_PERIODS = frozenset({SILENT_PERIOD, SILENT_PERIOD + 1, LATE_PERIOD, LATE_PERIOD + 1})
+# After the late reading has come, its period must close and be corrected.
+LEAST_PERIODS = LATE_PERIOD + 4
 # The name, in a home's directory, that points to its emulated meter's pseudo-terminal.
 METER_LINK = "meter"
 # Roofs in the village: two large ones, one small one, and homes without.
@@ -70,7 +82,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     browser: bool = True
     households: Path | None = None
     seed: int = 1
-    preset: str = "neighbour_market"
+    preset: str = "neighbour-market"
+
+    @property
+    def wanted(self) -> int:
+        """How many periods are settled before the demo ends by itself; 0: it does not."""
+        return max(self.periods, LEAST_PERIODS) if self.periods else 0
+
+    @property
+    def telegram_s(self) -> float:
+        """Real seconds between two telegrams of a meter, emulated or simulated."""
+        return min(TELEGRAM_S, PERIOD_S / (self.speed * TELEGRAMS_A_PERIOD))
 
 
 class Household(msgspec.Struct, frozen=True):
@@ -109,10 +131,16 @@ def check(options: Options) -> None:
     """Refuse what cannot be played, before anything is started. Raises ConfigError."""
     if not 1 <= options.nodes <= MAX_NODES:
         raise ConfigError(f"--nodes {options.nodes}: the demo plays 1 to {MAX_NODES} homes")
-    if not 1 <= options.speed <= 900:
-        raise ConfigError(f"--speed {options.speed}: from 1 (real time) to 900 (a quarter of an hour takes one second)")
+    if not 1 <= options.speed <= MAX_SPEED:
+        raise ConfigError(
+            f"--speed {options.speed}: from 1 (real time) to {MAX_SPEED} "
+            f"(a quarter of an hour takes {PERIOD_S / MAX_SPEED:g} seconds)"
+        )
     if options.periods < 0:
-        raise ConfigError(f"--periods {options.periods}: give how many periods to settle, or leave it out")
+        raise ConfigError(
+            f"--periods {options.periods}: give how many periods to settle, {LEAST_PERIODS} or more; "
+            "0, or leaving it out, runs until Ctrl-C"
+        )
     if options.directory is not None and options.directory.exists():
         if not options.directory.is_dir():
             raise ConfigError(f"--dir {options.directory}: is a file\n    choose a new directory")
@@ -184,6 +212,11 @@ def _series(options: Options, names: Sequence[str]) -> list[HomeSeries]:
         ]
     table = read_table(path)
     recorded = home_names(table)
+    if not recorded:
+        raise ConfigError(
+            f"--households {path}: not a table of homes; its first line names no column like h01_load_kwh\n"
+            "    give one row per hour, with a column NAME_load_kwh (and NAME_pv_kwh) for each home"
+        )
     if len(recorded) < len(names):
         raise ConfigError(f"{path}: holds {len(recorded)} homes, the demo asks for {len(names)}")
     return [read_home(path, table, recorded[n], DAY_S, HOUSEHOLDS_JUNE_HOUR) for n, _ in enumerate(names)]
@@ -202,7 +235,7 @@ def _meter(options: Options, number: int, name: str, kind: MeterKind, directory:
             "home": home_names(read_table(path))[number],
             "start_s": DAY_S,
             "first_hour": HOUSEHOLDS_JUNE_HOUR,
-            "interval_ms": int(TELEGRAM_S * 1000),
+            "interval_ms": int(options.telegram_s * 1000),
         }
     else:
         section |= {
@@ -210,7 +243,7 @@ def _meter(options: Options, number: int, name: str, kind: MeterKind, directory:
             "seed": _seed(options, number),
             "annual_wh": _annual_wh(number),
             "pv_peak_w": _peak_w(number),
-            "interval_ms": int(TELEGRAM_S * 1000),
+            "interval_ms": int(options.telegram_s * 1000),
         }
     trouble = _trouble(options.nodes, number)
     return section | ({"rehearsal": trouble} if trouble else {})

@@ -22,7 +22,7 @@ from rich.table import Table
 from drivers.emulator import run_emulated_meter
 from meshnode.client import ClientError, NodeClient
 from meshnode.demo import report
-from meshnode.demo.homes import LATE_PERIOD, METER_LINK, TELEGRAM_S, Household, Options, Village, check, found
+from meshnode.demo.homes import LEAST_PERIODS, METER_LINK, Household, Options, Village, check, found
 from meshnode.loopback import POLL_S, NodeFailed, NodeProcess, stop_all
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 # How long the mesh may take for what is due, beside the time of the periods themselves.
 PERIOD_DEADLINE_S = 120.0
-# After the late reading has come, its period must close and be corrected.
-LEAST_PERIODS = LATE_PERIOD + 4
+# How long readings that came too late for their periods may take to correct them, once all periods
+# are settled. On a computer that keeps up, nothing is waited for.
+READINGS_DEADLINE_S = 15.0
 # A bid or an offer below this is not worth a record.
 SMALLEST_ORDER_WH = 10
 
@@ -56,7 +57,8 @@ def run_demo(options: Options) -> int:
         ConfigError, DriverError: what was asked for cannot be played.
     """
     check(options)
-    console = Console(stderr=True)
+    # Nothing is cut or folded: addresses are there to be copied.
+    console = Console(stderr=True, soft_wrap=True)
     with _directory(options, console) as directory:
         village = found(options, directory)
         try:
@@ -124,7 +126,9 @@ class _Demo:
 
     def _introduce(self) -> None:
         length_s, speed, show = self.village.rules.length_s, self.options.speed, self.console.print
-        show(f"[bold]A microgrid of {self.options.nodes} real node processes on this computer[/bold]")
+        nodes, periods = self.options.nodes, self.options.periods
+        processes = "1 real node process" if nodes == 1 else f"{nodes} real node processes"
+        show(f"[bold]A microgrid of {processes} on this computer[/bold]")
         show(
             f"Demonstration clock: {speed} times faster than real; "
             f"a settlement period of {length_s // 60} minutes takes {length_s / speed:.1f} s."
@@ -132,7 +136,21 @@ class _Demo:
         for home in self.homes:
             show(f"  {home.name:6} {home.node.url}   {_WHAT[home.kind]}")
         show("Rehearsed trouble: one reading is left out, one comes two periods late.")
-        show(f"Everything lies in {self.directory}")
+        if self.options.directory is None:
+            show(
+                f"Everything lies in {self.directory}, a temporary directory that goes at the end; --dir DIR keeps it."
+            )
+        else:
+            show(f"Everything lies in {self.directory} and stays there.")
+        if not periods:
+            show("It runs on and on. Ctrl-C ends it.")
+        elif periods < LEAST_PERIODS:
+            show(
+                f"It ends by itself after {LEAST_PERIODS} settled periods, not {periods}: "
+                "no fewer show the late reading and its correction. Ctrl-C ends it earlier."
+            )
+        else:
+            show(f"It ends by itself after {periods} settled periods. Ctrl-C ends it earlier.")
 
     @asynccontextmanager
     async def _meters(self) -> AsyncIterator[None]:
@@ -145,7 +163,7 @@ class _Demo:
                             run_emulated_meter,
                             home.emulated,
                             partial(self._registers, home),
-                            TELEGRAM_S,
+                            self.options.telegram_s,
                             link=home.node.directory / METER_LINK,
                             number=number + 1,
                         )
@@ -187,36 +205,37 @@ class _Demo:
 
     async def _watch(self) -> None:
         """The live view, until as many periods as asked for are settled, and corrected everywhere."""
-        progress = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        wanted = max(self.options.periods, LEAST_PERIODS) if self.options.periods else 0
-        task = progress.add_task("settled periods", total=wanted or None)
-        length_s = self.village.rules.length_s
+        wanted, length_s = self.options.wanted, self.village.rules.length_s
         deadline = trio.current_time() + PERIOD_DEADLINE_S + 2 * wanted * length_s / self.options.speed
-        with Live(console=self.console, refresh_per_second=4) as live:
+        patience = float("inf")
+        with _View(self.homes, wanted, self.console) as view:
             while True:
                 for node in self.nodes:
                     node.check_running()
                 await self._poll()
                 reached = [status.get("next_period_s", 0) for status in self.statuses]
                 settled = max(0, (min(reached) - self.village.first_period_s) // length_s)
-                progress.update(task, completed=settled)
-                live.update(Group(_table(self.homes, self.statuses), progress))
-                if wanted and settled >= wanted and await self._corrected():
-                    return
+                view.show(settled, self.statuses)
+                if wanted and settled >= wanted:
+                    patience = min(patience, trio.current_time() + READINGS_DEADLINE_S)
+                    corrected, complete = await self._readings()
+                    if corrected and (complete or trio.current_time() > patience):
+                        return
                 if wanted and trio.current_time() > deadline:
                     raise DemoFailed(
                         f"only {settled} of {wanted} periods were settled; see {self.directory}/*/node.log"
                     )
                 await trio.sleep(POLL_S)
 
-    async def _corrected(self) -> bool:
-        """Whether the rehearsed late reading has corrected its period at every node."""
+    async def _readings(self) -> tuple[bool, bool]:
+        """Whether every node has corrected the period of the rehearsed late reading, and has all other readings."""
         try:
-            reports = [await client.get("/api/report") for client in self.clients]
+            reports = [(await client.get("/api/report"))["periods"] for client in self.clients]
         except ClientError as error:
             self.console.print(str(error), markup=False)
-            return False
-        return all(any(period["corrections"] for period in own["periods"]) for own in reports)
+            return False, False
+        corrected = all(any(period["corrections"] for period in periods) for periods in reports)
+        return corrected, not any(report.incomplete(periods, self.options) for periods in reports)
 
     async def _poll(self) -> None:
         for number, client in enumerate(self.clients):
@@ -224,6 +243,40 @@ class _Demo:
                 self.statuses[number] = await client.get("/api/status")
             except ClientError as error:
                 self.console.print(f"{self.homes[number].name} does not answer: {error}", markup=False)
+
+
+class _View:
+    """What is seen of the nodes while they run: a table that is drawn again and again on a terminal,
+    else a line whenever a period was settled, for a log."""
+
+    def __init__(self, homes: Sequence[Household], wanted: int, console: Console) -> None:
+        self._homes = homes
+        self._wanted = wanted
+        self._console = console
+        self._settled = -1
+        self._progress = Progress(TextColumn("{task.description}"), BarColumn())
+        self._task = self._progress.add_task("", total=wanted or None)
+        self._live = Live(console=console, refresh_per_second=4) if console.is_interactive else None
+
+    def __enter__(self) -> _View:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, settled: int, statuses: Sequence[dict[str, Any]]) -> None:
+        """The state of this moment; statuses: as the nodes answer, empty where one has not yet."""
+        line = f"settled periods: {settled}" + (f" of {self._wanted}" if self._wanted else "")
+        if self._live is not None:
+            self._progress.update(self._task, description=line, completed=settled)
+            self._live.update(Group(_table(self._homes, statuses), self._progress))
+        elif settled > self._settled:
+            height = max(status.get("height", 0) for status in statuses)
+            self._console.print(f"{line}, height {height}", highlight=False)
+        self._settled = settled
 
 
 @asynccontextmanager
@@ -265,8 +318,8 @@ def _order(number: int, home: Household, start_s: int, length_s: int) -> dict[st
 
 def _table(homes: Sequence[Household], statuses: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("home", "role", "height", "peers", "memory", "commit p95", "screen p95", "page"):
-        table.add_column(column, justify="left" if column in ("home", "role", "page") else "right")
+    for column in ("home", "role", "height", "peers", "memory", "commit p95", "screen p95"):
+        table.add_column(column, justify="left" if column in ("home", "role") else "right")
     for home, status in zip(homes, statuses, strict=True):
         table.add_row(
             home.name,
@@ -276,7 +329,6 @@ def _table(homes: Sequence[Household], statuses: Sequence[dict[str, Any]]) -> Ta
             f"{status.get('rss_mb', 0)} MB",
             f"{status.get('commit_ms', {}).get('p95', '-')} ms",
             f"{status.get('screen_ms', {}).get('p95', '-')} ms",
-            home.node.url,
         )
     return table
 

@@ -11,8 +11,8 @@ import trio
 from rich.console import Console
 from rich.progress import Progress
 
-from meshnode.amounts import format_energy, format_money
-from meshnode.demo.homes import Options
+from meshnode.amounts import PPM, format_energy, format_money
+from meshnode.demo.homes import REHEARSED_PERIODS, Options
 from meshnode.loopback import NodeProcess
 
 # A block takes a moment from node to node; a correction in one of them is not a difference.
@@ -71,11 +71,26 @@ def _common(reports: list[list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
     return shortest if all(report[: len(shortest)] == shortest for report in reports) else None
 
 
+def incomplete(periods: Sequence[dict[str, Any]], options: Options) -> list[int]:
+    """Numbers of the periods, of those that were asked for, that lack a reading which nobody left out on purpose.
+
+    Newer ones do not count: their readings may still be under way.
+    """
+    return [
+        number
+        for number, period in enumerate(periods[: options.wanted])
+        if number not in REHEARSED_PERIODS and period["completeness_ppm"] < PPM
+    ]
+
+
 async def verify(processes: Sequence[NodeProcess], common_height: int, console: Console) -> list[dict[str, Any]]:
     """Every ledger again, each by a fresh process that knows nothing but the directory."""
     results = []
-    with Progress(console=console) as progress:
-        task = progress.add_task("verifying every ledger in a fresh process", total=len(processes))
+    what = "verifying every ledger in a fresh process"
+    if not console.is_interactive:
+        console.print(what)
+    with Progress(console=console, disable=not console.is_interactive) as progress:
+        task = progress.add_task(what, total=len(processes))
         for process in processes:
             command = [sys.executable, "-m", "meshnode", "ledger", "verify", str(process.directory), "--json"]
             command += ["--state-at", str(common_height)]
@@ -99,6 +114,12 @@ def conclude(report: dict[str, Any], verified: list[dict[str, Any]], options: Op
         faults.append(f"state hashes at height {common} differ: {sorted(hashes)}")
     if not report["nodes_agree_on_periods"]:
         faults.append("the nodes report different periods")
+    lacking = incomplete(report["periods"], options)
+    if lacking:
+        faults.append(
+            f"{len(lacking)} of {options.wanted} periods were settled with estimates, beside the rehearsed trouble: "
+            f"not every meter was read in time; is this computer busy? a lower --speed than {options.speed} helps"
+        )
     report["verified"] = [
         {"name": r["name"], "exit_code": r["exit_code"], "state_hash": r.get("state_at")} for r in verified
     ]

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from meshnode.amounts import MICRO, PPM, split
-from meshnode.views import OrderRow, TradeRow
+from meshnode.views import BlockRow, OrderRow, TradeRow
 from meshnode.web import charts
 from meshnode.web.backend import MeterHealth, Status
 from meshnode.web.figures import Figures
@@ -23,6 +23,8 @@ from meshnode.web.zone import Zone
 # Rows of the table beside the chart: the newest two hours.
 TABLE_ROWS = 8
 NONE: Final = Html("")
+# The role of a node without a vote, as its status says it.
+LEARNER: Final = "learner"
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -80,7 +82,7 @@ def now(moment: Moment) -> Html:
         homes=words("homes_now", taken=words.power(power.taken_w), given=words.power(power.given_w)),
         bar=charts.share_bar(_covered(moment), words("community"), "share-now"),
         covered=words("covered", share=_percent(power.given_w, power.taken_w)) if power.taken_w else "",
-        heard=words("heard", heard=power.heard, meters=moment.figures.meters),
+        heard=words.counted(moment.figures.meters, "heard", heard=power.heard, meters=moment.figures.meters),
     )
 
 
@@ -130,7 +132,7 @@ def power(moment: Moment) -> Html:
 def power_title(moment: Moment) -> str:
     """What the line spans."""
     hours = moment.window_s // HOUR_S
-    return moment.words("chart_power_1") if hours == 1 else moment.words("chart_power", hours=hours)
+    return moment.words.counted(hours, "chart_power", hours=hours)
 
 
 def today(moment: Moment) -> Html:
@@ -151,7 +153,7 @@ def today(moment: Moment) -> Html:
         for name, energy_wh in shares(day)
     )
     gave = day.sold_wh or day.fed_in_wh
-    hint = words("estimated", count=day.estimated, periods=day.periods) if day.estimated else ""
+    hint = words.counted(day.estimated, "estimated", count=day.estimated, periods=day.periods) if day.estimated else ""
     return fill(
         """<p class="big"><b>{used}</b> kWh <span>{word}</span></p>{bar}<dl class="sources">{rows}</dl>
 <p class="quiet">{given}</p><p class="quiet">{money}</p><p class="quiet small">{hint}</p>""",
@@ -330,7 +332,7 @@ def blocks(moment: Moment) -> Html:
             words.number(block.height),
             moment.zone.clock(block.time_s, seconds=True),
             words.number(block.records),
-            block.leader or block.leader_key[:8],
+            _led(block),
         )
         for block in figures.blocks
     )
@@ -344,9 +346,12 @@ def node(moment: Moment) -> Html:
     speed = words("clock_fast", speed=status.speed) if status.demonstration else words("clock_real")
     rows = [
         (words("role"), words(f"role_{status.role}")),
-        (words("leader"), status.leader or words("nobody")),
+        (words("leader"), _leader(moment) or words("nobody")),
         (words("height"), words.number(status.height)),
-        (words("peers"), words("peers_of", peers=status.peers, validators=status.validators)),
+        (
+            words("peers"),
+            words.counted(status.validators, "peers_of", peers=status.peers, validators=status.validators),
+        ),
         (words("clock"), f"{moment.zone.clock(moment.now_s, seconds=True)}, {speed}"),
         *((meter.name, _meter(words, meter)) for meter in status.meters),
         (words("waiting"), words.number(status.mempool)),
@@ -365,9 +370,21 @@ def node(moment: Moment) -> Html:
     return fill('{halted}<dl class="facts">{facts}</dl>', halted=halted, facts=facts)
 
 
+def _leader(moment: Moment) -> str:
+    """Who leads, as far as this node knows: a learner hears no elections, only the blocks that were made."""
+    status, newest = moment.status, moment.figures.blocks[:1]
+    if status.leader or status.role != LEARNER or not newest:
+        return status.leader
+    return _led(newest[0])
+
+
+def _led(block: BlockRow) -> str:
+    return block.leader or block.leader_key[:8]
+
+
 def _meter(words: Words, meter: MeterHealth) -> str:
     state = {
-        "reading": words("reading", telegrams=words.number(meter.telegrams)),
+        "reading": words.counted(meter.telegrams, "reading", telegrams=words.number(meter.telegrams)),
         "silent": words("meter_silent"),
         "failed": words("meter_failed"),
     }.get(meter.state, meter.state)

@@ -42,6 +42,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "homes_now": ("Homes draw {taken} and give {given}", "Le case prelevano {taken} e immettono {given}"),
     "covered": ("{share} % of what homes draw comes from neighbours.", "Il {share} % del prelievo viene dai vicini."),
     "heard": ("{heard} of {meters} meters heard.", "{heard} contatori su {meters} ricevuti."),
+    "heard_1": ("{heard} of {meters} meter heard.", "{heard} contatore su {meters} ricevuto."),
     "chart_power": ("The last {hours} hours", "Le ultime {hours} ore"),
     "chart_power_1": ("The last hour", "L’ultima ora"),
     "chart_wait": ("The line begins when power is heard.", "La linea comincia quando arriva la potenza."),
@@ -55,6 +56,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "estimated": (
         "{count} of {periods} periods rest on an estimate until the reading comes.",
         "{count} periodi su {periods} sono stimati finché non arriva la lettura.",
+    ),
+    "estimated_1": (
+        "1 period (of {periods}) rests on an estimate until the reading comes.",
+        "1 periodo (su {periods}) è stimato finché non arriva la lettura.",
     ),
     "nothing_yet": ("No period has been settled yet today.", "Oggi non è ancora stato regolato nessun periodo."),
     "period": ("This period", "Questo periodo"),
@@ -118,13 +123,15 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "role_learner": ("follows, without a vote", "segue, senza voto"),
     "nobody": ("nobody yet", "ancora nessuno"),
     "peers": ("Peers", "Nodi vicini"),
-    "peers_of": ("{peers} connected, {validators} validators", "{peers} connessi, {validators} validatori"),
+    "peers_of": ("{peers} connected, {validators} validators", "connessi: {peers}, {validators} validatori"),
+    "peers_of_1": ("{peers} connected, {validators} validator", "connessi: {peers}, {validators} validatore"),
     "clock": ("Clock", "Orologio"),
     "clock_real": ("real time", "tempo reale"),
     "clock_fast": ("demonstration, {speed} times faster", "dimostrativo, {speed} volte più veloce"),
     "meters": ("Meters", "Contatori"),
     "no_meters": ("none read here", "nessuno letto qui"),
     "reading": ("reading, {telegrams} telegrams", "in lettura, {telegrams} telegrammi"),
+    "reading_1": ("reading, {telegrams} telegram", "in lettura, {telegrams} telegramma"),
     "meter_silent": ("silent", "muto"),
     "meter_failed": ("failed", "guasto"),
     "memory": ("Memory", "Memoria"),
@@ -154,6 +161,10 @@ class Words:
         """The text with values filled in."""
         text = TEXTS[key][self._column]
         return text.format(**values) if values else text
+
+    def counted(self, number: int, key: str, **values: object) -> str:
+        """The same of a number of things: with the text `KEY_1` when it is one."""
+        return self(f"{key}_1" if number == 1 else key, **values)
 
     def decimal(self, text: str) -> str:
         """A decimal number (`-0.15 EUR`) as this language writes it."""

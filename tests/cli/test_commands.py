@@ -250,7 +250,7 @@ def test_fmt_writes_the_file_only_when_asked(tmp_path: Path) -> None:
 def test_presets_are_listed_and_printed() -> None:
     assert meshnode("binding", "preset").out.split("\n")[:2] == ["mid-market-village", "neighbour-market"]
     assert meshnode("binding", "preset", "neighbour-market", "--language", "it").out == preset("neighbour_market", "it")
-    assert complaint("binding", "preset", "utopia").startswith("no preset «utopia»; there are mid_market_village,")
+    assert complaint("binding", "preset", "utopia").startswith("no preset «utopia»; there are mid-market-village,")
 
 
 def test_files_that_are_not_there() -> None:

@@ -8,14 +8,20 @@ from typing import Any
 import pytest
 
 from meshnode import config, keys
+from meshnode.collector import LEAST_INTERVAL_S
 from meshnode.config import ConfigError
 from meshnode.demo.homes import (
     DAY_S,
+    DEMO_PRESETS,
     FIRST_HOUR,
     HOUSEHOLDS_JUNE_HOUR,
     LATE_PERIOD,
+    LEAST_PERIODS,
+    MAX_NODES,
+    MAX_SPEED,
     SETTLING_IN_S,
     SILENT_PERIOD,
+    TELEGRAMS_A_PERIOD,
     Options,
     Village,
     check,
@@ -24,6 +30,7 @@ from meshnode.demo.homes import (
 from meshnode.network.transport import peer_id_of
 from meshnode.store import Store, read_genesis
 from protocols.records import CLOCK_DEMONSTRATION, Genesis, chain_id, read_as
+from tests.cli.shell import meshnode
 from tests.data import data_path
 
 MORNING_S = DAY_S + FIRST_HOUR * 3600
@@ -41,7 +48,7 @@ def complaint(**options: Any) -> str:
 def test_what_can_be_played_is_not_refused(tmp_path: Path) -> None:
     check(Options())
     check(Options(nodes=1, speed=1, directory=tmp_path, report=tmp_path / "report.json"))
-    check(Options(nodes=10, speed=900, directory=tmp_path / "new", preset="mid-market-village"))
+    check(Options(nodes=10, speed=600, directory=tmp_path / "new", preset="mid-market-village"))
 
 
 @pytest.mark.parametrize("nodes", [0, 11, -1])
@@ -49,15 +56,37 @@ def test_the_number_of_homes_has_its_bounds(nodes: int) -> None:
     assert complaint(nodes=nodes) == f"--nodes {nodes}: the demo plays 1 to 10 homes"
 
 
-@pytest.mark.parametrize("speed", [0, 901, -180])
+@pytest.mark.parametrize("speed", [0, 601, 900, -180])
 def test_the_speed_has_its_bounds(speed: int) -> None:
     assert complaint(speed=speed) == (
-        f"--speed {speed}: from 1 (real time) to 900 (a quarter of an hour takes one second)"
+        f"--speed {speed}: from 1 (real time) to 600 (a quarter of an hour takes 1.5 seconds)"
     )
 
 
+@pytest.mark.parametrize("speed", [1, 180, 300, 450, 600])
+def test_every_period_has_its_telegrams_at_every_speed(speed: int, tmp_path: Path) -> None:
+    options = Options(nodes=3, speed=speed)
+    made = found(options, tmp_path)
+    assert made.rules.length_s / speed >= TELEGRAMS_A_PERIOD * options.telegram_s
+    assert LEAST_INTERVAL_S < options.telegram_s <= 1.0
+    settings = config.load(made.homes[2].node.directory).meter[0].settings
+    assert settings["interval_ms"] == int(options.telegram_s * 1000)
+
+
+def test_the_help_names_the_bounds_that_hold() -> None:
+    said = meshnode("demo", "--help").out
+    assert f"How many homes, 1 to {MAX_NODES}," in said
+    assert f"so many settled periods, {LEAST_PERIODS} or more;" in " ".join(said.split())
+    assert f"its clock runs, 1 to {MAX_SPEED}." in " ".join(said.split())
+    for name in DEMO_PRESETS.split(", "):
+        assert name in said
+        check(Options(preset=name))
+
+
 def test_periods_are_not_negative() -> None:
-    assert complaint(periods=-1) == "--periods -1: give how many periods to settle, or leave it out"
+    assert complaint(periods=-1) == (
+        "--periods -1: give how many periods to settle, 6 or more; 0, or leaving it out, runs until Ctrl-C"
+    )
 
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
@@ -80,17 +109,26 @@ def test_a_households_table_must_be_there(tmp_path: Path) -> None:
     assert complaint(households=path) == (f"--households {path}: no such file\n    give a table of hourly series (CSV)")
 
 
+def test_a_file_that_is_no_households_table_is_told_from_a_small_one(tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("# Shopping\n\nbread, milk\n")
+    with pytest.raises(ConfigError) as refused:
+        found(Options(nodes=3, households=path), tmp_path)
+    assert str(refused.value).startswith(f"--households {path}: not a table of homes")
+    assert "a column NAME_load_kwh" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("preset", "why"),
     [
-        ("nowhere", "no preset «nowhere»; there are mid_market_village, neighbour_market, "),
+        ("nowhere", "no preset «nowhere»; there are mid-market-village, neighbour-market, "),
         ("charging_yard", "it does not say 'a period settles 2 minutes after its end', which the demo has to stretch"),
     ],
 )
 def test_a_preset_that_cannot_be_played_is_refused(preset: str, why: str) -> None:
     said = complaint(preset=preset)
     assert said.startswith(f"--preset {preset}: {why}")
-    assert said.endswith("\n    take one that this node carries out: neighbour_market, mid_market_village")
+    assert said.endswith("\n    take one that this node carries out: neighbour-market, mid-market-village")
 
 
 # --- what is founded

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from drivers.home import Quarter, RecordedHome
 from meshnode.cli.home import throwaway
 from meshnode.config import CONFIG_FILE
 from meshnode.demo.homes import Household, Options, found
-from meshnode.demo.play import SMALLEST_ORDER_WH, _order, _running
+from meshnode.demo.play import SMALLEST_ORDER_WH, _Demo, _order, _running, _View
 from meshnode.loopback import Home, NodeFailed, NodeProcess
 from tests.demo.processes import nodes_in
 
@@ -87,3 +91,64 @@ async def test_nodes_are_ended_in_order_each_asked_once(tmp_path: Path) -> None:
     assert [node.process and node.process.returncode for node in nodes] == [0, 0]
     assert [node.tail(2).count('"event": "stop') for node in nodes] == [2, 2], "stopping, stopped"
     assert not list(tmp_path.rglob("running.json"))
+
+
+# --- what is said
+
+
+def screen(terminal: bool = False) -> tuple[Console, io.StringIO]:
+    output = io.StringIO()
+    return Console(file=output, width=80, soft_wrap=True, force_terminal=terminal, color_system=None), output
+
+
+def introduced(place: Path, **options: Any) -> str:
+    asked = Options(nodes=1, **options)
+    village = found(asked, place)
+    console, output = screen()
+    _Demo(asked, village, place, console)._introduce()
+    said = output.getvalue()
+    assert f"{village.homes[0].node.url} " in said, "the address is whole, however narrow the screen"
+    return said
+
+
+def test_the_start_says_how_it_ends_and_what_becomes_of_the_files(tmp_path: Path) -> None:
+    said = introduced(tmp_path / "one")
+    assert "A microgrid of 1 real node process on this computer" in said
+    assert f"Everything lies in {tmp_path}/one, a temporary directory that goes at the end; --dir DIR keeps it." in said
+    assert "It runs on and on. Ctrl-C ends it." in said
+    kept = introduced(tmp_path / "two", directory=tmp_path / "two", periods=12)
+    assert f"Everything lies in {tmp_path}/two and stays there." in kept
+    assert "It ends by itself after 12 settled periods. Ctrl-C ends it earlier." in kept
+
+
+def test_fewer_periods_than_the_trouble_needs_are_said_to_be_more(tmp_path: Path) -> None:
+    assert "It ends by itself after 6 settled periods, not 1: " in introduced(tmp_path, periods=1)
+
+
+STATUSES = [{"role": "leader", "height": 7, "peers": 2, "rss_mb": 80}]
+
+
+def test_a_log_has_a_line_for_every_settled_period() -> None:
+    console, output = screen()
+    with _View([home(0, 0)], 6, console) as view:
+        for settled in (0, 0, 1, 1, 2):
+            view.show(settled, STATUSES)
+    assert output.getvalue().splitlines() == [
+        "settled periods: 0 of 6, height 7",
+        "settled periods: 1 of 6, height 7",
+        "settled periods: 2 of 6, height 7",
+    ]
+
+
+@pytest.mark.parametrize(("wanted", "line"), [(0, "settled periods: 7 "), (12, "settled periods: 7 of 12 ")])
+def test_a_terminal_has_a_table_and_what_follows_begins_a_line(
+    wanted: int, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    console, output = screen(terminal=True)
+    with _View([home(0, 0)], wanted, console) as view:
+        view.show(7, STATUSES)
+    console.print("next")
+    said = re.sub(r"\x1b\[[?\d]*[a-zA-Z]", "", output.getvalue())
+    assert line in said and "None" not in said
+    assert "\nnext\n" in said

@@ -18,9 +18,14 @@ from meshnode.demo.homes import Options
 HASH = "ab" * 32
 
 
-def period(start_s: int, corrections: int = 0) -> dict[str, Any]:
+def period(start_s: int, corrections: int = 0, completeness_ppm: int = 1_000_000) -> dict[str, Any]:
     sources = {"own_wh": 100, "neighbours_wh": 50, "grid_wh": 25, "consumption_wh": 175, "in_u": 0, "out_u": 7000}
-    return {"period": start_s, "corrections": corrections, "members": {"anna": sources}}
+    return {
+        "period": start_s,
+        "completeness_ppm": completeness_ppm,
+        "corrections": corrections,
+        "members": {"anna": sources},
+    }
 
 
 class Node:
@@ -168,3 +173,29 @@ def test_what_does_not_hold_is_said_and_written_down(tmp_path: Path, fault: str)
     code, said = conclude(shown, verified, tmp_path / "report.json")
     assert code == 1 and FAULTS[fault] in said
     assert json.loads((tmp_path / "report.json").read_text())["holds"] is False
+
+
+def day(*completeness_ppm: int) -> dict[str, Any]:
+    return whole() | {"periods": [period(900 * number, 0, ppm) for number, ppm in enumerate(completeness_ppm)]}
+
+
+WHOLE, LACKING = 1_000_000, 800_000
+
+
+def test_the_rehearsed_trouble_is_no_fault_and_neither_is_what_is_still_under_way() -> None:
+    periods = day(WHOLE, LACKING, LACKING, LACKING, WHOLE, WHOLE, 0)["periods"]
+    assert report.incomplete(periods, Options(periods=6)) == []
+    assert report.incomplete(periods, Options(periods=7)) == [6]
+
+
+def test_periods_that_were_settled_with_estimates_are_a_fault_with_a_sentence(tmp_path: Path) -> None:
+    output = io.StringIO()
+    shown, path = day(0, 0, 0, 0, 0, WHOLE, WHOLE), tmp_path / "report.json"
+    options = Options(report=path, periods=7, speed=600)
+    code = report.conclude(shown, copy.deepcopy(VERIFIED), options, Console(file=output, width=300))
+    assert code == 1
+    assert (
+        "2 of 7 periods were settled with estimates, beside the rehearsed trouble: not every meter was read in time; "
+        "is this computer busy? a lower --speed than 600 helps"
+    ) in output.getvalue()
+    assert json.loads(path.read_text())["holds"] is False

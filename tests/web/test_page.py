@@ -141,7 +141,10 @@ def test_every_text_is_used() -> None:
     # Names of roles, sources and states of orders are put together with what they belong to.
     roles = {f"role_{role.name.lower()}" for role in Role} | {"role_learner"}
     assert roles <= TEXTS.keys()
-    made = roles | {"own", "cancelled", "open"}
+    # Those of one thing are chosen beside those of many.
+    made = (
+        roles | {"own", "cancelled", "open"} | {key for key in TEXTS if key.removesuffix("_1") in TEXTS.keys() - {key}}
+    )
     assert [key for key in TEXTS if f'"{key}"' not in source and key not in made] == []
 
 
@@ -180,6 +183,33 @@ async def test_a_young_community_has_a_page_too(tmp_path: Path) -> None:
     assert "No block yet." in found.text
     assert "Nothing is owed either way" in found.text
     street.views.close()
+
+
+async def test_a_learner_names_the_leader_of_the_newest_block(
+    backend: HandMade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes part in no election, so nobody tells it."""
+    made, seen = backend.views.recent_blocks(1)[0], backend.status()
+    learner = msgspec.structs.replace(seen, role="learner", leader="", validators=1)
+    monkeypatch.setattr(backend, "status", lambda: learner)
+    async with serving(backend) as address:
+        found = await read(address)
+        assert f"Leader {made.leader or made.leader_key[:8]} Height" in found.text
+        assert "nobody yet" not in found.text
+        assert f"{seen.peers} connected, 1 validator Clock" in found.text
+        voter = msgspec.structs.replace(learner, role="candidate")
+        monkeypatch.setattr(backend, "status", lambda: voter)
+        assert "Leader nobody yet" in (await read(address)).text
+
+
+def test_one_thing_is_spoken_of_as_one() -> None:
+    english, italian = Words("en"), Words("it")
+    assert english.counted(1, "heard", heard=0, meters=1) == "0 of 1 meter heard."
+    assert english.counted(5, "heard", heard=1, meters=5) == "1 of 5 meters heard."
+    assert italian.counted(1, "estimated", count=1, periods=12) == (
+        "1 periodo (su 12) è stimato finché non arriva la lettura."
+    )
+    assert english.counted(2, "estimated", count=2, periods=12).startswith("2 of 12 periods rest ")
 
 
 async def test_a_demonstration_says_so(backend: HandMade) -> None:

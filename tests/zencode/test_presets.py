@@ -45,7 +45,7 @@ def test_a_preset_is_found_by_its_spoken_name() -> None:
 
 
 def test_an_unknown_preset_or_language_is_told_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no preset «x»; there are mid_market_village, neighbour_market"):
+    with pytest.raises(ValueError, match="no preset «x»; there are mid-market-village, neighbour-market"):
         preset("x")
     with pytest.raises(ValueError, match="no language «tlh»; there are en, it"):
         preset("neighbour_market", "tlh")

@@ -29,7 +29,8 @@ def preset(name: str, language: str = "en") -> str:
     """
     key = name.strip().lower().replace(" ", "_").replace("-", "_")
     if key not in NAMES:
-        raise ValueError(f"no preset «{name}»; there are {', '.join(NAMES)}")
+        known = ", ".join(known.replace("_", "-") for known in NAMES)
+        raise ValueError(f"no preset «{name}»; there are {known}")
     if language not in LANGUAGES:
         raise ValueError(f"no language «{language}»; there are {', '.join(LANGUAGES)}")
     suffix = "" if language == "en" else f".{language}"
