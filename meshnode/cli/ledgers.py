@@ -111,20 +111,27 @@ def get(
 ) -> None:
     """Write the proof that a record is on the ledger into a file."""
     from meshnode.ledger_tools import receipt as make_receipt
-    from protocols.cose import HASH_BYTES
     from protocols.receipt import FILE_EXTENSION
 
-    try:
-        wanted = bytes.fromhex(record_id)
-    except ValueError:
-        wanted = b""
-    if len(wanted) != HASH_BYTES:
-        raise Fault(f"{record_id}: not a record id\n    it has {2 * HASH_BYTES} hex digits; see: meshnode ledger show")
+    wanted = record_id_of(record_id)
     place = node_directory(directory)
     data = make_receipt(place, wanted, _chain_id(place, chain))
     file = out or Path(f"{record_id.lower()}{FILE_EXTENSION}")
     write_output(file, data)
     answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", json)
+
+
+def record_id_of(text: str) -> bytes:
+    """A record id as a person gives it. Raises Fault if it is none."""
+    from protocols.cose import HASH_BYTES
+
+    try:
+        wanted = bytes.fromhex(text)
+    except ValueError:
+        wanted = b""
+    if len(wanted) != HASH_BYTES:
+        raise Fault(f"{text}: not a record id\n    it has {2 * HASH_BYTES} hex digits; see: meshnode ledger show")
+    return wanted
 
 
 @receipt.command("check")
