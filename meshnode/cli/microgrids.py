@@ -47,9 +47,10 @@ def init(
 ) -> None:
     """Found a microgrid: keys, contract and ledger in a new directory. You are its first member."""
     from meshnode import founding
+    from meshnode.rules import left_out
     from protocols.records import chain_id
     from zencode.binding import decode
-    from zencode.terms import terms
+    from zencode.reader import read_document
 
     place = new_place(directory)
     if binding and preset:
@@ -70,7 +71,7 @@ def init(
     founding.place_ledger(place, genesis)
     microgrid = {"peers": [], "joining": joining}
     founding.write_config(place, name, listen=[listen], web=web, microgrids={chain: microgrid}, meters=sections)
-    beyond = terms(decode(genesis.binding)).beyond
+    beyond = left_out(decode(genesis.binding), read_document(text).language)
     value = {
         "directory": str(place),
         "community": community,

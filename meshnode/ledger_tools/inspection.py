@@ -122,7 +122,7 @@ def _judge(data: bytes, genesis: Genesis) -> str:
     except (receipts.ReceiptError, cose.EnvelopeError, RecordError):
         return _ALTERED
     # One altered byte hides one signer; that none of them is known is another community.
-    ours = {keys.key_id_of(entry.device_key) for entry in genesis.validators}
+    ours = {cose.key_id_of(entry.device_key) for entry in genesis.validators}
     return (
         _ALTERED if speakers & ours else f"this receipt belongs to another community than {genesis.community}\n{_OTHER}"
     )
