@@ -117,7 +117,7 @@ def found(
         raise ConfigError(
             "the microgrid cannot be founded: this version does not carry out what the binding says with\n"
             + "".join(f"      {sentence}\n" for sentence in hindering)
-            + "    say it otherwise, take another preset (meshnode binding preset), or install the package of a mechanism"
+            + "    say it otherwise, or take another preset (meshnode binding preset); mechanisms may come as packages"
         )
     genesis = Genesis(
         format_version=FORMAT_VERSION,

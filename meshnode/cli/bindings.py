@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
-from meshnode.cli.output import Json, answer, colour
+from meshnode.cli.output import Fault, Json, answer, colour
 from meshnode.cli.parser import FINE, MEND, Argument, Group, Option
 from meshnode.cli.place import read_input
 
@@ -82,7 +84,8 @@ def fmt(
     """Print a binding in its canonical spelling; comments and order stay."""
     from zencode import commands
 
-    text = commands.fmt(read_input(file))
+    with _mistakes_of(file):
+        text = commands.fmt(read_input(file))
     if write and file != "-":
         from pathlib import Path
 
@@ -99,7 +102,8 @@ def hash(file: File, json: Json = False) -> None:
     """Print a binding's hash: the same in every language and spelling."""
     from zencode import commands
 
-    code = commands.hash(read_input(file))
+    with _mistakes_of(file):
+        code = commands.hash(read_input(file))
     answer({"file": file, "hash": code}, code, json)
 
 
@@ -112,8 +116,20 @@ def translate(
     """Print a binding in another language; its hash stays the same."""
     from zencode import commands
 
-    text = commands.translate(read_input(file), to)
+    with _mistakes_of(file):
+        text = commands.translate(read_input(file), to)
     answer({"file": file, "language": to, "text": text}, text.rstrip("\n"), json)
+
+
+@contextmanager
+def _mistakes_of(file: str) -> Iterator[None]:
+    """Mistakes are said with the name of the file that they are in."""
+    from zencode.mistakes import BindingErrors
+
+    try:
+        yield
+    except BindingErrors as error:
+        raise Fault("\n".join(f"{file}: {mistake}" for mistake in error.mistakes)) from error
 
 
 @group.command()
@@ -143,7 +159,6 @@ def preset(
 
 def preset_text(name: str, language: str = "en") -> str:
     """The text of a preset. Raises Fault if there is none."""
-    from meshnode.cli.output import Fault
     from zencode import presets
 
     try:

@@ -12,7 +12,7 @@ from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, DirArgument, microgrid_place, node_directory, read_input, write_output
 
 ledger = Group("The ledger on disk: verify it, look into it.")
-receipt = Group("Proofs that a record is on the ledger.", default="get")
+receipt = Group("Proofs that a record is on the ledger; receipt ID writes one.", default="get")
 
 
 def add_to(app: Group) -> None:
