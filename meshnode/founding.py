@@ -22,6 +22,7 @@ from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SigningKey
 from meshnode.machine import Machine
 from meshnode.market import MechanismError
 from meshnode.market.registry import installed_mechanisms
+from meshnode.rules import hindrances
 from meshnode.store import Store
 from protocols.cose import FORMAT_VERSION
 from protocols.records import (
@@ -38,7 +39,7 @@ from protocols.records import (
     to_payload,
 )
 from zencode.binding import encode
-from zencode.reader import read
+from zencode.reader import read_document
 
 # Offsets are tabled this far ahead; a later binding brings the next table.
 ZONE_YEARS = 30
@@ -105,11 +106,19 @@ def found(
         validators: device keys of the nodes that vote.
         start_s: UTC second of height 0 on the microgrid's clock; now, if not given.
     Raises:
-        BindingErrors: the binding cannot be read.
+        BindingErrors, TermsError: the binding cannot be read, or contradicts itself.
         ConfigError: the zone is unknown, names or keys occur twice, or this node cannot
             carry out the binding.
     """
     begin = int(time.time()) if start_s is None else start_s
+    document = read_document(binding_text)
+    hindering = hindrances(document.binding, installed_mechanisms(), document.language)
+    if hindering:
+        raise ConfigError(
+            "the microgrid cannot be founded: this version does not carry out what the binding says with\n"
+            + "".join(f"      {sentence}\n" for sentence in hindering)
+            + "    say it otherwise, or take another preset (meshnode binding preset); mechanisms may come as packages"
+        )
     genesis = Genesis(
         format_version=FORMAT_VERSION,
         community=community,
@@ -122,7 +131,7 @@ def found(
         max_drift_s=max_drift_s,
         members=tuple(members),
         validators=tuple(ValidatorEntry(device_key=key) for key in sorted(validators)),
-        binding=encode(read(binding_text)),
+        binding=encode(document.binding),
         binding_text=binding_text.encode(),
     )
     try:

@@ -7,12 +7,15 @@ import hashlib
 import msgspec
 
 from meshnode.ledger.book import BookRules
-from meshnode.market import Mechanisms
+from meshnode.market import MechanismError, Mechanisms
+from meshnode.market.mid_market import NAME as MID_MARKET_RATE
 from meshnode.settlement import Tariff, fund_account
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
-from zencode.binding import decode
-from zencode.terms import Terms, terms
+from zencode.binding import Binding, Statement, decode, statements
+from zencode.sentences import BY_ID, CURRENCY_IS
+from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, terms
+from zencode.writer import write_statement
 
 # The versions of the mechanisms that this catalogue's sentences mean.
 MECHANISM_VERSION = 1
@@ -32,6 +35,47 @@ class Rules(msgspec.Struct, frozen=True):
     period: PeriodRules
     book: BookRules
     roles_admitted: frozenset[str]
+
+
+def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -> tuple[str, ...]:
+    """The sentences because of which this version cannot found a microgrid with a binding.
+
+    Raises:
+        TermsError: a binding that contradicts itself.
+    """
+    facts = terms(binding)
+
+    def missing(statement: Statement) -> bool:
+        sharing, orders = SHARING_MECHANISMS.get(statement.id), ORDER_MECHANISMS.get(statement.id)
+        if sharing is not None:
+            return sharing == facts.sharing_mechanism and sharing != MID_MARKET_RATE
+        return orders is not None and orders == facts.order_mechanism and not _has(mechanisms, orders)
+
+    return _spoken(binding, [one for one in statements(binding) if missing(one)], language)
+
+
+def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
+    """The sentences of a binding that this version reads and does not carry out, each once.
+
+    Raises:
+        TermsError: a binding that contradicts itself.
+    """
+    beyond = set(terms(binding).beyond)
+    return _spoken(binding, [one for one in statements(binding) if BY_ID[one.id].name in beyond], language)
+
+
+def _has(mechanisms: Mechanisms, name: str) -> bool:
+    try:
+        mechanisms.get(name, MECHANISM_VERSION)
+    except MechanismError:
+        return False
+    return True
+
+
+def _spoken(binding: Binding, found: list[Statement], language: str) -> tuple[str, ...]:
+    given = binding.given(CURRENCY_IS)
+    currency = str(given.slots[0]) if given else ""
+    return tuple(dict.fromkeys(write_statement(one, language, currency) for one in found))
 
 
 def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:

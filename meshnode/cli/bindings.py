@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
-from meshnode.cli.output import Json, answer, colour
+from meshnode.cli.output import Fault, Json, answer, colour
 from meshnode.cli.parser import FINE, MEND, Argument, Group, Option
 from meshnode.cli.place import read_input
 
@@ -21,7 +23,7 @@ def add_to(app: Group) -> None:
 
 @group.command()
 def check(file: File, json: Json = False) -> int:
-    """Say every mistake in a binding, and what speaks against carrying it out. Exit 2 if there is an error."""
+    """Say every mistake in a binding, and what of it this version does not carry out. Exit 2 if there is an error."""
     from zencode import commands
 
     text = read_input(file)
@@ -35,6 +37,8 @@ def check(file: File, json: Json = False) -> int:
         lines.append(f"{place}: {level}: {finding.message}")
     if not broken:
         lines.append(f"{file}: {colour('fine', 'green', sys.stdout)}, hash {code}")
+    hindering, beyond = ((), ()) if broken else _not_carried_out(text)
+    lines += [f"{file}: note: {line}" if line[0] != " " else line for line in _notes(hindering, beyond)]
     value = {
         "file": file,
         "ok": not broken,
@@ -42,9 +46,33 @@ def check(file: File, json: Json = False) -> int:
         "findings": [
             {"level": one.level, "line": one.line, "column": one.column, "message": one.message} for one in found
         ],
+        "prevents_founding": list(hindering),
+        "not_carried_out": list(beyond),
     }
     answer(value, "\n".join(lines), json)
     return MEND if broken else FINE
+
+
+def _not_carried_out(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Sentences that keep this version from founding a microgrid with a binding, and those that it leaves out."""
+    from meshnode.market.registry import installed_mechanisms
+    from meshnode.rules import hindrances, left_out
+    from zencode.reader import read_document
+
+    document = read_document(text)
+    binding, language = document.binding, document.language
+    return hindrances(binding, installed_mechanisms(), language), left_out(binding, language)
+
+
+def _notes(hindering: tuple[str, ...], beyond: tuple[str, ...]) -> list[str]:
+    lines = []
+    if hindering:
+        lines.append("this version cannot found a microgrid with it, because it does not carry out:")
+        lines += [f"    {sentence}" for sentence in hindering]
+    if beyond:
+        lines.append("this version leaves out:")
+        lines += [f"    {sentence}" for sentence in beyond]
+    return lines
 
 
 @group.command()
@@ -56,7 +84,8 @@ def fmt(
     """Print a binding in its canonical spelling; comments and order stay."""
     from zencode import commands
 
-    text = commands.fmt(read_input(file))
+    with _mistakes_of(file):
+        text = commands.fmt(read_input(file))
     if write and file != "-":
         from pathlib import Path
 
@@ -73,7 +102,8 @@ def hash(file: File, json: Json = False) -> None:
     """Print a binding's hash: the same in every language and spelling."""
     from zencode import commands
 
-    code = commands.hash(read_input(file))
+    with _mistakes_of(file):
+        code = commands.hash(read_input(file))
     answer({"file": file, "hash": code}, code, json)
 
 
@@ -86,8 +116,20 @@ def translate(
     """Print a binding in another language; its hash stays the same."""
     from zencode import commands
 
-    text = commands.translate(read_input(file), to)
+    with _mistakes_of(file):
+        text = commands.translate(read_input(file), to)
     answer({"file": file, "language": to, "text": text}, text.rstrip("\n"), json)
+
+
+@contextmanager
+def _mistakes_of(file: str) -> Iterator[None]:
+    """Mistakes are said with the name of the file that they are in."""
+    from zencode.mistakes import BindingErrors
+
+    try:
+        yield
+    except BindingErrors as error:
+        raise Fault("\n".join(f"{file}: {mistake}" for mistake in error.mistakes)) from error
 
 
 @group.command()
@@ -96,12 +138,20 @@ def preset(
     language: Annotated[str, Option("--language", "en or it.")] = "en",
     json: Json = False,
 ) -> None:
-    """Print a binding to start from."""
+    """Print a binding to start from, or list them with what this version does not carry out."""
     from zencode import presets
 
     if not name:
-        names = [known.replace("_", "-") for known in presets.NAMES]
-        answer({"presets": names}, "\n".join(names), json)
+        found = {
+            known.replace("_", "-"): _not_carried_out(preset_text(known, language).encode()) for known in presets.NAMES
+        }
+        value = {
+            "presets": list(found),
+            "prevents_founding": {known: list(hindering) for known, (hindering, _) in found.items()},
+            "not_carried_out": {known: list(beyond) for known, (_, beyond) in found.items()},
+        }
+        lines = [line for known, parts in found.items() for line in (known, *(f"    {one}" for one in _notes(*parts)))]
+        answer(value, "\n".join(lines), json)
         return
     text = preset_text(name, language)
     answer({"preset": name, "language": language, "text": text}, text.rstrip("\n"), json)
@@ -109,7 +159,6 @@ def preset(
 
 def preset_text(name: str, language: str = "en") -> str:
     """The text of a preset. Raises Fault if there is none."""
-    from meshnode.cli.output import Fault
     from zencode import presets
 
     try:

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from meshnode.cli.output import NO, Fault, Json, answer, colour, progress
+from meshnode.cli.output import NO, Fault, Json, No, answer, colour, progress
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, DirArgument, microgrid_place, node_directory, read_input, write_output
 
 ledger = Group("The ledger on disk: verify it, look into it.")
-receipt = Group("Proofs that a record is on the ledger.", default="get")
+receipt = Group("Proofs that a record is on the ledger; receipt ID writes one.", default="get")
 
 
 def add_to(app: Group) -> None:
@@ -24,10 +24,16 @@ def add_to(app: Group) -> None:
 @ledger.command()
 def verify(
     directory: DirArgument = None,
-    state_at: Annotated[int | None, Option("--state-at", "Also tell the state hash after this height.", low=1)] = None,
+    state_at: Annotated[
+        int | None,
+        Option("--state-at", "Also tell the state hash after this height, to compare it with a neighbour's.", low=1),
+    ] = None,
     json: Json = False,
 ) -> int:
-    """Check every signature, hash and certificate, and execute every block again. Exit 1 at the first bad entry."""
+    """Check every signature, hash and certificate, and execute every block again.
+
+    Exit 1 at the first bad entry, or if the height of --state-at is not final here.
+    """
     import msgspec
 
     from meshnode.ledger_tools import verify as verify_ledger
@@ -38,11 +44,19 @@ def verify(
         found = verify_ledger(place, installed_mechanisms(), show, state_at)
     chains = [msgspec.to_builtins(chain, enc_hook=str) for chain in found.chains]
     value = {"ok": found.ok, "state_at": found.chains[0].state_at, "chains": chains}
-    answer(value, lambda: "\n\n".join(_describe(chain) for chain in found.chains), json)
-    return FINE if found.ok else NO
+    answer(value, lambda: "\n\n".join(_describe(chain, state_at) for chain in found.chains), json)
+    known = state_at is None or all(chain.state_at for chain in found.chains)
+    return FINE if found.ok and known else NO
 
 
-def _describe(chain: Any) -> str:
+def _wanted_state(chain: Any, height: int | None) -> list[str]:
+    if height is None:
+        return []
+    unknown = f"not known here, the final height is {chain.final_height}"
+    return [f"  state hash after height {height}: {chain.state_at or unknown}"]
+
+
+def _describe(chain: Any, state_at: int | None) -> str:
     lines = [
         f"{chain.community or '?'}  chain {chain.chain_id}",
         f"  blocks        {chain.blocks}",
@@ -54,11 +68,25 @@ def _describe(chain: Any) -> str:
         lines += [
             f"  final height  {chain.final_height}",
             f"  state hash    {chain.state_hash}",
+            *_wanted_state(chain, state_at),
             f"  {colour('everything holds', 'green', sys.stdout)} ({chain.duration_s:.1f} s)",
         ]
     else:
-        lines.append(f"  {colour('bad', 'red', sys.stdout)}: {chain.bad}")
+        lines += _damage(chain.place, chain.bad)
     return "\n".join(lines)
+
+
+def _damage(place: Path, bad: Any) -> list[str]:
+    """What does not hold, for people first; then the details, and what to do."""
+    from meshnode.store.place import GENESIS_FILE, refill
+
+    if bad.part == "genesis":
+        what = "the genesis was altered, misplaced, or is of another version"
+        remedy = f"copy {GENESIS_FILE} again from another member of the community"
+    else:
+        where = f"at block {bad.height}" if bad.height else "as a whole"
+        what, remedy = f"this ledger is damaged or was altered {where}", refill(place)
+    return [f"  {colour('bad', 'red', sys.stdout)}: {what}", f"    {remedy}", f"    details: {bad}"]
 
 
 @ledger.command()
@@ -101,6 +129,32 @@ def _who(signer: dict[str, Any]) -> str:
     return f"{signer['member']} ({signer['purpose']} key)" if signer["member"] else f"key {signer['key']}"
 
 
+@ledger.command()
+def refetch(directory: DirArgument = None, chain: Chain = "", json: Json = False) -> None:
+    """Set a lost or damaged ledger aside and begin an empty one, which the node fills from its neighbours.
+
+    For nodes that follow without voting; the node must be stopped.
+    """
+    from datetime import UTC, datetime
+
+    from meshnode import keys
+    from meshnode.config import KEYS_DIRECTORY
+    from meshnode.store.refounding import refound
+    from meshnode.views import FILE as VIEWS_FILE
+
+    place = microgrid_place(node_directory(directory), chain).absolute()
+    node = place.parent.parent
+    device = keys.load(node / KEYS_DIRECTORY / keys.DEVICE_KEY)
+    name = datetime.now(UTC).strftime("set-aside-%Y-%m-%dT%H-%M-%SZ")
+    aside = refound(node, bytes.fromhex(place.name), device.public, name, [VIEWS_FILE])
+    value = {"directory": str(node), "chain_id": place.name, "set_aside": str(aside)}
+    text = (
+        f"{node}: the ledger is empty now; the old files are in {aside}\n"
+        f"    the node fetches the ledger from its neighbours when it runs: meshnode run {node}"
+    )
+    answer(value, text, json)
+
+
 @receipt.command("get")
 def get(
     record_id: Annotated[str, Argument("RECORD_ID", "64 hex digits, as the ledger shows them.")],
@@ -111,20 +165,27 @@ def get(
 ) -> None:
     """Write the proof that a record is on the ledger into a file."""
     from meshnode.ledger_tools import receipt as make_receipt
-    from protocols.cose import HASH_BYTES
     from protocols.receipt import FILE_EXTENSION
 
-    try:
-        wanted = bytes.fromhex(record_id)
-    except ValueError:
-        wanted = b""
-    if len(wanted) != HASH_BYTES:
-        raise Fault(f"{record_id}: not a record id\n    it has {2 * HASH_BYTES} hex digits; see: meshnode ledger show")
+    wanted = record_id_of(record_id)
     place = node_directory(directory)
     data = make_receipt(place, wanted, _chain_id(place, chain))
     file = out or Path(f"{record_id.lower()}{FILE_EXTENSION}")
     write_output(file, data)
     answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", json)
+
+
+def record_id_of(text: str) -> bytes:
+    """A record id as a person gives it. Raises Fault if it is none."""
+    from protocols.cose import HASH_BYTES
+
+    try:
+        wanted = bytes.fromhex(text)
+    except ValueError:
+        wanted = b""
+    if len(wanted) != HASH_BYTES:
+        raise Fault(f"{text}: not a record id\n    it has {2 * HASH_BYTES} hex digits; see: meshnode ledger show")
+    return wanted
 
 
 @receipt.command("check")
@@ -140,12 +201,17 @@ def check(
     """Check a receipt with nothing but the genesis. Exit 1 if it does not hold."""
     from meshnode.ledger_tools import check_receipt
     from meshnode.store.place import GENESIS_FILE
+    from protocols.receipt import ReceiptError
     from protocols.records.jsonform import to_json
 
     data = read_input(file)
     if genesis is None:
         genesis = microgrid_place(node_directory(directory), chain) / GENESIS_FILE
-    verdict = check_receipt(data, read_input(str(genesis)))
+    genesis_bytes = read_input(str(genesis))
+    try:
+        verdict = check_receipt(data, genesis_bytes)
+    except ReceiptError as error:
+        raise No(f"{file}: {error}") from error
     value = {
         "ok": True,
         "record_id": verdict.record_id.hex(),

@@ -10,7 +10,8 @@ from meshnode.cli.parser import Group
 
 app = Group(
     "A community's electricity market and ledger on the small computers that it has.",
-    epilog="Exit codes: 0 fine, 1 the answer is no, 2 something to mend (the message says what), 130 stopped.",
+    epilog="Exit codes: 0 fine, 1 the answer is no, 2 something to mend (the message says what),\n"
+    "3 not known yet (ask again with: meshnode record ID), 130 stopped.",
 )
 for part in (running, microgrids, newcomer, trading, bindings, meters, ledgers, demonstration):
     part.add_to(app)

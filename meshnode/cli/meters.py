@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any
 
-from meshnode.cli.output import Json, No, answer, event, note
+from meshnode.cli.output import Fault, Json, No, answer, event, note
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import read_input, settings_of
 
@@ -13,6 +13,8 @@ group = Group("Meters: what can be read, and what one says now.")
 
 # A P1 meter speaks at least every ten seconds; half as long again and something is wrong.
 PATIENCE_S = 15.0
+# The metering point of a meter that belongs to no home yet.
+_TRIED = "tried"
 
 
 def add_to(app: Group) -> None:
@@ -37,9 +39,18 @@ def decode(
     json: Json = False,
 ) -> None:
     """Decode a capture of telegrams and print them as JSON. Exit 1 if there is none in it."""
-    from drivers.tools import decode_file
+    from drivers import tools
 
-    telegrams = decode_file(codec, read_input(file))
+    data = read_input(file)
+    telegrams = tools.decode_file(codec, data)
+    bad = tools.decode(codec, data)[1].bad_checksum
+    if bad:
+        what = "one telegram" if bad == 1 else f"{bad} telegrams"
+        said = f"{file}: the checksum of {what} does not hold or is missing, so nothing in it can be believed"
+        remedy = "something was altered or lost on the way: capture it again, and look at the cable if it stays so"
+        if not telegrams:
+            raise No(f"{said}\n    {remedy}")
+        note(f"{said}\n    {remedy}")
     if not telegrams:
         raise No(f"{file}: no {codec} telegram in it\n    is it another kind of meter, or was it cut off?")
     answer(telegrams, "", True)
@@ -57,7 +68,10 @@ def try_(
     """Show what a meter says, live, until Ctrl-C. Exit 1 if it said nothing."""
     import trio
 
-    config = {"driver": driver, "metering_point": "tried", **settings_of(setting or [], "--set")}
+    for one in setting or []:
+        if "=" not in one:
+            raise Fault(f"--set: found {one!r}, expected key=value\n    write it like --set seed=4")
+    config = {"driver": driver, "metering_point": _TRIED, **settings_of(setting or [], "--set")}
     if port:
         config["port"] = port
     seen = 0
@@ -66,14 +80,20 @@ def try_(
         nonlocal seen
         from contextlib import aclosing
 
+        from drivers.driver import DriverError
         from drivers.tools import try_meter
 
-        async with aclosing(try_meter(driver, config)) as measurements:
-            async for measurement in measurements:
-                seen += 1
-                _print(measurement, json)
-                if seen == count:
-                    return
+        try:
+            async with aclosing(try_meter(driver, config)) as measurements:
+                async for measurement in measurements:
+                    seen += 1
+                    _print(measurement, json)
+                    if seen == count:
+                        return
+        except DriverError as error:
+            if error.place.startswith(f"meter {_TRIED}"):
+                raise _of_options(error, driver) from error
+            raise
 
     async def hint() -> None:
         await trio.sleep(PATIENCE_S)
@@ -94,6 +114,21 @@ def try_(
         sys.stdout.flush()
     if not seen:
         raise No(f"{port or driver}: no measurement\n    is the cable right, and the meter's port switched on?")
+
+
+def _of_options(error: Any, driver: str) -> Fault:
+    """A fault of a meter's settings, said of the options that they came from."""
+    key = error.place.partition("key ")[2]
+    if key == "port" and "missing" in error.found:
+        return Fault(
+            f"--port: not given; the driver {driver} reads a serial port\n"
+            "    plug the reader in and look for its name with: ls -l /dev/serial/by-id"
+        )
+    keys = error.expected.removeprefix("the keys ").split(", ")
+    settings = ", ".join(one for one in keys if one not in ("metering_point", "driver", "port"))
+    return Fault(
+        f"--set {key}: {error.found}; the driver {driver} has the settings {settings}\n    write it as --set key=value"
+    )
 
 
 def _print(measurement: Any, json: bool) -> None:

@@ -53,9 +53,10 @@ def init(
     """Found a microgrid: keys, contract and ledger in a new directory. You are its first member."""
     from meshnode import founding
     from meshnode.config import web_address
+    from meshnode.rules import left_out
     from protocols.records import chain_id
     from zencode.binding import decode
-    from zencode.reader import read
+    from zencode.reader import read_document
     from zencode.terms import terms
 
     place = new_place(directory)
@@ -67,7 +68,8 @@ def init(
     check_addresses(listen, joining)
     web_address(web, "--web")
     here = zone or _own_zone()
-    roles = _roles(terms(read(text)), role)
+    contract = read_document(text)
+    roles = _roles(terms(contract.binding), role)
 
     def genesis_of(keys: NodeKeys) -> Genesis:
         return founding.found(community, text, [keys.entry(name, roles)], [keys.device.public], zone=here)
@@ -79,7 +81,7 @@ def init(
     founding.place_ledger(place, genesis)
     microgrid = {"peers": [], "joining": joining}
     founding.write_config(place, name, listen=[listen], web=web, microgrids={chain: microgrid}, meters=sections)
-    beyond = terms(decode(genesis.binding)).beyond
+    beyond = left_out(decode(genesis.binding), contract.language)
     value = {
         "directory": str(place),
         "community": community,

@@ -15,6 +15,8 @@ from meshnode.cli.parser import FINE, MEND, Option
 Json = Annotated[bool, Option("--json", "Answer with JSON, for programs.")]
 
 NO: Final = 1
+# Neither yes nor no so far: the community has not agreed on it.
+PENDING: Final = 3
 STOPPED: Final = 130
 
 # Errors that are answers or a person's mistakes, by name, so that nothing is imported to

@@ -101,6 +101,8 @@ class Group:
         for name, entry in self.entries.items():
             text = entry.help if isinstance(entry, Group) else (entry.__doc__ or "")
             lines.append(f"  {name:{width}}  {text.partition(chr(10))[0]}")
+        if self._default:
+            lines += ["", f"{path} ... without a command means: {path} {self._default} ..."]
         return "\n".join([*lines, "", f"More about one: {path} COMMAND --help", *filter(None, [self._epilog])])
 
     def _suggest(self, name: str) -> str:

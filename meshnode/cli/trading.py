@@ -1,4 +1,4 @@
-"""Trading: `meshnode status`, `order`, `transfer` and `asset` - asking the node that runs, and acting through it."""
+"""Trading: `meshnode status`, `order`, `transfer`, `asset` and `record` - asking the running node, acting by it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from meshnode.cli.output import NO, Fault, Json, answer, colour, table
+from meshnode.cli.ledgers import record_id_of
+from meshnode.cli.output import NO, PENDING, Fault, Json, answer, colour, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
 
@@ -37,6 +38,7 @@ def add_to(app: Group) -> None:
     app.command()(transfer)
     app.add("order", order)
     app.add("asset", asset)
+    app.command()(record)
 
 
 def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
@@ -81,7 +83,7 @@ def buy(
     chain: Chain = "",
     json: Json = False,
 ) -> int:
-    """Bid for energy. Exit 1 if the community refuses the order."""
+    """Bid for energy. Exit 1 if the community refuses the order, 3 if that is not known yet."""
     return _place("buy", energy, price, period, wait, node_directory(directory), chain, json)
 
 
@@ -95,7 +97,7 @@ def sell(
     chain: Chain = "",
     json: Json = False,
 ) -> int:
-    """Offer energy. Exit 1 if the community refuses the order."""
+    """Offer energy. Exit 1 if the community refuses the order, 3 if that is not known yet."""
     return _place("sell", energy, price, period, wait, node_directory(directory), chain, json)
 
 
@@ -119,7 +121,7 @@ def cancel(
     chain: Chain = "",
     json: Json = False,
 ) -> int:
-    """Withdraw an order. Exit 1 if there is no such open order of yours."""
+    """Withdraw an order. Exit 1 if there is no such open order of yours, 3 if not known yet."""
     if not order_id.isalnum():
         raise Fault(f"{order_id}: not an order's id\n    see: meshnode order list")
     return _act(node_directory(directory), chain, f"/api/orders/{order_id.lower()}/cancel", {}, wait, json)
@@ -167,7 +169,7 @@ def transfer(
     chain: Chain = "",
     json: Json = False,
 ) -> int:
-    """Send an amount of an asset to another member. Exit 1 if the community refuses it."""
+    """Send an amount of an asset to another member. Exit 1 if the community refuses it, 3 if that is not known yet."""
     return _act(
         node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, json
     )
@@ -184,34 +186,60 @@ def issue(
     chain: Chain = "",
     json: Json = False,
 ) -> int:
-    """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it."""
+    """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"asset": code, "kind": kind, "cap": cap, "amount": amount}
     return _act(node_directory(directory), chain, "/api/assets", body, wait, json)
+
+
+def record(
+    record_id: Annotated[str, Argument("ID", "The record id, as the command that made the record printed it.")],
+    wait: Annotated[
+        int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
+    ] = 0,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Say what became of a record. Exit 1 if the community refused it, 3 if that is not known yet."""
+    wanted = record_id_of(record_id).hex()
+
+    async def ask(node: NodeClient) -> dict[str, Any]:
+        return await _fate(node, wanted, wait)
+
+    return _say(ask_node(node_directory(directory), chain, ask), json)
 
 
 def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, json: bool) -> int:
     """Have the node sign and pass on a record, and say what became of it."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        record_id = (await node.post(path, body))["record_id"]
-        found: dict[str, Any] = await node.get(f"/api/records/{record_id}", wait=wait, deadline_s=wait + MARGIN_S)
-        return found
+        return await _fate(node, (await node.post(path, body))["record_id"], wait)
 
-    found = ask_node(place, chain, ask, write=True)
-    accepted = found["status"] == "final" and found["verdict"] == "ACCEPTED"
-    answer(found, lambda: _outcome(found, accepted), json)
-    return FINE if accepted else NO
+    return _say(ask_node(place, chain, ask, write=True), json)
 
 
-def _outcome(found: dict[str, Any], accepted: bool) -> str:
-    if accepted:
-        return f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: {found['record_id']}"
-    if found["status"] == "final":
-        return f"{colour('refused', 'red', sys.stdout)} in block {found['height']}: {found['sentence']}"
-    return (
-        f"{colour('not final yet', 'yellow', sys.stdout)}: {found['record_id']}\n"
-        "    it may still become so; ask again with: meshnode order list, or look at the page"
-    )
+async def _fate(node: NodeClient, record_id: str, wait: int) -> dict[str, Any]:
+    """What the node says of a record, and whether it was accepted; None as long as nobody knows."""
+    found: dict[str, Any] = await node.get(f"/api/records/{record_id}", wait=wait, deadline_s=wait + MARGIN_S)
+    return found | {"accepted": found["verdict"] == "ACCEPTED" if found["status"] == "final" else None}
+
+
+def _say(found: dict[str, Any], json: bool) -> int:
+    """Print what became of a record; the exit code that says the same."""
+    answer(found, lambda: _outcome(found), json)
+    return {True: FINE, False: NO, None: PENDING}[found["accepted"]]
+
+
+def _outcome(found: dict[str, Any]) -> str:
+    if found["accepted"] is None:
+        return (
+            f"{colour('not known yet', 'yellow', sys.stdout)}: {found['record_id']}\n"
+            "    no final block has this record so far; it may still be accepted or refused\n"
+            f"    ask again with: meshnode record {found['record_id']}"
+        )
+    if found["accepted"]:
+        return f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: record {found['record_id']}"
+    return f"{colour('refused', 'red', sys.stdout)} in block {found['height']}: {found['sentence']}"
 
 
 def _period(text: str) -> int | str:

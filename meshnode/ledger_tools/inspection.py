@@ -12,12 +12,13 @@ from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Event, Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.store import LedgerReader, StoreError, chain_of, microgrids, read_genesis
-from meshnode.store.place import check_genesis
+from meshnode.store.place import check_genesis, refill
 from meshnode.store.rows import DamagedRow
 from protocols import block as blocks
+from protocols import cose
 from protocols import receipt as receipts
 from protocols.block import Block, BlockError, SignedRecord
-from protocols.records import Certificate, read_as
+from protocols.records import Certificate, Genesis, RecordError, read_as
 from protocols.records.jsonform import to_json
 
 
@@ -105,7 +106,32 @@ def check_receipt(data: bytes, genesis_bytes: bytes) -> receipts.Verdict:
         ReceiptError: what does not hold.
         StoreError: the genesis is not one.
     """
-    return receipts.check(receipts.decode(data), check_genesis(genesis_bytes), keys.verify)
+    genesis = check_genesis(genesis_bytes)
+    try:
+        return receipts.check(receipts.decode(data), genesis, keys.verify)
+    except receipts.ReceiptError as error:
+        raise receipts.ReceiptError(f"{_judge(data, genesis)}\n    details: {error}") from error
+
+
+def _judge(data: bytes, genesis: Genesis) -> str:
+    """What a receipt that does not hold means to whoever holds it."""
+    try:
+        found = receipts.decode(data)
+        speakers = {cose.decode(header).key_id for header in found.headers}
+        speakers |= {key_id for key_id, _ in read_as(Certificate, found.certificate).signatures}
+    except (receipts.ReceiptError, cose.EnvelopeError, RecordError):
+        return _ALTERED
+    # One altered byte hides one signer; that none of them is known is another community.
+    ours = {cose.key_id_of(entry.device_key) for entry in genesis.validators}
+    return (
+        _ALTERED if speakers & ours else f"this receipt belongs to another community than {genesis.community}\n{_OTHER}"
+    )
+
+
+_ALTERED = (
+    "this receipt was altered or cut off, and proves nothing\n    have whoever gave it to you send it again, as a file"
+)
+_OTHER = "    check it with the genesis of its own community: meshnode receipt check FILE --genesis GENESIS"
 
 
 class _Ledger:
@@ -131,17 +157,24 @@ class _Ledger:
                 raise NotInLedger(f"{self.place}: no block {height}; it has 1 to {self.reader.standing().last_height}")
             return blocks.read(entry.data, self.chain)
         except (DamagedRow, BlockError) as damage:
-            raise StoreError(f"{self.place}: block {height}: {damage}; run verify", height) from damage
+            raise self._damaged(f"block {height}", damage, height) from damage
 
     def certificate_from(self, height: int) -> Certificate:
         """The certificate that makes a final height final."""
         try:
             found = self.reader.certificate_from(height)
         except DamagedRow as damage:
-            raise StoreError(f"{self.place}: {damage}; run verify", damage.height) from damage
+            raise self._damaged(f"the certificate of height {damage.height}", damage, damage.height) from damage
         if found is None:
-            raise StoreError(f"{self.place}: no certificate at or above final height {height}; run verify", height)
+            raise self._damaged(f"the certificate of final height {height}", "there is none", height)
         return read_as(Certificate, found[1])
+
+    def _damaged(self, what: str, details: object, height: int) -> StoreError:
+        return StoreError(
+            f"{self.place}: {what} cannot be read, this ledger is damaged or was altered\n"
+            f"    {refill(self.place)}\n    details: {details}",
+            height,
+        )
 
     def execute(self, height: int, mechanisms: Mechanisms) -> tuple[Machine, list[Verdict]]:
         """The state after a height, and what became of the records of the block there."""

@@ -140,7 +140,7 @@ def _verify_chain(place: Path, mechanisms: Mechanisms, progress: Progress | None
         except DamagedRow as found:
             bad = BadEntry(found.height, f"{found.table} row", f"checksum {found.found.hex()}", found.expected.hex())
         except StoreError as error:
-            bad = BadEntry(error.height or 0, "database", str(error), "a readable ledger")
+            bad = BadEntry(error.height or 0, "database", str(error).partition("\n")[0], "a readable ledger")
     return check.report(time.monotonic() - began, bad)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import IO
 
@@ -93,6 +94,18 @@ def read_genesis(place: Path) -> bytes:
     if len(data) > MAX_GENESIS_FILE_BYTES:
         raise StoreError(f"{path}: more than {MAX_GENESIS_FILE_BYTES} bytes; this is no genesis")
     return data
+
+
+def refill(place: Path) -> str:
+    """What to do about a microgrid directory whose ledger is lost or damaged, as a sentence."""
+    if place.parent.name != MICROGRIDS:
+        return "copy the ledger again from the node that it was taken from"
+    several = len(list(place.parent.glob(f"*/{GENESIS_FILE}"))) > 1
+    which = f" --chain {place.name[:16]}" if several else ""
+    return (
+        "stop the node and have it fetch the ledger again from its neighbours: "
+        f"meshnode ledger refetch {shlex.quote(str(place.parent.parent))}{which}"
+    )
 
 
 def check_genesis(genesis_bytes: bytes) -> Genesis:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from meshnode.store import rows
-from meshnode.store.place import DATABASE_FILE, StoreError
+from meshnode.store.place import DATABASE_FILE, StoreError, refill
 from meshnode.store.rows import Entry, Standing
 
 # Rows fetched at once; at the usual block of a few kilobytes this is far below a megabyte.
@@ -67,7 +67,10 @@ class LedgerReader:
         """
         row = self._one(f"SELECT {rows.STANDING_COLUMNS} FROM standing", ())
         if row is None:
-            raise StoreError(f"{self.path}: the standing row is missing; this ledger was never founded")
+            raise StoreError(
+                f"{self.path}: the standing row is missing; this ledger was never founded\n"
+                f"    {refill(self.path.parent)}"
+            )
         return rows.read_standing_row(row)
 
     def tail(self) -> tuple[Standing, list[tuple[Any, ...]], int]:
@@ -161,12 +164,14 @@ class LedgerReader:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: sqlite3.Error) -> StoreError:
-        return StoreError(f"{self.path}: cannot be read ({error}); the disk or the file is damaged")
+        return StoreError(
+            f"{self.path}: cannot be read ({error}); the disk or the file is damaged\n    {refill(self.path.parent)}"
+        )
 
 
 def _connect(path: Path, archive: bool) -> sqlite3.Connection:
     if not path.is_file():
-        raise StoreError(f"{path}: no database here; found the microgrid with init, or join it")
+        raise StoreError(f"{path}: no database here, the ledger is lost\n    {refill(path.parent)}")
     # A ledger on a medium that cannot be written (an archive) has no write-ahead log that
     # could be shared; SQLite must then be told that nobody writes.
     frozen = archive and not path.with_name(path.name + "-wal").exists()
@@ -187,14 +192,19 @@ def _connect(path: Path, archive: bool) -> sqlite3.Connection:
             error = failure
             if db is not None:
                 db.close()
-    raise StoreError(f"{path}: cannot be opened ({error}); the file is damaged or not a ledger") from error
+    raise StoreError(
+        f"{path}: cannot be opened ({error}); the file is damaged or not a ledger\n    {refill(path.parent)}"
+    ) from error
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if application != rows.APPLICATION_ID:
-        raise StoreError(f"{path}: application id {application:#x}, expected {rows.APPLICATION_ID:#x}; not a ledger")
+        raise StoreError(
+            f"{path}: application id {application:#x}, expected {rows.APPLICATION_ID:#x}; not a ledger\n"
+            f"    {refill(path.parent)}"
+        )
     if version != rows.SCHEMA_VERSION:
         raise StoreError(
             f"{path}: written by version {version} of the store, this program knows {rows.SCHEMA_VERSION}; "

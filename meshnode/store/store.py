@@ -30,6 +30,7 @@ from meshnode.store.place import (
     make_directory,
     microgrid_directory,
     read_genesis,
+    refill,
     write_genesis,
 )
 from meshnode.store.reader import BUSY_S, LedgerReader
@@ -99,14 +100,14 @@ class Store:
                     raise StoreError(f"{place}: this microgrid has a ledger here already; nothing was changed")
                 for unfinished in place.glob(DATABASE_FILE + "*"):
                     unfinished.unlink()
-                _found_database(place / DATABASE_FILE, chain_id)
+                found_database(place / DATABASE_FILE, chain_id)
                 write_genesis(place, genesis_bytes)
             finally:
                 lock.release()
         except OSError as error:
             raise StoreError(f"{place}: {error.strerror}; check the disk and the permissions") from error
         except sqlite3.Error as error:
-            raise StoreError(f"{place}: {_why(error)}") from error
+            raise StoreError(f"{place}: {why(error)}") from error
 
     @staticmethod
     def open(directory: Path, chain_id: bytes) -> Store:
@@ -133,7 +134,7 @@ class Store:
             return Store(place, chain_id, lock)
         except sqlite3.Error as error:
             lock.release()
-            raise StoreError(f"{place / DATABASE_FILE}: {_why(error)}") from error
+            raise StoreError(f"{place / DATABASE_FILE}: {why(error)}") from error
         except BaseException:
             lock.release()
             raise
@@ -177,7 +178,7 @@ class Store:
                 self._write(entries, batch.certificates, standing, records)
             except sqlite3.Error as error:
                 self._failed = f"an earlier write failed ({error})"
-                raise StoreError(f"{self._path}: {_why(error)}") from error
+                raise StoreError(f"{self._path}: {why(error)}") from error
             self._cache.replace_from(entries)
             self._standing = standing
 
@@ -227,7 +228,7 @@ class Store:
         except DamagedRow as damage:
             raise self._damaged(damage) from damage
         if found is None:
-            raise StoreError(f"{self._path}: entry {index} is missing; {_REFILL}", index)
+            raise StoreError(f"{self._path}: entry {index} is missing; {self._refill()}", index)
         return found
 
     def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
@@ -380,7 +381,7 @@ class Store:
             standing = self._reader.standing()
         except DamagedRow as damage:
             raise StoreError(
-                f"{self._path}: {damage}; what this node signed last is lost: join again with a new device key"
+                f"{self._path}: {damage}; what this node signed last is lost\n    {refill(self.place)}"
             ) from damage
         if standing.chain_id != self.chain_id:
             raise StoreError(
@@ -408,16 +409,16 @@ class Store:
         if good == standing.last_height:
             return
         if good < promised:
-            raise StoreError(f"{self._path}: {damage or f'log row {good + 1} is missing'}; {_REFILL}", good + 1)
+            raise StoreError(f"{self._path}: {damage or f'log row {good + 1} is missing'}; {self._refill()}", good + 1)
         standing = msgspec.structs.replace(standing, last_height=good)
         self._write((), (), standing, [], cut_above=good)
         self._standing = standing
 
     def _damaged(self, damage: DamagedRow) -> StoreError:
-        return StoreError(f"{self._path}: {damage}; {_REFILL}", damage.height)
+        return StoreError(f"{self._path}: {damage}; {self._refill()}", damage.height)
 
-
-_REFILL = "the disk has lost part of what this node acknowledged; it must be filled again from its peers"
+    def _refill(self) -> str:
+        return f"the disk has lost part of what this node acknowledged\n    {refill(self.place)}"
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -429,7 +430,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _found_database(path: Path, chain_id: bytes) -> None:
+def found_database(path: Path, chain_id: bytes) -> None:
+    """Make the database of a ledger without blocks. Raises sqlite3.Error, OSError."""
     db = _connect(path)
     try:
         path.chmod(0o600)
@@ -448,7 +450,7 @@ def _put_standing(db: sqlite3.Connection, standing: Standing) -> None:
     db.execute(f"INSERT OR REPLACE INTO standing (one, {rows.STANDING_COLUMNS}) VALUES (1, {marks})", values)
 
 
-def _why(error: sqlite3.Error) -> str:
+def why(error: sqlite3.Error) -> str:
     """An error of SQLite in words that say what to do."""
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_FULL"):

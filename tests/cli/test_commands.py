@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers.codecs.crc import crc16_arc
 from meshnode.cli import output
 from meshnode.cli.main import app
 from meshnode.cli.parser import Group
@@ -210,7 +211,38 @@ def test_a_binding_that_is_fine() -> None:
         "ok": True,
         "hash": VILLAGE_HASH,
         "findings": [],
+        "prevents_founding": [],
+        "not_carried_out": [],
     }
+
+
+def test_check_and_the_list_say_what_this_version_does_not_carry_out(tmp_path: Path) -> None:
+    file = tmp_path / "iec.zen"
+    file.write_text(preset("italian_energy_community"))
+    done = meshnode("binding", "check", file)
+    assert done.code == 0 and f"{file}: fine, hash " in done.out
+    told = meshnode("binding", "check", file, "--json").json
+    assert told["ok"] is True
+    [sharing] = told["prevents_founding"]
+    assert told["not_carried_out"] and all(" " in sentence for sentence in told["not_carried_out"])
+    for sentence in (sharing, *told["not_carried_out"]):
+        assert f"\n    {sentence}\n" in done.out and sentence in file.read_text()
+    assert "this version cannot found a microgrid with it" in done.out
+    refused = complaint("init", tmp_path / "a", "--community", "A", "--name", "a", "--binding", file)
+    assert refused.startswith("the microgrid cannot be founded: this version does not carry out") and sharing in refused
+    assert not (tmp_path / "a").exists()
+
+    listed = meshnode("binding", "preset", "--json").json
+    assert [name for name in listed["presets"] if listed["prevents_founding"][name]] == [
+        "spanish-self-consumption",
+        "italian-energy-community",
+        "island-order-book",
+    ]
+    assert listed["not_carried_out"]["italian-energy-community"] == told["not_carried_out"]
+    charging = init(tmp_path / "b", "--preset", "charging-yard")
+    assert charging["not_carried_out"] == listed["not_carried_out"]["charging-yard"] != []
+    italian = meshnode("binding", "preset", "--language", "it").out
+    assert sharing not in italian and "    this version cannot found a microgrid with it" in italian
 
 
 def test_all_mistakes_of_a_binding_at_once_with_their_lines(tmp_path: Path) -> None:
@@ -226,7 +258,7 @@ def test_all_mistakes_of_a_binding_at_once_with_their_lines(tmp_path: Path) -> N
     assert wrong and set(map(int, places)) >= set(wrong)
     assert meshnode("binding", "check", file, "--json").json["ok"] is False
     for command in (("hash",), ("fmt",), ("translate", "--to", "it")):
-        assert f"line {wrong[0]}" in complaint("binding", command[0], file, *command[1:])
+        assert complaint("binding", command[0], file, *command[1:]).startswith(f"{file}: line {wrong[0]}, column ")
 
 
 def test_one_hash_in_two_languages(tmp_path: Path) -> None:
@@ -284,6 +316,23 @@ def test_a_capture_without_a_telegram_is_a_no() -> None:
     assert complaint("meter", "decode", "--codec", "morse", __file__).startswith('codec "morse": there is none')
 
 
+def test_an_altered_digit_is_a_checksum_that_does_not_hold() -> None:
+    whole = P1.rstrip(b"\r\n")
+    signed = whole + b"%04X\r\n" % crc16_arc(whole)
+    assert len(spawn("meter", "decode", "--codec", "dsmr", "-", stdin=signed).json) == 1
+    altered = signed.replace(b"123.456", b"123.457")
+    done = spawn("meter", "decode", "--codec", "dsmr", "-", stdin=altered)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: -: the checksum of one telegram does not hold")
+    both = spawn("meter", "decode", "--codec", "dsmr", "-", stdin=altered + signed)
+    assert both.code == 0 and len(both.json) == 1 and both.err.startswith("-: the checksum of one telegram")
+
+
+def test_the_short_form_of_a_receipt_is_in_the_help() -> None:
+    assert "meshnode receipt ... without a command means: meshnode receipt get ..." in meshnode("receipt", "--help").out
+    assert "receipt ID writes one" in meshnode("--help").out
+
+
 def test_a_shared_capture(data) -> None:  # type: ignore[no-untyped-def]
     folder = data("telegrams", "sml")
     file = sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".hex", ".txt"))[0]
@@ -305,8 +354,13 @@ def test_a_meter_that_cannot_be_tried() -> None:
         "    plug the reader in and look for its name with: ls -l /dev/serial/by-id"
     )
     assert 'driver "abacus": there is none of that name' in complaint("meter", "try", "--driver", "abacus")
-    assert "key port" in complaint("meter", "try", "--driver", "sml")
-    assert "expected key=value" in complaint("meter", "try", "--driver", "simulated", "--set", "seed")
+    assert complaint("meter", "try", "--driver", "sml").startswith("--port: not given; the driver sml reads a serial")
+    assert complaint("meter", "try", "--driver", "simulated", "--set", "seed") == (
+        "--set: found 'seed', expected key=value\n    write it like --set seed=4"
+    )
+    wrong = complaint("meter", "try", "--driver", "simulated", "--set", "bana=1")
+    assert wrong.startswith("--set bana: ") and "has the settings interval_ms, seed" in wrong
+    assert "configuration file" not in wrong
 
 
 def test_a_silent_meter_is_a_no_and_ctrl_c_is_not_an_error() -> None:

@@ -35,9 +35,9 @@ def test_founding_says_what_to_do_next_and_what_will_not_be_carried_out(tmp_path
     done = meshnode("init", tmp_path / "a", "--community", "C", "--name", "anna", "--preset", "charging-yard")
     assert done.code == 0
     assert "this version does not carry out all that the binding says; it leaves out:\n" in done.out
-    assert "\n  falling auction\n" in done.out
     assert "\n  contract   the preset charging-yard\n" in done.out
     assert "(administrator)" in done.out.splitlines()[0], "a role that the binding does not know is nobody's"
+    assert "\n  buy the need in a falling auction of 15 minutes\n" in done.out
     done = meshnode("init", tmp_path / "b", "--community", "C", "--name", "anna")
     assert "\n  contract   the preset mid-market-village\n" in done.out
     assert f"meshnode run {tmp_path / 'b'}" in done.out and "meshnode invite" in done.out
@@ -59,7 +59,7 @@ def test_founding_says_which_contract_it_took(tmp_path: Path) -> None:
         (("--zone", "Mars/Base"), "time zone 'Mars/Base' is not known here\n    write it like Europe/Rome"),
         (("--name", "an\tna"), "character 3 (U+0009) is not allowed in names"),
         (("--preset", "utopia"), "no preset «utopia»"),
-        (("--preset", "island-order-book"), "mechanism continuous-order-book version 1 is not installed on this node"),
+        (("--preset", "island-order-book"), "with\n      match orders in a continuous order book\n"),
         (("--binding", "/nowhere"), "/nowhere: No such file or directory"),
         (("--binding", __file__), "the first sentence says the language"),
         (("--binding", "x", "--preset", "y"), "found both"),
