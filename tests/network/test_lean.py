@@ -29,6 +29,8 @@ NOT_LOADED = (
 
 SCRIPT = """
 import sys
+# What the interpreter loads by itself (Debian's has a sitecustomize) is not our doing.
+before = set(sys.modules)
 import trio
 from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import peer_id_of
@@ -43,7 +45,7 @@ async def main():
 
 trio.run(main)
 standard = sys.stdlib_module_names
-print(" ".join(sorted({name.partition(".")[0] for name in sys.modules} - standard)))
+print(" ".join(sorted({name.partition(".")[0] for name in set(sys.modules) - before} - standard)))
 with open("/proc/self/status") as status:
     print(next(line.split()[1] for line in status if line.startswith("VmRSS")))
 """
