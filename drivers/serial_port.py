@@ -7,6 +7,7 @@ since a pseudo-terminal cannot do it: tests and hardware share the code.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -85,8 +86,18 @@ async def serial_bytes(port: str, baud: int, framing: Framing = "8N1") -> AsyncG
                 log.warning("port %s: unplugged, waiting for it", port)
             except trio.BrokenResourceError as error:
                 log.warning("port %s: unplugged (%s), waiting for it", port, error.__cause__)
+            finally:
+                _let_others_open(fd)
         fd = await _reopen(port, baud)
         log.info("port %s: back", port)
+
+
+def _let_others_open(fd: int) -> None:
+    """Take back what `open_tty` claimed: a pseudo-terminal remembers it for as long as its other end
+    is open, and whoever is not root could never open it again."""
+    # A device that was unplugged has forgotten it by itself.
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(fd, termios.TIOCNXCL)
 
 
 def strip_parity(data: bytes) -> bytes:
