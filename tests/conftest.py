@@ -4,6 +4,7 @@ Tests marked `nightly` are deselected, not skipped; `make nightly` runs them.
 """
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 from hypothesis import settings
 
 from tests.data import data_path
+
+# A shell starts what it runs in the background with SIGINT ignored, and every process started
+# from here would inherit that: the stories about Ctrl-C need a signal that arrives.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run: a failure in CI is a failure here. Deadlines measure the machine.
 settings.register_profile("default", derandomize=True, deadline=None)
