@@ -169,9 +169,10 @@ async def knock(
 async def _reach(transport: Transport, addresses: Sequence[str]) -> PeerId:
     # Twice, since the dialler tries again after half a second.
     with trio.move_on_after(2 * DIAL_DEADLINE_S):
-        async for event in transport.watch():
-            if event.joined:
-                return event.peer
+        with transport.watch() as events:
+            async for event in events:
+                if event.joined:
+                    return event.peer
     raise NoDoor(
         f"no door answers at {', '.join(addresses)}\n"
         "    is the administrator's node running, and are you on its network?"

@@ -79,13 +79,6 @@ class ServedLog(StoredLog, Protocol):
     def certificate_from(self, height: int) -> tuple[int, bytes] | None: ...
 
 
-class FollowerClock(Protocol):
-    """See `meshnode.clock.GridClock`."""
-
-    def now_s(self) -> int:
-        """UTC seconds of the microgrid."""
-
-
 log = logging.getLogger(__name__)
 
 
@@ -254,7 +247,6 @@ class Follower:
         persist: Callable[[Batch], Awaitable[None]],
         on_final: Callable[[list[FinalBlock]], Awaitable[None]],
         check: Verifier,
-        clock: FollowerClock,
         random: Random,
         *,
         in_thread: Thread = trio.to_thread.run_sync,
