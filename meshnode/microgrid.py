@@ -130,6 +130,7 @@ class Microgrid:
         self._check = check
         self._random = random
         self._news = News()
+        self._outbox = outbox
         self._submissions = Submissions(outbox, store, views, self._news)
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
@@ -440,6 +441,7 @@ class Microgrid:
             self.gossip.counters.items(),
             self.blocks.counters.items(),
             self._news.counters.items(),
+            (("outbox: damaged record dropped", self._outbox.damaged),) if self._outbox.damaged else (),
             () if self.door is None else ((f"door: {name}", count) for name, count in self.door.counters.items()),
             () if self.validator is None else self.validator.counters.items(),
             () if self.consensus is None else self.consensus.counters.items(),

@@ -15,6 +15,7 @@ import trio
 
 from meshnode.network.addresses import read_address
 from meshnode.network.framed import Framed
+from meshnode.network.gossip import prefix
 from meshnode.network.libp2p import open_joining_listener, open_libp2p
 from meshnode.network.transport import (
     DIAL_DEADLINE_S,
@@ -62,7 +63,7 @@ class NoDoor(Exception):
 
 def joining_protocol(chain_id: bytes) -> str:
     """The protocol that a microgrid's door speaks."""
-    return f"/meshnode/{chain_id.hex()[:16]}/joining/1"
+    return f"{prefix(chain_id)}/joining/1"
 
 
 async def keep_door(
