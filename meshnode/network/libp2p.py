@@ -97,7 +97,8 @@ async def open_libp2p(
         topics: all gossip topics this node takes part in; none means no gossip.
         rng: for the jitter of dialling; seeded by tests.
     Raises:
-        ListenError before the block is entered.
+        ListenError: before the block is entered. It, and what the block raises, may come in
+            an exception group, as from a nursery.
     """
     key_pair = create_identity_from_seed(identity_seed)
     counters: Counter[str] = Counter()
