@@ -246,6 +246,7 @@ class Node:
                 admission.admit,
             )
         )
+        grid.door = door
         self.doors += door.addresses
 
     def _web_listen(self, number: int) -> str:

@@ -46,6 +46,7 @@ STREAMS_PER_PEER = 2
 # with anybody, and several at once after a reconnection.
 ROUNDS_PER_S = 1.0
 ROUNDS_BURST = 10.0
+# The largest message is a delivery of one record that fills it; 64 bytes frame the batch.
 MAX_FRAME_BYTES = gossip.MAX_SINGLE_BYTES + 64
 # What a peer may deliver in a round: `MAX_DELIVERY_BYTES`, overrun by one record at most.
 MAX_DELIVERED_BYTES = gossip.MAX_DELIVERY_BYTES + gossip.MAX_SINGLE_BYTES
