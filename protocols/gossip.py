@@ -56,7 +56,7 @@ class BatchError(ValueError):
 
 @register(50)
 class Digest(Record, frozen=True, kw_only=True):
-    """What a node has, in two kilobytes: per place the exclusive or of its record ids' bytes 8 to 16."""
+    """What a node has, in two kilobytes: per place the exclusive or of its record ids' bytes 8 to 15."""
 
     sums: Annotated[bytes, Field(1, Bytes(PLACES * SUM_BYTES), "one after the other, by first byte of the ids")]
     pivot: Annotated[bytes, Field(2, RecordId, "offers begin with the first id from here on")]
