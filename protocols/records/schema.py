@@ -50,11 +50,11 @@ class Type:
 
     def check(self, value: Any, place: str) -> None:
         """Refuse a value of another type or out of bounds with a RecordError that names `place`."""
-        raise NotImplementedError(f"{type(self).__name__} has no check")
+        raise RecordError(f"{place}: a {type(self).__name__} takes no value")
 
     def cddl(self) -> str:
         """The type in CDDL (RFC 8610)."""
-        raise NotImplementedError(f"{type(self).__name__} has no CDDL")
+        return "any"
 
     def cddl_rule(self) -> str | None:
         """What the rule says that `cddl` names, for types that validators only understand as rules of their own."""

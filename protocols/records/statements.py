@@ -34,7 +34,7 @@ from protocols.records.schema import (
 )
 
 RECORD_ID_BYTES = HASH_BYTES
-# Random, and one among the few that a community has open: it is never guessed, nor drawn twice.
+# Drawn at random, among the few that a community has open: no two are ever alike.
 INVITATION_BYTES = 16
 NONCE_MAX = UINT63_MAX
 # A feeder of ten megawatts for a hundred years. A whole counter at the highest price
