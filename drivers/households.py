@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ from drivers.home import HOUR_S, QUARTER_S, Quarter, RecordedHome, split
 MAX_TABLE_BYTES: Final = 64 * 2**20
 # No home uses 1 MWh in an hour; a larger number is another unit.
 MAX_HOUR_WH: Final = 1_000_000
+# What an error repeats of a cell: enough to recognise it, too little to fill a screen.
+_SHOWN: Final = 40
 
 LOAD: Final = "_load_kwh"
 PV: Final = "_pv_kwh"
@@ -44,7 +47,8 @@ def read_table(path: Path) -> str:
             source = gzip.GzipFile(fileobj=raw) if packed else raw
             data = source.read(MAX_TABLE_BYTES + 1)
         text = data.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        # ValueError: text that is not UTF-8, or a name with a zero byte in it.
         raise DriverError(
             str(path), f"cannot be read ({error})", "a CSV file", "check its name, rights and contents"
         ) from error
@@ -78,6 +82,12 @@ def rows(path: Path, table: str) -> Iterator[tuple[str, dict[str, str | None]]]:
         raise DriverError(
             f"{path}:{reader.line_num + 1}", str(error), "cells with commas between them", "correct the row"
         ) from error
+
+
+def shown(cell: str | None) -> str:
+    """A cell as an error repeats it: quoted and cut; a row may also end before it."""
+    text = cell or ""
+    return f'"{text[:_SHOWN]}..."' if len(text) > _SHOWN else f'"{text}"'
 
 
 def home_names(table: str) -> list[str]:
@@ -155,5 +165,5 @@ def _hour_wh(cell: str | None, place: str) -> int:
     # Half a Wh is added before cutting: this rounds half up.
     wh = (number.scaled(4) + 5) // 10 if number and not number.unit else -1
     if not 0 <= wh <= MAX_HOUR_WH:
-        raise DriverError(place, f'"{cell}"', f"kWh of one hour, 0 to {MAX_HOUR_WH // 1000}", "correct the cell")
+        raise DriverError(place, shown(cell), f"kWh of one hour, 0 to {MAX_HOUR_WH // 1000}", "correct the cell")
     return wh
