@@ -242,12 +242,11 @@ def report(db: sqlite3.Connection, limit: int) -> dict[str, Any]:
             {"period": start_s, **dict(zip(_PERIOD_FACTS, facts[start_s], strict=True)), "members": members}
             for start_s, members in answer.items()
         ],
-        **{table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _COUNTED},
+        **dict(db.execute("SELECT counted, number FROM counts")),
     }
 
 
 _PERIOD_FACTS = ("corrections", "completeness_ppm", "price_u_kwh")
-_COUNTED = ("readings", "orders", "trades")
 
 
 def _row(make: Callable[..., T], *values: Any) -> T:
