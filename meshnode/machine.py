@@ -226,15 +226,15 @@ class Machine:
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
+        faults = genesis_faults(genesis)
+        if faults:
+            raise ValueError("genesis: " + "; ".join(faults))
         rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
         self._rules[rules.binding] = rules
         first_period_s = _boundary(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
         state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
         state.schedule.put(0, rows.Scheduled(rules.binding))
-        faults = genesis_faults(genesis)
-        if faults:
-            raise ValueError("genesis: " + "; ".join(faults))
         for entry in genesis.members:
             members.found(state, entry, 0, genesis.start_s, first_period_s)
 

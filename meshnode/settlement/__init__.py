@@ -8,7 +8,7 @@ proves that nothing was made or lost. No balances here; the ledger applies posti
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import SettlementBroken, check_settlement
 from meshnode.settlement.metered import Metered, Quality, completeness_ppm, estimate
-from meshnode.settlement.period import Line, PeriodInputs, Settlement, SettlementError, Tariff, settle
+from meshnode.settlement.period import Line, PeriodInputs, Settlement, SettlementError, Sources, Tariff, settle
 from meshnode.settlement.posting import (
     GRID_ACCOUNT,
     POOL_ACCOUNT,
@@ -32,6 +32,7 @@ __all__ = [
     "Settlement",
     "SettlementBroken",
     "SettlementError",
+    "Sources",
     "Tariff",
     "changes_by_account",
     "check_settlement",

@@ -11,7 +11,7 @@ import msgspec
 
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event, RecordDone
-from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, fund_account
+from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
@@ -183,7 +183,7 @@ def _settled(
     meters = {entry.account: entry for entry in metered}
     for line in settlement.lines:
         meter = meters[line.account]
-        energy = (line.own_wh, line.neighbours_wh, line.grid_wh, line.consumption_wh, line.sold_wh, line.fed_in_wh)
+        energy = (getattr(line, name) for name in Sources.__struct_fields__)
         registers = (meter.import_wh, meter.export_wh, meter.produced_wh)
         money = (line.in_u, line.out_u)
         row = (start, number_of(db, line.account), *energy, *money, *registers, int(line.quality))
