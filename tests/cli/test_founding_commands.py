@@ -207,6 +207,20 @@ def test_after_a_power_cut_nobody_answers(tmp_path: Path) -> None:
     assert "remove it and start the node again" in complaint("status", "--dir", tmp_path / "a")
 
 
+def test_nobody_acts_in_one_of_several_microgrids_without_saying_in_which(tmp_path: Path) -> None:
+    init(tmp_path)
+    (tmp_path / "api.token").write_text("token")
+    pages = [{"chain_id": digits * 32, "web": "http://127.0.0.1:9"} for digits in ("aa", "ab")]
+    (tmp_path / "running.json").write_text(json.dumps({"pid": 1, "microgrids": pages, "listen": []}))
+    for words in (("status",), ("transfer", "--to", "bela", "--asset", "SUN", "--amount", "1"), ("order", "list")):
+        for chain, meant in (("", 2), ("a", 2), ("c", 0)):
+            assert complaint(*words, "--chain", chain, "--dir", tmp_path) == (
+                f"{tmp_path}: {meant} of the node's microgrids are meant\n"
+                f"    --chain {'aa' * 8}\n    --chain {'ab' * 8}"
+            )
+    assert complaint("status", "--chain", "AB", "--dir", tmp_path).startswith("http://127.0.0.1:9: no node answers")
+
+
 @pytest.mark.parametrize("written", ["abc", "é" * 64, "ab" * 31])
 def test_what_is_no_orders_id_is_said_before_anybody_is_asked(tmp_path: Path, written: str) -> None:
     assert complaint("order", "cancel", written, "--dir", tmp_path) == (
