@@ -80,7 +80,7 @@ def _describe(found: dict[str, Any]) -> str:
 def _placing(side: str, what: str) -> Callable[..., int]:
     """The command that places an order of one side."""
 
-    def place(
+    def command(
         energy: Energy,
         price: Price,
         period: Period = "next",
@@ -100,8 +100,8 @@ def _placing(side: str, what: str) -> Callable[..., int]:
         }
         return _act(place, chain, "/api/orders", body, wait, json)
 
-    place.__doc__ = f"{what} Exit 1 if the community refuses the order, 3 if that is not known yet."
-    return place
+    command.__doc__ = f"{what} Exit 1 if the community refuses the order, 3 if that is not known yet."
+    return command
 
 
 order.command("buy")(_placing("buy", "Bid for energy."))
