@@ -36,9 +36,8 @@ class Pledges:
         key_id: of the device key that signs.
     """
 
-    def __init__(self, device_key: bytes, signer: Signer, chain_id: bytes, validators: bytes, state: SignState) -> None:
+    def __init__(self, device_key: bytes, signer: Signer, chain_id: bytes, state: SignState) -> None:
         """Args:
-        validators: hash of the quorum configuration, as acks name it.
         state: what was promised before the last start.
         """
         self.key_id = key_id_of(device_key)
@@ -48,16 +47,11 @@ class Pledges:
         self._key = device_key
         self._signer = signer
         self._chain_id = chain_id
-        self._validators = validators
         self._state = state
 
     def begin(self) -> None:
         """A new piece of work: the promises of the last one are kept or void."""
         self.waiting, self.own_vote, self.own_ack = [], None, None
-
-    def ack(self, height: int, term: int, block: bytes) -> Ack:
-        """The ack of a block, to be promised."""
-        return Ack(validators=self._validators, ack_term=term, height=height, block=block)
 
     def allows(self, vote: Vote | None, ack: Ack | None) -> bool:
         """Whether these may be promised, after what was.

@@ -18,34 +18,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
+from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
+from meshnode.network.electorate import Electorate
 from meshnode.network.finalizer import Finalizer
 from meshnode.network.intake import Intake
+from meshnode.network.leadership import Leadership
 from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledge, Pledges
+from meshnode.network.proposer import Proposer
 from meshnode.network.terms import bounded
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
-from protocols import block as blocks
 from protocols import raft
-from protocols.block import SignedRecord
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
-from protocols.records import Ack, Certificate, Header, RecordError, Tip, Vote, to_payload
-
-# Blocks under way at once: enough to hide one fsync of the followers, few enough that
-# the state heights in their headers stay recent.
-MAX_BLOCKS_IN_FLIGHT = 4
-# What a header, an election certificate of ten votes and the framing need of a block.
-HEADER_ROOM_BYTES = 4096
+from protocols.records import Ack, Certificate, RecordError, Tip, Vote, to_payload
 
 _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
 # What makes a leader of a node; one that is halted must not become it.
@@ -83,23 +80,18 @@ class Validator:
             )
         self.machine = machine
         self.counters: Counter[str] = Counter()
-        self._proposals = proposals
-        self._key = device_key
         self._key_id = key_id_of(device_key)
-        self._signer = signer
-        self._clock = clock
         self._chain_id = machine.chain_id
-        self._quorum = machine.quorum
-        self._ids = {key: number for number, (key, _) in enumerate(self._quorum.voters, 1)}
-        self._keys = {number: key for key, number in self._ids.items()}
-        self.number = self._ids[device_key]
         self._chain = Chain(log, machine.genesis, self._chain_id)
+        self._electorate = Electorate(machine, self._chain, device_key)
+        self.number = self._electorate.number
         self._ballots = Ballots(self._chain_id, verifier)
-        self._certificates = CertificateBook(log)
-        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed)
+        self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
+        self._pledges = Pledges(device_key, signer, self._chain_id, signed)
         self._ready: Ready | None = None
-        # Records and time of the block that is being made.
-        self._offer: tuple[tuple[SignedRecord, ...], int] | None = None
+        self._proposer = Proposer(
+            machine, self._chain, self._electorate, self._ballots, proposals, device_key, signer, clock
+        )
         self._core = RawNode(
             raft.Config(
                 id=self.number,
@@ -112,15 +104,34 @@ class Validator:
                 external_commit=True,
                 priority=settings.priority,
             ),
-            CoreStorage(log, tuple(self._keys)),
+            CoreStorage(log, self._electorate.numbers(self._electorate.at(log.last_index() + 1) or machine.quorum)),
             random=random,
             sealer=self._seal,
         )
         finality = Finality(self._chain_id, verifier, log.final_height())
         self._finalizer = Finalizer(
-            self._core, machine, self._chain, finality, self._certificates, verifier, self._count_halt
+            self._core,
+            machine,
+            self._chain,
+            self._electorate,
+            finality,
+            self._certificates,
+            verifier,
+            self.counters,
         )
-        self._intake = Intake(self._core, machine, self._chain, finality, verifier, clock, self.counters)
+        self._intake = Intake(
+            self._core, machine, self._chain, self._electorate, finality, verifier, clock, self.counters
+        )
+        self._leadership = Leadership(
+            self._core,
+            self._chain,
+            machine.quorum_of,
+            self._chain_id,
+            device_key,
+            signer,
+            verifier,
+            self.counters,
+        )
         self._patience = Patience(self._core, settings.election_ticks)
         for index in range(log.final_height() + 1, log.last_index() + 1):
             self._finalizer.link(self._chain.load(index))
@@ -140,7 +151,7 @@ class Validator:
     @property
     def leader(self) -> bytes | None:
         """Device key of the leader, as far as known."""
-        return self._keys.get(self._core.leader)
+        return self._electorate.key_of(self._core.leader) if self._core.leader != NO_NODE else None
 
     @property
     def final_height(self) -> int:
@@ -173,21 +184,24 @@ class Validator:
         return self._core.last_index
 
     def peers(self) -> list[tuple[bytes, int]]:
-        """Device key and number of every other validator."""
-        return [(key, number) for key, number in self._ids.items() if number != self.number]
+        """Device key and number of every other validator, those among them that are about to become one."""
+        return self._electorate.peers()
 
     def number_of(self, device_key: bytes) -> int | None:
         """The number of a validator, by its device key."""
-        return self._ids.get(device_key)
+        return self._electorate.number_of(device_key)
 
     def key_of(self, number: int) -> bytes:
         """The device key of a validator, by its number."""
-        return self._keys[number]
+        return self._electorate.key_of(number)
 
     def tick(self) -> None:
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         if self.halted or self._patience.exhausted(self.final_height):
+            return
+        self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
+        if self.role != Role.LEADER and not self._may_campaign():
             return
         self._core.tick()
         self._drain()
@@ -199,7 +213,7 @@ class Validator:
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        if not self.halted:
+        if self._may_campaign():
             self._core.campaign()
 
     def transfer(self, number: int) -> None:
@@ -225,12 +239,18 @@ class Validator:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
-        if self.halted and (message.kind in _TOWARDS_POWER or message.entries):
+        if (self.halted and message.entries) or (message.kind in _TOWARDS_POWER and not self._may_campaign()):
             self.counters[f"refused while halted: {message.kind.name}"] += 1
             return None
-        fault = None
+        key = self._electorate.key_of(sender)
+        admitted, fault = self._leadership.admits(message, key, parcel)
+        if not admitted:
+            return fault
+        message = self._leadership.without_false_haste(message, key, self.leader, parcel)
         if message.kind == MessageKind.APP and message.entries:
-            return self._intake.take(message)
+            fault = self._intake.take(message)
+            self._electorate.follow(self._core, self.final_height)
+            return fault
         if message.kind == MessageKind.VOTE:
             if parcel.tip is None:
                 return "vote request without a tip"
@@ -239,7 +259,7 @@ class Validator:
         elif message.kind == MessageKind.VOTE_RESP and not message.reject:
             fault = self._take_vote(sender, message, parcel)
         elif message.kind == MessageKind.APP_RESP and parcel.ack is not None:
-            fault = self._finalizer.take_ack(self._keys[sender], parcel)
+            fault = self._finalizer.take_ack(key, parcel)
         if fault is not None:
             return fault
         return self._intake.step(message)
@@ -252,27 +272,15 @@ class Validator:
         """
         if self.role != Role.LEADER or self.halted or self._patience.resting:
             return False
-        in_flight = range(self.final_height + 1, self._core.last_index + 1)
-        if len(in_flight) >= MAX_BLOCKS_IN_FLIGHT:
+        if not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
             return False
-        limits = self.machine.genesis.limits
-        under_way = [*self._chain.kept(in_flight), *(done.block for done in self._finalizer.executed_unseen())]
-        excluded = frozenset(record.record_id for block in under_way for record in block.records)
-        time_s = max(self._chain.head(self._core.last_index).time_s, self._clock())
-        offered = self._proposals.select(
-            time_s, limits.max_block_bytes - HEADER_ROOM_BYTES, limits.max_block_records, excluded
-        )
-        if not offered and (in_flight or not self.machine.close_possible(time_s)):
-            return False
-        # The block must have the very time for which its records were selected.
-        self._offer = (tuple(offered), time_s)
         try:
             self._core.propose(b"")
         except raft.ProposalDropped:
             self.counters["proposal dropped"] += 1
             return False
         finally:
-            self._offer = None
+            self._proposer.forget()
         return True
 
     def urgent(self) -> tuple[Outgoing, ...]:
@@ -332,8 +340,28 @@ class Validator:
         after = tuple(self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.ack) for pledge in pledges.waiting)
         self._core.advance(ready)
         self._finalizer.advance()
+        self._electorate.follow(self._core, self.final_height)
         self._drain()
         return after
+
+    @property
+    def silence(self) -> int:
+        """Ticks since somebody was heard that has proved to lead; 0 on a leader."""
+        return self._leadership.silence
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this node votes or is to vote; if not, it has only to follow from now on."""
+        return self._electorate.takes_part
+
+    def closing(self) -> Batch:
+        """What has still to be written, with nothing under way, when this node goes on as learner or is to look
+        for what it missed. Afterwards this validator must not be used again."""
+        known = [c for c in self._certificates.take_unwritten() if c.height <= self.final_height]
+        return Batch(
+            certificates=tuple((certificate.height, to_payload(certificate)) for certificate in known),
+            final_height=self.final_height,
+        )
 
     def take_final(self) -> list[FinalBlock]:
         """Blocks that became final and were executed since the last call."""
@@ -346,6 +374,10 @@ class Validator:
     def _drain(self) -> None:
         if not self.halted:
             self._intake.drain()
+            self._electorate.follow(self._core, self.final_height)
+
+    def _may_campaign(self) -> bool:
+        return not self.halted and self._electorate.is_known(self.last_height)
 
     # --- votes
 
@@ -361,39 +393,18 @@ class Validator:
             voter_tip=Tip(term=term, height=height, block=block),
             lock=row[2],
         )
-        return self._ballots.take(row, vote, self._keys[sender])
+        return self._ballots.take(row, vote, self._electorate.key_of(sender))
 
     def _own_tip(self) -> Tip:
         return self._chain.tip(self._core.last_index)
 
-    def _count_halt(self, _reason: str) -> None:
-        self.counters["halted"] += 1
-
     # --- blocks going out
 
     def _seal(self, term: int, index: int, _payload: bytes, first_of_term: bool) -> bytes:
-        """Make and sign the block of a new entry (called by the core, as leader)."""
-        parent = self._chain.head(index - 1)
-        election = self._ballots.election(term, self._key_id, self._own_tip()) if first_of_term else None
-        # The first block of a term is the core's own wish, and empty.
-        records, time_s = self._offer or ((), max(parent.time_s, self._clock()))
-        state_hash = self.machine.state_hash()
-        assert state_hash is not None
-        header = Header(
-            height=index,
-            term=term,
-            parent=parent.block_hash,
-            tx_root=blocks.tx_root([record.envelope_bytes for record in records]),
-            tx_count=len(records),
-            state_height=self.machine.height,
-            state_hash=state_hash,
-            validators=self._quorum.config_hash(),
-            next_validators=self._quorum.config_hash(),
-            time_s=time_s,
-            election=blocks.election_hash(election) if election is not None else b"",
-        )
-        block = blocks.make(header, records, election, self._chain_id, self._key, self._signer)
-        self._chain.keep(block)
+        """The data of a new entry (called by the core, as leader)."""
+        block = self._proposer.seal(term, index, first_of_term)
+        if first_of_term:
+            self._leadership.made(block)
         return block.encoded
 
     def _prepare(self, ready: Ready) -> None:
@@ -437,11 +448,15 @@ class Validator:
         asked, own = self._ballots.tip_of(message.term, message.to), self._own_tip()
         if asked is None or core.leader != NO_NODE:
             return None
-        candidate = key_id_of(self._keys[message.to])
+        candidate = key_id_of(self._electorate.key_of(message.to))
         return Pledge(message, vote=Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=own))
 
-    def _ack(self, height: int, term: int) -> Ack:
-        return self._pledges.ack(height, term, self._chain.head(height).block_hash)
+    def _ack(self, height: int, term: int) -> Ack | None:
+        """The ack of a block, to be promised; None from one who does not vote at its height."""
+        if not self._electorate.votes_at(height):
+            return None
+        validators_hash = self._chain.head(height - 1).next_validators
+        return Ack(validators=validators_hash, ack_term=term, height=height, block=self._chain.head(height).block_hash)
 
     def _outgoing(
         self, message: Message, tip: bytes | None = None, vote: Vote | None = None, ack: Ack | None = None
@@ -460,4 +475,4 @@ class Validator:
             ack_signature=None if ack is None else self._pledges.sign_ack(ack),
             certificates=certificates,
         )
-        return Outgoing(message.to, parcel)
+        return Outgoing(message.to, self._leadership.dress(message, self.key_of, parcel))
