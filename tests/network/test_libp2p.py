@@ -317,7 +317,10 @@ async def test_the_joining_door_lets_nobody_linger() -> None:
     ):
         newcomer.admit(frozenset({door.peer_id}))
         newcomer.add_address(door.peer_id, door.addresses)
-        await until(lambda: door.counters["connection cut: took too long"] == 1)
+        await until(lambda: newcomer.peers() == [door.peer_id])
+        await until(lambda: newcomer.peers() == [])
+        assert door.counters["connection cut: took too long"] == 1
+        assert door.counters["refused inbound: no room"] == 0
 
 
 async def test_the_joining_door_is_neither_crowded_nor_rushed() -> None:
@@ -329,9 +332,12 @@ async def test_the_joining_door_is_neither_crowded_nor_rushed() -> None:
                 crowd.admit(frozenset({door.peer_id}))
                 crowd.add_address(door.peer_id, door.addresses)
                 await until(lambda node=crowd: node.peers() == [door.peer_id])  # type: ignore[misc]
+            assert door.counters["refused inbound: no room"] == 0, "all who fit were let in"
             await _knock(port)
-            await until(lambda: door.counters["refused inbound: no room"] == 1)
+            await until(lambda: door.counters["refused inbound: no room"] > 0)
+            assert door.counters["refused inbound: no room"] == 1
         await until(lambda: door._swarm.get_total_connections() == 0)
+        assert door.counters["refused inbound: too many in a short time"] == 0
         for _ in range(JOINING_BURST + 1):
             await _knock(port)
         await until(lambda: door.counters["refused inbound: too many in a short time"] > 0)
