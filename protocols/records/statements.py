@@ -48,6 +48,10 @@ MAX_PRICE_U_KWH = 10**9
 MAX_AMOUNT = 10**15
 MAX_MEMO_BYTES = 512
 MAX_MECHANISMS = 64
+# An election certificate of twenty votes has some 3,500 bytes, a header less than 512: with
+# 64 headers evidence stays far below the limit of a payload (`cose.MAX_PAYLOAD_BYTES`).
+MAX_STATEMENT_BYTES = 4096
+MAX_STATEMENTS = 64
 
 SIDE_BUY = 1
 SIDE_SELL = 2
@@ -214,8 +218,7 @@ class Evidence(Spoken, frozen=True, kw_only=True):
     accused: Annotated[bytes, Field(4, Bytes(KEY_ID_BYTES), "device key id")]
     statements: Annotated[
         tuple[bytes, ...],
-        # All together stay below the limit of a payload (`cose.MAX_PAYLOAD_BYTES`).
-        Field(5, ListOf(Bytes(1, 4096), 64, 1), "signed statements that convict, with links"),
+        Field(5, ListOf(Bytes(1, MAX_STATEMENT_BYTES), MAX_STATEMENTS, 1), "statements that convict, with links"),
     ]
 
 
