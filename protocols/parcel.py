@@ -12,7 +12,7 @@ from typing import Annotated
 
 from protocols.cose import HASH_BYTES, KEY_ID_BYTES, SIGNATURE_BYTES
 from protocols.raft.messages import MAX_INT, Entry, EntryType, Message, MessageKind
-from protocols.records.agreement import Ack, Certificate
+from protocols.records.agreement import Ack, Certificate, Election
 from protocols.records.schema import (
     Bool,
     Bytes,
@@ -34,6 +34,8 @@ MAX_ENTRY_BYTES = 1 << 19
 # The newest certificate, and the one that covers the entries sent along.
 MAX_CERTIFICATES = 4
 MAX_CONTEXT_BYTES = 64
+# A branch with blocks of more terms than these, none of them certified, has not been seen.
+MAX_ELECTIONS = 4
 
 Count = Uint(MAX_INT)
 Hash = Bytes(HASH_BYTES)
@@ -84,6 +86,10 @@ class Parcel(Record, frozen=True, kw_only=True):
     ack_signature: Annotated[bytes | None, Field(5, Bytes(SIGNATURE_BYTES), "over the ack")] = None
     certificates: Annotated[
         tuple[Certificate, ...], Field(6, ListOf(Nested(Certificate), MAX_CERTIFICATES), "ascending by height")
+    ] = ()
+    elections: Annotated[
+        tuple[Election, ...],
+        Field(9, ListOf(Nested(Election), MAX_ELECTIONS), "with an append: of the next terms, ascending"),
     ] = ()
 
 
