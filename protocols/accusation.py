@@ -13,7 +13,7 @@ from protocols import cbor, cose, merkle
 from protocols.cose import EnvelopeError
 from protocols.evidence import EvidenceKind, judge, record_fault, record_id_of
 from protocols.records import Evidence, Header, RecordError, read_as
-from protocols.records.statements import MAX_STATEMENT_BYTES, MAX_STATEMENTS
+from protocols.records.statements import MAX_EVIDENCE_STATEMENT_BYTES, MAX_EVIDENCE_STATEMENTS
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
 
@@ -22,7 +22,9 @@ def accuse(
     kind: EvidenceKind, accused: bytes, statements: Sequence[bytes], roll: Roll, verifier: cose.Verifier
 ) -> Evidence | None:
     """Evidence of these statements; None if they do not prove it, or are more than a record can carry."""
-    if len(statements) > MAX_STATEMENTS or any(len(data) > MAX_STATEMENT_BYTES for data in statements):
+    if len(statements) > MAX_EVIDENCE_STATEMENTS or any(
+        len(data) > MAX_EVIDENCE_STATEMENT_BYTES for data in statements
+    ):
         return None
     evidence = Evidence(
         nonce=0, valid_until_s=0, evidence_kind=int(kind), accused=accused, statements=tuple(statements)

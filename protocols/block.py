@@ -149,24 +149,28 @@ def read(data: bytes, chain_id: bytes) -> Block:
     """
     if len(data) > MAX_BLOCK_BYTES:
         raise BlockError(f"block of {len(data)} bytes, the limit is {MAX_BLOCK_BYTES}")
+    place = "block"
     try:
         parts = cbor.decode(data)
         if type(parts) is not list or len(parts) != 3 or type(parts[0]) is not bytes or type(parts[1]) is not list:
             raise BlockError("block is not [header, records, election]")
+        place = "header of the block"
         header_envelope = cose.decode(parts[0])
         header = read_as(Header, header_envelope.payload)
         records = []
         for number, item in enumerate(parts[1]):
+            place = f"record {number} of the block"
             if type(item) is not bytes:
-                raise BlockError(f"record {number} of the block is not a byte string")
+                raise BlockError(f"{place} is not a byte string")
             records.append(read_record(item, chain_id))
+        place = "election certificate of the block"
         election = None
         if parts[2] is not None:
             if type(parts[2]) is not bytes:
-                raise BlockError("election certificate is not a byte string")
+                raise BlockError(f"{place} is not a byte string")
             election = read_as(Election, parts[2])
     except (cbor.CborError, EnvelopeError, RecordError) as error:
-        raise BlockError(f"block: {error}") from error
+        raise BlockError(f"{place}: {error}") from error
     block_hash = cose.record_id(header_envelope.to_be_signed(Header.KIND, chain_id))
     return Block(header, header_envelope, tuple(records), election, block_hash, data)
 

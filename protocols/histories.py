@@ -46,7 +46,7 @@ from protocols.records import (
     read_as,
     to_payload,
 )
-from protocols.records.statements import MAX_STATEMENTS
+from protocols.records.statements import MAX_EVIDENCE_STATEMENTS
 from protocols.roll import Roll
 
 
@@ -234,7 +234,7 @@ class _Known:
                 return None
             links.append(seen.envelope)
             block = seen.header.parent
-        return links if block != low[1] and len(links) + 2 <= MAX_STATEMENTS else None
+        return links if block != low[1] and len(links) + 2 <= MAX_EVIDENCE_STATEMENTS else None
 
     def _false_tips(self) -> Proved:
         for (voter, term), votes in sorted(self._votes.items()):

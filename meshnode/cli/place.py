@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -86,7 +86,7 @@ def web_address(directory: Path, chain: str = "") -> str:
     """The address of the page of a node's microgrid.
 
     Raises:
-        Fault: there is no node there, or the microgrid is not one of its own.
+        Fault: there is no node there, or none or several of its microgrids are meant.
         ConfigError: its configuration is not usable.
     """
     try:
@@ -99,10 +99,7 @@ def web_address(directory: Path, chain: str = "") -> str:
         raise Fault(f"{directory}: the node is not running\n    start it with: meshnode run {directory}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Fault(f"{directory / RUNNING_FILE}: {error}\n    remove it and start the node again") from error
-    found = [address for known, address in pages.items() if known.startswith(chain.lower())]
-    if not found:
-        raise Fault(f"--chain {chain}: the node has {', '.join(pages)}")
-    return found[0]
+    return pages[_only(directory, list(pages), chain)]
 
 
 def microgrid_place(directory: Path, chain: str) -> Path:
@@ -116,10 +113,15 @@ def microgrid_place(directory: Path, chain: str) -> Path:
     """
     from meshnode.store.place import microgrids
 
-    places = microgrids(directory)
-    found = [one for one in places if one.name.startswith(chain.lower())] if chain else list(places)
+    places = {place.name: place for place in microgrids(directory)}
+    return places[_only(directory, list(places), chain)]
+
+
+def _only(directory: Path, chains: Sequence[str], chain: str) -> str:
+    """The one chain id that begins with some digits. Raises Fault if there are none or several."""
+    found = [known for known in chains if known.startswith(chain.lower())]
     if len(found) != 1:
-        names = "\n".join(f"    --chain {one.name[:16]}" for one in places)
+        names = "\n".join(f"    --chain {known[:16]}" for known in chains)
         raise Fault(f"{directory}: {len(found)} of the node's microgrids are meant\n{names}")
     return found[0]
 

@@ -15,9 +15,9 @@ from meshnode.network.ballots import row_of
 from meshnode.store import SignState
 from protocols import cose
 from protocols.cose import Signer, key_id_of
-from protocols.parcel import VoteRow
 from protocols.raft import Message
 from protocols.records import Ack, Vote, to_payload
+from protocols.records.agreement import VoteRow
 
 
 class Pledge(msgspec.Struct, frozen=True):

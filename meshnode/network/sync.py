@@ -47,12 +47,13 @@ if TYPE_CHECKING:
 # So many peers may catch up here at once, each with a range in memory; another waits or
 # finds another peer.
 MAX_SERVING = 4
+# One ledger is fetched range after range, from one peer at a time.
 STREAMS_PER_PEER = 1
 # All catching up together: on a Raspberry Pi's wireless link this leaves half of it to heartbeats.
 SERVE_BYTES_PER_S = 2 * 1024 * 1024
 # Two chunks at once: a heartbeat waits behind them for no longer than they take on the wire.
 SERVE_BURST_BYTES = 2 * sync.CHUNK_BYTES
-# A range at the served rate takes two seconds; a client that is so much slower is gone.
+# The longest range takes two seconds at the served rate; who needs ten times that for one message is gone.
 MESSAGE_DEADLINE_S = 20.0
 # A node that has caught up asks now and then; one that has not asks for range after range.
 REQUESTS_PER_S = 10.0
@@ -63,6 +64,7 @@ ANNOUNCE_INTERVAL_S = 0.25
 REPEAT_S = 10.0
 # A certificate of ten validators has about a kilobyte.
 MAX_HEAD_BYTES = 4096
+# Only the newest head counts, and it is repeated: what does not fit is no loss.
 HEADS_CAPACITY = 64
 # Heads are verified at most so often per author: three signatures each.
 HEADS_PER_S = 8.0
@@ -77,13 +79,6 @@ class ServedLog(StoredLog, Protocol):
     """What is served from the disk; see `meshnode.store.Store`."""
 
     def certificate_from(self, height: int) -> tuple[int, bytes] | None: ...
-
-
-class FollowerClock(Protocol):
-    """See `meshnode.clock.GridClock`."""
-
-    def now_s(self) -> int:
-        """UTC seconds of the microgrid."""
 
 
 log = logging.getLogger(__name__)
@@ -254,7 +249,6 @@ class Follower:
         persist: Callable[[Batch], Awaitable[None]],
         on_final: Callable[[list[FinalBlock]], Awaitable[None]],
         check: Verifier,
-        clock: FollowerClock,
         random: Random,
         *,
         in_thread: Thread = trio.to_thread.run_sync,
@@ -299,10 +293,6 @@ class Follower:
     def newest_certificate(self) -> Certificate | None:
         """The highest certificate whose block is final here."""
         return self.learner.newest_certificate
-
-    def take_final(self) -> list[FinalBlock]:
-        """Blocks that became final since the last call; `run` hands them to `on_final` itself."""
-        return self.learner.take_final()
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled, or until the disk fails."""

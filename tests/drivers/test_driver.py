@@ -27,7 +27,7 @@ from drivers.driver import (
 )
 from drivers.measurement import Quality
 from drivers.serial_meter import SerialMeterConfig
-from drivers.simulated import DEFAULT_START_S, SimulatedHome
+from drivers.simulated import DEFAULT_START_S, SimulatedConfig, SimulatedHome
 from drivers.tools import capture_bytes, decode_file, try_meter
 from tests.drivers.test_vectors import VECTORS
 
@@ -69,6 +69,7 @@ def test_a_built_in_name_cannot_be_taken_over(monkeypatch: pytest.MonkeyPatch) -
         ([], 'driver "windmill": there is none of that name; expected one of dsmr, replay'),
         ([("windmill", "drivers.nowhere:it")], "cannot be loaded (No module named"),
         ([("windmill", "drivers.simulated:nothing")], "cannot be loaded ("),
+        ([("windmill", "tests.drivers.broken_package:windmill")], "cannot be loaded (sails are missing)"),
         ([("windmill", "drivers.driver:BUILTIN")], "is dict; expected an object with a name"),
         ([("windmill", "a:b"), ("windmill", "c:d")], "claimed by a:b and c:d"),
     ],
@@ -99,6 +100,13 @@ def test_a_mistake_in_a_meter_section_names_meter_and_key(change: dict[str, Any]
     assert caught.value.place == place
     assert caught.value.found == found
     assert "metering_point" in caught.value.expected and "baud" in caught.value.expected
+
+
+def test_an_interval_that_no_computer_can_sleep_is_refused() -> None:
+    section = {"metering_point": "home", "seed": 1, "interval_ms": 10**400}
+    with pytest.raises(DriverError) as caught:
+        read_config(section, SimulatedConfig)
+    assert caught.value.place == "meter home, key interval_ms"
 
 
 def test_a_missing_key_is_named() -> None:

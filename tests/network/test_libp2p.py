@@ -337,6 +337,18 @@ async def test_the_joining_door_is_neither_crowded_nor_rushed() -> None:
         await until(lambda: door.counters["refused inbound: too many in a short time"] > 0)
 
 
+async def test_who_is_still_shaking_hands_at_the_joining_door_takes_a_place() -> None:
+    async with (
+        open_joining_listener(seed_of("anna"), LOOPBACK, "/join/1", echo) as door,
+        AsyncExitStack() as stack,
+    ):
+        port = int(door.addresses[0].split("/")[4])
+        for _ in range(MAX_JOINING_CONNECTIONS):
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        await _knock(port)
+        await until(lambda: door.counters["refused inbound: no room"] == 1)
+
+
 async def _knock(port: int) -> None:
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     await stream.aclose()

@@ -31,7 +31,7 @@ async def test_a_learner_gets_the_whole_ledger(autojump_clock: MockClock) -> Non
         assert emil.follower.newest_certificate is not None
         assert emil.shelf.certificate_below(disk.final) is not None
         assert server.counters["blocks: served"] == disk.final
-        assert emil.follower.take_final() == []
+        assert emil.follower.learner.take_final() == []
 
 
 async def test_a_learner_serves_the_next_learner(autojump_clock: MockClock) -> None:

@@ -469,9 +469,7 @@ def test_what_contradicts_a_promise_is_not_promised() -> None:
     key = device("anna")
     state = SignState(5, b"candidat", 4, 10, bytes(32), 7)
     log = {10: bytes(32)}
-    pledges = Pledges(
-        key.public, key.sign, bytes(32), bytes(32), state, lambda height, block: log.get(height) == block
-    )
+    pledges = Pledges(key.public, key.sign, bytes(32), bytes(32), state, lambda height, block: log.get(height) == block)
     tip = Tip(term=4, height=10, block=bytes(32))
 
     def vote(term: int, candidate: bytes) -> bool:

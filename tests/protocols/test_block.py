@@ -211,11 +211,12 @@ def test_bytes_that_are_no_block_convict_nobody() -> None:
         (cbor.encode([None, records, election]), "is not"),
         (cbor.encode([header, None, election]), "is not"),
         (cbor.encode([header, [1], election]), "record 0 of the block is not a byte string"),
-        (cbor.encode([header, records, 1]), "election certificate is not a byte string"),
+        (cbor.encode([header, records, 1]), "election certificate of the block is not a byte string"),
         (cbor.encode([header, records, to_payload(FIRST.header)]), "expected Election"),
         (cbor.encode([records[0], records, election]), "expected Header"),
         (cbor.encode([header, [header], election]), "record of kind 32: unknown"),
-        (cbor.encode([header, [b"\xd2"], election]), "envelope"),
+        (cbor.encode([header, [*records, b"\xd2"], election]), f"record {len(records)} of the block: envelope"),
+        (cbor.encode([b"\xd2", records, election]), "header of the block: envelope"),
         (bytes(2**19 + 1), "block of 524289 bytes, the limit is 524288"),
     ]
     for data, message in cases:

@@ -296,6 +296,18 @@ def test_a_reader_sees_each_batch_whole(store: Store) -> None:
             reader._db.execute("DELETE FROM log")
 
 
+def test_the_bounds_of_a_long_log_are_found_without_reading_it(store: Store) -> None:
+    store.persist(Batch(entries=entries(make_blocks(3))))
+    asked: list[str] = []
+    with LedgerReader(store.place) as reader:
+        assert (reader.bounds("log"), reader.bounds("certificate")) == ((1, 3), (1, 0))
+        reader._db.set_trace_callback(asked.append)
+        reader.bounds("log")
+        reader._db.set_trace_callback(None)
+        plan = [row[3] for row in reader._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
+    assert "SEARCH log" in plan and "SCAN log" not in plan
+
+
 def test_pages_of_a_long_log_have_no_seams(store: Store) -> None:
     many = make_blocks(150)
     store.persist(Batch(entries=entries(many)))
