@@ -175,9 +175,8 @@ class Members:
             return
         node = self._chance.choice(world.nodes)
         request.node = node.name
-        if node.up and record_id not in node.pool_ids():
-            if node.add(request.signed) is None:
-                self._spread(node, request.signed)
+        if node.up and record_id not in node.pool_ids() and node.add(request.signed) is None:
+            self._spread(node, request.signed)
         world.timeline.after(ASK_AGAIN_MS, self._ask, record_id)
 
     def final(self, node: Node, final: list[FinalBlock]) -> None:

@@ -138,9 +138,7 @@ class Witness:
             disk = node.disk
             entry = disk.entry(ack.height) if ack.height <= disk.last_index() else None
             if entry is None or entry.block_hash != ack.block:
-                self.broken(
-                    "signed only what is on disk", f"{node.name} acknowledged {ack.height} and does not have it"
-                )
+                self.broken("signed only what is on disk", f"{node.name} acknowledged {ack.height} without it")
             signed = disk.sign_state()
             if ack.ack_term > disk.hard_state().term or (signed.ack_term, signed.ack_height) < place[1:]:
                 self.broken("signed only what is on disk", f"{node.name}: the ack of {place[1:]} is not promised")

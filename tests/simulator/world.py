@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from pathlib import Path
 from random import Random
+from traceback import extract_tb
 
 import msgspec
 
@@ -37,6 +39,7 @@ LOOK_MS = 500
 DROPPED_MS = 30_000
 # The last things that happened, shown when something fails.
 NOTES_KEPT = 60
+FRAMES_SHOWN = 4
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -123,6 +126,12 @@ class World:
             self._live()
         except Violation as found:
             violation, invariant = str(found), found.invariant
+        except Exception as error:
+            # A node's own error would end its process, again and again; here it ends the run.
+            invariant = "no errors of our own"
+            frames = extract_tb(error.__traceback__)[-FRAMES_SHOWN:]
+            place = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+            violation = f"{invariant}: {type(error).__name__}: {error} ({place})"
         return Outcome(
             seed=self.plan.seed,
             mode=self.plan.mode,
@@ -194,7 +203,7 @@ class World:
         heights = {v.final_height for v in validators} | {v.last_height for v in validators}
         return (
             heights == {self.witness.certified_height}
-            and sum(v.role is Role.LEADER for v in validators) == 1
+            and any(node.validator.role is Role.LEADER for node in self.nodes if node.validator is not None)
             and len({v.machine.state_hash() for v in validators}) == 1
         )
 
