@@ -65,18 +65,18 @@ def _cut(world: World, wires: list[tuple[str, str]]) -> Undo:
 
 
 def _partition(world: World, chance: Random) -> Undo:
-    side = {node.name: chance.randrange(2) for node in world.nodes}
+    side = {home: chance.randrange(2) for home in world.village.homes}
     return _cut(world, [(a, b) for a in side for b in side if side[a] != side[b]])
 
 
 def _one_way(world: World, chance: Random) -> Undo:
-    sender, receiver = chance.sample(world.nodes, 2)
-    return _cut(world, [(sender.name, receiver.name)])
+    sender, receiver = chance.sample(world.village.homes, 2)
+    return _cut(world, [(sender, receiver)])
 
 
 def _isolation(world: World, chance: Random) -> Undo:
-    alone = chance.choice(world.nodes).name
-    others = [node.name for node in world.nodes if node.name != alone]
+    alone = chance.choice(world.village.homes)
+    others = [home for home in world.village.homes if home != alone]
     deaf, dumb = chance.choice(((1, 1), (1, 0), (0, 1)))
     return _cut(world, [(alone, b) for b in others if dumb] + [(a, alone) for a in others if deaf])
 

@@ -203,7 +203,7 @@ class Members:
     def _spread(self, node: Node, signed: SignedRecord) -> None:
         for other in self._world.nodes:
             if other is not node:
-                self._world.network.send(node.name, other.name, _arrives, other, signed)
+                self._world.network.send(node.home, other.home, _arrives, other, signed)
 
     def _compare(self) -> None:
         """Every node sends one other what that one lacks."""
@@ -212,11 +212,11 @@ class Members:
         for node in world.nodes:
             if node.pool:
                 other = self._chance.choice(world.nodes)
-                if other is not node and other.up and world.network.carries(other.name, node.name):
+                if other is not node and other.up and world.network.carries(other.home, node.home):
                     for record_id in node.pool_ids() - other.pool_ids():
                         signed = node.waiting(record_id)
                         if signed is not None:
-                            world.network.send(node.name, other.name, _arrives, other, signed)
+                            world.network.send(node.home, other.home, _arrives, other, signed)
 
 
 def _arrives(node: Node, signed: SignedRecord) -> None:

@@ -25,6 +25,7 @@ from tests.simulator.clock import NodeClock
 from tests.simulator.disk import Disk
 
 if TYPE_CHECKING:
+    from tests.simulator.liars import Liar
     from tests.simulator.world import World
 
 # The profile for SD cards: ticks of 100 ms, heartbeat 500 ms, election 5 to 10 s, a block a second at most.
@@ -51,6 +52,7 @@ class Node:
         validator: None while the node is off.
         write_ms: least and most time of one write.
         doom: the moment at which its power will fail next, if one is set.
+        liar: what makes it lie, None for an honest node.
         lost: why it cannot be started any more, if so.
     """
 
@@ -64,6 +66,7 @@ class Node:
         self.pool: Mempool | None = None
         self.write_ms = (2, 30)
         self.doom: Moment | None = None
+        self.liar: Liar | None = None
         self.lost: str | None = None
         self._world = world
         self._timeline = world.timeline
@@ -112,7 +115,7 @@ class Node:
             self.disk,
             self.pool,
             self.key.public,
-            self._sign,
+            self.signer,
             world.keyring.verifier,
             self.now_s,
             Random(self._chance.random()),
@@ -152,7 +155,8 @@ class Node:
         self._life += 1
         self._world.witness.ended(self)
 
-    def _sign(self, message: bytes) -> bytes:
+    def signer(self, message: bytes) -> bytes:
+        """Sign with this node's key; the witness sees it."""
         self._world.witness.signs(self, message)
         return self.key.sign(message)
 
@@ -165,6 +169,8 @@ class Node:
         self._pass_time()
         fault = self._world.read_parcel(data)
         if not isinstance(fault, str):
+            if self.liar is not None:
+                self._world.post_lies(self, self.liar.heard(number, fault))
             try:
                 fault = self.validator.receive(number, fault)
             except StoreError as error:
@@ -297,7 +303,10 @@ class Node:
 
     def _post(self, outgoing: Iterable[Outgoing]) -> None:
         for item in outgoing:
-            self._world.post(self, item)
+            if self.liar is None:
+                self._world.post(self, item.to, item.parcel)
+            else:
+                self._world.post_lies(self, self.liar.outgoing(item.to, item.parcel))
 
     def _notice(self, validator: Validator) -> None:
         world = self._world

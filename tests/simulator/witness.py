@@ -56,12 +56,15 @@ class Witness:
         checked: how often each invariant was held against something.
         forks: heights at which two blocks were certified; only liars bring that about.
         twice_led: terms that liars gave two leaders.
+        stopped: honest nodes that do nothing any more because a liar signed two blocks for one place.
     """
 
     def __init__(self, world: World) -> None:
         self.checked: Counter[str] = Counter()
         self.forks: list[int] = []
         self.twice_led: set[int] = set()
+        self.stopped: set[str] = set()
+        self._equivocated = False
         self._world = world
         root = world.village.root
         self._headers: dict[bytes, Seen] = {root.block_hash: Seen(0, 0, b"", "")}
@@ -112,11 +115,13 @@ class Witness:
         first = bool(header.election)
         if first:
             self._firsts.setdefault(header.term, []).append(block_hash)
-        if not self._world.honest(node):
-            return
         place = (node.home, header.term, header.height)
+        second = self._own.setdefault(place, block_hash) != block_hash
+        if not self._world.honest(node):
+            self._equivocated |= second
+            return
         self.checked["one block for one place"] += 1
-        if self._own.setdefault(place, block_hash) != block_hash:
+        if second:
             self.broken("one block for one place", f"{node.name} signed two blocks at {place[1:]}")
         if first:
             self.checked["leader completeness"] += 1
@@ -259,7 +264,9 @@ class Witness:
             ):
                 self.twice_led.add(validator.term)
         if validator.halted is not None and not self.forks:
-            self.broken("stops only for a fork", f"{node.name}: {validator.halted}")
+            if not (self._equivocated and self._world.may_fork):
+                self.broken("stops only for a fork", f"{node.name}: {validator.halted}")
+            self.stopped.add(node.name)
 
     def executed(self, node: Node, final: list[FinalBlock]) -> None:
         """Blocks became final at a node."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from traceback import extract_tb
@@ -11,19 +12,21 @@ import msgspec
 
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
-from meshnode.network.work import Outgoing
 from protocols import block as blocks
+from protocols.frames import MAX_FRAME_BYTES
 from protocols.parcel import Parcel
 from protocols.raft import Role
 from protocols.records import RecordError, read_as, to_payload
+from tests.protocols.keys import KeyPair
 from tests.protocols.village import START_S, Village
 from tests.simulator.disk import Disk
 from tests.simulator.faults import FAULTS, Undo
 from tests.simulator.keys import Keyring
+from tests.simulator.liars import SCHEME_MS, TWIN, Liar
 from tests.simulator.members import Members
 from tests.simulator.network import Network, Weather
 from tests.simulator.node import Node
-from tests.simulator.plan import MODES, ROUND_MS, TROUBLE_MS, Episode, Plan, tolerated
+from tests.simulator.plan import MINUTE_MS, MODES, ROUND_MS, TROUBLE_MS, Episode, Plan, tolerated
 from tests.simulator.timeline import Timeline
 from tests.simulator.witness import Violation, Witness
 from zencode.binding import encode
@@ -37,6 +40,8 @@ LOOK_MS = 500
 # A node that dropped another does not speak with it for a while (600 s in the product; the
 # shorter time gives a liar more occasions).
 DROPPED_MS = 30_000
+# Long enough for a twin to be elected by those on its side.
+TURNS_PER_SIDE = 8
 # The last things that happened, shown when something fails.
 NOTES_KEPT = 60
 FRAMES_SHOWN = 4
@@ -88,6 +93,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.liars: set[str] = set()
+        self._chance = Random(f"{plan.seed} world")
         self._notes: deque[tuple[int, str, str, str]] = deque(maxlen=NOTES_KEPT)
         self._held_off: Counter[str] = Counter()
         self._undo: dict[int, Undo] = {}
@@ -103,6 +109,10 @@ class World:
         }
         self._number_of = {home: number for number, home in self._home_of.items()}
         self.nodes = [Node(self, home, home, self.keyring.pair(f"{home} device")) for home in self.village.homes]
+        self._sides: dict[tuple[str, str], Node] = {}
+        self._lying = False
+        for place in plan.liars:
+            self._make_liar(self.nodes[place])
         self._by_name = {node.name: node for node in self.nodes}
         self.members = Members(self)
 
@@ -153,11 +163,26 @@ class World:
         for episode in self.plan.episodes:
             self.timeline.at(episode.start_ms, self._begin, episode)
         for start in range(0, self.plan.duration_ms, ROUND_MS):
+            self._let_liars_in()
             end = min(start + TROUBLE_MS, self.plan.duration_ms)
-            self.timeline.run(end)
+            while self.timeline.now_ms < end:
+                if self.witness.forks or self.witness.stopped:
+                    self._watch_fork()
+                    return
+                self.timeline.run(min(self.timeline.now_ms + MINUTE_MS, end))
             self._heal()
             self._settle()
             self.timeline.run(min(start + ROUND_MS, self.plan.duration_ms))
+
+    def _watch_fork(self) -> None:
+        """Liars have made two histories. Whoever sees both stops, for ever; the run ends soon after."""
+        for number in sorted(self._undo):
+            self._undo.pop(number)()
+        self.timeline.run(self.timeline.now_ms + MINUTE_MS)
+        halted = [node.name for node in self._judged() if node.validator is not None and node.validator.halted]
+        kind = "forked runs" if self.witness.forks else "runs stopped by a lie"
+        self.counts[kind] += 1
+        self.counts[f"{kind}, noticed by a node"] += bool(halted)
 
     def _begin(self, episode: Episode) -> None:
         chance = Random(f"{self.plan.seed} episode {episode.number}")
@@ -176,6 +201,7 @@ class World:
         """Nothing is wrong any more."""
         for number in sorted(self._undo):
             self._undo.pop(number)()
+        self._shut_liars_out()
         for node in self.nodes:
             node.restart()
         self.note("healed", "everything", "")
@@ -212,7 +238,8 @@ class World:
             f"{node.name}: off, {node.lost or 'not started'}"
             if node.validator is None
             else f"{node.name}: {node.validator.role.name} of term {node.validator.term}, final "
-            f"{node.validator.final_height}, log to {node.validator.last_height}, halted {node.validator.halted}"
+            f"{node.validator.final_height}, log to {node.validator.last_height}, halted {node.validator.halted}, "
+            f"{dict(node.validator.counters)}"
             for node in self.nodes
         ]
         return f"not settled after {SETTLE_MS // 1000} s; certified {self.witness.certified_height}; " + "; ".join(
@@ -235,20 +262,68 @@ class World:
         node.restart()
 
     def kept_off(self, node: Node) -> bool:
-        """Whether a fault keeps this node off."""
-        return self._held_off[node.name] > 0
+        """Whether this node must stay off: by a fault, or as a liar while the honest settle."""
+        return self._held_off[node.name] > 0 or (node.liar is not None and not self._lying)
 
     def broken(self, wires: list[tuple[str, str]]) -> None:
         """Streams over these wires break: both ends hear of it."""
         for sender, receiver in wires:
-            node = self._by_name[sender]
-            node.unreachable(self._number_of[self._by_name[receiver].home])
+            for node in self.nodes:
+                if node.home == sender:
+                    node.unreachable(self._number_of[receiver])
 
     def unreliable(self, chance: Random) -> Node | None:
         """A node that may lose what it promised; None if the others would not make a quorum without it."""
         if len(self.liars) < tolerated(self.plan.homes, self.plan.mode):
             self.liars.add(chance.choice(self.village.homes))
         return self._by_name[chance.choice(sorted(self.liars))] if self.liars else None
+
+    # --- liars
+
+    def _make_liar(self, node: Node) -> None:
+        """The node lies from the beginning; perhaps there are two of it."""
+        lies = self.plan.lies
+        self.liars.add(node.home)
+        node.liar = Liar(self, node, lies)
+        if "twins" in lies:
+            twin = Node(self, node.home + TWIN, node.home, node.key)
+            twin.liar = Liar(self, twin, lies)
+            self.nodes.append(twin)
+
+    def _let_liars_in(self) -> None:
+        """Liars are on and lie."""
+        self._lying = True
+        for node in [node for node in self.nodes if node.liar is not None]:
+            node.restart()
+        if self.liars:
+            self._take_sides(1)
+            self.timeline.after(SCHEME_MS, self._scheme)
+
+    def _shut_liars_out(self) -> None:
+        """Liars are off: the honest must get on without them."""
+        self._lying = False
+        self._sides.clear()
+        for node in self.nodes:
+            if node.liar is not None:
+                node.power_off()
+
+    def _scheme(self) -> None:
+        if not self._lying:
+            return
+        self.timeline.after(SCHEME_MS, self._scheme)
+        for node in self.nodes:
+            if node.liar is not None and node.up:
+                self.post_lies(node, node.liar.scheme())
+        self._take_sides(TURNS_PER_SIDE)
+
+    def _take_sides(self, turns: int) -> None:
+        """Each neighbour takes one of two twins for the only one, for so many turns on average."""
+        chance = self._chance
+        for node in self.nodes:
+            if node.name.endswith(TWIN) and chance.randrange(turns) == 0:
+                self.counts["lie: twins"] += 1
+                for home in self.village.homes:
+                    self._sides[home, node.home] = chance.choice((node, self._by_name[node.home]))
 
     # --- who is who
 
@@ -260,6 +335,19 @@ class World:
         """The same by the name of its home."""
         return home not in self.liars
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all validators."""
+        return tuple(self._home_of)
+
+    def number_of(self, home: str) -> int:
+        """The number of a home's validator."""
+        return self._number_of[home]
+
+    def device_of(self, number: int) -> KeyPair:
+        """The public half of a validator's key is for everybody."""
+        return self.keyring.pair(f"{self._home_of[number]} device")
+
     def home_of(self, number: int) -> str:
         """The home of the validator with this number."""
         return self._home_of[number]
@@ -270,17 +358,28 @@ class World:
 
     # --- parcels
 
-    def post(self, node: Node, outgoing: Outgoing) -> None:
-        """A node sends a parcel."""
-        receiver = self._by_name[self._home_of[outgoing.to]]
-        data = to_payload(outgoing.parcel)
+    def post(self, node: Node, to: int, parcel: Parcel | bytes) -> None:
+        """A node sends a parcel, or a liar any bytes, to the validator with this number."""
+        home = self._home_of[to]
+        receiver = self._sides.get((node.home, home)) or self._by_name[home]
+        if node.liar is not None and self._sides.get((home, node.home), node) is not node:
+            return  # they take the other one for the only one
+        data = parcel if isinstance(parcel, bytes) else to_payload(parcel)
         number = self._number_of[node.home]
-        self.network.send(node.name, receiver.name, receiver.receive, node.home, number, data)
+        self.network.send(node.home, home, receiver.receive, node.home, number, data)
+
+    def post_lies(self, node: Node, lies: Iterable[tuple[int, Parcel | bytes]]) -> None:
+        """A liar sends what it likes."""
+        for to, parcel in lies:
+            if self._lying or isinstance(parcel, Parcel):
+                self.post(node, to, parcel)
 
     def read_parcel(self, data: bytes) -> Parcel | str:
         """The parcel of a frame, or what is wrong with it."""
         known = self._parcels.get(data)
         if known is None:
+            if len(data) > MAX_FRAME_BYTES:
+                return f"frame of {len(data)} bytes announced, the limit is {MAX_FRAME_BYTES}"
             try:
                 known = read_as(Parcel, data)
             except RecordError as error:
@@ -295,7 +394,7 @@ class World:
         self.note("drops", receiver.name, f"{sender}: {reason}")
         self.counts["dropped"] += 1
         self.witness.dropped(receiver, sender, reason)
-        for wire in ((receiver.name, sender), (sender, receiver.name)):
+        for wire in ((receiver.home, sender), (sender, receiver.home)):
             self.network.cut(*wire)
             self.timeline.after(DROPPED_MS, self.network.mend, *wire)
 
