@@ -34,6 +34,8 @@ MAX_ENTRIES = 1024
 # A sender has two to tell, the newest one and the one that covers the entries sent along;
 # room for as many again.
 MAX_CERTIFICATES = 4
+# A branch with blocks of more terms than these, none of them certified, has not been seen.
+MAX_ELECTIONS = 4
 # A validator's number is its place among at most twenty; a byte is enough for ever.
 MAX_NUMBER = 255
 # The kinds above are between a core and its own storage.
@@ -90,6 +92,10 @@ class Parcel(Record, frozen=True, kw_only=True):
         bytes | None,
         Field(8, Bytes(SIGNATURE_BYTES), "over the `Handover` of the term before: to the successor, and from it"),
     ] = None
+    elections: Annotated[
+        tuple[Election, ...],
+        Field(9, ListOf(Nested(Election), MAX_ELECTIONS), "with an append: of the next terms, ascending"),
+    ] = ()
 
 
 def pack(message: Message) -> RaftMessage:

@@ -44,6 +44,16 @@ class Electorate:
         """The configuration of a height above the final one, up to the one after the log's last block."""
         return self.of(self._chain.head(height - 1).next_validators)
 
+    def possible_at(self, height: int) -> tuple[QuorumConfig, ...]:
+        """What may be the configuration of a height in somebody's log, as far as it is known here."""
+        if self.is_settled(height):
+            return (validators.at(self._machine.state, height),)
+        return (self._machine.quorum, self.decided())
+
+    def is_settled(self, height: int) -> bool:
+        """Whether the configuration of a height is the same in all logs, as the blocks before it are executed."""
+        return height <= self._machine.height + 1
+
     def votes_at(self, height: int) -> bool:
         """Whether this node votes at a height."""
         config = self.at(height)
@@ -90,10 +100,6 @@ class Electorate:
         return frozenset(self._machine.state.seats[key].number for key, _ in config.voters)
 
     # --- the core
-
-    def is_known(self, last_height: int) -> bool:
-        """Whether this node knows who elects after its last block."""
-        return self.of(self._chain.head(last_height).next_validators) is not None
 
     def follow(self, core: RawNode, final_height: int) -> None:
         """Let the core count by what its log says now; a leader that votes no more hands over."""

@@ -26,12 +26,14 @@ from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
+from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
 from meshnode.network.finalizer import Finalizer
 from meshnode.network.intake import Intake
 from meshnode.network.leadership import Leadership
 from meshnode.network.patience import Patience
-from meshnode.network.pledges import Pledge, Pledges
+from meshnode.network.pledges import Pledges
+from meshnode.network.promises import Promises
 from meshnode.network.proposer import Proposer
 from meshnode.network.terms import bounded
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
@@ -42,7 +44,7 @@ from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
-from protocols.records import Ack, Certificate, RecordError, Tip, Vote, to_payload
+from protocols.records import Ack, Certificate, Election, RecordError, Tip, Vote, to_payload
 
 _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
 # What makes a leader of a node; one that is halted must not become it.
@@ -87,7 +89,8 @@ class Validator:
         self.number = self._electorate.number
         self._ballots = Ballots(self._chain_id, verifier)
         self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
-        self._pledges = Pledges(device_key, signer, self._chain_id, signed)
+        self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
+        self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has)
         self._ready: Ready | None = None
         self._proposer = Proposer(
             machine, self._chain, self._electorate, self._ballots, proposals, device_key, signer, clock
@@ -119,9 +122,6 @@ class Validator:
             verifier,
             self.counters,
         )
-        self._intake = Intake(
-            self._core, machine, self._chain, self._electorate, finality, verifier, clock, self.counters
-        )
         self._leadership = Leadership(
             self._core,
             self._chain,
@@ -131,6 +131,21 @@ class Validator:
             signer,
             verifier,
             self.counters,
+        )
+        self._intake = Intake(
+            self._core,
+            machine,
+            self._chain,
+            self._electorate,
+            finality,
+            self._elections,
+            self._pledges,
+            verifier,
+            clock,
+            self.counters,
+        )
+        self._promises = Promises(
+            self._core, machine, self._chain, self._electorate, self._ballots, self._pledges, self.counters
         )
         self._patience = Patience(self._core, settings.election_ticks)
         for index in range(log.final_height() + 1, log.last_index() + 1):
@@ -198,10 +213,8 @@ class Validator:
     def tick(self) -> None:
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
-        if self.halted or self._patience.exhausted(self.final_height):
-            return
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
-        if self.role != Role.LEADER and not self._may_campaign():
+        if self._may_not_lead() or self._patience.exhausted(self.final_height):
             return
         self._core.tick()
         self._drain()
@@ -213,7 +226,7 @@ class Validator:
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        if self._may_campaign():
+        if not self._may_not_lead():
             self._core.campaign()
 
     def transfer(self, number: int) -> None:
@@ -239,14 +252,20 @@ class Validator:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
-        if (self.halted and message.entries) or (message.kind in _TOWARDS_POWER and not self._may_campaign()):
+        if self.halted and message.entries:
             self.counters[f"refused while halted: {message.kind.name}"] += 1
+            return None
+        if message.kind in _TOWARDS_POWER and self._may_not_lead():
+            self.counters[f"refused, must not lead: {message.kind.name}"] += 1
             return None
         key = self._electorate.key_of(sender)
         admitted, fault = self._leadership.admits(message, key, parcel)
         if not admitted:
             return fault
         message = self._leadership.without_false_haste(message, key, self.leader, parcel)
+        fault = self._elections.hear(parcel.elections)
+        if fault is not None:
+            return fault
         if message.kind == MessageKind.APP and message.entries:
             fault = self._intake.take(message)
             self._electorate.follow(self._core, self.final_height)
@@ -294,6 +313,7 @@ class Validator:
         if not self._core.has_ready() and not self._certificates.has_unwritten():
             return None
         certificates = self._certificates.take_unwritten()
+        elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
         now = [self._outgoing(message) for message in ready.messages]
@@ -306,11 +326,11 @@ class Validator:
             Entry(entry.index, entry.term, int(entry.type), entry.data, self._chain.read(entry).block_hash)
             for entry in ready.entries
         )
-        self._prepare(ready)
+        self._promises.prepare(ready)
         sign = self._pledges.promise()
         hard = ready.hard_state
         batch = None
-        if entries or certificates or hard is not None or sign is not None:
+        if entries or certificates or elections or hard is not None or sign is not None:
             batch = Batch(
                 entries=entries,
                 hard_state=None if hard is None else HardState(hard.term, hard.vote, hard.commit),
@@ -318,6 +338,7 @@ class Validator:
                 # After a halt there may be certificates of what was not executed: not of our log, perhaps.
                 certificates=tuple((c.height, to_payload(c)) for c in certificates if c.height <= self.final_height),
                 final_height=self.final_height,
+                elections=elections,
             )
         return Work(tuple(now), batch)
 
@@ -371,13 +392,21 @@ class Validator:
         """Validators to be dropped for parcels that had to wait before they were judged, with the reason."""
         return self._intake.take_faults()
 
+    def _may_not_lead(self) -> bool:
+        """Halted, or back from a power cut with blocks whose certificate was not on the disk yet.
+
+        A block of ours would then name an older state than the one before it, which
+        convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
+        """
+        return self.halted is not None or self._chain.head(self.last_height).state_height > self.machine.height
+
+    def _chain_has(self, height: int, block_hash: bytes) -> bool:
+        return height <= self.last_height and self._chain.head(height).block_hash == block_hash
+
     def _drain(self) -> None:
         if not self.halted:
             self._intake.drain()
             self._electorate.follow(self._core, self.final_height)
-
-    def _may_campaign(self) -> bool:
-        return not self.halted and self._electorate.is_known(self.last_height)
 
     # --- votes
 
@@ -403,60 +432,10 @@ class Validator:
     def _seal(self, term: int, index: int, _payload: bytes, first_of_term: bool) -> bytes:
         """The data of a new entry (called by the core, as leader)."""
         block = self._proposer.seal(term, index, first_of_term)
-        if first_of_term:
+        if block.election is not None:
             self._leadership.made(block)
+            self._elections.keep(block.election)
         return block.encoded
-
-    def _prepare(self, ready: Ready) -> None:
-        """Fix what will be signed once this piece of work is on disk.
-
-        Only what is still so: since a message was made, log and term may have changed.
-        In one term a follower's log only grows, and a candidate's or voter's does not
-        change before that term has a leader.
-        """
-        pledges, core = self._pledges, self._core
-        pledges.begin()
-        for message in ready.messages_after_persist:
-            pledge = self._pledge(message)
-            if pledge is None:
-                self.counters[f"void before it was on disk: {message.kind.name}"] += 1
-            elif pledges.allows(pledge.vote, pledge.ack):
-                pledges.waiting.append(pledge)
-            else:
-                self.counters[f"not signed, contradicts a signature: {message.kind.name}"] += 1
-        hard = ready.hard_state
-        if hard is not None and hard.vote == self.number and core.state == Role.CANDIDATE:
-            tip = self._own_tip()
-            pledges.own_vote = Vote(term=hard.term, candidate=self._key_id, candidate_tip=tip, voter_tip=tip)
-        if ready.entries and ready.entries[-1].term == core.term and core.state == Role.LEADER:
-            own_ack = self._ack(ready.entries[-1].index, core.term)
-            pledges.own_ack = own_ack if pledges.allows(None, own_ack) else None
-
-    def _pledge(self, message: Message) -> Pledge | None:
-        """The message with what is to be signed for it; None if it has become void."""
-        core = self._core
-        if message.kind == MessageKind.VOTE:
-            still = core.state == Role.CANDIDATE and message.term == core.term
-            return Pledge(message, tip=self._own_tip().block) if still else None
-        if message.reject or message.kind not in (MessageKind.VOTE_RESP, MessageKind.APP_RESP):
-            return Pledge(message)
-        if message.term != core.term:
-            return None
-        if message.kind == MessageKind.APP_RESP:
-            new = message.index > self.final_height
-            return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
-        asked, own = self._ballots.tip_of(message.term, message.to), self._own_tip()
-        if asked is None or core.leader != NO_NODE:
-            return None
-        candidate = key_id_of(self._electorate.key_of(message.to))
-        return Pledge(message, vote=Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=own))
-
-    def _ack(self, height: int, term: int) -> Ack | None:
-        """The ack of a block, to be promised; None from one who does not vote at its height."""
-        if not self._electorate.votes_at(height):
-            return None
-        validators_hash = self._chain.head(height - 1).next_validators
-        return Ack(validators=validators_hash, ack_term=term, height=height, block=self._chain.head(height).block_hash)
 
     def _outgoing(
         self, message: Message, tip: bytes | None = None, vote: Vote | None = None, ack: Ack | None = None
@@ -467,6 +446,10 @@ class Validator:
         certificates: tuple[Certificate, ...] = ()
         if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
             certificates = self._certificates.along(message)
+        elections: tuple[Election, ...] = ()
+        if message.entries and message.entries[-1].term < message.term:
+            # The append ends before our branch shows why it may replace another one.
+            elections = self._elections.later_than(message.entries[-1].term)
         parcel = Parcel(
             message=pack(message),
             tip=tip,
@@ -474,5 +457,6 @@ class Validator:
             ack=ack,
             ack_signature=None if ack is None else self._pledges.sign_ack(ack),
             certificates=certificates,
+            elections=elections,
         )
         return Outgoing(message.to, self._leadership.dress(message, self.key_of, parcel))

@@ -121,6 +121,18 @@ class LedgerReader:
         """
         return self._certificate("height <= ? ORDER BY height DESC", height)
 
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        """Election certificates of later terms than this, the first ones first.
+
+        Raises:
+            DamagedRow: the checksum of one does not fit.
+        """
+        found = self._all(
+            f"SELECT {rows.ELECTION_COLUMNS} FROM election WHERE term > ? ORDER BY term, checksum LIMIT ?",
+            (term, limit),
+        )
+        return [rows.read_election_row(row) for row in found]
+
     def find_record(self, record_id: bytes) -> tuple[int, int] | None:
         """Height and position of a record of a final block."""
         row = self._one("SELECT height, position FROM record WHERE record_id = ?", (record_id,))
