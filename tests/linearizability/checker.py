@@ -123,8 +123,7 @@ def check(
 ) -> Result:
     """Whether some order explains a history.
 
-    Parts are searched one after the other until one has no order. A part whose search was given up
-    makes the verdict UNKNOWN unless another part has none.
+    Parts are searched one after the other, the smallest first, until one has no order or a bound is reached.
 
     progress: called every STEPS_PER_LOOK steps. clock: seconds, for the bound.
     Raises HistoryError if the history is not one of this model.
@@ -132,19 +131,14 @@ def check(
     bounds = bounds or Bounds()
     budget = _Budget(bounds, progress, clock)
     orders = {}
-    given_up = False
-    # The smallest part first: a wrong one found there saves the others.
     for part in sorted(model.parts(history), key=lambda part: len(part.operations)):
         search = _Search(part, budget)
         found = search.run()
         if found == Verdict.NOT_LINEARIZABLE:
             return Result(found, budget.states, {}, search.stuck())
         if found == Verdict.UNKNOWN:
-            given_up = True
-        else:
-            orders[part.label] = search.order()
-    if given_up:
-        return Result(Verdict.UNKNOWN, budget.states, {})
+            return Result(found, budget.states, {})
+        orders[part.label] = search.order()
     return Result(Verdict.LINEARIZABLE, budget.states, orders)
 
 
@@ -286,8 +280,7 @@ class _Search:
                 operation = kind.operations[count]
                 used = here.used + (1 << kind.shift)
                 for state in self._object.step(here.state, operation):
-                    if state != here.state:
-                        yield _Move(operation, here._replace(used=used, state=state))
+                    yield _Move(operation, here._replace(used=used, state=state))
 
     def _candidates(self, here: _Configuration) -> tuple[list[int], int]:
         """The answered operations that may come next, and the earliest return among those to come."""
@@ -300,9 +293,7 @@ class _Search:
                 deadline = min(deadline, self._returns[number])
             number += 1
             ahead >>= 1
-        # The deadline fell on the way; calls are sorted, so what is too late is at the end.
-        while self._answered[waiting[-1]].call > deadline:
-            waiting.pop()
+        # The deadline fell on the way, and not below any of these calls: none returns before the last was called.
         return waiting, deadline
 
     def _answer(self, here: _Configuration, number: int, state: Hashable) -> _Move:

@@ -161,6 +161,21 @@ def test_a_crowd_is_searched_to_the_end() -> None:
     assert (result.verdict, result.states) == (Verdict.NOT_LINEARIZABLE, 8 * 2**7 + 1)
 
 
+def test_reads_that_fit_are_not_tried_in_every_order() -> None:
+    reads = (read(1, 2, 100) for _ in range(30))
+    result = check(history(write(1, 0, 1), *reads, read(-1, 2, 100)), REGISTER)
+    assert result.verdict == Verdict.NOT_LINEARIZABLE
+    assert result.states == 32
+
+
+def test_equal_pending_writes_are_not_tried_in_every_order() -> None:
+    """None, one or two of thirty, and beyond that nothing changes any more."""
+    lost = (write(1, 0, None) for _ in range(30))
+    result = check(history(*lost, read(-1, 1, 100)), REGISTER)
+    assert result.verdict == Verdict.NOT_LINEARIZABLE
+    assert result.states == 2
+
+
 def test_beyond_its_bound_of_states_nothing_is_known() -> None:
     result = check(crowded(16), REGISTER, Bounds(states=1_000))
     assert (result.verdict, result.states) == (Verdict.UNKNOWN, 1_000)
@@ -178,7 +193,7 @@ def test_beyond_its_time_nothing_is_known() -> None:
     assert seen[0].states < seen[1].states < seen[2].states <= result.states
 
 
-def test_a_part_that_was_given_up_does_not_hide_one_that_has_no_order() -> None:
+def test_a_large_part_that_is_given_up_does_not_hide_a_small_one_that_has_no_order() -> None:
     lost = tuple((Write(value, "crowd"), 0, 100, None) for value in range(16))
     told = history(*lost, (Read("crowd"), 0, 100, -1), *((Read(f"{n}"), 0, 1, n % 2 or None) for n in range(2)))
     assert check(told, REGISTER, Bounds(states=1_000)).verdict == Verdict.NOT_LINEARIZABLE

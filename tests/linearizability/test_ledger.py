@@ -219,6 +219,12 @@ def test_without_places_and_heights_too() -> None:
     assert result.states < 2 * len(lived.operations)
 
 
+def test_lost_records_that_nobody_asks_for_are_all_alike() -> None:
+    """Of thirty, any number may be final: that is thirty-one ways and not a billion."""
+    result = check(history(*(lost(f"r{number}", 0) for number in range(30)), count(31, 1, 2)), LEDGER)
+    assert (result.verdict, result.states) == (Verdict.NOT_LINEARIZABLE, 31)
+
+
 def lost_records(lived: History) -> list[int]:
     """Writes that were answered Final, whose record somebody else found after that."""
     found: dict[str, int] = {}
