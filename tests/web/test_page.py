@@ -141,10 +141,10 @@ def test_every_text_is_used() -> None:
     # Names of roles, sources and states of orders are put together with what they belong to.
     roles = {f"role_{role.name.lower()}" for role in Role} | {"role_learner"}
     assert roles <= TEXTS.keys()
+    advice = {"advice_gone", "advice_even", "advice_back"}
     # Those of one thing are chosen beside those of many.
-    made = (
-        roles | {"own", "cancelled", "open"} | {key for key in TEXTS if key.removesuffix("_1") in TEXTS.keys() - {key}}
-    )
+    single = {key for key in TEXTS if key.removesuffix("_1") in TEXTS.keys() - {key}}
+    made = roles | advice | {"own", "cancelled", "open"} | single
     assert [key for key in TEXTS if f'"{key}"' not in source and key not in made] == []
 
 
