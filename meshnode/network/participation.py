@@ -26,6 +26,7 @@ from meshnode.network.transport import Stream, Transport
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Proposals, Settings
 from meshnode.store import Batch, Store
+from meshnode.store.place import mark_as_validator
 from protocols.records import Certificate
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Participation:
                 self._begin_voting()
 
     def _begin_voting(self) -> None:
+        mark_as_validator(self._store.place)
         self._keep_counts(self.follower)
         timing, self.follower = self._timing, None
         self.validator = Validator(
