@@ -104,6 +104,32 @@ def test_the_mode_changes_by_decision() -> None:
     alive(cluster)
 
 
+def test_a_newcomer_whose_vote_is_needed_gets_the_first_block_at_once() -> None:
+    # Carla is gone, so of four all three others must sign. The leader has more to propose than it has ticks.
+    cluster = grown(4, 3)
+    leader = cluster.leader()
+    cluster.stop(next(home for home in cluster.followers() if home in cluster.validators))
+    cluster.offer(cluster.change(CHANGE_ADD, "dora"))
+    cluster.until(lambda: decided(cluster, leader) == 4)
+    cluster.follow("dora")
+    work = cluster.work
+
+    def eagerly(home: str) -> bool:
+        # As the node's loop does it: first a block, then what finality has to have written.
+        made = home == leader and cluster.validators[home].propose()
+        return work(home) or made
+
+    select = cluster.pools[leader].select
+    cluster.pools[leader].select = lambda time_s, size, count, exclude: select(time_s, size, 1, exclude)  # type: ignore[method-assign]
+    records = [order(cluster, nonce) for nonce in range(1, 8)]
+    for record in records:
+        cluster.offer(record)
+    cluster.work = eagerly  # type: ignore[method-assign]
+    cluster.settle()
+    cluster.until(lambda: accepted(cluster, *records), 20)
+    assert accepted(cluster, *records) and len(cluster.voters()) == 4
+
+
 def decided(cluster: Changing, home: str) -> int:
     """How many validators are decided, as a node has executed it."""
     return len(validators.decided(cluster.machine_at(home).state).voters)
