@@ -25,6 +25,7 @@ MAX_EVENT_BYTES: Final = 256 * 1024
 # The server says at least a comment every quarter of a minute; this long without one and it is gone.
 SILENCE_S: Final = 60.0
 _READ_BYTES: Final = 64 * 1024
+_HELD: Final = ("wait", "fresh")
 
 
 class ClientError(Exception):
@@ -72,9 +73,15 @@ class NodeClient:
     async def get(self, path: str, *, deadline_s: float | None = None, **params: object) -> Any:
         """The JSON answer to a question; `params` become the query, None ones are left out.
 
+        `wait` and `fresh` let the node hold the question back for so many seconds (see
+        `meshnode.web.api`); without a deadline given, they lengthen the usual one.
+
         Raises:
             ClientError: no answer in time, an answer that is an error, or one that is no JSON.
         """
+        if deadline_s is None:
+            held_s = sum(float(str(params.get(name) or 0)) for name in _HELD)
+            deadline_s = self._deadline_s + held_s
         return await self._ask("GET", path, params, None, deadline_s)
 
     async def post(

@@ -27,6 +27,7 @@ from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool
 from meshnode.network.consensus import Consensus
+from meshnode.network.freshness import Freshness
 from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
 from meshnode.network.transport import PeerId, Transport, peer_id_of
@@ -39,7 +40,7 @@ from meshnode.store import Batch, Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.vitals import process_age_s, rss_mb
-from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.backend import MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.speaking import spoken
 from protocols import block as blocks
 from protocols.block import SignedRecord
@@ -172,6 +173,7 @@ class Microgrid:
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
+        self.freshness = Freshness(transport, machine, self.consensus, views.height, random)
         self._live_sequence = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
 
@@ -184,6 +186,7 @@ class Microgrid:
             nursery.start_soon(self._write_views)
             await nursery.start(self.gossip.run)
             await nursery.start(self.blocks.run)
+            await nursery.start(self.freshness.run)
             if self.consensus is not None:
                 await nursery.start(self.consensus.run)
             if self.follower is not None:
@@ -230,6 +233,7 @@ class Microgrid:
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
             await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
+            self.freshness.rounds.reached(entry.block.header.height)
             await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
             self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
@@ -372,6 +376,14 @@ class Microgrid:
         proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
+    async def fresh(self, wait_s: float) -> int:
+        """Wait until what is asked from now on misses nothing that is final anywhere; see `Backend`."""
+        if halted := self._halted():
+            raise NotFresh(f"this node has halted: {halted}")
+        with trio.move_on_after(wait_s):
+            return await self.freshness.rounds.until_fresh()
+        raise NotFresh(f"no majority of the validators confirmed within {wait_s:g} s what is newest")
+
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
         if not 1 <= height <= self._store.final_height():
@@ -440,6 +452,7 @@ class Microgrid:
             self.mempool.counters.items(),
             self.gossip.counters.items(),
             self.blocks.counters.items(),
+            self.freshness.counters.items(),
             self._news.counters.items(),
             (("outbox: damaged record dropped", self._outbox.damaged),) if self._outbox.damaged else (),
             () if self.door is None else ((f"door: {name}", count) for name, count in self.door.counters.items()),

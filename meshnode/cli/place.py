@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from meshnode.cli.output import Fault, No
+from meshnode.cli.output import Fault, No, NotYet
 from meshnode.cli.parser import Argument, Option
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
     Raises:
         Fault, ConfigError, ClientError: there is no node to be asked, or it cannot answer.
         No: the community's answer is no.
+        NotYet: a fresh answer was wanted, and no majority confirmed one in time.
     """
     import trio
 
@@ -164,6 +165,11 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
             raise No(f"refused: {'; '.join(fault['found'] for fault in error.answer['errors'])}") from error
         if error.status == _NOT_THERE:
             raise No(str(error)) from error
+        if error.status == _NOT_CONFIRMED:
+            found = "; ".join(fault["found"] for fault in error.answer["errors"])
+            raise NotYet(
+                f"not known yet: {found}\n    ask again, or without --fresh for what this node knows"
+            ) from error
         raise
 
 
@@ -214,6 +220,8 @@ def settings_of(texts: list[str], place: str) -> dict[str, Any]:
     return found
 
 
-# HTTP's numbers for a record that the community's rules do not allow, and for what there is none of.
+# HTTP's numbers for a record that the community's rules do not allow, for what there is none of, and for
+# what nobody confirmed in time.
 _REFUSED = 409
 _NOT_THERE = 404
+_NOT_CONFIRMED = 504

@@ -21,11 +21,18 @@ asset = Group("Assets: tokens of the community.")
 # A block becomes final within seconds; a node waits for no more than half a minute.
 WAIT_S = 10
 MAX_WAIT_S = 30
-# The node answers a question with a wait a moment after the wait is over.
-MARGIN_S = 10.0
+# A majority answers within a heartbeat's round trip, or after an election.
+FRESH_S = 10
 
 Wait = Annotated[
     int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
+]
+Fresh = Annotated[
+    bool,
+    Option(
+        "--fresh",
+        "Miss nothing that any node knew to be final when you asked: a majority of the validators confirms it first.",
+    ),
 ]
 Energy = Annotated[str, Option("--energy", 'At most this much, like "1.5 kWh".')]
 Price = Annotated[str, Option("--price", 'Limit price, like "0.12 EUR/kWh".')]
@@ -41,11 +48,11 @@ def add_to(app: Group) -> None:
     app.command()(record)
 
 
-def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
-    """Say where the running node stands. Exit 1 if it has halted."""
+def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> int:
+    """Say where the running node stands. Exit 1 if it has halted, 3 if no majority confirms a fresh answer."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/status")
+        found: dict[str, Any] = await node.get("/api/status", fresh=_seconds(fresh))
         return found | {"web": node.base_url}
 
     found = ask_node(node_directory(directory), chain, ask)
@@ -128,11 +135,11 @@ def cancel(
 
 
 @order.command("list")
-def list_(directory: Dir = None, chain: Chain = "", json: Json = False) -> None:
-    """List your orders, the newest first."""
+def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+    """List your orders, the newest first. Exit 3 if no majority confirms a fresh answer."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/orders")
+        found: dict[str, Any] = await node.get("/api/orders", fresh=_seconds(fresh))
         return found
 
     place = node_directory(directory)
@@ -196,6 +203,7 @@ def record(
     wait: Annotated[
         int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
     ] = 0,
+    fresh: Fresh = False,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
@@ -204,7 +212,7 @@ def record(
     wanted = record_id_of(record_id).hex()
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        return await _fate(node, wanted, wait)
+        return await _fate(node, wanted, wait, fresh=fresh)
 
     return _say(ask_node(node_directory(directory), chain, ask), json)
 
@@ -218,10 +226,15 @@ def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, js
     return _say(ask_node(place, chain, ask, write=True), json)
 
 
-async def _fate(node: NodeClient, record_id: str, wait: int) -> dict[str, Any]:
+async def _fate(node: NodeClient, record_id: str, wait: int, *, fresh: bool = False) -> dict[str, Any]:
     """What the node says of a record, and whether it was accepted; None as long as nobody knows."""
-    found: dict[str, Any] = await node.get(f"/api/records/{record_id}", wait=wait, deadline_s=wait + MARGIN_S)
+    found: dict[str, Any] = await node.get(f"/api/records/{record_id}", wait=wait, fresh=_seconds(fresh))
     return found | {"accepted": found["verdict"] == "ACCEPTED" if found["status"] == "final" else None}
+
+
+def _seconds(fresh: bool) -> int | None:
+    """How long a fresh answer may take; None where any will do."""
+    return FRESH_S if fresh else None
 
 
 def _say(found: dict[str, Any], json: bool) -> int:

@@ -37,7 +37,7 @@ from protocols.block import SignedRecord
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
-from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
+from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Ack, Certificate, Header, RecordError, Tip, Vote, to_payload
 
@@ -98,6 +98,7 @@ class Validator:
         self._certificates = CertificateBook(log)
         self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed)
         self._ready: Ready | None = None
+        self._reads: list[ReadState] = []
         # Records and time of the block that is being made.
         self._offer: tuple[tuple[SignedRecord, ...], int] | None = None
         self._core = RawNode(
@@ -288,6 +289,7 @@ class Validator:
         certificates = self._certificates.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
+        self._reads += ready.read_states
         now = [self._outgoing(message) for message in ready.messages]
         if certificates and self.role == Role.LEADER:
             # Everybody learns at once what is final.
@@ -334,6 +336,21 @@ class Validator:
         self._finalizer.advance()
         self._drain()
         return after
+
+    def read_index(self, context: bytes) -> bool:
+        """Ask the leader for a height that everything final until now lies below; see `take_reads`.
+
+        Args:
+            context: names the question; never used before, here or on any other node.
+        Returns:
+            False: there will be no answer. True is no promise: ask again, with another context.
+        """
+        return not self.halted and self._core.read_index(context)
+
+    def take_reads(self) -> list[ReadState]:
+        """Answers since the last call: once `final_height` has reached the index, reads miss nothing."""
+        reads, self._reads = self._reads, []
+        return reads
 
     def take_final(self) -> list[FinalBlock]:
         """Blocks that became final and were executed since the last call."""

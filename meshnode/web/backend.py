@@ -21,6 +21,10 @@ class Refused(Exception):
     """A record that was not taken; the text is a sentence for its author."""
 
 
+class NotFresh(Exception):
+    """Nobody could confirm in time what is newest; the text is a sentence for whoever asked."""
+
+
 class PowerNow(msgspec.Struct, frozen=True):
     """The newest live power of one meter.
 
@@ -132,6 +136,17 @@ class Backend(Protocol):
 
     async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
         """What became of a record; waits up to `wait_s` real seconds for it to become final."""
+
+    async def fresh(self, wait_s: float) -> int:
+        """Wait until what is asked afterwards misses nothing that was final anywhere when this was called.
+
+        Args:
+            wait_s: how long at most, real seconds.
+        Returns:
+            The height that answers reach now.
+        Raises:
+            NotFresh: no majority of the validators confirmed it in time, or this node has halted.
+        """
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form, with verdicts and who certified it; None if there is none."""

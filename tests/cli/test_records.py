@@ -60,3 +60,25 @@ def test_the_help_names_the_code() -> None:
 
 def app_help(command: str) -> bool:
     return "3 if that is not known yet" in " ".join(meshnode(command, "--help").out.split())
+
+
+@pytest.mark.parametrize("command", [("status",), ("order", "list"), ("record", ID)], ids=" ".join)
+def test_what_no_majority_confirms_is_not_known_yet(tmp_path: Path, command: tuple[str, ...]) -> None:
+    fault = {"place": "query fresh", "found": "no majority", "expected": "a majority", "remedy": "ask again"}
+    asked: list[bytes] = []
+
+    async def main() -> Done:
+        refuse = answering(msgspec.json.encode({"errors": [fault]}), status="504 Gateway Timeout")
+
+        async def behave(request: bytes, stream: trio.SocketStream) -> None:
+            asked.append(request.split()[1])
+            await refuse(request, stream)
+
+        async with serving(behave) as address:
+            write_running(tmp_path, [{"chain_id": "00" * 32, "web": address}], [])
+            return await trio.to_thread.run_sync(lambda: meshnode(*command, "--fresh", "--dir", tmp_path))
+
+    done = trio.run(main)
+    assert (done.code, done.out) == (3, "")
+    assert done.err == "error: not known yet: no majority\n    ask again, or without --fresh for what this node knows\n"
+    assert b"fresh=10" in asked[0]

@@ -14,7 +14,7 @@ from meshnode.clock import GridClock
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, PeriodClosed, RecordDone
 from meshnode.views import Views
-from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.backend import MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.history import now_ms
 from meshnode.web.server import serve
 from protocols import block as blocks
@@ -54,6 +54,7 @@ class HandMade:
         self.said: list[SignedRecord] = []
         self.subscribed = 0
         self.halted = ""
+        self.majority = True
         self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
 
@@ -153,6 +154,12 @@ class HandMade:
             return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
         height, verdict = self._outcomes[record_id]
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], b"receipt")
+
+    async def fresh(self, wait_s: float) -> int:
+        await trio.lowlevel.checkpoint()
+        if not self.majority:
+            raise NotFresh(f"nobody confirmed within {wait_s:g} s what is newest")
+        return self.machine.height
 
     def block(self, height: int) -> dict[str, Any] | None:
         if not 1 <= height <= self.machine.height:

@@ -261,3 +261,42 @@ async def test_lists_in_a_period_of_many_trades_go_on_inside_it(tmp_path) -> Non
             query = more and "limit=5&" + "&".join(f"{name}={value}" for name, value in more.items())
     assert found == list(range(12))
     street.views.close()
+
+
+READING = ("status", "home", "periods", "lines", "trades", "orders", "postings", "blocks", "blocks/1", "report")
+
+
+@pytest.mark.parametrize("path", READING)
+async def test_a_fresh_answer_is_the_same_and_says_how_far_it_reaches(
+    path: str, address: str, backend: HandMade
+) -> None:
+    plain, fresh = await get(address, f"/api/{path}"), await get(address, f"/api/{path}?fresh=5")
+    assert fresh.status == 200
+    assert set(fresh.json) == set(plain.json)
+    assert fresh.headers["fresh-height"] == str(backend.machine.height)
+    assert "fresh-height" not in plain.headers
+
+
+@pytest.mark.parametrize("path", READING)
+async def test_without_a_majority_there_is_no_fresh_answer(path: str, address: str, backend: HandMade) -> None:
+    backend.majority = False
+    refused = await get(address, f"/api/{path}?fresh=5")
+    assert refused.status == 504
+    assert refused.faults == [
+        {
+            "place": "query fresh",
+            "found": "nobody confirmed within 5 s what is newest",
+            "expected": "a majority that confirms it",
+            "remedy": "ask again, or without fresh for what this node knows",
+        }
+    ]
+    assert (await get(address, f"/api/{path}")).status == 200
+    wrong = await get(address, f"/api/{path}?fresh=31")
+    assert (wrong.status, wrong.faults[0]["expected"]) == (400, "a whole number from 0 to 30")
+
+
+async def test_a_fresh_record_is_asked_after_the_majority(address: str, backend: HandMade) -> None:
+    record_id = "ab" * 32
+    assert (await get(address, f"/api/records/{record_id}?fresh=5")).json["status"] == "unknown"
+    backend.majority = False
+    assert (await get(address, f"/api/records/{record_id}?fresh=5")).status == 504
