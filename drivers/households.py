@@ -46,12 +46,13 @@ def read_table(path: Path) -> str:
             raw.seek(0)
             source = gzip.GzipFile(fileobj=raw) if packed else raw
             data = source.read(MAX_TABLE_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        # ValueError: text that is not UTF-8, or a name with a zero byte in it.
-        raise DriverError(
-            str(path), f"cannot be read ({error})", "a CSV file", "check its name, rights and contents"
-        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _unreadable(path, "it was compressed with gzip, and altered or cut off since") from error
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        # A name with a zero byte in it.
+        raise _unreadable(path, str(error)) from error
     if len(data) > MAX_TABLE_BYTES:
         raise DriverError(
             str(path),
@@ -59,7 +60,14 @@ def read_table(path: Path) -> str:
             f"at most {MAX_TABLE_BYTES} bytes unpacked",
             "cut it into parts",
         )
-    return text
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"it is no text, byte {error.start + 1} is not UTF-8") from error
+
+
+def _unreadable(path: Path, why: str) -> DriverError:
+    return DriverError(str(path), f"cannot be read: {why}", "a CSV file, plain or gzip", "check its name and contents")
 
 
 def columns(table: str) -> list[str]:

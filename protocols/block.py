@@ -24,6 +24,7 @@ from protocols.records import (
     Election,
     Genesis,
     Header,
+    Limits,
     Record,
     RecordError,
     from_payload,
@@ -224,7 +225,8 @@ def check_form(
             the header makes it evidence.
     """
     check_belonging(block, parent, quorum, chain_id, verifier)
-    _check_rules(block, parent, genesis)
+    check_header(block.header, block.leader, parent, genesis.limits)
+    _check_body(block, genesis.limits)
     if block.election is not None:
         fault = check_election(block.election, block.leader, block.header.term, parent, quorum, chain_id, verifier)
         if fault:
@@ -262,8 +264,15 @@ def check_belonging(
         raise MismatchError(f"{place}: the header names another election certificate, or none")
 
 
-def _check_rules(block: Block, parent: Parent, genesis: Genesis) -> None:
-    head, place = block.header, f"block {block.header.height}"
+def check_header(head: Header, leader: bytes, parent: Parent, limits: Limits) -> None:
+    """What the header alone must keep against its parent: all of it stands under the leader's signature.
+
+    Args:
+        leader: key id of who signed the header.
+    Raises:
+        FormError: the leader broke a rule.
+    """
+    place = f"block {head.height}"
     if head.height != parent.height + 1:
         raise FormError(f"{place}: follows height {parent.height}")
     if head.term < parent.term:
@@ -276,15 +285,19 @@ def _check_rules(block: Block, parent: Parent, genesis: Genesis) -> None:
         )
     if head.validators != parent.next_validators:
         raise FormError(f"{place}: validators hash does not follow from the parent")
-    if len(block.encoded) > genesis.limits.max_block_bytes:
-        raise FormError(f"{place}: {len(block.encoded)} bytes, the limit is {genesis.limits.max_block_bytes}")
-    if len(block.records) > genesis.limits.max_block_records:
-        raise FormError(f"{place}: {len(block.records)} records, the limit is {genesis.limits.max_block_records}")
-    if len({record.record_id for record in block.records}) != len(block.records):
-        raise FormError(f"{place}: a record stands in it twice")
+    if head.tx_count > limits.max_block_records:
+        raise FormError(f"{place}: {head.tx_count} records, the limit is {limits.max_block_records}")
     first_of_term = head.term > parent.term
     if first_of_term != bool(head.election):
         raise FormError(f"{place}: the first block of a term, and only it, carries the election certificate")
     # Without this a validator whom nobody elected could go on in the leader's term.
-    if not first_of_term and block.leader != parent.leader:
-        raise FormError(f"{place}: by {block.leader.hex()}, term {head.term} is led by {parent.leader.hex()}")
+    if not first_of_term and leader != parent.leader:
+        raise FormError(f"{place}: by {leader.hex()}, term {head.term} is led by {parent.leader.hex()}")
+
+
+def _check_body(block: Block, limits: Limits) -> None:
+    place = f"block {block.header.height}"
+    if len(block.encoded) > limits.max_block_bytes:
+        raise FormError(f"{place}: {len(block.encoded)} bytes, the limit is {limits.max_block_bytes}")
+    if len({record.record_id for record in block.records}) != len(block.records):
+        raise FormError(f"{place}: a record stands in it twice")

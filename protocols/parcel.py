@@ -13,7 +13,7 @@ from typing import Annotated
 from protocols.cose import SIGNATURE_BYTES
 from protocols.raft.checks import MAX_CONTEXT_BYTES
 from protocols.raft.messages import MAX_INT, Entry, EntryType, Message, MessageKind
-from protocols.records.agreement import VOTE_ROW, Ack, Certificate, Hash, VoteRow
+from protocols.records.agreement import VOTE_ROW, Ack, Certificate, Election, Hash, VoteRow
 from protocols.records.genesis import MAX_BLOCK_BYTES
 from protocols.records.schema import (
     Bool,
@@ -34,6 +34,8 @@ MAX_ENTRIES = 1024
 # A sender has two to tell, the newest one and the one that covers the entries sent along;
 # room for as many again.
 MAX_CERTIFICATES = 4
+# A branch with blocks of more terms than these, none of them certified, has not been seen.
+MAX_ELECTIONS = 4
 # A validator's number is its place among at most twenty; a byte is enough for ever.
 MAX_NUMBER = 255
 # The kinds above are between a core and its own storage.
@@ -75,6 +77,10 @@ class Parcel(Record, frozen=True, kw_only=True):
     ack_signature: Annotated[bytes | None, Field(5, Bytes(SIGNATURE_BYTES), "over the ack")] = None
     certificates: Annotated[
         tuple[Certificate, ...], Field(6, ListOf(Nested(Certificate), MAX_CERTIFICATES), "ascending by height")
+    ] = ()
+    elections: Annotated[
+        tuple[Election, ...],
+        Field(9, ListOf(Nested(Election), MAX_ELECTIONS), "with an append: of the next terms, ascending"),
     ] = ()
 
 

@@ -24,6 +24,7 @@ from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
+from meshnode.network.elections import ElectionBook
 from meshnode.network.finalizer import Finalizer
 from meshnode.network.intake import Intake
 from meshnode.network.patience import Patience
@@ -39,7 +40,7 @@ from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
-from protocols.records import Ack, Certificate, Header, RecordError, Tip, Vote, to_payload
+from protocols.records import Ack, Certificate, Election, Header, RecordError, Tip, Vote, to_payload
 
 # Blocks under way at once: enough to hide one fsync of the followers, few enough that
 # the state heights in their headers stay recent.
@@ -96,32 +97,32 @@ class Validator:
         self._chain = Chain(log, machine.genesis, self._chain_id)
         self._ballots = Ballots(self._chain_id, verifier)
         self._certificates = CertificateBook(log)
-        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed)
+        self._elections = ElectionBook(log, self._quorum, self._chain_id, verifier)
+        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed, self._chain_has)
         self._ready: Ready | None = None
         self._reads: list[ReadState] = []
         # Records and time of the block that is being made.
         self._offer: tuple[tuple[SignedRecord, ...], int] | None = None
         self._core = RawNode(
-            raft.Config(
-                id=self.number,
-                election_tick=settings.election_ticks,
-                heartbeat_tick=settings.heartbeat_ticks,
-                applied=log.final_height(),
-                max_size_per_msg=settings.max_append_bytes,
-                max_inflight_msgs=16,
-                disable_proposal_forwarding=True,
-                external_commit=True,
-                priority=settings.priority,
-            ),
+            settings.core(self.number, log.final_height()),
             CoreStorage(log, tuple(self._keys)),
             random=random,
             sealer=self._seal,
         )
         finality = Finality(self._chain_id, verifier, log.final_height())
-        self._finalizer = Finalizer(
-            self._core, machine, self._chain, finality, self._certificates, verifier, self._count_halt
+        book = self._certificates
+        self._finalizer = Finalizer(self._core, machine, self._chain, finality, book, verifier, self._count_halt)
+        self._intake = Intake(
+            self._core,
+            machine,
+            self._chain,
+            finality,
+            self._elections,
+            self._pledges,
+            verifier,
+            clock,
+            self.counters,
         )
-        self._intake = Intake(self._core, machine, self._chain, finality, verifier, clock, self.counters)
         self._patience = Patience(self._core, settings.election_ticks)
         for index in range(log.final_height() + 1, log.last_index() + 1):
             self._finalizer.link(self._chain.load(index))
@@ -188,7 +189,7 @@ class Validator:
     def tick(self) -> None:
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
-        if self.halted or self._patience.exhausted(self.final_height):
+        if self._may_not_lead() or self._patience.exhausted(self.final_height):
             return
         self._core.tick()
         self._drain()
@@ -200,7 +201,7 @@ class Validator:
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        if not self.halted:
+        if not self._may_not_lead():
             self._core.campaign()
 
     def transfer(self, number: int) -> None:
@@ -226,10 +227,15 @@ class Validator:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
-        if self.halted and (message.kind in _TOWARDS_POWER or message.entries):
+        if self.halted and message.entries:
             self.counters[f"refused while halted: {message.kind.name}"] += 1
             return None
-        fault = None
+        if message.kind in _TOWARDS_POWER and self._may_not_lead():
+            self.counters[f"refused, must not lead: {message.kind.name}"] += 1
+            return None
+        fault = self._elections.hear(parcel.elections)
+        if fault is not None:
+            return fault
         if message.kind == MessageKind.APP and message.entries:
             return self._intake.take(message)
         if message.kind == MessageKind.VOTE:
@@ -287,6 +293,7 @@ class Validator:
         if not self._core.has_ready() and not self._certificates.has_unwritten():
             return None
         certificates = self._certificates.take_unwritten()
+        elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
         self._reads += ready.read_states
@@ -304,7 +311,7 @@ class Validator:
         sign = self._pledges.promise()
         hard = ready.hard_state
         batch = None
-        if entries or certificates or hard is not None or sign is not None:
+        if entries or certificates or elections or hard is not None or sign is not None:
             batch = Batch(
                 entries=entries,
                 hard_state=None if hard is None else HardState(hard.term, hard.vote, hard.commit),
@@ -312,6 +319,7 @@ class Validator:
                 # After a halt there may be certificates of what was not executed: not of our log, perhaps.
                 certificates=tuple((c.height, to_payload(c)) for c in certificates if c.height <= self.final_height),
                 final_height=self.final_height,
+                elections=elections,
             )
         return Work(tuple(now), batch)
 
@@ -338,13 +346,7 @@ class Validator:
         return after
 
     def read_index(self, context: bytes) -> bool:
-        """Ask the leader for a height that everything final until now lies below; see `take_reads`.
-
-        Args:
-            context: names the question; never used before, here or on any other node.
-        Returns:
-            False: there will be no answer. True is no promise: ask again, with another context.
-        """
+        """Ask the leader for a height that everything final until now lies below; as `RawNode.read_index`."""
         return not self.halted and self._core.read_index(context)
 
     def take_reads(self) -> list[ReadState]:
@@ -359,6 +361,17 @@ class Validator:
     def take_faults(self) -> list[tuple[int, str]]:
         """Validators to be dropped for parcels that had to wait before they were judged, with the reason."""
         return self._intake.take_faults()
+
+    def _may_not_lead(self) -> bool:
+        """Halted, or back from a power cut with blocks whose certificate was not on the disk yet.
+
+        A block of ours would then name an older state than the one before it, which
+        convicts. Whoever made them final can lead, and tells us.
+        """
+        return self.halted is not None or self._chain.head(self.last_height).state_height > self.machine.height
+
+    def _chain_has(self, height: int, block_hash: bytes) -> bool:
+        return height <= self.last_height and self._chain.head(height).block_hash == block_hash
 
     def _drain(self) -> None:
         if not self.halted:
@@ -411,6 +424,8 @@ class Validator:
         )
         block = blocks.make(header, records, election, self._chain_id, self._key, self._signer)
         self._chain.keep(block)
+        if election is not None:
+            self._elections.keep(election)
         return block.encoded
 
     def _prepare(self, ready: Ready) -> None:
@@ -469,6 +484,10 @@ class Validator:
         certificates: tuple[Certificate, ...] = ()
         if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
             certificates = self._certificates.along(message)
+        elections: tuple[Election, ...] = ()
+        if message.entries and message.entries[-1].term < message.term:
+            # The append ends before our branch shows why it may replace another one.
+            elections = self._elections.later_than(message.entries[-1].term)
         parcel = Parcel(
             message=pack(message),
             tip=tip,
@@ -476,5 +495,6 @@ class Validator:
             ack=ack,
             ack_signature=None if ack is None else self._pledges.sign_ack(ack),
             certificates=certificates,
+            elections=elections,
         )
         return Outgoing(message.to, parcel)

@@ -57,7 +57,8 @@ MAX_MECHANISMS = 64
 MAX_ASSET_BYTES = 24
 # What suppliers print on a contract.
 MAX_SUBSCRIPTION_BYTES = 16
-# Two signed statements convict, and a chain of headers or certificates may have to link them.
+# Two signed statements convict, and a chain of headers may have to link them. An election
+# certificate of twenty votes has some 3,500 bytes, a header less than 512.
 # All together stay below the limit of a payload (`cose.MAX_PAYLOAD_BYTES`).
 MAX_EVIDENCE_STATEMENTS = 64
 MAX_EVIDENCE_STATEMENT_BYTES = 4096

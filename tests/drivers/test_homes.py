@@ -198,17 +198,29 @@ def test_a_mistake_in_a_recording_is_named_with_its_place(tmp_path: Path, text: 
     assert place in str(caught.value)
 
 
-# A deflate stream whose first block is of a type that does not exist: what a bad SD card makes of a file.
-BAD_BLOCK = gzip.compress(b"time,consumption_wh\n900,2\n", mtime=0)[:10] + b"\xff" * 20
+PACKED = gzip.compress(b"h01_load_kwh\n" + b"0.25\n1.75\n" * 200)
+ALTERED = "it was compressed with gzip, and altered or cut off since"
 
 
-@pytest.mark.parametrize("contents", [None, b"\x1f\x8bnot gzip", BAD_BLOCK, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, contents: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("contents", "why"),
+    [
+        (None, "No such file or directory"),
+        (b"\x1f\x8bnot gzip", ALTERED),
+        (PACKED[:-9], ALTERED),
+        (PACKED[:12] + b"\xff" * 30 + PACKED[42:], ALTERED),
+        (b"h01\xff\xfe", "it is no text, byte 4 is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, contents: bytes | None, why: str) -> None:
     path = tmp_path / "home.csv"
     if contents is not None:
         path.write_bytes(contents)
-    with pytest.raises(DriverError, match=r"home\.csv: cannot be read"):
+    with pytest.raises(DriverError) as caught:
         recorded_home(path)
+    assert str(caught.value) == (
+        f"{path}: cannot be read: {why}; expected a CSV file, plain or gzip\n    check its name and contents"
+    )
 
 
 def test_a_file_name_that_no_file_can_have_is_refused_like_any_other() -> None:
