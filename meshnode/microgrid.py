@@ -22,7 +22,7 @@ from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows
-from meshnode.ledger.verdicts import SENTENCES, Verdict
+from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool
@@ -56,6 +56,7 @@ from protocols.records import (
     Reading,
     Record,
     RecordError,
+    Spoken,
     Support,
     meter_id_of,
     read_as,
@@ -72,10 +73,6 @@ log = logging.getLogger(__name__)
 FINAL_QUEUE = 256
 # One replayed block in so many is reported to whoever shows progress.
 PROGRESS_EVERY = 50
-# How long an answer waits for the certificate of its block, and how often it looks: one fsync of
-# a slow card, with room. Without it the receipt is of no use to whoever checks it.
-CERTIFICATE_WAIT_S = 5.0
-CERTIFICATE_LOOK_S = 0.02
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
 # How often a change of the node's health is looked for, to be told to open pages.
@@ -132,7 +129,7 @@ class Microgrid:
         self._random = random
         self._news = News()
         self._outbox = outbox
-        self._submissions = Submissions(outbox, store, views, self._news)
+        self._submissions = Submissions(outbox, store, views, self._news, machine)
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
             transport,
@@ -191,7 +188,7 @@ class Microgrid:
                 await nursery.start(self.consensus.run)
             if self.follower is not None:
                 await nursery.start(self.follower.run)
-            nursery.start_soon(self._submissions.run, self.gossip)
+            await nursery.start(self._submissions.run, self.gossip)
             nursery.start_soon(self._declare_support)
             nursery.start_soon(self._watch_health)
             self._startup_s = process_age_s()
@@ -207,7 +204,7 @@ class Microgrid:
         for entry in final:
             self.mempool.final([record.record_id for record in entry.block.records])
             done = [event for event in entry.events if isinstance(event, RecordDone)]
-            self._submissions.final(entry.block.header.height, done)
+            self._submissions.final(entry.block.header.height, entry.block.header.time_s, done)
             members_changed |= any(event.record.KIND in _CHANGES_MEMBERS for event in done)
             await self._to_views.send(entry)
         if members_changed:
@@ -338,11 +335,16 @@ class Microgrid:
         return int(spoken(self)["valid_until_s"])
 
     async def submit(self, record: Record) -> bytes:
-        """Sign with the member key, pass on, and give the record id. Raises Refused."""
+        """Sign with the member key and pass on, unless that was done before; the record id. Raises Refused."""
         if not self.account:
-            raise Refused("this node has not caught up with its own admission yet; try again in a moment")
+            raise Refused(
+                "this node has not caught up with its own admission yet; try again in a moment", lasting=False
+            )
         if isinstance(record, Order) and self.machine.rules().book.open and not self._has_meter():
             raise Refused(NO_METER)
+        known = self._submissions.said(self._member.key_id, record.nonce) if isinstance(record, Spoken) else None
+        if known is not None:
+            return known
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
         except RecordError as error:
@@ -363,18 +365,9 @@ class Microgrid:
         await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
 
-    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
+    async def outcome(self, record_id: bytes, wait_s: float, valid_until_s: int | None = None) -> Outcome:
         """What became of a record; waits up to `wait_s` real seconds for it to become final."""
-        place = await self._submissions.wait(record_id, wait_s)
-        if place is None:
-            return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
-        height, verdict = place
-        # The certificate reaches the disk with the next batch, a moment after the block is final.
-        with trio.move_on_after(CERTIFICATE_WAIT_S):
-            while self._store.certificate_from(height) is None:
-                await trio.sleep(CERTIFICATE_LOOK_S)
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
-        return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
+        return await self._submissions.outcome(record_id, wait_s, valid_until_s)
 
     async def fresh(self, wait_s: float) -> int:
         """Wait until what is asked from now on misses nothing that is final anywhere; see `Backend`."""

@@ -180,7 +180,7 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
                 f"{directory / TOKEN_FILE}: found another token, expected that of the running node\n"
                 "    start the node again, it then takes the one in the file"
             ) from error
-        if error.status == _REFUSED:
+        if error.status in (_REFUSED, _NOT_NOW):
             raise No(f"refused: {'; '.join(fault['found'] for fault in error.answer['errors'])}") from error
         if error.status == _NOT_THERE:
             raise No(str(error)) from error
@@ -239,9 +239,10 @@ def settings_of(texts: list[str], place: str) -> dict[str, Any]:
     return found
 
 
-# HTTP's numbers: the token is not the node's, the community's rules do not allow a record, there is none of it,
-# nobody confirmed in time what is newest.
+# HTTP's numbers: the token is not the node's, the community's rules do not allow a record, the node
+# does not take it now, there is none of it, nobody confirmed in time what is newest.
 _OTHER_TOKEN = 401
 _REFUSED = 409
+_NOT_NOW = 503
 _NOT_THERE = 404
 _NOT_CONFIRMED = 504

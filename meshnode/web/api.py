@@ -24,7 +24,7 @@ from meshnode.web import asking
 from meshnode.web.backend import Backend, NotFresh
 from meshnode.web.faults import Fault, Faults, answer
 from meshnode.web.figures import ask, gather, live_rows
-from meshnode.web.speaking import account_of
+from meshnode.web.speaking import LAST_SECOND, account_of
 from protocols.records.statements import RECORD_ID_BYTES
 
 # How long /api/records/{id} holds a request that waits for finality, real seconds.
@@ -171,14 +171,19 @@ class Api:
         return answer(found)
 
     async def record(self, request: Request) -> Response:
-        """GET /api/records/{id}?wait=seconds: what became of a record, with its receipt in hex."""
+        """GET /api/records/{id}?wait=seconds&valid_until_s: what became of a record, with its receipt in hex.
+
+        See `meshnode.web.backend.Outcome`; whoever says until when the record is valid hears "never"
+        after that, from every node.
+        """
         record_id = asking.hex_id(request.path_params["id"], "record id", RECORD_ID_BYTES)
         wait_s = asking.whole(request, "wait", 0, 0, MAX_WAIT_S)
+        valid_until_s = asking.whole(request, "valid_until_s", -1, 0, LAST_SECOND)
         if self._waiting >= MAX_WAITING:
             wait_s = 0
         self._waiting += 1
         try:
-            outcome = await self._backend.outcome(record_id, wait_s)
+            outcome = await self._backend.outcome(record_id, wait_s, None if valid_until_s < 0 else valid_until_s)
         finally:
             self._waiting -= 1
         fields: dict[str, Any] = msgspec.structs.asdict(outcome)
