@@ -86,28 +86,35 @@ async def _run(
     clients = Clients(grid, seed)
     violations: list[str] = []
     failover: Failover | None = None
+    clock = Phases()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wires.run)
         try:
             await grid.start()
+            clock.ended("start")
             images = await take_images(grid, [node for node in grid.nodes if not node.home.votes], place)
             steps = options.leader_kills + int(options.minutes * 60)
             if options.leader_kills:
                 failover = await measure(grid, clients, options.leader_kills, seed, lambda done: bar(done, steps))
+            clock.ended("failover")
             faults = Faults(grid, images)
             await _make_chaos(options, seed, grid, clients, faults, lambda s: bar(options.leader_kills + s, steps))
+            clock.ended("chaos")
             violations += faults.unexpected
             violations += await judge.settled(grid, clients)
         except NotSettled as error:
             violations.append(str(error))
             faults = Faults(grid, {})
         finally:
+            clock.ended("settling")
             await stop_all(grid.nodes)
         nursery.cancel_scope.cancel()
     violations += clients.violations
     found, hashes = await trio.to_thread.run_sync(judge.disks, grid, clients, grid.nodes)
     violations += found
+    clock.ended("verifying")
     result = judge.history(clients)
+    clock.ended("linearizability")
     if result.verdict != Verdict.LINEARIZABLE:
         violations.append(result.explained())
     if failover is not None and failover.timeouts > MAX_TIMEOUTS:
@@ -130,9 +137,24 @@ async def _run(
         },
         "state_hashes": sorted(hashes),
         "failover": None if failover is None else _failover(failover),
+        "phases_s": clock.seconds,
         "violations": violations,
         "not_deterministic": NOT_DETERMINISTIC,
     }
+
+
+class Phases:
+    """How long what took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._at = time.monotonic()
+
+    def ended(self, name: str) -> None:
+        """What went on until now was this."""
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._at, 1)
+        self._at = now
 
 
 async def _make_chaos(
