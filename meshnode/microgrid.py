@@ -21,7 +21,7 @@ from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
-from meshnode.ledger import rows
+from meshnode.ledger import rows, validators
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -129,7 +129,7 @@ class Microgrid:
         self._random = random
         self._news = News()
         self._outbox = outbox
-        self._submissions = Submissions(outbox, store, views, self._news, machine)
+        self._submissions = Submissions(outbox, store, views, self._news, machine, self._prove)
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
             transport,
@@ -342,8 +342,7 @@ class Microgrid:
             )
         if isinstance(record, Order) and self.machine.rules().book.open and not self._has_meter():
             raise Refused(NO_METER)
-        known = self._submissions.said(self._member.key_id, record.nonce) if isinstance(record, Spoken) else None
-        if known is not None:
+        if isinstance(record, Spoken) and (known := self._submissions.said(self._member.key_id, record.nonce)):
             return known
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
@@ -376,6 +375,13 @@ class Microgrid:
         with trio.move_on_after(wait_s):
             return await self.freshness.rounds.until_fresh()
         raise NotFresh(f"no majority of the validators confirmed within {wait_s:g} s what is newest")
+
+    async def _prove(self, record_id: bytes) -> bytes:
+        """The receipt of a record of a final block whose certificate is on the disk."""
+        decisions = validators.decisions(self.machine.state)
+        return await trio.to_thread.run_sync(
+            ledger_tools.receipt, self._store.place, record_id, self._mechanisms, self.chain_id, decisions
+        )
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""

@@ -14,12 +14,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from meshnode import ledger_tools
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.mempool import Refusal
@@ -51,6 +50,9 @@ _UNCERTIFIED = "in a block whose certificate has not reached this node's disk ye
 _NEVER = "no block carried it before its validity ended, and none can any more"
 
 
+Prove = Callable[[bytes], Awaitable[bytes]]
+
+
 class Publisher(Protocol):
     """See `meshnode.network.gossip.Gossip`."""
 
@@ -65,10 +67,12 @@ class Submissions:
         commit_ms: from handing in to finality here, of the newest own records.
     """
 
-    def __init__(self, outbox: Outbox, store: Store, views: Views, news: News, machine: Machine) -> None:
+    def __init__(self, outbox: Outbox, store: Store, views: Views, news: News, machine: Machine, prove: Prove) -> None:
         """Args:
         machine: executed up to the store's final height, and the views with it.
+        prove: gives the receipt of a record of a final block whose certificate is on the disk.
         """
+        self._prove = prove
         self.commit_ms: deque[int] = deque(maxlen=TIMES_KEPT)
         self._outbox = outbox
         self._store = store
@@ -206,7 +210,7 @@ class Submissions:
                 await trio.sleep(CERTIFICATE_LOOK_S)
         if self._store.certificate_from(height) is None:
             return Outcome("unknown", record_id.hex(), 0, "", _UNCERTIFIED, b"")
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
+        proof = await self._prove(record_id)
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     async def wait(self, record_id: bytes, wait_s: float) -> tuple[int, Verdict] | None:

@@ -123,7 +123,7 @@ def test_a_stale_read_is_found() -> None:
 
 
 def test_an_honest_record_that_is_refused_and_a_bad_one_that_is_taken_are_violations() -> None:
-    grid = SimpleNamespace(nodes=[], genesis=None)
+    grid = SimpleNamespace(nodes=[], genesis=None, now_s=lambda: 0)
     node = SimpleNamespace(name="anna")
     for bad, fate, what in (
         ("", Fate(status="final", record_id="00", verdict="NOT_ENOUGH", receipt=""), "an honest record was refused"),
