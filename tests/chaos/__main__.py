@@ -50,6 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--learners", type=int, default=1, help="nodes that do not vote (default: 1)")
     parser.add_argument("--leader-kills", type=int, default=10, help="failovers that are measured first (default: 10)")
     parser.add_argument("--seed", type=int, help="decides the schedule (default: any)")
+    parser.add_argument(
+        "--old-validator", action="store_true", help="restore an old directory of a validator, not only of learners"
+    )
     parser.add_argument("--proxies", action="store_true", help="no namespaces and no mounts, even if permitted")
     parser.add_argument("--keep", type=Path, help="leave logs and ledgers in this new directory")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -92,7 +95,9 @@ async def _run(
         try:
             await grid.start()
             clock.ended("start")
-            images = await take_images(grid, [node for node in grid.nodes if not node.home.votes], place)
+            # The last validator has no disk of its own, which could not be exchanged.
+            copied = [node for node in grid.nodes if not node.home.votes] + grid.voters[-1:] * options.old_validator
+            images = await take_images(grid, copied, place)
             steps = options.leader_kills + int(options.minutes * 60)
             if options.leader_kills:
                 failover = await measure(grid, clients, options.leader_kills, seed, lambda done: bar(done, steps))
@@ -166,7 +171,9 @@ async def _make_chaos(
     tell: Callable[[int], None],
 ) -> None:
     """Clients at work while the plan is carried out; whole again at the end."""
-    kinds = frozenset(Fault) if options.learners else frozenset(Fault) - {Fault.OLD_DIRECTORY}
+    kinds = frozenset(Fault)
+    if not options.learners and not options.old_validator:
+        kinds -= {Fault.OLD_DIRECTORY}
     planned = plan(seed, options.minutes * 60, options.nodes, options.learners, kinds)
 
     async def show() -> None:

@@ -1,7 +1,8 @@
 """Faults: what the plan says is done to the nodes, and undone.
 
 At most a minority of the validators is struck at a time, so that the others can go on; a split that
-comes on top of other faults may stop them, until it is healed.
+comes on top of other faults may stop them, until it is healed. A validator whose directory is an
+old one has lost its vote for good, and counts as struck from then on.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Faults:
         self._images = images
         self._struck: dict[str, Planned] = {}
         self._cuts: dict[str, frozenset[Pair]] = {}
+        self._voteless: set[str] = set()
         # Nodes whose process may be gone: killed, or their disk is full.
         self._may_be_gone: set[str] = set()
 
@@ -71,8 +73,9 @@ class Faults:
         grid = self._grid
         free = [node for node in grid.nodes if node.name not in self._struck and self._fits(node, planned.fault)]
         minority = (len(grid.voters) - 1) // 2
-        if sum(node.home.votes and node.name in self._struck for node in grid.nodes) >= minority:
-            free = [node for node in free if not node.home.votes]
+        struck = self._voteless | {node.name for node in grid.voters if node.name in self._struck}
+        if len(struck) >= minority:
+            free = [node for node in free if not node.home.votes or node.name in self._voteless]
         if planned.leads:
             leader = await grid.leader([node for node in free if node.home.votes])
             if leader is not None:
@@ -102,6 +105,10 @@ class Faults:
                 self._may_be_gone.add(victim.name)
                 victim.kill()
                 await trio.to_thread.run_sync(_restore, self._images[victim.name], victim.directory)
+                if victim.home.votes:
+                    self._voteless.add(victim.name)
+                    # Once is enough: from now on it has another device key than the copy.
+                    del self._images[victim.name]
             case _:
                 self._cuts[victim.name] = self._pairs(victim.number, planned)
                 self._rewire()

@@ -83,12 +83,10 @@ def plan(seed: int, seconds: float, voters: int, learners: int, faults: frozense
 
 def _drawn(random: Random, at_s: float, length_s: float, fault: Fault, voters: int, learners: int) -> Planned:
     everybody = range(voters + learners)
-    leads = random.randrange(100) < LEADER_PERCENT
+    leads = random.randrange(100) < LEADER_PERCENT and fault is not Fault.OLD_DIRECTORY
     victim = random.choice(everybody)
     others: tuple[int, ...] = ()
-    if fault is Fault.OLD_DIRECTORY and learners:
-        victim, leads = random.randrange(voters, voters + learners), False
-    elif fault is Fault.SPLIT:
+    if fault is Fault.SPLIT:
         # The victim's half is the smaller one.
         rest = [number for number in everybody if number != victim]
         others = tuple(sorted(random.sample(rest, (voters - 1) // 2 - 1 + random.randrange(2))))

@@ -73,7 +73,6 @@ def test_a_plan_has_every_kind_of_fault_early_and_ends_in_time(seed: int) -> Non
     found = plan(seed, 60, 5, 1, ALL)
     assert {one.fault for one in found[: len(Fault)]} == ALL
     assert all(one.at_s >= 0 and one.at_s + one.length_s <= 60 and one.length_s <= LENGTH_S[1] for one in found)
-    assert all(one.victim == 5 for one in found if one.fault is Fault.OLD_DIRECTORY), "only who does not vote"
     for one in found:
         assert one.victim not in one.others and len(one.others) <= 2
 
