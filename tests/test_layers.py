@@ -93,6 +93,7 @@ LAYERS = (
     ("store",),
     ("views", "ledger_tools", "outbox"),
     ("network", "web", "collector", "client"),
+    ("fate",),
     ("news",),
     ("submissions",),
     ("microgrid", "founding"),

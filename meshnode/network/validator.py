@@ -42,7 +42,7 @@ from protocols import raft
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
-from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
+from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Ack, Certificate, Election, RecordError, Tip, Vote, to_payload
 
@@ -92,21 +92,12 @@ class Validator:
         self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
         self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has)
         self._ready: Ready | None = None
+        self._reads: list[ReadState] = []
         self._proposer = Proposer(
             machine, self._chain, self._electorate, self._ballots, proposals, device_key, signer, clock
         )
         self._core = RawNode(
-            raft.Config(
-                id=self.number,
-                election_tick=settings.election_ticks,
-                heartbeat_tick=settings.heartbeat_ticks,
-                applied=log.final_height(),
-                max_size_per_msg=settings.max_append_bytes,
-                max_inflight_msgs=16,
-                disable_proposal_forwarding=True,
-                external_commit=True,
-                priority=settings.priority,
-            ),
+            settings.core(self.number, log.final_height()),
             CoreStorage(log, self._electorate.numbers(self._electorate.at(log.last_index() + 1) or machine.quorum)),
             random=random,
             sealer=self._seal,
@@ -316,6 +307,7 @@ class Validator:
         elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
+        self._reads += ready.read_states
         now = [self._outgoing(message) for message in ready.messages]
         if certificates and self.role == Role.LEADER:
             # Everybody learns at once what is final.
@@ -364,6 +356,15 @@ class Validator:
         self._electorate.follow(self._core, self.final_height)
         self._drain()
         return after
+
+    def read_index(self, context: bytes) -> bool:
+        """Ask the leader for a height that everything final until now lies below; as `RawNode.read_index`."""
+        return not self.halted and self._core.read_index(context)
+
+    def take_reads(self) -> list[ReadState]:
+        """Answers since the last call: once `final_height` has reached the index, reads miss nothing."""
+        reads, self._reads = self._reads, []
+        return reads
 
     @property
     def silence(self) -> int:
