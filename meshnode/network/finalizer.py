@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 
 from meshnode.machine import Machine, StateMismatch
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock
 from protocols.block import Block
 from protocols.certificate import check_certificate
 from protocols.cose import Verifier, key_id_of
 from protocols.finality import Finality, Link
+from protocols.histories import History
 from protocols.parcel import Parcel
 from protocols.raft import RawNode
-from protocols.records import Ack, Certificate
+from protocols.records import Ack, Certificate, to_payload
+
+# When a fork is proved, statements of peers are held against so many of the newest final blocks; deeper
+# ones are compared from disk to disk.
+COMPARED_BLOCKS = 256
 
 
 class Finalizer:
     """The one way from the log into the machine.
-
-    Attributes:
-        halted: why nothing is executed or acknowledged here any more; None while all is well.
 
     Invariant: unless halted, the machine stands at `finality.final_height`, and the
     block executed there is the one that the newest certificate names.
@@ -34,18 +37,28 @@ class Finalizer:
         chain: Chain,
         finality: Finality,
         certificates: CertificateBook,
+        watcher: Watcher,
         verifier: Verifier,
-        on_halt: Callable[[str], None],
+        counters: Counter[str],
     ) -> None:
-        self.halted: str | None = None
+        self._halted: str | None = None
         self._core = core
         self._machine = machine
         self._chain = chain
         self._finality = finality
         self._certificates = certificates
+        self._watcher = watcher
         self._verifier = verifier
-        self._on_halt = on_halt
+        self._counters = counters
         self._final: list[FinalBlock] = []
+
+    @property
+    def halted(self) -> str | None:
+        """Why nothing is executed or acknowledged here any more, and who was found out; None while all is well."""
+        if self._halted is None:
+            return None
+        found = [f"{case.accused.hex()} {case.words}" for case in self._watcher.cases if case.convicts]
+        return "; ".join([self._halted, *found])
 
     def take_final(self) -> list[FinalBlock]:
         """Blocks executed since the last call, in order."""
@@ -59,6 +72,7 @@ class Finalizer:
     def link(self, block: Block) -> None:
         """A block is checked and on disk: it may be certified from now on. Call `advance` after the last one."""
         self._chain.keep(block)
+        self._watcher.block(block)
         head = block.header
         certificate = self._finality.extend(Link(head.height, head.term, block.block_hash, self._machine.quorum))
         if certificate is not None:
@@ -76,22 +90,28 @@ class Finalizer:
         ack, signature = parcel.ack, parcel.ack_signature
         if ack is None or signature is None:
             return "ack without a signature"
-        if ack.height <= self._finality.final_height:
+        if ack.height <= self._finality.final_height and self._chain.head(ack.height).block_hash == ack.block:
             return None
         key_id = key_id_of(sender_key)
         if not self._finality.verify_ack(key_id, ack, signature, self._machine.quorum):
             return "ack whose signature does not hold"
+        self._watcher.ack(key_id, ack, signature)
         self.count_ack(key_id, ack, signature)
         return None
 
     def take_certificate(self, certificate: Certificate) -> str | None:
         """Use a certificate of a peer; why its sender must be dropped, or None."""
         height, finality = certificate.height, self._finality
-        if height <= finality.final_height:
+        final = height <= finality.final_height
+        if final and self._chain.head(height).block_hash == certificate.block:
             return None
         # Only a quorum's signatures make it worth keeping or halting for.
         if not self._holds(certificate):
             return f"certificate of height {height} does not hold"
+        self._watcher.certificate(certificate)
+        if final:
+            self.halt(f"height {height}: a valid certificate names another block than the one that is final here")
+            return None
         if any(other.height == height and other.block != certificate.block for other in finality.pending()):
             self.halt(f"height {height}: two valid certificates name different blocks; two histories are a fork")
             return None
@@ -115,7 +135,7 @@ class Finalizer:
     def advance(self) -> None:
         """Execute what is final."""
         final = self._finality.final_height
-        if self.halted or self._machine.height >= final:
+        if self._halted or self._machine.height >= final:
             return
         newest = self._certificates.newest
         assert newest is not None and newest.height == final, "a height is final only by its certificate"
@@ -138,9 +158,21 @@ class Finalizer:
 
     def halt(self, reason: str) -> None:
         """Execute and acknowledge nothing from here on; a person must look."""
-        if self.halted is None:
-            self.halted = reason
-            self._on_halt(reason)
+        if self._halted is None:
+            self._halted = reason
+            self._counters["halted"] += 1
+            self._watcher.compare([self._history()])
+
+    def _history(self) -> History:
+        """What this node has of late, for finding out who is to blame."""
+        last = self._core.last_index
+        first = max(1, min(self._machine.height, last) - COMPARED_BLOCKS)
+        newest, pending = self._certificates.newest, self._finality.pending()
+        return History(
+            blocks=tuple(self._chain.block(height).encoded for height in range(first, last + 1)),
+            certificates=tuple(to_payload(known) for known in (*pending, *([] if newest is None else [newest]))),
+            statements=self._watcher.statements(),
+        )
 
     def _holds(self, certificate: Certificate) -> bool:
         machine = self._machine

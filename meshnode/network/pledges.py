@@ -89,10 +89,6 @@ class Pledges:
             or (ack.ack_term == state.ack_term and not self._in_log(state.ack_height, state.ack_block))
         )
 
-    def acked_height(self, term: int) -> int:
-        """The highest height acknowledged in a term; 0 if that term is not the newest one with an ack."""
-        return self._state.ack_height if self._state.ack_term == term else 0
-
     def promise(self) -> SignState | None:
         """The sign state that covers every promise made, to be written; None if the written one does."""
         vote = (self._state.vote_term, self._state.vote_candidate)

@@ -30,6 +30,7 @@ from meshnode.network.intake import Intake
 from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledge, Pledges
 from meshnode.network.terms import bounded
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
 from protocols import block as blocks
@@ -41,6 +42,7 @@ from protocols.parcel import Parcel, pack, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Ack, Certificate, Election, Header, RecordError, Tip, Vote, to_payload
+from protocols.roll import Roll
 
 # Blocks under way at once: enough to hide one fsync of the followers, few enough that
 # the state heights in their headers stay recent.
@@ -95,7 +97,8 @@ class Validator:
         self._keys = {number: key for key, number in self._ids.items()}
         self.number = self._ids[device_key]
         self._chain = Chain(log, machine.genesis, self._chain_id)
-        self._ballots = Ballots(self._chain_id, verifier)
+        self.watcher = Watcher(Roll.of_genesis(machine.genesis, self._chain_id), verifier)
+        self._ballots = Ballots(self._chain_id, verifier, self.watcher)
         self._certificates = CertificateBook(log)
         self._elections = ElectionBook(log, self._quorum, self._chain_id, verifier)
         self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed, self._chain_has)
@@ -120,7 +123,7 @@ class Validator:
         )
         finality = Finality(self._chain_id, verifier, log.final_height())
         self._finalizer = Finalizer(
-            self._core, machine, self._chain, finality, self._certificates, verifier, self._count_halt
+            self._core, machine, self._chain, finality, self._certificates, self.watcher, verifier, self.counters
         )
         self._intake = Intake(
             self._core,
@@ -128,7 +131,7 @@ class Validator:
             self._chain,
             finality,
             self._elections,
-            self._pledges,
+            self.watcher,
             verifier,
             clock,
             self.counters,
@@ -161,7 +164,7 @@ class Validator:
 
     @property
     def halted(self) -> str | None:
-        """Why this node acknowledges and leads no more; None if it does."""
+        """Why this node acknowledges and leads no more, and who was found out (by key id); None if it does."""
         return self._finalizer.halted
 
     @property
@@ -363,11 +366,8 @@ class Validator:
         return self._intake.take_faults()
 
     def _may_not_lead(self) -> bool:
-        """Halted, or back from a power cut with blocks whose certificate was not on the disk yet.
-
-        A block of ours would then name an older state than the one before it, which
-        convicts. Whoever made them final can lead, and tells us.
-        """
+        """Halted, or back from a power cut without the certificate of blocks on the disk: our next block
+        would name an older state than they do, which convicts. Who made them final can lead, and tells us."""
         return self.halted is not None or self._chain.head(self.last_height).state_height > self.machine.height
 
     def _chain_has(self, height: int, block_hash: bytes) -> bool:
@@ -395,9 +395,6 @@ class Validator:
 
     def _own_tip(self) -> Tip:
         return self._chain.tip(self._core.last_index)
-
-    def _count_halt(self, _reason: str) -> None:
-        self.counters["halted"] += 1
 
     # --- blocks going out
 
@@ -464,7 +461,8 @@ class Validator:
         if message.term != core.term:
             return None
         if message.kind == MessageKind.APP_RESP:
-            new = message.index > self.final_height
+            # Acks of a later term certify nothing; signed all the same, a quorum of them would look like a certificate.
+            new = message.index > self.final_height and self._chain.head(message.index).term == message.term
             return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
         asked, own = self._ballots.tip_of(message.term, message.to), self._own_tip()
         if asked is None or core.leader != NO_NODE:
