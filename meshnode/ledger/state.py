@@ -145,6 +145,7 @@ class State:
         self.schedule: Table[int, rows.Scheduled] = Table(self, 17, rows.Scheduled)
         self.order_counts: Table[tuple[int, bytes], rows.OrderCount] = Table(self, 19, rows.OrderCount)
         self.support: Table[bytes, rows.NodeSupport] = Table(self, 18, rows.NodeSupport)
+        self.findings: Table[tuple[bytes, int, int], rows.Finding] = Table(self, 22, rows.Finding)
 
     def register(self, table: Table[Any, Any], number: int) -> None:
         """Give a table its number; part of every leaf, so never reused."""

@@ -48,6 +48,8 @@ class Verdict(IntEnum):
     BAD_PROOF = 44
     VALIDATOR_KEY = 45
     COMMUNITY_FULL = 46
+    NOT_PROVED = 60
+    KNOWN_EVIDENCE = 61
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -88,4 +90,6 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.BAD_PROOF: "the newcomer's proof of its key does not hold",
     Verdict.VALIDATOR_KEY: "a validator's device key is not changed this way",
     Verdict.COMMUNITY_FULL: "the community has as many members as the ledger settles",
+    Verdict.NOT_PROVED: "it does not prove what it accuses a node of",
+    Verdict.KNOWN_EVIDENCE: "the ledger knows of the same lie already",
 }
