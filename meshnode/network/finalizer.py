@@ -7,7 +7,7 @@ from collections import Counter
 from meshnode.machine import Machine, StateMismatch
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
-from meshnode.network.watcher import Watcher
+from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
 from protocols.block import Block
 from protocols.certificate import check_certificate
@@ -17,10 +17,6 @@ from protocols.histories import History
 from protocols.parcel import Parcel
 from protocols.raft import RawNode
 from protocols.records import Ack, Certificate, to_payload
-
-# When a fork is proved, statements of peers are held against so many of the newest final blocks; deeper
-# ones are compared from disk to disk.
-COMPARED_BLOCKS = 256
 
 
 class Finalizer:
@@ -42,6 +38,7 @@ class Finalizer:
         counters: Counter[str],
     ) -> None:
         self._halted: str | None = None
+        self._fork = False
         self._core = core
         self._machine = machine
         self._chain = chain
@@ -57,8 +54,7 @@ class Finalizer:
         """Why nothing is executed or acknowledged here any more, and who was found out; None while all is well."""
         if self._halted is None:
             return None
-        found = [f"{case.accused.hex()} {case.words}" for case in self._watcher.cases if case.convicts]
-        return "; ".join([self._halted, *found])
+        return "; ".join([self._halted, *self._watcher.convictions(), *([TWO_HISTORIES] if self._fork else [])])
 
     def take_final(self) -> list[FinalBlock]:
         """Blocks executed since the last call, in order."""
@@ -110,17 +106,19 @@ class Finalizer:
             return f"certificate of height {height} does not hold"
         self._watcher.certificate(certificate)
         if final:
-            self.halt(f"height {height}: a valid certificate names another block than the one that is final here")
+            self.halt(
+                f"height {height}: a valid certificate names another block than the one that is final here", fork=True
+            )
             return None
         if any(other.height == height and other.block != certificate.block for other in finality.pending()):
-            self.halt(f"height {height}: two valid certificates name different blocks; two histories are a fork")
+            self.halt(f"height {height}: two valid certificates name different blocks", fork=True)
             return None
         ours = self._chain.head(height) if height <= self._core.last_index else None
         if ours is not None and ours.block_hash != certificate.block:
             # A block of an earlier term has simply lost, and its leader's successor is about to
             # replace it. One of the same term or a later one cannot stand beside it.
             if ours.term >= certificate.ack_term:
-                self.halt(f"height {height}: a valid certificate names another block than the one here")
+                self.halt(f"height {height}: a valid certificate names another block than the one here", fork=True)
                 return None
         elif finality.has(height):
             fault = finality.add_certificate(certificate)
@@ -140,7 +138,7 @@ class Finalizer:
         newest = self._certificates.newest
         assert newest is not None and newest.height == final, "a height is final only by its certificate"
         if self._chain.head(final).block_hash != newest.block:
-            self.halt(f"height {final}: certified is {newest.block.hex()}, our log has another block")
+            self.halt(f"height {final}: certified is {newest.block.hex()}, our log has another block", fork=True)
             return
         while self._machine.height < final:
             block = self._chain.take(self._machine.height + 1)
@@ -156,10 +154,14 @@ class Finalizer:
             self._final.append(FinalBlock(block, events))
         self._core.commit_to(final)
 
-    def halt(self, reason: str) -> None:
-        """Execute and acknowledge nothing from here on; a person must look."""
+    def halt(self, reason: str, *, fork: bool = False) -> None:
+        """Execute and acknowledge nothing from here on; a person must look.
+
+        Args:
+            fork: two quorums have contradicted one another.
+        """
         if self._halted is None:
-            self._halted = reason
+            self._halted, self._fork = reason, fork
             self._counters["halted"] += 1
             self._watcher.compare([self._history()])
 

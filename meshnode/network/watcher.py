@@ -22,8 +22,15 @@ from protocols.roll import Roll
 # Of one validator and one kind; with ten validators these are some three megabytes at most. A
 # validator signs one statement a block: two that contradict come within minutes, or by a restart.
 KEPT_PER_SIGNER = 256
+# When a fork is proved, the newest final blocks are compared at once; deeper ones from disk to disk.
+COMPARED_BLOCKS = 256
 # Evidence that waits to be handed in. A liar can be convicted anew in every term; once is enough.
 MAX_WAITING = 64
+
+TWO_HISTORIES = (
+    "the community has two histories now; compare this ledger with a neighbour's (meshnode evidence compare) "
+    "and decide together which one stands"
+)
 
 Key = tuple[bytes, int, int]
 """(accused, kind, term): what is proved once."""
@@ -34,12 +41,13 @@ class Watcher:
 
     Attributes:
         cases: what was found here since the start, in order.
+        verifier: checks Ed25519 signatures.
     """
 
     def __init__(self, roll: Roll, verifier: Verifier) -> None:
         self.cases: list[Case] = []
         self._roll = roll
-        self._verifier = verifier
+        self.verifier = verifier
         # (kind, signer) -> (term, height) -> (what was said, envelope); oldest first.
         self._seen: dict[tuple[EvidenceKind, bytes], dict[tuple[int, int], tuple[bytes, bytes]]] = {}
         # Statements that contradicted a remembered one, with it.
@@ -51,6 +59,10 @@ class Watcher:
         """Evidence found since the last call."""
         found, self._found = self._found, []
         return found
+
+    def convictions(self) -> list[str]:
+        """What was proved here since the start: key id of the accused, and what it did."""
+        return [f"{case.accused.hex()} {case.words}" for case in self.cases if case.convicts]
 
     def dismiss(self, key: Key) -> None:
         """This is proved already, on the ledger or beside it."""
@@ -105,13 +117,13 @@ class Watcher:
             data: the encoded block.
             parent: header envelope of the block before it; None at height 1.
         """
-        evidence = accuse_block(data, parent, self._roll, self._verifier)
+        evidence = accuse_block(data, parent, self._roll, self.verifier)
         if evidence is not None:
             self._add(evidence)
 
     def compare(self, histories: Sequence[History]) -> None:
         """Two histories conflict: whom do they convict, and who is to be asked?"""
-        found = extract(histories, self._roll, self._verifier)
+        found = extract(histories, self._roll, self.verifier)
         for evidence in (*found.evidence, *found.open):
             self._add(evidence)
 
@@ -121,13 +133,13 @@ class Watcher:
         if len(seen) > KEPT_PER_SIGNER:
             del seen[next(iter(seen))]
         if known[0] != said and (signer, int(kind), term) not in self._known:
-            evidence = accuse_pair(kind, signer, known[1], data, self._roll, self._verifier)
+            evidence = accuse_pair(kind, signer, known[1], data, self._roll, self.verifier)
             if evidence is not None:
                 self._contrary = [*self._contrary, *evidence.statements][-2 * MAX_WAITING :]
                 self._add(evidence)
 
     def _add(self, evidence: Evidence) -> None:
-        case = judge(evidence, self._roll, self._verifier)
+        case = judge(evidence, self._roll, self.verifier)
         key = (case.accused, int(case.kind), case.term)
         if key not in self._known and len(self._found) < MAX_WAITING:
             self._known.add(key)
