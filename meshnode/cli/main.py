@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from meshnode.cli import bindings, demonstration, ledgers, meters, microgrids, newcomer, running, trading
+from meshnode.cli import bindings, demonstration, ledgers, lies, meters, microgrids, newcomer, running, trading
 from meshnode.cli.output import guarded
 from meshnode.cli.parser import Group
 
@@ -13,7 +13,7 @@ app = Group(
     epilog="Exit codes: 0 fine, 1 the answer is no, 2 something to mend (the message says what),\n"
     "3 not known yet (ask again with: meshnode record ID), 130 stopped.",
 )
-for part in (running, microgrids, newcomer, trading, bindings, meters, ledgers, demonstration):
+for part in (running, microgrids, newcomer, trading, bindings, meters, ledgers, lies, demonstration):
     part.add_to(app)
 
 

@@ -10,6 +10,17 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from protocols.evidence import Case, EvidenceKind
 
+SENTENCES: dict[EvidenceKind, str] = {
+    EvidenceKind.HEADERS: "made two different blocks for one place in term {term}",
+    EvidenceKind.ACKS: "acknowledged two different histories in term {term}, at block {height}",
+    EvidenceKind.VOTES: "voted for two candidates in term {term}",
+    EvidenceKind.FORM: "made a block that breaks the rules, block {height} in term {term}",
+    EvidenceKind.TIP: "voted in term {term} with a false claim of what it has",
+    EvidenceKind.EXTENSION: "was elected in term {term} with one history and went on from another",
+    EvidenceKind.OLDER_TIP: "acknowledged block {height} and voted in term {term} as if it had never had it",
+}
+"""What the node of somebody did, as the end of a sentence that begins with it."""
+
 
 def key_of(case: Case) -> tuple[bytes, int, int]:
     """Where a case stands in the table; an answer stands with its question."""

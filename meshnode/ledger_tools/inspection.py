@@ -40,7 +40,7 @@ def show(directory: Path, height: int, mechanisms: Mechanisms, chain_id: bytes |
         NotInLedger: no such height.
         StoreError: no ledger, several, or a damaged one.
     """
-    with _open(directory, chain_id) as ledger:
+    with open_ledger(directory, chain_id) as ledger:
         block = ledger.block(height)
         final = height <= ledger.reader.standing().final_height
         machine, verdicts = ledger.execute(height if final else ledger.reader.standing().final_height, mechanisms)
@@ -86,7 +86,7 @@ def receipt(directory: Path, record_id: bytes, chain_id: bytes | None = None) ->
         StoreError: no ledger, several, or a damaged one.
         ReceiptError: the next certificate is too far ahead for one receipt.
     """
-    with _open(directory, chain_id) as ledger:
+    with open_ledger(directory, chain_id) as ledger:
         place = ledger.reader.find_record(record_id)
         if place is None:
             raise NotInLedger(
@@ -134,7 +134,7 @@ _ALTERED = (
 _OTHER = "    check it with the genesis of its own community: meshnode receipt check FILE --genesis GENESIS"
 
 
-class _Ledger:
+class Ledger:
     """One ledger, opened for looking into it."""
 
     def __init__(self, place: Path) -> None:
@@ -144,13 +144,14 @@ class _Ledger:
         self.chain = chain_of(genesis_bytes)
         self.reader = LedgerReader(place)
 
-    def __enter__(self) -> _Ledger:
+    def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.reader.close()
 
     def block(self, height: int) -> Block:
+        """The block of a height."""
         try:
             entry = self.reader.entry(height)
             if entry is None:
@@ -185,7 +186,8 @@ class _Ledger:
         return machine, [event.verdict for event in events if isinstance(event, RecordDone)]
 
 
-def _open(directory: Path, chain_id: bytes | None) -> _Ledger:
+def open_ledger(directory: Path, chain_id: bytes | None) -> Ledger:
+    """Open the one ledger that is meant. Raises StoreError if there is none, or several."""
     places = microgrids(directory)
     if chain_id is not None:
         places = tuple(place for place in places if chain_of(read_genesis(place)) == chain_id)
@@ -194,7 +196,7 @@ def _open(directory: Path, chain_id: bytes | None) -> _Ledger:
     if len(places) > 1:
         names = ", ".join(place.name for place in places)
         raise StoreError(f"{directory}: has the ledgers of {len(places)} microgrids ({names}); name one")
-    return _Ledger(places[0])
+    return Ledger(places[0])
 
 
 def _record(machine: Machine, signed: SignedRecord, verdict: Verdict | None) -> dict[str, Any]:

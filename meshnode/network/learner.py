@@ -110,8 +110,8 @@ class Learner:
             # Proved by hashes and a certificate, whoever served it: two certified histories.
             self._compare(encoded, certificate)
             self._halt(
-                f"block {first.height}: its certified parent is {first.parent.hex()}, ours is {parent.block_hash.hex()}; "
-                f"{TWO_HISTORIES}"
+                f"block {first.height}: its certified parent is {first.parent.hex()}, "
+                f"ours is {parent.block_hash.hex()}; {TWO_HISTORIES}"
             )
             return
         for block in found:
