@@ -111,6 +111,7 @@ class _Visit:
         """
         from meshnode.keys import verify
         from meshnode.ledger.verdicts import SENTENCES as VERDICTS
+        from meshnode.ledger.verdicts import Verdict
         from protocols.joining import (
             SENTENCES,
             Admitted,
@@ -139,6 +140,8 @@ class _Visit:
                 why = _sentence(SENTENCES, said.reason)
                 if said.reason == Reason.LEDGER:
                     why = _sentence(VERDICTS, said.verdict)
+                    if said.verdict == Verdict.NAME_TAKEN:
+                        why += "\n    choose another with --name; the link is still good"
                 raise No(f"not let in: {why}")
 
 

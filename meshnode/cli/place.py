@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -44,6 +45,12 @@ Chain = Annotated[
 def node_directory(directory: Path | None) -> Path:
     """The directory that is meant when `directory` was given or left out."""
     return directory or Path(os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY).expanduser()
+
+
+def spelled_again(directory: Path, chain: str) -> str:
+    """The options, each with a space before it, that make another command mean the same node and microgrid."""
+    where = "" if directory == node_directory(None) else f" --dir {shlex.quote(str(directory))}"
+    return where + (f" --chain {shlex.quote(chain)}" if chain else "")
 
 
 def write_running(directory: Path, web: list[dict[str, str]], listen: list[str]) -> None:
@@ -157,7 +164,7 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
     """
     import trio
 
-    from meshnode.client import ClientError, NodeClient
+    from meshnode.client import ClientError, NobodyThere, NodeClient
 
     client = NodeClient(web_address(directory, chain), token_of(directory) if write else None)
 
@@ -166,7 +173,17 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
 
     try:
         return trio.run(ask)
+    except NobodyThere as error:
+        # What it wrote down about itself outlived it: a power cut, or it was killed.
+        raise Fault(f"{error} {shlex.quote(str(directory))}") from error
     except ClientError as error:
+        if error.status == _OTHER_TOKEN:
+            from meshnode.config import TOKEN_FILE
+
+            raise Fault(
+                f"{directory / TOKEN_FILE}: found another token, expected that of the running node\n"
+                "    start the node again, it then takes the one in the file"
+            ) from error
         if error.status == _REFUSED:
             raise No(f"refused: {'; '.join(fault['found'] for fault in error.answer['errors'])}") from error
         if error.status == _NOT_THERE:
@@ -221,6 +238,7 @@ def settings_of(texts: list[str], place: str) -> dict[str, Any]:
     return found
 
 
-# HTTP's numbers for a record that the community's rules do not allow, and for what there is none of.
+# HTTP's numbers: the token is not the node's, the community's rules do not allow a record, there is none of it.
+_OTHER_TOKEN = 401
 _REFUSED = 409
 _NOT_THERE = 404

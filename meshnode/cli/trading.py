@@ -12,7 +12,7 @@ from meshnode.cli.ledgers import record_id_of
 from meshnode.cli.lies import described
 from meshnode.cli.output import NO, PENDING, Fault, Json, answer, colour, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
+from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory, spelled_again
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -206,7 +206,8 @@ def record(
     async def ask(node: NodeClient) -> dict[str, Any]:
         return await _fate(node, wanted, wait)
 
-    return _say(ask_node(node_directory(directory), chain, ask), json)
+    place = node_directory(directory)
+    return _say(ask_node(place, chain, ask), place, chain, json)
 
 
 def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, json: bool) -> int:
@@ -215,7 +216,7 @@ def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, js
     async def ask(node: NodeClient) -> dict[str, Any]:
         return await _fate(node, (await node.post(path, body))["record_id"], wait)
 
-    return _say(ask_node(place, chain, ask, write=True), json)
+    return _say(ask_node(place, chain, ask, write=True), place, chain, json)
 
 
 async def _fate(node: NodeClient, record_id: str, wait: int) -> dict[str, Any]:
@@ -224,18 +225,18 @@ async def _fate(node: NodeClient, record_id: str, wait: int) -> dict[str, Any]:
     return found | {"accepted": found["verdict"] == "ACCEPTED" if found["status"] == "final" else None}
 
 
-def _say(found: dict[str, Any], json: bool) -> int:
+def _say(found: dict[str, Any], place: Path, chain: str, json: bool) -> int:
     """Print what became of a record; the exit code that says the same."""
-    answer(found, lambda: _outcome(found), json)
+    answer(found, lambda: _outcome(found, spelled_again(place, chain)), json)
     return {True: FINE, False: NO, None: PENDING}[found["accepted"]]
 
 
-def _outcome(found: dict[str, Any]) -> str:
+def _outcome(found: dict[str, Any], where: str) -> str:
     if found["accepted"] is None:
         return (
             f"{colour('not known yet', 'yellow', sys.stdout)}: {found['record_id']}\n"
             "    no final block has this record so far; it may still be accepted or refused\n"
-            f"    ask again with: meshnode record {found['record_id']}"
+            f"    ask again with: meshnode record {found['record_id']}{where}"
         )
     if found["accepted"]:
         return f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: record {found['record_id']}"

@@ -351,7 +351,9 @@ class Validator:
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
         if pledges.own_ack is not None and not self.halted:
             self._finalizer.count_ack(self._key_id, pledges.own_ack, pledges.sign_ack(pledges.own_ack))
-        after = tuple(self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.ack) for pledge in pledges.waiting)
+        after = tuple(
+            self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.spoken) for pledge in pledges.waiting
+        )
         self._core.advance(ready)
         self._finalizer.advance()
         self._drain()
@@ -461,9 +463,10 @@ class Validator:
         if message.term != core.term:
             return None
         if message.kind == MessageKind.APP_RESP:
-            # Acks of a later term certify nothing; signed all the same, a quorum of them would look like a certificate.
-            new = message.index > self.final_height and self._chain.head(message.index).term == message.term
-            return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
+            if message.index <= self.final_height:
+                return Pledge(message)
+            silent = self._chain.head(message.index).term != message.term
+            return Pledge(message, ack=self._ack(message.index, message.term), silent=silent)
         asked, own = self._ballots.tip_of(message.term, message.to), self._own_tip()
         if asked is None or core.leader != NO_NODE:
             return None

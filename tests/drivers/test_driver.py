@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -232,15 +232,18 @@ def test_built_in_drivers_check_their_sections_and_others_need_not(monkeypatch: 
     assert all(isinstance(driver(name), CheckedDriver) for name in BUILTIN)
     offer(monkeypatch, ("bare", "tests.drivers.test_driver:BARE"))
     check_section({"driver": "bare", "metering_point": "home", "whatever": 1})
+    assert BARE.opened == 0, "a check opens nothing"
 
 
 class Bare:
-    """A driver of somebody else, with no more than it needs."""
+    """A driver of somebody else, with no more than it needs; it counts how often it is opened."""
 
     name = "bare"
+    opened = 0
 
     def measurements(self, config: Any, clock: Any = None) -> Any:
-        raise NotImplementedError
+        self.opened += 1
+        return nullcontext()
 
 
 BARE = Bare()

@@ -29,20 +29,6 @@ from tests.protocols.keys import key_pair
 COLUMNS = {"log": LOG_COLUMNS, "certificate": CERTIFICATE_COLUMNS, "standing": STANDING_COLUMNS}
 
 
-@pytest.fixture(scope="module")
-def morning() -> Chain:
-    """The busy morning, and a last block that nobody has certified yet."""
-    chain = a_busy_morning()
-    chain.block(chain.bid("anna", 2, 100, 150_000), certify=False)
-    return chain
-
-
-@pytest.fixture(scope="module")
-def ledger(morning: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """It on disk: the microgrid's directory."""
-    return morning.store(tmp_path_factory.mktemp("ledger"))
-
-
 def report(place: Path, chain: Chain) -> ChainReport:
     return verify(place, chain.mechanisms).chains[0]
 

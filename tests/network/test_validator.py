@@ -198,17 +198,23 @@ def test_blocks_that_were_replaced_while_they_were_written_count_for_nothing() -
     cluster.until(cluster.agreed)
 
 
+def without_their_leader(cluster: Cluster) -> list[str]:
+    """Founded, then the leader's node is switched off: the others, who have all noticed, can vote again."""
+    old = cluster.founded()
+    others = cluster.followers()
+    cluster.stop(old)
+    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
+    cluster.until(lambda: all(cluster.validators[home].leader is None for home in others))
+    cluster.settle()
+    cluster.cut = set()
+    return others
+
+
 def test_a_candidate_whose_disk_was_busy_asks_for_nothing_any_more() -> None:
     # While Dora's disk was busy she began an election, another one was elected in the same
     # term, and she follows her now. Her request would name a tip that it does not have.
     cluster = Cluster(5)
-    old = cluster.founded()
-    slow, rival, *others = cluster.followers()
-    cluster.stop(old)
-    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
-    cluster.until(lambda: all(cluster.validators[home].leader is None for home in (slow, rival, *others)))
-    cluster.settle()
-    cluster.cut = set()
+    slow, rival, *others = without_their_leader(cluster)
     dora = cluster.validators[slow]
     dora.campaign()
     for _ in range(100):
@@ -239,13 +245,7 @@ def test_a_candidate_whose_disk_was_busy_asks_for_nothing_any_more() -> None:
 def test_a_vote_that_comes_too_late_is_not_given() -> None:
     # Her disk was busy when she was asked, and who asked has been elected without her since.
     cluster = Cluster(5)
-    old = cluster.founded()
-    slow, rival, *others = cluster.followers()
-    cluster.stop(old)
-    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
-    cluster.until(lambda: all(cluster.validators[home].leader is None for home in (slow, rival, *others)))
-    cluster.settle()
-    cluster.cut = set()
+    slow, rival, *_ = without_their_leader(cluster)
     validator = cluster.validators[slow]
     validator.campaign()  # something to write
     begun = validator.poll()

@@ -50,8 +50,19 @@ def test_a_chain_of_good_blocks() -> None:
     VILLAGE.check(third, Parent.of(second))
     same_time = VILLAGE.block(Parent.of(third), leader="bela", head={"time_s": third.header.time_s})
     VILLAGE.check(same_time, Parent.of(third))
+    chain = (FIRST, second, third, same_time)
+    assert [block.header.height for block in chain] == [1, 2, 3, 4]
+    assert [block.header.term for block in chain] == [1, 1, 7, 7]
+    assert [block.header.parent for block in chain[1:]] == [block.block_hash for block in chain[:-1]]
+    assert third.election is not None and same_time.election is None, "elected once for a term"
+
+
+def test_a_validator_alone_needs_nobody() -> None:
     alone = Village(1)
-    alone.check(alone.block())
+    block = alone.block()
+    alone.check(block)
+    assert [key for key, _ in alone.quorum.voters] == [device("anna").public]
+    assert block.leader == device("anna").key_id
 
 
 def test_what_is_made_is_what_is_read() -> None:
