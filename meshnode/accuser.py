@@ -16,7 +16,8 @@ import trio
 
 from meshnode.keys import SigningKey
 from meshnode.ledger import findings, rows
-from meshnode.machine import Event, FoundOut, Machine
+from meshnode.ledger.findings import FoundOut
+from meshnode.machine import Event, Machine
 from meshnode.network.watcher import Watcher
 from meshnode.store import Store, proofs
 from meshnode.submissions import Publisher, Submissions

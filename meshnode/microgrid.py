@@ -22,7 +22,7 @@ from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
-from meshnode.ledger import rows
+from meshnode.ledger import rows, validators
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -161,7 +161,7 @@ class Microgrid:
                 random,
                 Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
             )
-            watcher = self.validator.watcher
+            self._part: Validator | Follower = self.validator
             self.consensus = Consensus(
                 self.validator,
                 transport,
@@ -173,8 +173,8 @@ class Microgrid:
             )
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
-            watcher = self.follower.learner.watcher
-        self.accuser = Accuser(self, watcher, store, device, self._submissions, self.gossip)
+            self._part = self.follower
+        self.accuser = Accuser(self, self._part.watcher, store, device, self._submissions, self.gossip)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self._live_sequence = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
@@ -375,7 +375,14 @@ class Microgrid:
         with trio.move_on_after(CERTIFICATE_WAIT_S):
             while self._store.certificate_from(height) is None:
                 await trio.sleep(CERTIFICATE_LOOK_S)
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
+        proof = await trio.to_thread.run_sync(
+            ledger_tools.receipt,
+            self._store.place,
+            record_id,
+            self._mechanisms,
+            self.chain_id,
+            validators.decisions(self.machine.state),
+        )
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     def block(self, height: int) -> dict[str, Any] | None:
@@ -421,7 +428,7 @@ class Microgrid:
             validators=len(machine.quorum.voters),
             peers=len(self._transport.peers()),
             mempool=len(self.mempool),
-            certificates_verified=self._certificates(),
+            certificates_verified=self._part.certificates_verified,
             halted=self._halted(),
             rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
@@ -432,13 +439,8 @@ class Microgrid:
             found_out=self.accuser.found_out(),
         )
 
-    def _certificates(self) -> int:
-        source = self.validator or self.follower
-        return 0 if source is None else source.certificates_verified
-
     def _halted(self) -> str:
-        source = self.validator or self.follower
-        return self.accuser.in_words(None if source is None else source.halted)
+        return self.accuser.in_words(self._part.halted)
 
     def _counters(self) -> dict[str, int]:
         found: Counter[str] = Counter()

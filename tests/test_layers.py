@@ -95,6 +95,7 @@ LAYERS = (
     ("network", "web", "collector", "client"),
     ("news",),
     ("submissions",),
+    ("accuser",),
     ("microgrid", "founding"),
     ("invitations",),
     ("admission",),

@@ -5,10 +5,13 @@ What follows from it (exclusion, a fine, nothing) is for the community's binding
 
 from __future__ import annotations
 
+import msgspec
+
 from meshnode.ledger import rows
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from protocols.evidence import Case, EvidenceKind
+from protocols.records import Evidence
 
 SENTENCES: dict[EvidenceKind, str] = {
     EvidenceKind.HEADERS: "made two different blocks for one place in term {term}",
@@ -20,6 +23,13 @@ SENTENCES: dict[EvidenceKind, str] = {
     EvidenceKind.OLDER_TIP: "acknowledged block {height} and voted in term {term} as if it had never had it",
 }
 """What the node of somebody did, as the end of a sentence that begins with it."""
+
+
+class FoundOut(msgspec.Struct, frozen=True):
+    """An event: evidence that was heard and is new: who lied, or is asked, or has answered."""
+
+    case: Case
+    record: Evidence
 
 
 def key_of(case: Case) -> tuple[bytes, int, int]:

@@ -7,6 +7,7 @@ from collections import Counter
 from meshnode.machine import Machine, StateMismatch
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
+from meshnode.network.electorate import Electorate
 from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
 from protocols.block import Block
@@ -31,6 +32,7 @@ class Finalizer:
         core: RawNode,
         machine: Machine,
         chain: Chain,
+        electorate: Electorate,
         finality: Finality,
         certificates: CertificateBook,
         watcher: Watcher,
@@ -42,6 +44,7 @@ class Finalizer:
         self._core = core
         self._machine = machine
         self._chain = chain
+        self._electorate = electorate
         self._finality = finality
         self._certificates = certificates
         self._watcher = watcher
@@ -70,7 +73,9 @@ class Finalizer:
         self._chain.keep(block)
         self._watcher.block(block)
         head = block.header
-        certificate = self._finality.extend(Link(head.height, head.term, block.block_hash, self._machine.quorum))
+        quorum = self._electorate.at(head.height)
+        assert quorum is not None, "a block is checked, and so written, only when its voters are known"
+        certificate = self._finality.extend(Link(head.height, head.term, block.block_hash, quorum))
         if certificate is not None:
             self._certificates.add(certificate)
 
@@ -88,8 +93,11 @@ class Finalizer:
             return "ack without a signature"
         if ack.height <= self._finality.final_height and self._chain.head(ack.height).block_hash == ack.block:
             return None
-        key_id = key_id_of(sender_key)
-        if not self._finality.verify_ack(key_id, ack, signature, self._machine.quorum):
+        key_id, quorum = key_id_of(sender_key), self._electorate.of(ack.validators)
+        if quorum is None:
+            self._counters["ack of unknown validators"] += 1
+            return None
+        if not self._finality.verify_ack(key_id, ack, signature, quorum):
             return "ack whose signature does not hold"
         self._watcher.ack(key_id, ack, signature)
         self.count_ack(key_id, ack, signature)
@@ -101,8 +109,14 @@ class Finalizer:
         final = height <= finality.final_height
         if final and self._chain.head(height).block_hash == certificate.block:
             return None
+        quorum = self._electorate.of(certificate.validators)
+        if quorum is None:
+            # Of a configuration that we have still to learn of, or of one that is over.
+            self._counters["certificate of unknown validators"] += 1
+            return None
         # Only a quorum's signatures make it worth keeping or halting for.
-        if not self._holds(certificate):
+        chain_id, verifier = self._machine.chain_id, self._verifier
+        if check_certificate(certificate, certificate.ack_term, quorum, chain_id, verifier) is not None:
             return f"certificate of height {height} does not hold"
         self._watcher.certificate(certificate)
         if final:

@@ -8,7 +8,7 @@ are found later, when the histories of two nodes are compared (`protocols.histor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from protocols.accusation import accuse_block, accuse_pair
 from protocols.block import Block
@@ -44,7 +44,10 @@ class Watcher:
         verifier: checks Ed25519 signatures.
     """
 
-    def __init__(self, roll: Roll, verifier: Verifier) -> None:
+    def __init__(self, roll: Callable[[], Roll], verifier: Verifier) -> None:
+        """Args:
+        roll: everybody who votes or has voted, as the ledger says now.
+        """
         self.cases: list[Case] = []
         self._roll = roll
         self.verifier = verifier
@@ -117,13 +120,13 @@ class Watcher:
             data: the encoded block.
             parent: header envelope of the block before it; None at height 1.
         """
-        evidence = accuse_block(data, parent, self._roll, self.verifier)
+        evidence = accuse_block(data, parent, self._roll(), self.verifier)
         if evidence is not None:
             self._add(evidence)
 
     def compare(self, histories: Sequence[History]) -> None:
         """Two histories conflict: whom do they convict, and who is to be asked?"""
-        found = extract(histories, self._roll, self.verifier)
+        found = extract(histories, self._roll(), self.verifier)
         for evidence in (*found.evidence, *found.open):
             self._add(evidence)
 
@@ -133,13 +136,13 @@ class Watcher:
         if len(seen) > KEPT_PER_SIGNER:
             del seen[next(iter(seen))]
         if known[0] != said and (signer, int(kind), term) not in self._known:
-            evidence = accuse_pair(kind, signer, known[1], data, self._roll, self.verifier)
+            evidence = accuse_pair(kind, signer, known[1], data, self._roll(), self.verifier)
             if evidence is not None:
                 self._contrary = [*self._contrary, *evidence.statements][-2 * MAX_WAITING :]
                 self._add(evidence)
 
     def _add(self, evidence: Evidence) -> None:
-        case = judge(evidence, self._roll, self.verifier)
+        case = judge(evidence, self._roll(), self.verifier)
         key = (case.accused, int(case.kind), case.term)
         if key not in self._known and len(self._found) < MAX_WAITING:
             self._known.add(key)

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.verdicts import Verdict
-from meshnode.machine import Event, FoundOut, RecordDone
+from meshnode.machine import Event, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from meshnode.ledger import rows
+from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.machine import FoundOut
 from protocols.block import Parent
 from protocols.cose import Envelope
 from protocols.evidence import EvidenceKind

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from tests.linearizability import ledger, models
+from tests.linearizability.checker import Result, Verdict, check
 from tests.linearizability.edn import read_edn
 from tests.linearizability.history import History, HistoryError, Operation
 from tests.linearizability.models import Append, CompareAndSet, Get, Model, Put, Read, Write
@@ -82,6 +83,18 @@ def save(path: Path, model: Model, history: History) -> None:
         _SavedOperation(one.client, one.call, one.input, one.returned, one.output) for one in history.operations
     ]
     path.write_bytes(msgspec.json.format(msgspec.json.encode(_Saved(model.name, operations)), indent=1))
+
+
+def demand_linearizable(history: History, model: Model, kept: Path) -> Result:
+    """Fail the calling test, with an explanation, unless a history is linearizable.
+
+    kept: where a history that is not, or whose search was given up, is saved for another look.
+    """
+    result = check(history, model)
+    if result.verdict != Verdict.LINEARIZABLE:
+        save(kept, model, history)
+        raise AssertionError(f"{result.explained()}\nLook again: python -m tests.linearizability {kept}")
+    return result
 
 
 def _from_json(text: str) -> Recording:

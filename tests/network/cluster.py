@@ -23,6 +23,7 @@ from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Outgoing, Settings
 from meshnode.store import Batch, Entry, HardState, SignState
 from protocols import block as blocks
+from protocols.certificate import QuorumConfig
 from protocols.parcel import Parcel, pack
 from protocols.raft import Message, MessageKind, Role
 from protocols.records import Certificate, Election, read_as, to_payload
@@ -192,7 +193,8 @@ class _Witness:
             assert not block.records or not block.election, "a term begins with an empty block"
             if block.election is not None and block.block_hash not in self.elections:
                 self.elections.add(block.block_hash)
-                assert len(block.election.votes) * 2 > len(self._cluster.village.homes)
+                quorum = self._cluster.quorum_of(block.header.validators)
+                assert quorum.is_quorum(row[0] for row in block.election.votes)
                 for row in block.election.votes:
                     if not self._cluster.is_honest(row[0]):
                         continue
@@ -380,6 +382,15 @@ class Cluster:
     def is_honest(self, key_id: bytes) -> bool:
         """Whether this is the device key id of a node that does not lie, and whose key no test has used."""
         return not any(device(liar).key_id == key_id for liar in self.liars | self.forged)
+
+    def quorum_of(self, config_hash: bytes) -> QuorumConfig:
+        """The configuration of a hash that an executed block announces."""
+        for validator in self.validators.values():
+            for _, row in validator.machine.state.quorums.items():
+                config = QuorumConfig(row.mode, row.voters)
+                if config.config_hash() == config_hash:
+                    return config
+        raise AssertionError(f"validators {config_hash.hex()} were never decided")
 
     def lied(self, entry: Entry) -> bool:
         """Whether a liar made this block."""

@@ -67,8 +67,10 @@ def entry(block: Block) -> Entry:
     return Entry(block.header.term, block.header.height, EntryType.NORMAL, block.encoded)
 
 
-def append(cluster: Cluster, liar: str, receiver: str, parent: Parent, *batch: Block, term: int = 0) -> str | None:
-    """The liar's append of these blocks behind `parent`."""
+def append(
+    cluster: Cluster, liar: str, receiver: str, parent: Parent, *batch: Block, term: int = 0, **extra: Any
+) -> str | None:
+    """The liar's append of these blocks behind `parent`, with what else its parcel carries."""
     return cluster.lie(
         liar,
         receiver,
@@ -78,6 +80,7 @@ def append(cluster: Cluster, liar: str, receiver: str, parent: Parent, *batch: B
         log_term=parent.term,
         entries=tuple(entry(block) for block in batch),
         epoch=1,
+        **extra,
     )
 
 

@@ -38,7 +38,7 @@ class Desk:
     def __init__(self, chain: Chain, place: Path) -> None:
         self.chain = chain
         self.machine = chain.machine
-        self.watcher = Watcher(chain.machine.roll, verify)
+        self.watcher = Watcher(lambda: chain.machine.roll, verify)
         self.handed_in: list[Evidence] = []
         self.refusal: Refusal | None = None
         self.store = Store.open(place, chain.chain_id)
