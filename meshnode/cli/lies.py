@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from meshnode.cli.output import NO, Json, No, answer, colour
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, DirArgument, chain_id_of, microgrid_place, node_directory, read_input
+from meshnode.cli.place import Chain, Dir, DirArgument, chain_id_of, node_directory, read_input
 from meshnode.cli.place import write_output as write
 
 group = Group("Validators that lied: who was found out, and what proves it.")
@@ -51,24 +51,31 @@ def show(directory: DirArgument = None, chain: Chain = "", json: Json = False) -
 def check(
     file: Annotated[str, Argument("FILE", "Evidence, as a node keeps it beside its ledger; - reads it from stdin.")],
     genesis: Annotated[
-        Path | None, Option("--genesis", "The microgrid's genesis.cbor; else that of the node's directory.")
+        Path | None, Option("--genesis", "The microgrid's genesis.cbor; else the ledger in the node's directory.")
     ] = None,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> None:
-    """Check evidence with nothing but the genesis. Exit 1 if it does not prove its case."""
+    """Check evidence offline. Exit 1 if it does not prove its case.
+
+    With --genesis it needs nothing else, and knows the validators of the genesis; without, also those that
+    the ledger in the node's directory has had since.
+    """
     import msgspec
 
-    from meshnode.ledger_tools import check_lie
-    from meshnode.store.place import GENESIS_FILE
+    from meshnode.ledger_tools import check_lie, roll_of_genesis, roll_of_ledger
+    from meshnode.market.registry import installed_mechanisms
     from protocols.trial import EvidenceError
 
     data = read_input(file)
     if genesis is None:
-        genesis = microgrid_place(node_directory(directory), chain) / GENESIS_FILE
+        place = node_directory(directory)
+        roll = roll_of_ledger(place, installed_mechanisms(), chain_id_of(place, chain))
+    else:
+        roll = roll_of_genesis(read_input(str(genesis)))
     try:
-        lie = check_lie(data, read_input(str(genesis)))
+        lie = check_lie(data, roll)
     except EvidenceError as error:
         raise No(f"{file}: proves nothing\n    details: {error}") from error
     text = f"{file}: {colour('holds', 'green', sys.stdout)}\n  {_line(lie)}"
@@ -86,9 +93,10 @@ def compare(
     import msgspec
 
     from meshnode.ledger_tools import compare_ledgers, evidence_bytes
+    from meshnode.market.registry import installed_mechanisms
 
     places = (first, second)
-    found = compare_ledgers(places, [_owner(place) for place in places])
+    found = compare_ledgers(places, [_owner(place) for place in places], installed_mechanisms())
     lies = (*found.lies, *found.asked)
     files: list[str] = []
     if out is not None and lies:

@@ -4,7 +4,7 @@ They read only, beside a running node if need be, and trust nothing that they ca
 """
 
 from meshnode.ledger_tools.inspection import NotInLedger, check_receipt, describe, receipt, show
-from meshnode.ledger_tools.lies import Comparison, Lie, check_lie, show_lies
+from meshnode.ledger_tools.lies import Comparison, Lie, check_lie, roll_of_genesis, roll_of_ledger, show_lies
 from meshnode.ledger_tools.lies import compare as compare_ledgers
 from meshnode.ledger_tools.lies import encode as evidence_bytes
 from meshnode.ledger_tools.verification import BadEntry, ChainReport, Verification, verify
@@ -22,6 +22,8 @@ __all__ = [
     "describe",
     "evidence_bytes",
     "receipt",
+    "roll_of_genesis",
+    "roll_of_ledger",
     "show",
     "show_lies",
     "verify",

@@ -98,28 +98,45 @@ def show_lies(directory: Path, mechanisms: Mechanisms, chain_id: bytes | None = 
     return [found[key] for key in sorted(found)]
 
 
-def check_lie(data: bytes, genesis_bytes: bytes) -> Lie:
-    """Check evidence with nothing but the genesis of its microgrid.
+def roll_of_genesis(genesis_bytes: bytes) -> Roll:
+    """Who votes by the genesis alone. Raises StoreError if it is none."""
+    return Roll.of_genesis(check_genesis(genesis_bytes), chain_of(genesis_bytes))
+
+
+def roll_of_ledger(directory: Path, mechanisms: Mechanisms, chain_id: bytes | None = None) -> Roll:
+    """Who votes and has voted, by the ledger of a node or a microgrid as it is executed here.
+
+    Raises:
+        StoreError: no ledger, several, or a damaged one.
+    """
+    with open_ledger(directory, chain_id) as ledger:
+        machine, _ = ledger.execute(ledger.reader.standing().final_height, mechanisms)
+        return machine.roll
+
+
+def check_lie(data: bytes, roll: Roll) -> Lie:
+    """Check evidence with nothing but a roll of those who could vote.
 
     Args:
         data: an `Evidence`, or the envelope in which one was handed in.
     Raises:
         EvidenceError: it does not prove its case.
         RecordError: it is no evidence at all.
-        StoreError: the genesis is not one.
     """
-    genesis = check_genesis(genesis_bytes)
     if data[:1] == TAG_COSE_SIGN1:
         try:
             data = cose.decode(data).payload
         except EnvelopeError as error:
             raise RecordError(f"not an envelope: {error}") from error
-    roll = Roll.of_genesis(genesis, chain_of(genesis_bytes))
     return _lie(judge(read_as(Evidence, data), roll, keys.verify), roll, "")
 
 
-def compare(directories: Sequence[Path], owners: Sequence[bytes], chain_id: bytes | None = None) -> Comparison:
+def compare(
+    directories: Sequence[Path], owners: Sequence[bytes], mechanisms: Mechanisms, chain_id: bytes | None = None
+) -> Comparison:
     """Hold ledgers of one microgrid against each other.
+
+    Who votes is taken from what both agree on: the first ledger, executed up to where they part.
 
     Args:
         owners: for each directory the device key id of the node whose disk it is; empty if unknown.
@@ -132,11 +149,13 @@ def compare(directories: Sequence[Path], owners: Sequence[bytes], chain_id: byte
     for place in places[1:]:
         if chain_of(read_genesis(place)) != chain:
             raise StoreError(f"{place}: the ledger of another microgrid than {places[0]}\n    compare two of one")
-    roll = Roll.of_genesis(check_genesis(genesis_bytes), chain)
     readers = [LedgerReader(place) for place in places]
     try:
         different = _first_difference(readers)
         final = min(reader.standing().final_height for reader in readers)
+        with open_ledger(places[0], None) as ledger:
+            machine, _ = ledger.execute(min(final, different - 1), mechanisms)
+        roll = machine.roll
         histories = [
             _history(place, reader, max(1, different - 1), owner)
             for place, reader, owner in zip(places, readers, owners, strict=True)

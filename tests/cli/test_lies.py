@@ -72,7 +72,7 @@ def test_a_file_that_is_no_evidence_is_named(chain: Chain, tmp_path: Path) -> No
 def test_evidence_is_checked_with_the_genesis_alone(chain: Chain, tmp_path: Path) -> None:
     place = chain.store(tmp_path)
     evidence = told(chain)
-    genesis = tmp_path / "genesis.cbor"
+    genesis = tmp_path / "copy.cbor"
     shutil.copy(place / "genesis.cbor", genesis)
     file = tmp_path / "bela.evidence"
     for data in (to_payload(evidence), chain.sign(evidence, device("anna")).envelope_bytes):
