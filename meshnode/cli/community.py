@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from meshnode.cli.output import Json, answer, colour, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, node_directory, spelled_again
-from meshnode.cli.trading import WAIT_S, Wait, act
+from meshnode.cli.trading import WAIT_S, Key, Wait, act
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -48,12 +48,13 @@ def list_members(
 def remove_member(
     name: Annotated[str, Argument("NAME", "The member's name, or account id.")],
     wait: Wait = WAIT_S,
+    key: Key = "",
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> int:
     """End a membership: your own, or as administrator anybody's. Exit 1 if refused, 3 if that is not known yet."""
-    return act(node_directory(directory), chain, "/api/members/leave", {"member": name}, wait, json)
+    return act(node_directory(directory), chain, "/api/members/leave", {"member": name}, wait, key, json)
 
 
 @validators.command("list")
@@ -74,33 +75,37 @@ def add(
     who: Who,
     anyway: Annotated[bool, Option("--anyway", "Even if it is not known to have caught up.")] = False,
     wait: Wait = WAIT_S,
+    key: Key = "",
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> int:
     """Have a member's node validate, as administrator. Exit 1 if refused, 3 if that is not known yet."""
     body = {"action": "add", "who": who, "anyway": int(anyway)}
-    return act(node_directory(directory), chain, "/api/validators", body, wait, json)
+    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
 
 
 @validators.command()
-def remove(who: Who, wait: Wait = WAIT_S, directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
+def remove(
+    who: Who, wait: Wait = WAIT_S, key: Key = "", directory: Dir = None, chain: Chain = "", json: Json = False
+) -> int:
     """Have a node validate no more, as administrator; it goes on following. Exit 1 if refused, 3 if not known yet."""
     body = {"action": "remove", "who": who, "anyway": 0}
-    return act(node_directory(directory), chain, "/api/validators", body, wait, json)
+    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
 
 
 @validators.command()
 def mode(
     name: Annotated[str, Argument("MODE", "majority (any may fail) or byzantine (some may lie).")],
     wait: Wait = WAIT_S,
+    key: Key = "",
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> int:
     """Set how many must agree, as administrator. Exit 1 if refused, 3 if that is not known yet."""
     body = {"action": "mode", "who": name, "anyway": 0}
-    return act(node_directory(directory), chain, "/api/validators", body, wait, json)
+    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
 
 
 def _members(found: list[dict[str, Any]]) -> str:

@@ -24,6 +24,7 @@ from meshnode.network.gossip import prefix
 from meshnode.network.sync import Follower
 from meshnode.network.transport import Stream, Transport
 from meshnode.network.validator import Validator
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Proposals, Settings
 from meshnode.store import Batch, Store
 from meshnode.store.place import mark_as_validator
@@ -110,6 +111,11 @@ class Participation:
     def newest_certificate(self) -> Certificate | None:
         """The highest certificate known here."""
         return self._source.newest_certificate
+
+    @property
+    def watcher(self) -> Watcher:
+        """What compares the signatures that come in here."""
+        return self._source.watcher
 
     def counts(self) -> Counter[str]:
         """What this node has counted since the start, in all its parts."""

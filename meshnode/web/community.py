@@ -12,8 +12,8 @@ from meshnode.web import asking
 from meshnode.web.asking import Field
 from meshnode.web.backend import Backend, Refused
 from meshnode.web.faults import Fault, Faults, answer, shown
-from meshnode.web.speaking import account_of, spoken
-from protocols.records import Leave, Record
+from meshnode.web.speaking import accepted, account_of, refused, spoken_once
+from protocols.records import Leave, Spoken
 
 _WORDS = '"add", "remove" or "mode"'
 _CHANGE = (
@@ -61,7 +61,7 @@ class Community:
                 f"{given['member']}'s node is a validator; first: meshnode validators remove {given['member']}",
                 "a member whose node does not validate",
             )
-        return await self._say(Leave(**spoken(self._backend), account=account))
+        return await self._say(Leave(**spoken_once(self._backend, request), account=account))
 
     async def change(self, request: Request) -> Response:
         """POST /api/validators {action, who, anyway}: one step; it takes effect when a block has announced it."""
@@ -73,7 +73,7 @@ class Community:
             raise _no("only an administrator may do this", "the node of an administrator")
         if backend.machine.quorum != validators.decided(backend.machine.state):
             raise _no("an earlier change of the validators is not in force yet; try again in a moment", "one at a time")
-        made = roster.change(backend.machine, action, who, spoken(backend))
+        made = roster.change(backend.machine, action, who, spoken_once(backend, request))
         if isinstance(made, str):
             raise Faults(400, Fault("who", shown(who), made))
         if action == "add" and not given["anyway"]:
@@ -98,12 +98,11 @@ class Community:
                 f"at most {roster.CAUGHT_UP_BLOCKS} blocks behind",
             )
 
-    async def _say(self, record: Record) -> Response:
+    async def _say(self, record: Spoken) -> Response:
         try:
-            record_id = await self._backend.submit(record)
+            return accepted(await self._backend.submit(record), valid_until_s=record.valid_until_s)
         except Refused as error:
-            raise _no(str(error), "a record that the community's rules allow") from error
-        return answer({"record_id": record_id.hex()}, 202, {"location": f"/api/records/{record_id.hex()}"})
+            raise refused(error) from error
 
 
 def _no(found: str, expected: str) -> Faults:

@@ -14,7 +14,7 @@ from meshnode.amounts import MICRO, PPM, split
 from meshnode.roster import Roster
 from meshnode.views import BlockRow, OrderRow, TradeRow
 from meshnode.web import charts
-from meshnode.web.backend import MeterHealth, Status
+from meshnode.web.backend import FoundOut, MeterHealth, Status
 from meshnode.web.figures import Figures
 from meshnode.web.history import Point
 from meshnode.web.html import Html, fill, join
@@ -368,8 +368,20 @@ def node(moment: Moment) -> Html:
     halted = NONE
     if status.halted:
         halted = fill('<p class="alarm">{text}</p>', text=words("halted", why=status.halted))
-    advice = _advice(moment)
-    return fill('{halted}<dl class="facts">{facts}</dl>{advice}', halted=halted, facts=facts, advice=advice)
+    found_out = join(fill('<p class="alarm">{text}</p>', text=_found_out(words, found)) for found in status.found_out)
+    return fill(
+        '{halted}{found_out}<dl class="facts">{facts}</dl>{advice}',
+        halted=halted,
+        found_out=found_out,
+        facts=facts,
+        advice=_advice(moment),
+    )
+
+
+def _found_out(words: Words, found: FoundOut) -> str:
+    what = words(f"lie_{found.kind.lower()}", term=found.term, height=found.height)
+    key = "found_out" if found.status == "proved" else f"found_out_{found.status}"
+    return words(key, name=found.name, what=what)
 
 
 def _advice(moment: Moment) -> Html:
