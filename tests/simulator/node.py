@@ -113,7 +113,7 @@ class Node:
         self.validator = Validator(
             machine,
             self.disk,
-            self.pool,
+            self.pool if self.liar is None else self.liar.proposals(self.pool),
             self.key.public,
             self.signer,
             world.keyring.verifier,
@@ -318,6 +318,8 @@ class Node:
             assert self.pool is not None
             for done in final:
                 self.pool.final([record.record_id for record in done.block.records])
+            if self.liar is not None:
+                self.liar.executed(final)
             world.witness.executed(self, final)
             world.members.final(self, final)
 
