@@ -23,7 +23,6 @@ from meshnode.machine import Machine
 from meshnode.web.backend import Outcome
 from meshnode.web.backend import Refused as NotTaken
 from protocols import block as blocks
-from protocols.block import SignedRecord
 from protocols.cose import key_id_of
 from protocols.joining import Admitted, Knock, Reason, Refused, check_proof
 from protocols.records import Join, account_id_of
@@ -110,11 +109,14 @@ class Admission:
         fault = self._fault(knock)
         if fault != Verdict.ACCEPTED:
             return _refused(Reason.LEDGER, fault)
-        signed = self._sign(knock)
+        record = self._join(knock)
+        signed = blocks.sign_record(
+            record, self._grid.machine.chain_id, self._administrator.public, self._administrator.sign
+        )
         use = Use(
             account=account_id_of(knock.member.member_key).hex(),
             record=signed.record_id.hex(),
-            valid_until_s=signed.record.valid_until_s,  # type: ignore[attr-defined]
+            valid_until_s=record.valid_until_s,
         )
         # On disk before the record leaves: whatever happens now, nobody else comes in by this link.
         if not await trio.to_thread.run_sync(self._invitations.claim, knock.invitation, use):
@@ -134,16 +136,13 @@ class Admission:
             return Verdict.ROLE_NOT_ADMITTED
         return fault_of_entry(machine.state, knock.member)
 
-    def _sign(self, knock: Knock) -> SignedRecord:
-        record = Join(
+    def _join(self, knock: Knock) -> Join:
+        return Join(
             nonce=self._grid.nonce(),
             valid_until_s=self._grid.valid_until_s(),
             member=knock.member,
             invitation=knock.invitation,
             proof=knock.proof,
-        )
-        return blocks.sign_record(
-            record, self._grid.machine.chain_id, self._administrator.public, self._administrator.sign
         )
 
     async def _wait(self, knock: Knock, record_id: bytes) -> Admitted | Refused:

@@ -12,7 +12,12 @@ from protocols.records import CLOCK_DEMONSTRATION, Clock
 
 
 class GridClock:
-    """The microgrid's time at this node."""
+    """The microgrid's time at this node.
+
+    Attributes:
+        speed: microgrid seconds in a real one; 1 but for a demonstration.
+        is_demonstration: whether the genesis says that this clock is made up.
+    """
 
     def __init__(self, settings: Clock) -> None:
         self.speed = settings.speed if settings.kind == CLOCK_DEMONSTRATION else 1

@@ -21,7 +21,8 @@ import msgspec
 
 from meshnode.store.place import make_directory, microgrid_directory, sync_directory
 from protocols.cose import CHAIN_ID_BYTES
-from protocols.joining import INVITATION_BYTES, MAX_PEERS, SECRET_BYTES, secret_hash
+from protocols.joining import MAX_PEERS, SECRET_BYTES, secret_hash
+from protocols.records.statements import INVITATION_BYTES
 
 INVITATIONS_DIRECTORY = "invitations"
 LINK_START = "meshnode:join?"
@@ -201,11 +202,16 @@ class Invitations:
 
     def _write_new(self, path: Path, value: msgspec.Struct) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(value))
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(value))
+                file.flush()
+                os.fsync(file.fileno())
+            sync_directory(path.parent)
+        except OSError:
+            # Half a file would stand in the way of the next attempt.
+            path.unlink(missing_ok=True)
+            raise
 
     def _replace(self, path: Path, value: msgspec.Struct) -> None:
         new = path.with_suffix(".new")

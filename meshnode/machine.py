@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import assets, book, members, readings, rows
+from meshnode.ledger import assets, book, members, readings, rows, validators
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
@@ -21,7 +21,7 @@ from meshnode.settlement import closing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
-from protocols.cose import Verifier, key_id_of
+from protocols.cose import Verifier
 from protocols.records import (
     AssetIssue,
     Cancel,
@@ -30,6 +30,7 @@ from protocols.records import (
     KeyChange,
     Leave,
     Order,
+    QuorumChange,
     Reading,
     Record,
     Spoken,
@@ -53,14 +54,7 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-class BindingActive(msgspec.Struct, frozen=True):
-    """A binding governs the periods from here on."""
-
-    binding: bytes
-    from_s: int
-
-
-Event = RecordDone | PeriodClosed | PeriodCorrected | PeriodFinal | BindingActive
+Event = RecordDone | PeriodClosed | PeriodCorrected | PeriodFinal
 
 
 class StateMismatch(Exception):
@@ -77,6 +71,7 @@ _PURPOSES: dict[type[Record], int] = {
     AssetIssue: rows.PURPOSE_MEMBER,
     Support: rows.PURPOSE_DEVICE,
     KeyChange: rows.PURPOSE_MEMBER,
+    QuorumChange: rows.PURPOSE_MEMBER,
 }
 """Which of a member's keys signs which record. What is not listed is not executed by this version."""
 
@@ -110,8 +105,6 @@ class Machine:
         """
         self.genesis = genesis
         self.chain_id = chain_id
-        self.quorum = QuorumConfig.of_genesis(genesis)
-        self._validators = frozenset(key_id_of(key) for key, _ in self.quorum.voters)
         self._mechanisms = mechanisms
         self._verifier = verifier
         self._rules: dict[bytes, Rules] = {}
@@ -134,6 +127,21 @@ class Machine:
     def next_period_s(self) -> int:
         """Start of the oldest period that is not closed."""
         return self.state.meta[0].next_period_s
+
+    @property
+    def quorum(self) -> QuorumConfig:
+        """The quorum configuration of the next height."""
+        return validators.at(self.state, self.height + 1)
+
+    def quorum_of(self, config_hash: bytes) -> QuorumConfig | None:
+        """The configuration of a hash, if it is that of the next height or has been decided to follow it.
+
+        No other one can agree on anything that is not executed yet; what an older one signs for it is worth nothing.
+        """
+        for config in (self.quorum, validators.decided(self.state)):
+            if config.config_hash() == config_hash:
+                return config
+        return None
 
     def state_hash(self, height: int | None = None) -> bytes | None:
         """The state hash after `height` (default: now); None if it is not remembered."""
@@ -169,6 +177,8 @@ class Machine:
         height = block.header.state_height
         if height > self.height:
             return f"block {block.header.height}: state height {height} is not applied here yet"
+        if block.header.next_validators != validators.announced(self.state, height).config_hash():
+            return f"block {block.header.height}: announces other validators than the state says: OTHER_VALIDATORS"
         for position, signed in enumerate(block.records):
             verdict = self.check_record(signed, block.header.time_s, height)
             if verdict != Verdict.ACCEPTED:
@@ -186,19 +196,19 @@ class Machine:
             verified: the signature was checked before; only membership and time can have changed.
         """
         record = signed.record
-        purpose = _PURPOSES.get(type(record))
-        if purpose is None:
-            return Verdict.NOT_EXECUTED
         key = members.signer(self.state, signed.key_id, self.height if height is None else height)
-        if key is None:
-            return Verdict.UNKNOWN_KEY
-        if key.purpose != purpose:
-            return Verdict.WRONG_KEY
+        fault = _fault_of_key(record, key)
+        if key is None or fault != Verdict.ACCEPTED:
+            return fault
         if isinstance(record, Spoken):
             if record.valid_until_s < time_s:
                 return Verdict.EXPIRED
             if record.valid_until_s > time_s + self.genesis.limits.max_validity_s:
                 return Verdict.VALID_TOO_LONG
+        if isinstance(record, QuorumChange):
+            fault = validators.fault_in_view(self.state, record, key, self.height if height is None else height)
+            if fault != Verdict.ACCEPTED:
+                return fault
         if not verified and not signed.envelope.verify(record.KIND, self.chain_id, key.public_key, self._verifier):
             return Verdict.BAD_SIGNATURE
         return Verdict.ACCEPTED
@@ -224,6 +234,7 @@ class Machine:
         for position, signed in enumerate(block.records):
             verdict, account = self._execute(signed, head.height, position, head.time_s, events)
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
+        validators.apply_header(self.state, head.height, head.state_height)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
         self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
         self._hashes[head.height] = self.state.state_hash()
@@ -237,17 +248,18 @@ class Machine:
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
+        faults = genesis_faults(genesis)
+        if faults:
+            raise ValueError("genesis: " + "; ".join(faults))
         rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
         self._rules[rules.binding] = rules
         first_period_s = _boundary(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
         state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
         state.schedule.put(0, rows.Scheduled(rules.binding))
-        faults = genesis_faults(genesis)
-        if faults:
-            raise ValueError("genesis: " + "; ".join(faults))
         for entry in genesis.members:
             members.found(state, entry, 0, genesis.start_s, first_period_s)
+        validators.found(state, genesis)
 
     def _binding(self, period_start_s: int) -> bytes:
         in_force = b""
@@ -269,10 +281,9 @@ class Machine:
     ) -> tuple[Verdict, bytes]:
         record = signed.record
         key = members.signer(self.state, signed.key_id, height - 1)
-        if key is None:
-            return Verdict.UNKNOWN_KEY, b""
-        if key.purpose != _PURPOSES.get(type(record)):
-            return Verdict.WRONG_KEY, key.account
+        fault = _fault_of_key(record, key)
+        if key is None or fault != Verdict.ACCEPTED:
+            return fault, b"" if key is None else key.account
         if isinstance(record, Spoken):
             used = self.state.nonces.get((signed.key_id, record.nonce))
             if used is not None:
@@ -295,6 +306,7 @@ class Machine:
                 break
             events.append(closing.close(self.state, start, rules, binding))
             start = end
+        if start > meta.next_period_s:
             self._drop_expired(time_s)
         while final < start:
             rules = self._rules_of(self._binding(final)).period
@@ -353,7 +365,7 @@ def _leave(call: _Call, record: Leave) -> Verdict:
         call.state,
         record,
         call.key.account,
-        call.machine._validators,
+        validators.key_ids(call.state, call.height),
         height=call.height,
         time_s=call.time_s,
         end_s=call.boundary_s(),
@@ -417,7 +429,13 @@ def _support(call: _Call, record: Support) -> Verdict:
 
 
 def _change_key(call: _Call, record: KeyChange) -> Verdict:
-    return members.change_key(call.state, record, call.key.account, call.machine._validators, call.height)
+    voting = validators.key_ids(call.state, call.height)
+    return members.change_key(call.state, record, call.key.account, voting, call.height)
+
+
+def _change_quorum(call: _Call, record: QuorumChange) -> Verdict:
+    founded = len(call.machine.genesis.validators)
+    return validators.change(call.state, record, call.key.account, founded, call.height)
 
 
 _EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
@@ -430,7 +448,18 @@ _EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
     AssetIssue: _issue,
     Support: _support,
     KeyChange: _change_key,
+    QuorumChange: _change_quorum,
 }
+
+
+def _fault_of_key(record: Record, key: rows.Key | None) -> Verdict:
+    """Whether this version executes such records, and this key may sign them."""
+    purpose = _PURPOSES.get(type(record))
+    if purpose is None:
+        return Verdict.NOT_EXECUTED
+    if key is None:
+        return Verdict.UNKNOWN_KEY
+    return Verdict.ACCEPTED if key.purpose == purpose else Verdict.WRONG_KEY
 
 
 def _boundary(time_s: int, length_s: int) -> int:

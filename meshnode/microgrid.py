@@ -8,7 +8,6 @@ that pages and API ask.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
-from meshnode.ledger import rows
+from meshnode.ledger import rows, validators
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -39,6 +38,7 @@ from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Batch, Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
+from meshnode.vitals import process_age_s, rss_mb
 from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.speaking import spoken
 from protocols import block as blocks
@@ -66,10 +66,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Final blocks handed to the views at once; beyond that the views catch up from the ledger.
+# Final blocks that may wait for the views. At the bound no further block is taken in until the
+# views' disk has followed, so that a node that catches up does not hold the ledger in memory.
 FINAL_QUEUE = 256
 # One replayed block in so many is reported to whoever shows progress.
 PROGRESS_EVERY = 50
+# How long an answer waits for the certificate of its block, and how often it looks: one fsync of
+# a slow card, with room. Without it the receipt is of no use to whoever checks it.
+CERTIFICATE_WAIT_S = 5.0
+CERTIFICATE_LOOK_S = 0.02
+# So often a newcomer looks whether it has caught up as far as its own admission.
+CAUGHT_UP_LOOK_S = 1.0
+# How often a change of the node's health is looked for, to be told to open pages.
+HEALTH_LOOK_S = 2.0
+# The ledger would answer that the meter does not count in that period, which is true and no help.
+NO_METER = (
+    "the ledger knows no meter of this home, and orders are for metered energy; "
+    "meters are named when their member founds or joins (--meter)"
+)
+_CHANGES_MEMBERS = frozenset({Join.KIND, Leave.KIND, KeyChange.KIND})
+_CHANGES_BOOK = frozenset({Order.KIND, Cancel.KIND})
 
 
 class Microgrid:
@@ -102,6 +118,8 @@ class Microgrid:
         self.views = views
         self.clock = GridClock(machine.genesis.clock)
         self.collectors: list[Collector] = []
+        # Where newcomers knock, if this node lets any in; its counters are shown with the others.
+        self.door: Transport | None = None
         self._store = store
         self._transport = transport
         self._device = device
@@ -112,6 +130,7 @@ class Microgrid:
         self._check = check
         self._random = random
         self._news = News()
+        self._outbox = outbox
         self._submissions = Submissions(outbox, store, views, self._news)
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
@@ -151,7 +170,7 @@ class Microgrid:
                 block_interval_s=timing.block_interval_s,
             )
         else:
-            self.follower = Follower(machine, store, transport, self.persist, self._final, check, self.clock, random)
+            self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self._live_sequence = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
@@ -172,7 +191,7 @@ class Microgrid:
             nursery.start_soon(self._submissions.run, self.gossip)
             nursery.start_soon(self._declare_support)
             nursery.start_soon(self._watch_health)
-            self._startup_s = _process_age_s()
+            self._startup_s = process_age_s()
             task_status.started()
 
     async def persist(self, batch: Batch) -> None:
@@ -329,7 +348,7 @@ class Microgrid:
 
     def _has_meter(self) -> bool:
         account = self.account
-        return any(meter.account == account for _, meter in self.machine.state.meters.items())
+        return any(True for _ in self.machine.state.meters.of_account(account))
 
     async def submit_envelope(self, envelope: bytes) -> bytes:
         """Take a record that was signed elsewhere, and give its id. Raises Refused."""
@@ -350,7 +369,14 @@ class Microgrid:
         with trio.move_on_after(CERTIFICATE_WAIT_S):
             while self._store.certificate_from(height) is None:
                 await trio.sleep(CERTIFICATE_LOOK_S)
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
+        proof = await trio.to_thread.run_sync(
+            ledger_tools.receipt,
+            self._store.place,
+            record_id,
+            self._mechanisms,
+            self.chain_id,
+            validators.decisions(self.machine.state),
+        )
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     def block(self, height: int) -> dict[str, Any] | None:
@@ -398,7 +424,7 @@ class Microgrid:
             mempool=len(self.mempool),
             certificates_verified=self._certificates(),
             halted=self._halted(),
-            rss_mb=_rss_mb(),
+            rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
             commit_ms=percentiles(self._submissions.commit_ms),
             screen_ms=percentiles(self._news.screen_ms),
@@ -420,6 +446,10 @@ class Microgrid:
             self._transport.counters.items(),
             self.mempool.counters.items(),
             self.gossip.counters.items(),
+            self.blocks.counters.items(),
+            self._news.counters.items(),
+            (("outbox: damaged record dropped", self._outbox.damaged),) if self._outbox.damaged else (),
+            () if self.door is None else ((f"door: {name}", count) for name, count in self.door.counters.items()),
             () if self.validator is None else self.validator.counters.items(),
             () if self.consensus is None else self.consensus.counters.items(),
             () if self.follower is None else self.follower.counters.items(),
@@ -449,21 +479,6 @@ class Microgrid:
         )
 
 
-# The ledger would answer that the meter does not count in that period, which is true and no help.
-NO_METER = (
-    "the ledger knows no meter of this home, and orders are for metered energy; "
-    "meters are named when their member founds or joins (--meter)"
-)
-CERTIFICATE_WAIT_S = 5.0
-CERTIFICATE_LOOK_S = 0.02
-# So often a newcomer looks whether it has caught up as far as its own admission.
-CAUGHT_UP_LOOK_S = 1.0
-_CHANGES_MEMBERS = frozenset({Join.KIND, Leave.KIND, KeyChange.KIND})
-_CHANGES_BOOK = frozenset({Order.KIND, Cancel.KIND})
-# How often a change of the node's health is looked for, to be told to open pages.
-HEALTH_LOOK_S = 2.0
-
-
 def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
     """Execute the ledger on disk up to its final height, and bring the views along.
 
@@ -478,17 +493,3 @@ def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int
             views.apply(block, events)
         if height % PROGRESS_EVERY == 0:
             progress(height, final)
-
-
-def _process_age_s() -> float:
-    """Seconds since this process was started, imports included, as Linux counts them."""
-    with open("/proc/self/stat") as file:
-        # The name of the program, in parentheses, may hold spaces; field 22 is the start in ticks.
-        started_ticks = int(file.read().rpartition(")")[2].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_mb() -> int:
-    """Resident memory of this process in MiB, as Linux counts it."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 
 import trio
 
+from meshnode.network.subscribers import Subscribers
 from meshnode.web.backend import PowerNow, Update
 from protocols.records import LivePower
 
@@ -22,12 +23,14 @@ class News:
 
     Attributes:
         screen_ms: from a telegram at another home to a page here, the newest ones.
+        counters: updates that pages missed.
     """
 
     def __init__(self) -> None:
         self.screen_ms: deque[int] = deque(maxlen=TIMES_KEPT)
         self._live: dict[bytes, PowerNow] = {}
-        self._pages: set[trio.MemorySendChannel[Update]] = set()
+        self.counters: Counter[str] = Counter()
+        self._pages = Subscribers[Update](self.counters, "page behind: update missed")
 
     def live(self) -> tuple[PowerNow, ...]:
         """The newest power of every meter that was heard of, by account."""
@@ -45,21 +48,12 @@ class News:
         self.tell(Update("live", {**told, "produced_w": live.produced_w, "arrived_ms": live.measured_ms}))
 
     def tell(self, update: Update) -> None:
-        """Every open page gets an update; a page that is behind misses it."""
-        for page in list(self._pages):
-            try:
-                page.send_nowait(update)
-            except trio.WouldBlock:
-                continue
-            except trio.BrokenResourceError:
-                page.close()
-                self._pages.discard(page)
+        """Every open page gets an update; a page that is behind misses it, which is counted."""
+        self._pages.tell(update)
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Update]:
         """News for one open page, from now on. Close it when the page goes."""
-        sender, receiver = trio.open_memory_channel[Update](UPDATES_PER_PAGE)
-        self._pages.add(sender)
-        return receiver
+        return self._pages.channel(UPDATES_PER_PAGE)
 
     def shown(self, update: Update, own_account: bytes) -> None:
         """A page got this update just now."""

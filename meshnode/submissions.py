@@ -81,10 +81,11 @@ class Submissions:
 
     async def publish(self, signed: SignedRecord, publisher: Publisher) -> Refusal | None:
         """Pass a kept record on; None if it waits for its block now."""
-        self._began[signed.record_id] = time.monotonic()
+        began = time.monotonic()
         refusal = await publisher.submit(signed)
-        if refusal is not None:
-            del self._began[signed.record_id]
+        # A neighbour may have brought the same record into a block meanwhile.
+        if refusal is None and signed.record_id not in self._outcomes:
+            self._began.setdefault(signed.record_id, began)
         return refusal
 
     async def hand_in(self, signed: SignedRecord, publisher: Publisher) -> None:

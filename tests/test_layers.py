@@ -89,7 +89,7 @@ LAYERS = (
     ("rules",),
     ("machine",),
     ("billing", "balancing", "mempool"),
-    ("clock", "keys", "config"),
+    ("clock", "keys", "config", "vitals"),
     ("store",),
     ("views", "ledger_tools", "outbox"),
     ("network", "web", "collector", "client"),

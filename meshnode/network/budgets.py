@@ -5,7 +5,8 @@ from collections.abc import Callable
 from meshnode.network.bucket import Bucket
 from meshnode.network.transport import PeerId
 
-# As many as a microgrid may have members; a peer whose bucket was forgotten begins with a full one.
+# As many as a genesis may have founders, ten times the largest community in sight.
+# A peer whose bucket was forgotten begins with a full one.
 MAX_PEERS = 1024
 
 

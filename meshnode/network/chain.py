@@ -6,6 +6,7 @@ executed yet, the head of the newest thousand, and reads the rest from the disk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from meshnode.store import Entry, HardState, SignState
@@ -31,6 +32,7 @@ class StoredLog(Protocol):
     def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]: ...
     def final_height(self) -> int: ...
     def certificate_below(self, height: int) -> tuple[int, bytes] | None: ...
+    def elections_after(self, term: int, limit: int) -> list[bytes]: ...
 
 
 class Chain:
@@ -109,11 +111,11 @@ class Chain:
 
 
 class CoreStorage:
-    """The core's view of the log: entries and hard state, and a membership that the genesis fixes."""
+    """The core's view of the log: entries and hard state, and who votes after its last entry."""
 
-    def __init__(self, log: StoredLog, voters: tuple[int, ...]) -> None:
+    def __init__(self, log: StoredLog, voters: Iterable[int]) -> None:
         self._log = log
-        self._voters = voters
+        self._voters = tuple(sorted(voters))
 
     def initial_state(self) -> tuple[raft.HardState, MembershipState]:
         hard = self._log.hard_state()

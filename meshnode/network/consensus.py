@@ -8,13 +8,13 @@ heartbeats go out. What becomes final is handed on through `on_final`.
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
 
+from meshnode.network.framed import READ_BYTES
 from meshnode.network.transport import (
     DialError,
     PeerId,
@@ -38,12 +38,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Appends wait here while a peer is slow; Raft sends again what is dropped.
+# Appends wait here while a peer is slow, at most the 16 that Raft has under way; the rest is room
+# for votes, answers and certificates. Raft sends again what is dropped.
 OUTBOX_PARCELS = 64
 # Between two attempts to open a stream to a validator that does not answer.
 REOPEN_DELAY_S = 0.5
-# One read of a stream; a frame is put together from several.
-READ_BYTES = 64 * 1024
 # A second stream replaces a broken one before the first is noticed to be dead.
 STREAMS_PER_PEER = 2
 
@@ -81,8 +80,6 @@ class Consensus:
         self._block_interval_s = block_interval_s
         self._wake = trio.Event()
         self._outboxes: dict[int, _Outbox] = {}
-        self.commit_s: deque[float] = deque(maxlen=512)
-        self._proposed_at: dict[int, float] = {}
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled, or until the disk fails."""
@@ -114,7 +111,6 @@ class Consensus:
             self._wake = trio.Event()
             if trio.current_time() - last_block >= self._block_interval_s and self.validator.propose():
                 last_block = trio.current_time()
-                self._proposed_at[self.validator.last_height] = time.monotonic()
             while (work := self.validator.poll()) is not None:
                 for outgoing in work.now:
                     self._post(outgoing)
@@ -125,18 +121,8 @@ class Consensus:
             await self._drop_faulty()
             final = self.validator.take_final()
             if final:
-                self._measure(final)
                 await self._on_final(final)
                 self._wake.set()
-
-    def _measure(self, final: list[FinalBlock]) -> None:
-        """How long this node's own blocks took from proposal to finality."""
-        for entry in final:
-            began = self._proposed_at.pop(entry.block.header.height, None)
-            if began is not None:
-                self.commit_s.append(time.monotonic() - began)
-        for stale in [height for height in self._proposed_at if height <= final[-1].block.header.height]:
-            del self._proposed_at[stale]
 
     async def _drop_faulty(self) -> None:
         for number, reason in self.validator.take_faults():

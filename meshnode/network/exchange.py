@@ -29,6 +29,7 @@ from meshnode.network.transport import (
 from protocols import gossip
 from protocols.gossip import Delivery, Digest, Offer, Reply, Want
 from protocols.records import Record, RecordError
+from protocols.records.statements import RECORD_ID_BYTES
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -46,6 +47,7 @@ STREAMS_PER_PEER = 2
 # with anybody, and several at once after a reconnection.
 ROUNDS_PER_S = 1.0
 ROUNDS_BURST = 10.0
+# The largest message is a delivery of one record that fills it; 64 bytes frame the batch.
 MAX_FRAME_BYTES = gossip.MAX_SINGLE_BYTES + 64
 # What a peer may deliver in a round: `MAX_DELIVERY_BYTES`, overrun by one record at most.
 MAX_DELIVERED_BYTES = gossip.MAX_DELIVERY_BYTES + gossip.MAX_SINGLE_BYTES
@@ -125,7 +127,7 @@ class Exchange:
                     await self.round(event.peer)
 
     async def _ask(self, link: Framed) -> None:
-        asked = gossip.digest(self._mempool.ids(), self._random.randbytes(gossip.RECORD_ID_BYTES))
+        asked = gossip.digest(self._mempool.ids(), self._random.randbytes(RECORD_ID_BYTES))
         await link.send(asked)
         theirs = await _expect(link, Offer)
         answer = gossip.reply(asked, theirs, self._mempool.ids(), self._lacking(theirs.ids))

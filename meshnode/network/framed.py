@@ -27,10 +27,6 @@ class Framed:
         if messages:
             await self.stream.send_all(b"".join(frame(to_payload(message)) for message in messages))
 
-    def waiting(self) -> bool:
-        """Whether a payload is here already."""
-        return bool(self._payloads)
-
     async def receive(self) -> bytes | None:
         """The next payload; None at the clean end.
 

@@ -23,10 +23,6 @@ class Gate:
         self._refused_until: dict[PeerId, float] = {}
         self._closed = False
 
-    @property
-    def members(self) -> frozenset[PeerId]:
-        return self._members
-
     def admit(self, members: frozenset[PeerId]) -> None:
         """Replace the admitted set."""
         self._members = members
@@ -35,7 +31,7 @@ class Gate:
 
     def refuse(self, peer: PeerId, seconds: float) -> None:
         """Refuse peer for so many seconds from now, whether or not it is admitted."""
-        if len(self._refused_until) >= MAX_REFUSED:
+        if peer not in self._refused_until and len(self._refused_until) >= MAX_REFUSED:
             del self._refused_until[min(self._refused_until, key=self._refused_until.__getitem__)]
         self._refused_until[peer] = self._now() + seconds
 

@@ -62,8 +62,10 @@ MAX_OWN = 8_192
 # Refused records are not asked for again for so long; a Join may have become final by then.
 REFUSED_FOR_S = 60.0
 MAX_REFUSED = 4_096
-# Batches whose records are all settled, by id: what comes again costs one hash.
+# Batches whose records are all settled, by id: what comes again costs one hash. A batch comes
+# again within minutes or never; at one a second this is an hour of them.
 MAX_SETTLED = 4_096
+# Blame ends with `DROP_COOLDOWN_S`; so many authors at once would be a whole community.
 MAX_BLAMED = 1_024
 
 K = TypeVar("K")

@@ -15,9 +15,13 @@ import msgspec
 
 from meshnode.machine import Machine
 from meshnode.network.chain import Chain
+from meshnode.network.elections import ElectionBook
+from meshnode.network.electorate import Electorate
+from meshnode.network.pledges import Pledges
 from meshnode.network.terms import without_entries
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, Parent
+from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
 from protocols.finality import Finality
 from protocols.raft import NO_NODE, BadMessage, Entry, Message, RawNode
@@ -51,7 +55,10 @@ class Intake:
         core: RawNode,
         machine: Machine,
         chain: Chain,
+        electorate: Electorate,
         finality: Finality,
+        elections: ElectionBook,
+        pledges: Pledges,
         verifier: Verifier,
         clock: Callable[[], int],
         counters: Counter[str],
@@ -60,7 +67,10 @@ class Intake:
         self._core = core
         self._machine = machine
         self._chain = chain
+        self._electorate = electorate
         self._finality = finality
+        self._elections = elections
+        self._pledges = pledges
         self._verifier = verifier
         self._clock = clock
         self._counters = counters
@@ -215,7 +225,12 @@ class Intake:
                     continue
                 if not checked and not self._may_follow(message, candidate, parent):
                     return None
-                self._check_form(entry, candidate, parent)
+                quorum = self._electorate.of(parent.next_validators)
+                if quorum is None:
+                    # Decided in a block before it that is not final here yet; the leader sends it again.
+                    self._counters["append held: its validators are not known yet"] += 1
+                    break
+                self._check_form(entry, candidate, parent, quorum)
             except (BlockError, FormError) as error:
                 self._counters["block refused: form"] += 1
                 return str(error)
@@ -227,6 +242,8 @@ class Intake:
             if not known + len(checked):
                 return None
             message = _head(message, known + len(checked))
+        if checked and not self._may_replace(message, checked):
+            return None
         fault = self.step(message)
         # Raft may have had its own reasons not to take them.
         if checked and self.in_log(checked[0].header.height, checked[0].header.term):
@@ -234,7 +251,18 @@ class Intake:
             self._finality.truncate(checked[0].header.height)
             for block in checked:
                 self._chain.keep(block)
+                if block.election is not None:
+                    self._elections.keep(block.election)
         return fault
+
+    def _may_replace(self, message: Message, checked: list[Block]) -> bool:
+        """Whether the blocks of ours that these replace may go: only with what justifies it later."""
+        lost = range(checked[0].header.height, self._core.last_index + 1)
+        own = [block.election for block in checked if block.election is not None]
+        if self._elections.justify((self._chain.head(height) for height in lost), own, message.term):
+            return True
+        self._counters["append held: it replaces blocks without an election that justifies it"] += 1
+        return False
 
     def _may_follow(self, message: Message, candidate: Block, parent: Parent) -> bool:
         """Whether a batch may continue our log behind `parent`, before the blocks themselves are judged.
@@ -247,6 +275,9 @@ class Intake:
             # Blocks of a term are added by its one leader and never replaced by it. Whoever
             # follows such an append acknowledges two blocks in one term.
             raise FormError(f"block {height}: replaces a block, but our log ends with this very term {message.term}")
+        if height <= self._pledges.acked_height(message.term):
+            # What was acknowledged to the leader of this term stands in its log, which only grows.
+            raise FormError(f"block {height}: replaces a block that was acknowledged in this very term {message.term}")
         if candidate.header.parent != parent.block_hash:
             # Same term and height, another block: the leader of that term made two. Who of those
             # that pass them on is the liar cannot be seen from here.
@@ -256,7 +287,8 @@ class Intake:
 
     def _two_blocks(self, message: Message, candidate: Block, ours: Parent) -> str | None:
         """One leader, one term, one height, two blocks: ours stays. The sender is dropped if it made them."""
-        key = self._machine.quorum.key_of(candidate.leader)
+        quorum = self._electorate.at(candidate.header.height)
+        key = None if quorum is None else quorum.key_of(candidate.leader)
         signed = key is not None and candidate.header_envelope.verify(
             Header.KIND, self._machine.chain_id, key, self._verifier
         )
@@ -269,11 +301,11 @@ class Intake:
             f"both of term {ours.term}"
         )
 
-    def _check_form(self, entry: Entry, candidate: Block, parent: Parent) -> None:
+    def _check_form(self, entry: Entry, candidate: Block, parent: Parent, quorum: QuorumConfig) -> None:
         if (candidate.header.height, candidate.header.term) != (entry.index, entry.term):
             raise FormError(f"block {candidate.header.height}: sent as entry {entry.index}")
         machine = self._machine
-        blocks.check_form(candidate, parent, machine.quorum, machine.genesis, machine.chain_id, self._verifier)
+        blocks.check_form(candidate, parent, quorum, machine.genesis, machine.chain_id, self._verifier)
 
     def _may_acknowledge(self, block: Block) -> bool:
         """The gate of view, and whether the leader's state is ours."""

@@ -15,6 +15,7 @@ import trio
 
 from meshnode.network.addresses import read_address
 from meshnode.network.framed import Framed
+from meshnode.network.gossip import prefix
 from meshnode.network.libp2p import open_joining_listener, open_libp2p
 from meshnode.network.transport import (
     DIAL_DEADLINE_S,
@@ -62,7 +63,7 @@ class NoDoor(Exception):
 
 def joining_protocol(chain_id: bytes) -> str:
     """The protocol that a microgrid's door speaks."""
-    return f"/meshnode/{chain_id.hex()[:16]}/joining/1"
+    return f"{prefix(chain_id)}/joining/1"
 
 
 async def keep_door(
@@ -169,9 +170,10 @@ async def knock(
 async def _reach(transport: Transport, addresses: Sequence[str]) -> PeerId:
     # Twice, since the dialler tries again after half a second.
     with trio.move_on_after(2 * DIAL_DEADLINE_S):
-        async for event in transport.watch():
-            if event.joined:
-                return event.peer
+        with transport.watch() as events:
+            async for event in events:
+                if event.joined:
+                    return event.peer
     raise NoDoor(
         f"no door answers at {', '.join(addresses)}\n"
         "    is the administrator's node running, and are you on its network?"

@@ -20,7 +20,6 @@ from meshnode.network import lean as _lean  # noqa: F401  (before the first libp
 
 # isort: split
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
-from libp2p.crypto.keys import KeyPair
 from libp2p.identity_utils import create_identity_from_seed
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
@@ -35,6 +34,7 @@ from meshnode.network.gate import Gate
 from meshnode.network.identify import IDENTIFY_PROTOCOL, PING_PROTOCOL, answer_ping, identify_handler
 from meshnode.network.muxer import SILENCE_LIMIT_S
 from meshnode.network.pubsub import MemberPubsub, MemberRouter
+from meshnode.network.subscribers import Subscribers
 from meshnode.network.swarm import Host, MemberSwarm, is_alive, muxed_of
 from meshnode.network.transport import (
     DIAL_DEADLINE_S,
@@ -97,13 +97,14 @@ async def open_libp2p(
         topics: all gossip topics this node takes part in; none means no gossip.
         rng: for the jitter of dialling; seeded by tests.
     Raises:
-        ListenError before the block is entered.
+        ListenError: before the block is entered. It, and what the block raises, may come in
+            an exception group, as from a nursery.
     """
     key_pair = create_identity_from_seed(identity_seed)
     counters: Counter[str] = Counter()
     gate = Gate(trio.current_time)
     swarm = MemberSwarm(key_pair, gate, counters, silence_limit_s=limits.silence_limit_s)
-    async with _running(key_pair, swarm, gate, counters, listen, topics, limits, rng) as transport:
+    async with _running(swarm, gate, counters, listen, topics, limits, rng) as transport:
         yield transport
 
 
@@ -136,7 +137,7 @@ async def open_joining_listener(
         accept=lambda: budget.take_if_any(1),
         lifetime_s=lifetime_s,
     )
-    async with _running(key_pair, swarm, gate, counters, listen, (), Limits(), None) as transport:
+    async with _running(swarm, gate, counters, listen, (), Limits(), None) as transport:
         transport.handle(protocol, handler, max_streams_per_peer=1)
         yield transport
 
@@ -176,8 +177,7 @@ class Libp2pTransport:
             self.pubsub = MemberPubsub(self._host, self.router, topics, counters, gate.is_member, self._disconnect)
         # Peers that were announced as joined, and when.
         self._present: dict[PeerId, float] = {}
-        self._watchers: list[trio.MemorySendChannel[PeerEvent]] = []
-        self._events = self.watch()
+        self._watchers = Subscribers[PeerEvent](counters, "event dropped: consumer too slow")
         swarm.register_notifee(_Notifee(self._reconcile))
 
     @property
@@ -192,16 +192,9 @@ class Libp2pTransport:
     def counters(self) -> "Counter[str]":
         return self._counters
 
-    @property
-    def events(self) -> "trio.MemoryReceiveChannel[PeerEvent]":
-        return self._events
-
     def watch(self) -> "trio.MemoryReceiveChannel[PeerEvent]":
-        send, receive = trio.open_memory_channel[PeerEvent](EVENT_CAPACITY)
-        self._watchers.append(send)
-        for peer in sorted(self._present):
-            send.send_nowait(PeerEvent(peer, joined=True))
-        return receive
+        present = [PeerEvent(peer, joined=True) for peer in sorted(self._present)]
+        return self._watchers.channel(EVENT_CAPACITY, present)
 
     def handle(self, protocol: str, handler: StreamHandler, *, max_streams_per_peer: int) -> None:
         self._host.serve(protocol, handler, max_streams_per_peer)
@@ -269,22 +262,13 @@ class Libp2pTransport:
         alive, now = self._alive(), trio.current_time()
         for peer in sorted(self._present.keys() - alive):
             joined_at = self._present.pop(peer)
-            self._tell(PeerEvent(peer, joined=False))
+            self._watchers.tell(PeerEvent(peer, joined=False))
             self._dialler.lost(peer, lasted_s=now - joined_at)
             if self.pubsub is not None and not self._gate.is_member(peer):
                 self.pubsub.forget(peer)
         for peer in sorted(alive - self._present.keys()):
             self._present[peer] = now
-            self._tell(PeerEvent(peer, joined=True))
-
-    def _tell(self, event: PeerEvent) -> None:
-        for watcher in list(self._watchers):
-            try:
-                watcher.send_nowait(event)
-            except trio.WouldBlock:
-                self._counters["event dropped: consumer too slow"] += 1
-            except trio.BrokenResourceError:
-                self._watchers.remove(watcher)
+            self._watchers.tell(PeerEvent(peer, joined=True))
 
     async def _disconnect(self, peer: PeerId) -> None:
         await self._swarm.cut(ID.from_base58(peer))
@@ -324,7 +308,6 @@ class _Notifee(INotifee):
 
 @asynccontextmanager
 async def _running(
-    key_pair: KeyPair,
     swarm: MemberSwarm,
     gate: Gate,
     counters: "Counter[str]",

@@ -6,7 +6,6 @@ simulation: links are cut by `partition`, peers fall silent by `freeze`, gossip
 is lost by `loss_ppm`; everything else arrives, in order, at once.
 """
 
-import logging
 import random
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable
@@ -14,24 +13,23 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from meshnode.network.endpoint import Endpoint, serve
 from meshnode.network.gate import Gate
+from meshnode.network.subscribers import Subscribers
 from meshnode.network.transport import (
     DROP_COOLDOWN_S,
     EVENT_CAPACITY,
     MAX_GOSSIP_BYTES,
-    SEND_DEADLINE_S,
     STREAM_WINDOW_BYTES,
     DialError,
     GossipMessage,
     PeerEvent,
     PeerId,
     Stream,
-    StreamClosed,
     StreamHandler,
     StreamReset,
     TooLarge,
     peer_id_of,
-    reason_to_drop,
 )
 
 # How long a silent peer stays connected, like the real transport's liveness.
@@ -39,8 +37,6 @@ SILENCE_LIMIT_S = 4.0
 
 # Gossip that was seen is forgotten after so many newer messages.
 MAX_SEEN = 10_000
-
-_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -167,11 +163,12 @@ class MemoryTransport:
         self.links: dict[PeerId, set[MemoryStream]] = {}
         self._handlers: dict[str, tuple[StreamHandler, int]] = {}
         self._serving: Counter[tuple[PeerId, str]] = Counter()
-        self._subscribers: dict[str, list[trio.MemorySendChannel[GossipMessage]]] = {}
         self._seen: deque[int] = deque(maxlen=MAX_SEEN)
         self._counters: Counter[str] = Counter()
-        self._watchers: list[trio.MemorySendChannel[PeerEvent]] = []
-        self._events = self.watch()
+        self._subscribers = {
+            topic: Subscribers[GossipMessage](self._counters, "gossip dropped: subscriber too slow") for topic in topics
+        }
+        self._watchers = Subscribers[PeerEvent](self._counters, "event dropped: consumer too slow")
 
     @property
     def peer_id(self) -> PeerId:
@@ -185,16 +182,8 @@ class MemoryTransport:
     def counters(self) -> "Counter[str]":
         return self._counters
 
-    @property
-    def events(self) -> "trio.MemoryReceiveChannel[PeerEvent]":
-        return self._events
-
     def watch(self) -> "trio.MemoryReceiveChannel[PeerEvent]":
-        send, receive = trio.open_memory_channel[PeerEvent](EVENT_CAPACITY)
-        self._watchers.append(send)
-        for peer in self.peers():
-            send.send_nowait(PeerEvent(peer, joined=True))
-        return receive
+        return self._watchers.channel(EVENT_CAPACITY, [PeerEvent(peer, joined=True) for peer in self.peers()])
 
     def handle(self, protocol: str, handler: StreamHandler, *, max_streams_per_peer: int) -> None:
         if protocol in self._handlers:
@@ -227,9 +216,7 @@ class MemoryTransport:
 
     def subscribe(self, topic: str, capacity: int) -> "trio.MemoryReceiveChannel[GossipMessage]":
         self._check_topic(topic)
-        send, receive = trio.open_memory_channel[GossipMessage](capacity)
-        self._subscribers.setdefault(topic, []).append(send)
-        return receive
+        return self._subscribers[topic].channel(capacity)
 
     def peers(self) -> list[PeerId]:
         return sorted(self.links)
@@ -254,13 +241,13 @@ class MemoryTransport:
 
     def link_up(self, peer: PeerId) -> None:
         self.links[peer] = set()
-        self._tell(PeerEvent(peer, joined=True))
+        self._watchers.tell(PeerEvent(peer, joined=True))
 
     def link_down(self, peer: PeerId) -> None:
         if peer in self.links:
             for stream in self.links.pop(peer):
                 stream.cut()
-            self._tell(PeerEvent(peer, joined=False))
+            self._watchers.tell(PeerEvent(peer, joined=False))
 
     async def _serve(self, stream: "MemoryStream") -> None:
         handler, max_streams = self._handlers[stream.protocol]
@@ -271,17 +258,7 @@ class MemoryTransport:
             return
         self._serving[key] += 1
         try:
-            await handler(stream)
-        except Exception as error:
-            await stream.reset()
-            reason = reason_to_drop(error)
-            if reason is None:
-                self._counters["stream broke"] += 1
-            else:
-                _log.warning("%s of %s", stream.protocol, stream.peer, exc_info=error)
-                await self.drop(stream.peer, reason)
-        else:
-            await stream.aclose()
+            await serve(stream, handler, self._counters, self.drop)
         finally:
             self._serving[key] -= 1
 
@@ -298,27 +275,12 @@ class MemoryTransport:
         if topic not in self._topics or message_id in self._seen:
             return
         self._seen.append(message_id)
-        for channel in list(self._subscribers.get(topic, ())):
-            try:
-                channel.send_nowait(GossipMessage(came_from, data, author))
-            except trio.WouldBlock:
-                self._counters["gossip dropped: subscriber too slow"] += 1
-            except trio.BrokenResourceError:
-                self._subscribers[topic].remove(channel)
+        self._subscribers[topic].tell(GossipMessage(came_from, data, author))
         self._relay(topic, data, message_id, author, came_from)
 
     def _check_topic(self, topic: str) -> None:
         if topic not in self._topics:
             raise ValueError(f"topic {topic!r} is not one of those the transport was opened with")
-
-    def _tell(self, event: PeerEvent) -> None:
-        for watcher in list(self._watchers):
-            try:
-                watcher.send_nowait(event)
-            except trio.WouldBlock:
-                self._counters["event dropped: consumer too slow"] += 1
-            except trio.BrokenResourceError:
-                self._watchers.remove(watcher)
 
 
 class _Pipe:
@@ -387,43 +349,14 @@ async def _then_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-class MemoryStream:
+class MemoryStream(Endpoint):
     """One end of a stream between two nodes."""
 
     def __init__(self, node: MemoryTransport, peer: PeerId, protocol: str, inward: _Pipe, outward: _Pipe) -> None:
+        super().__init__(peer, protocol)
         self._node = node
-        self._peer = peer
-        self._protocol = protocol
         self._inward = inward
         self._outward = outward
-        self._closed = False
-
-    @property
-    def peer(self) -> PeerId:
-        return self._peer
-
-    @property
-    def protocol(self) -> str:
-        return self._protocol
-
-    async def send_all(self, data: bytes) -> None:
-        self._check_open()
-        done = False
-        try:
-            with trio.fail_after(SEND_DEADLINE_S):
-                await self._outward.put(data)
-            done = True
-        except trio.TooSlowError:
-            raise StreamReset(f"sending: not taken in {SEND_DEADLINE_S} s") from None
-        finally:
-            if not done:
-                self.cut()
-
-    async def receive_some(self, max_bytes: int) -> bytes:
-        if max_bytes < 1:
-            raise ValueError(f"max_bytes is {max_bytes}; at least 1 is needed")
-        self._check_open()
-        return await self._inward.take(max_bytes)
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -431,19 +364,20 @@ class MemoryStream:
             self._outward.end()
             self._forget()
 
-    async def reset(self) -> None:
-        self._closed = True
-        self.cut()
-
     def cut(self) -> None:
         """Break both directions, as a reset or a lost connection does."""
         self._inward.cut()
         self._outward.cut()
         self._forget()
 
+    async def _write(self, data: bytes) -> None:
+        await self._outward.put(data)
+
+    async def _receive(self, max_bytes: int) -> bytes:
+        return await self._inward.take(max_bytes)
+
+    async def _break(self) -> None:
+        self.cut()
+
     def _forget(self) -> None:
         self._node.links.get(self._peer, set()).discard(self)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StreamClosed(f"{self._protocol} with {self._peer} was closed on this side")

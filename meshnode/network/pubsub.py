@@ -40,6 +40,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from meshnode.network.bucket import Bucket
 from meshnode.network.multistream import encode_varint
+from meshnode.network.subscribers import Subscribers
 from meshnode.network.swarm import Host
 from meshnode.network.transport import (
     MAX_GOSSIP_BYTES,
@@ -77,7 +78,7 @@ GOSSIP_UNITS_PER_S = 512 * 1024
 GOSSIP_BURST_UNITS = 4 * 1024 * 1024
 ENTRY_UNITS = 512
 
-# Longer than this in one go would let the peer's own write deadline (5 s) pass.
+# Longer than this in one go, and yamux at the other end gives the write up: it waits 5 s for a window.
 MAX_SLOWING_S = 4.0
 
 # A queue this full makes the publisher wait, so that control messages still
@@ -201,7 +202,9 @@ class MemberPubsub(Pubsub):
         self.counter = time.time_ns()
         self._signing_key = nacl.signing.SigningKey(host.get_private_key().to_bytes()[:32])
         self._own_id = self.my_id.to_bytes()
-        self._subscribers: dict[str, list[trio.MemorySendChannel[GossipMessage]]] = {}
+        self._subscribers = {
+            topic: Subscribers[GossipMessage](counters, "gossip dropped: subscriber too slow") for topic in topics
+        }
         self._budgets: dict[PeerId, Bucket] = {}
         self._write_locks: dict[ID, trio.Lock] = {}
         # Set and replaced whenever a queue was written out.
@@ -219,9 +222,7 @@ class MemberPubsub(Pubsub):
     def channel(self, topic: str, capacity: int) -> "trio.MemoryReceiveChannel[GossipMessage]":
         """See `Transport.subscribe`."""
         self._check_topic(topic)
-        send, receive = trio.open_memory_channel[GossipMessage](capacity)
-        self._subscribers.setdefault(topic, []).append(send)
-        return receive
+        return self._subscribers[topic].channel(capacity)
 
     async def send(self, topic: str, data: bytes) -> None:
         """See `Transport.publish`."""
@@ -292,17 +293,8 @@ class MemberPubsub(Pubsub):
             return
         _verify(message, origin)
         self._mark_msg_seen(message)
-        self._deliver(message.topicIDs[0], GossipMessage(peer, message.data, origin))
+        self._subscribers[message.topicIDs[0]].tell(GossipMessage(peer, message.data, origin))
         await self._mesh.publish(sender, message)
-
-    def _deliver(self, topic: str, message: GossipMessage) -> None:
-        for channel in list(self._subscribers.get(topic, ())):
-            try:
-                channel.send_nowait(message)
-            except trio.WouldBlock:
-                self._counters["gossip dropped: subscriber too slow"] += 1
-            except trio.BrokenResourceError:
-                self._subscribers[topic].remove(channel)
 
     def _check_topic(self, topic: str) -> None:
         if topic not in self._topics:

@@ -36,12 +36,12 @@ class MemberNoise(NoiseTransport):
         self._counters = counters
 
     async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
-        return await self._check(await super().secure_inbound(conn), conn, "inbound")
+        return self._check(await super().secure_inbound(conn), "inbound")
 
     async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
-        return await self._check(await super().secure_outbound(conn, peer_id), conn, "outbound")
+        return self._check(await super().secure_outbound(conn, peer_id), "outbound")
 
-    async def _check(self, session: ISecureConn, conn: IRawConnection, direction: str) -> ISecureConn:
+    def _check(self, session: ISecureConn, direction: str) -> ISecureConn:
         peer = session.get_remote_peer().to_base58()
         if not self._gate.admits(peer):
             self._counters[f"refused {direction}: not admitted"] += 1

@@ -19,8 +19,9 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
+from meshnode.network.endpoint import Endpoint
 from meshnode.network.gate import Gate
-from meshnode.network.transport import SEND_DEADLINE_S, PeerId, StreamClosed, StreamReset
+from meshnode.network.transport import PeerId
 
 # After our end of a stream, the peer has this long to end its own; a stream
 # that only one side closed stays in the muxer's tables for ever.
@@ -31,7 +32,7 @@ _BROKEN = (MuxedStreamError, IOException, RawConnError)
 _log = logging.getLogger(__name__)
 
 
-class Libp2pStream:
+class Libp2pStream(Endpoint):
     """A stream with an admitted peer."""
 
     def __init__(
@@ -42,43 +43,21 @@ class Libp2pStream:
         gate: Gate,
         linger: Callable[["Libp2pStream"], None],
     ) -> None:
+        super().__init__(peer, protocol)
         assert isinstance(net.muxed_stream, YamuxStream)
         self._net = net
         self._muxed = net.muxed_stream
-        self._peer = peer
-        self._protocol = protocol
         self._gate = gate
         self._linger = linger
-        self._closed = False
         self._ended = False
 
-    @property
-    def peer(self) -> PeerId:
-        return self._peer
-
-    @property
-    def protocol(self) -> str:
-        return self._protocol
-
-    async def send_all(self, data: bytes) -> None:
-        self._check_usable()
-        done = False
+    async def _write(self, data: bytes) -> None:
         try:
-            with trio.fail_after(SEND_DEADLINE_S):
-                await self._muxed.write(data)
-            done = True
+            await self._muxed.write(data)
         except _BROKEN as error:
             raise self._broken(f"sending: {error}") from error
-        except trio.TooSlowError as error:
-            raise self._broken(f"sending: not taken in {SEND_DEADLINE_S} s") from error
-        finally:
-            if not done:
-                await self._reset_shielded()
 
-    async def receive_some(self, max_bytes: int) -> bytes:
-        if max_bytes < 1:
-            raise ValueError(f"max_bytes is {max_bytes}; at least 1 is needed")
-        self._check_usable()
+    async def _receive(self, max_bytes: int) -> bytes:
         if self._ended:
             return b""
         try:
@@ -88,11 +67,11 @@ class Libp2pStream:
             if self._ended_clean():
                 self._ended = True
                 return b""
-            await self._reset_shielded()
+            await self._break()
             raise self._broken("receiving: reset or connection lost") from None
         except _BROKEN as error:
             self._forget_event()
-            await self._reset_shielded()
+            await self._break()
             raise self._broken(f"receiving: {error}") from error
         # What a peer sent before it was removed is not handed out after it.
         self._check_admitted()
@@ -112,10 +91,6 @@ class Libp2pStream:
         else:
             self._linger(self)
 
-    async def reset(self) -> None:
-        self._closed = True
-        await self._reset_shielded()
-
     async def finish(self) -> None:
         """After `aclose`: wait a moment for the peer's end, then reset what is left."""
         with trio.move_on_after(LINGER_S):
@@ -125,7 +100,7 @@ class Libp2pStream:
             except (MuxedStreamEOF, *_BROKEN) as error:
                 _log.debug("last bytes of a stream of %s: %s", self._peer, error)
             self._forget_event()
-        await self._reset_shielded()
+        await self._break()
 
     async def _read(self, max_bytes: int) -> bytes:
         muxed = self._muxed
@@ -138,16 +113,12 @@ class Libp2pStream:
         return data
 
     def _check_usable(self) -> None:
-        if self._closed:
-            raise StreamClosed(f"{self._protocol} with {self._peer} was closed on this side")
+        super()._check_usable()
         self._check_admitted()
 
     def _check_admitted(self) -> None:
         if not self._gate.admits(self._peer):
             raise self._broken("the peer is no longer admitted")
-
-    def _broken(self, what: str) -> StreamReset:
-        return StreamReset(f"{self._protocol} with {self._peer}: {what}")
 
     def _ended_clean(self) -> bool:
         muxed = self._muxed
@@ -162,7 +133,7 @@ class Libp2pStream:
         if self._gone():
             self._muxed.conn.stream_events.pop(self._muxed.stream_id, None)
 
-    async def _reset_shielded(self) -> None:
+    async def _break(self) -> None:
         with trio.CancelScope(shield=True):
             if not self._gone():
                 try:

@@ -36,7 +36,7 @@ from libp2p.peer.peerstore import PeerStore
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 
-from meshnode.network import multistream
+from meshnode.network import endpoint, multistream
 from meshnode.network.gate import Gate
 from meshnode.network.muxer import BoundedYamux
 from meshnode.network.streams import Libp2pStream
@@ -46,7 +46,6 @@ from meshnode.network.transport import (
     DialError,
     PeerId,
     StreamHandler,
-    reason_to_drop,
 )
 from meshnode.network.upgrade import MemberUpgrader
 from meshnode.network.wire import GuardedSocket, GuardedTCP
@@ -126,7 +125,9 @@ class MemberSwarm(Swarm):
     async def _handle_inbound_connection(self, read_write_closer: ReadWriteCloser, maddr: Multiaddr) -> None:
         assert isinstance(read_write_closer, TrioTCPStream)
         guard = GuardedSocket(read_write_closer)
-        full = self._handshakes >= MAX_HANDSHAKES or self.get_total_connections() >= self._max_connections
+        # Who shakes hands takes a place already: else the bound is only met once it is passed.
+        places = self._handshakes + self.get_total_connections()
+        full = self._handshakes >= MAX_HANDSHAKES or places >= self._max_connections
         if full or not self._accept():
             self._counters["refused inbound: " + ("no room" if full else "too many in a short time")] += 1
             await guard.abort()
@@ -302,19 +303,7 @@ class Host:
             _count_down(self._inbound_of, (peer, protocol))
 
     async def _serve(self, stream: Libp2pStream, handler: StreamHandler) -> None:
-        try:
-            await handler(stream)
-        except Exception as error:
-            await stream.reset()
-            reason = reason_to_drop(error)
-            if reason is None:
-                self._counters["stream broke"] += 1
-                _log.debug("%s of %s: %r", stream.protocol, stream.peer, error)
-            else:
-                _log.warning("%s of %s", stream.protocol, stream.peer, exc_info=error)
-                await self._on_misbehaviour(stream.peer, reason)
-        else:
-            await stream.aclose()
+        if await endpoint.serve(stream, handler, self._counters, self._on_misbehaviour):
             # The slot stays taken until the peer ended its side too.
             await stream.finish()
 

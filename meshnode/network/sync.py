@@ -47,12 +47,13 @@ if TYPE_CHECKING:
 # So many peers may catch up here at once, each with a range in memory; another waits or
 # finds another peer.
 MAX_SERVING = 4
+# One ledger is fetched range after range, from one peer at a time.
 STREAMS_PER_PEER = 1
 # All catching up together: on a Raspberry Pi's wireless link this leaves half of it to heartbeats.
 SERVE_BYTES_PER_S = 2 * 1024 * 1024
 # Two chunks at once: a heartbeat waits behind them for no longer than they take on the wire.
 SERVE_BURST_BYTES = 2 * sync.CHUNK_BYTES
-# A range at the served rate takes two seconds; a client that is so much slower is gone.
+# The longest range takes two seconds at the served rate; who needs ten times that for one message is gone.
 MESSAGE_DEADLINE_S = 20.0
 # A node that has caught up asks now and then; one that has not asks for range after range.
 REQUESTS_PER_S = 10.0
@@ -63,6 +64,7 @@ ANNOUNCE_INTERVAL_S = 0.25
 REPEAT_S = 10.0
 # A certificate of ten validators has about a kilobyte.
 MAX_HEAD_BYTES = 4096
+# Only the newest head counts, and it is repeated: what does not fit is no loss.
 HEADS_CAPACITY = 64
 # Heads are verified at most so often per author: three signatures each.
 HEADS_PER_S = 8.0
@@ -77,13 +79,6 @@ class ServedLog(StoredLog, Protocol):
     """What is served from the disk; see `meshnode.store.Store`."""
 
     def certificate_from(self, height: int) -> tuple[int, bytes] | None: ...
-
-
-class FollowerClock(Protocol):
-    """See `meshnode.clock.GridClock`."""
-
-    def now_s(self) -> int:
-        """UTC seconds of the microgrid."""
 
 
 log = logging.getLogger(__name__)
@@ -104,16 +99,20 @@ class BlockServer:
         chain_id: bytes,
         *,
         announce: bool = False,
+        provable_until: Callable[[int], int | None] = lambda _: None,
         in_thread: Thread = trio.to_thread.run_sync,
     ) -> None:
         """Args:
         announce: whether to publish the newest certificate; for validators.
+        provable_until: up to which height somebody who knows the ledger up to the given one can check
+            certificates, as the validators change; None if to the end.
         """
         self.counters: Counter[str] = Counter()
         self._transport = transport
         self._store = store
         self._chain_id = chain_id
         self._announces = announce
+        self._provable_until = provable_until
         self._in_thread = in_thread
         self._budgets = Budgets(REQUESTS_PER_S, REQUESTS_BURST, trio.current_time)
         self._rate = Bucket(SERVE_BYTES_PER_S, SERVE_BURST_BYTES, trio.current_time)
@@ -160,8 +159,9 @@ class BlockServer:
 
     async def _answer(self, link: Framed, request: BlocksRequest) -> Sending | None:
         final = self._store.final_height()
+        until = self._provable_until(request.from_height - 1)
         try:
-            found = await self._in_thread(self._range, request, final)
+            found = await self._in_thread(self._range, request, final if until is None else min(final, until))
         except (StoreError, LookupError) as error:
             # Our disk is at fault, not the peer; it finds another.
             log.error("blocks from %d on cannot be served: %s", request.from_height, error)
@@ -254,7 +254,6 @@ class Follower:
         persist: Callable[[Batch], Awaitable[None]],
         on_final: Callable[[list[FinalBlock]], Awaitable[None]],
         check: Verifier,
-        clock: FollowerClock,
         random: Random,
         *,
         in_thread: Thread = trio.to_thread.run_sync,
@@ -299,10 +298,6 @@ class Follower:
     def newest_certificate(self) -> Certificate | None:
         """The highest certificate whose block is final here."""
         return self.learner.newest_certificate
-
-    def take_final(self) -> list[FinalBlock]:
-        """Blocks that became final since the last call; `run` hands them to `on_final` itself."""
-        return self.learner.take_final()
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled, or until the disk fails."""

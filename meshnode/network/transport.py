@@ -165,12 +165,8 @@ class Transport(Protocol):
     def counters(self) -> "Counter[str]":
         """What was refused, dropped, slowed or broken, by reason. Only ever grows."""
 
-    @property
-    def events(self) -> "trio.MemoryReceiveChannel[PeerEvent]":
-        """Peers joining and leaving, for one consumer; see `watch` for more consumers."""
-
     def watch(self) -> "trio.MemoryReceiveChannel[PeerEvent]":
-        """A further channel of events; the peers present now come first as joined."""
+        """Peers joining and leaving, for one consumer, who closes it; those present now come first as joined."""
 
     def handle(self, protocol: str, handler: StreamHandler, *, max_streams_per_peer: int) -> None:
         """Serve protocol with handler, one task per inbound stream.
@@ -210,7 +206,7 @@ class Transport(Protocol):
 
 # A peer id is base58 of an identity multihash (code 0, length 36) of the
 # protobuf PublicKey {type: Ed25519 (1), data: 32 bytes}; libp2p peer-ids spec.
-_PEER_ID_PREFIX = bytes.fromhex("0024080112 20".replace(" ", ""))
+_PEER_ID_PREFIX = bytes.fromhex("0024 0801 1220")
 _PEER_ID_BYTES = len(_PEER_ID_PREFIX) + 32
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_VALUE = {letter: value for value, letter in enumerate(_BASE58)}

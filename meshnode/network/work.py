@@ -41,7 +41,13 @@ class FinalBlock(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Timing of a validator, in ticks, and the size of its appends."""
+    """Timing of a validator, in ticks, and the size of its appends.
+
+    Attributes:
+        max_append_bytes: of the entries in one message; with what frames them it fits
+            one frame (`protocols.frames.MAX_FRAME_BYTES`).
+        priority: of this node among those that would lead; see `protocols.raft.Config`.
+    """
 
     election_ticks: int = 20
     heartbeat_ticks: int = 5

@@ -36,6 +36,7 @@ from meshnode.store.place import (
 from meshnode.store.reader import BUSY_S, LedgerReader
 from meshnode.store.rows import Batch, DamagedRow, Entry, HardState, SignState, Standing
 from protocols import block as blocks
+from protocols.records import Election, read_as
 
 # At start this many entries are checked beside those that are not final: what Raft reads
 # first, and where a failing card shows. The rest is checked when it is read.
@@ -175,7 +176,7 @@ class Store:
             records = self._records_made_final(entries, standing.final_height)
             self._check_certificates(batch.certificates, standing.final_height)
             try:
-                self._write(entries, batch.certificates, standing, records)
+                self._write(entries, batch.certificates, standing, records, elections=batch.elections)
             except sqlite3.Error as error:
                 self._failed = f"an earlier write failed ({error})"
                 raise StoreError(f"{self._path}: {why(error)}") from error
@@ -281,6 +282,17 @@ class Store:
         except DamagedRow as damage:
             raise self._damaged(damage) from damage
 
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        """Election certificates of later terms than this, the first ones first.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        try:
+            return self._reader.elections_after(term, limit)
+        except DamagedRow as damage:
+            raise self._damaged(damage) from damage
+
     def last_certificate(self) -> tuple[int, bytes] | None:
         """Height and bytes of the highest certificate.
 
@@ -353,6 +365,7 @@ class Store:
         standing: Standing,
         records: list[tuple[bytes, int, int]],
         cut_above: int | None = None,
+        elections: tuple[bytes, ...] = (),
     ) -> None:
         db = self._db
         if entries:
@@ -366,6 +379,7 @@ class Store:
                 "INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)",
                 [rows.certificate_row(height, data) for height, data in certificates],
             )
+            db.executemany("INSERT OR IGNORE INTO election VALUES (?, ?, ?)", map(_election_row, elections))
             # A record may stand in a later block again, without effect; the first place counts.
             db.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?)", records)
             _put_standing(db, standing)
@@ -442,6 +456,10 @@ def found_database(path: Path, chain_id: bytes) -> None:
         db.execute("COMMIT")
     finally:
         db.close()
+
+
+def _election_row(data: bytes) -> tuple[int | bytes, ...]:
+    return rows.election_row(read_as(Election, data).term, data)
 
 
 def _put_standing(db: sqlite3.Connection, standing: Standing) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from protocols.cose import HASH_BYTES, KEY_ID_BYTES, MAX_ENVELOPE_BYTES, SIGNATURE_BYTES
 from protocols.records.genesis import MAX_BLOCK_RECORDS, MAX_VALIDATORS
@@ -29,12 +29,26 @@ MAX_RECEIPT_HEADERS = 1024
 # Header envelopes have some 400 bytes, a certificate of twenty validators 1700.
 MAX_HEADER_BYTES = 512
 MAX_CERTIFICATE_BYTES = 2048
+# A change of the validators has two or three kilobytes with its proof; after many elections
+# without a certificate there may be some dozens of headers more.
+MAX_CHANGE_BYTES = 32 * 1024
+# One every month for five years. What is decided later is still proved by any node, not by a file.
+MAX_RECEIPT_CHANGES = 64
 
 PHASE_PREPARE = 1
 PHASE_COMMIT = 2
 
 Hash = Bytes(HASH_BYTES)
 KeyId = Bytes(KEY_ID_BYTES)
+
+VoteRow: TypeAlias = tuple[bytes, tuple[int, int, bytes], bytes | None, bytes]
+"""(key id, (term, height, block) of the voter's tip, lock, signature): what a `Vote` adds to its election."""
+VOTE_ROW = Row(
+    key_id=KeyId,
+    voter_tip=Row(term=Uint(), height=Uint(), block=Hash),
+    lock=Maybe(Hash),
+    signature=Bytes(SIGNATURE_BYTES),
+)
 
 
 class Tip(Table, frozen=True, kw_only=True):
@@ -137,16 +151,11 @@ class Election(Record, frozen=True, kw_only=True):
     candidate: Annotated[bytes, Field(2, KeyId, "who was elected")]
     candidate_tip: Annotated[Tip, Field(3, Nested(Tip), "the block that the term's first block extends")]
     votes: Annotated[
-        tuple[tuple[bytes, tuple[int, int, bytes], bytes | None, bytes], ...],
+        tuple[VoteRow, ...],
         Field(
             4,
             ListOf(
-                Row(
-                    key_id=KeyId,
-                    voter_tip=Row(term=Uint(), height=Uint(), block=Hash),
-                    lock=Maybe(Hash),
-                    signature=Bytes(SIGNATURE_BYTES),
-                ),
+                VOTE_ROW,
                 MAX_VALIDATORS * 2,
                 1,
                 ascending=True,
@@ -155,7 +164,7 @@ class Election(Record, frozen=True, kw_only=True):
         ),
     ]
 
-    def vote_of(self, row: tuple[bytes, tuple[int, int, bytes], bytes | None, bytes]) -> Vote:
+    def vote_of(self, row: VoteRow) -> Vote:
         """The statement that the signature in `row` covers."""
         term, height, block = row[1]
         return Vote(
@@ -165,6 +174,14 @@ class Election(Record, frozen=True, kw_only=True):
             voter_tip=Tip(term=term, height=height, block=block),
             lock=row[2],
         )
+
+
+@register(38)
+class Handover(Record, frozen=True, kw_only=True):
+    """A leader lets one validator be elected while it still leads itself."""
+
+    term: Annotated[int, Field(1, Int(1), "of the leader that signs")]
+    successor: Annotated[bytes, Field(2, KeyId, "device key id")]
 
 
 @register(48)
@@ -184,3 +201,11 @@ class Receipt(Record, frozen=True, kw_only=True):
         ),
     ]
     certificate: Annotated[bytes, Field(6, Bytes(1, MAX_CERTIFICATE_BYTES), "certificate of the last header")]
+    changes: Annotated[
+        tuple[bytes, ...],
+        Field(
+            7,
+            ListOf(Bytes(1, MAX_CHANGE_BYTES), MAX_RECEIPT_CHANGES),
+            "the changes of the validators up to there, in order, each an encoded Receipt without `changes`",
+        ),
+    ] = ()

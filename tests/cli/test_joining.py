@@ -1,5 +1,6 @@
 """Joining over the real network: who is let in, who is not, and what a broken line costs."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -196,6 +197,20 @@ async def test_a_node_that_does_not_take_the_record_leaves_the_invitation_unused
     assert place.invitations.use_of(link.id) is None
     place.grid.refuses = ""
     assert reasons(await place.visit(Newcomer("yuri"), link)) == [Foundation, Admitted]
+
+
+async def test_a_full_disk_leaves_no_half_claim_behind(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty file in its place would keep the newcomer out for good."""
+    zora, link = Newcomer("zora"), place.invite()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("meshnode.invitations.os.fsync", full)
+        assert reasons(await place.visit(zora, link)) == [Foundation, Reason.NOT_FINAL_YET]
+    assert place.invitations.use_of(link.id) is None
+    assert isinstance((await place.visit(zora, link))[-1], Admitted)
 
 
 async def test_an_expired_invitation(place: Place) -> None:

@@ -23,9 +23,10 @@ from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Outgoing, Settings
 from meshnode.store import Batch, Entry, HardState, SignState
 from protocols import block as blocks
+from protocols.certificate import QuorumConfig
 from protocols.parcel import Parcel, pack
 from protocols.raft import Message, MessageKind, Role
-from protocols.records import Certificate, read_as, to_payload
+from protocols.records import Certificate, Election, read_as, to_payload
 from tests.protocols.keys import KeyPair
 from tests.protocols.village import START_S, Village, device
 from zencode.binding import encode
@@ -46,6 +47,7 @@ class Disk:
         self.hard = HardState(0, 0, 0)
         self.sign = SignState(0, b"", 0, 0, b"", 0)
         self.certificates: dict[int, bytes] = {}
+        self.elections: dict[bytes, int] = {}
         self.final = 0
 
     def persist(self, batch: Batch) -> None:
@@ -70,6 +72,8 @@ class Disk:
             assert height <= self.final
             assert read_as(Certificate, data).block == self.log[height].block_hash, "certificate of another block"
             self.certificates[height] = data
+        for data in batch.elections:
+            self.elections[data] = read_as(Election, data).term
 
     def hard_state(self) -> HardState:
         return self.hard
@@ -101,6 +105,11 @@ class Disk:
 
     def final_height(self) -> int:
         return self.final
+
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        return sorted((data for data, held in self.elections.items() if held > term), key=self.elections.__getitem__)[
+            :limit
+        ]
 
     def certificate_below(self, height: int) -> tuple[int, bytes] | None:
         known = [place for place in self.certificates if place <= height]
@@ -184,7 +193,8 @@ class _Witness:
             assert not block.records or not block.election, "a term begins with an empty block"
             if block.election is not None and block.block_hash not in self.elections:
                 self.elections.add(block.block_hash)
-                assert len(block.election.votes) * 2 > len(self._cluster.village.homes)
+                quorum = self._cluster.quorum_of(block.header.validators)
+                assert quorum.is_quorum(row[0] for row in block.election.votes)
                 for row in block.election.votes:
                     voter = next(home for home in self._cluster.village.homes if device(home).key_id == row[0])
                     promised = self._cluster.disks[voter].sign
@@ -357,6 +367,15 @@ class Cluster:
             # What need not wait for the disk.
             self.send(receiver, self.validators[receiver].urgent())
         return fault
+
+    def quorum_of(self, config_hash: bytes) -> QuorumConfig:
+        """The configuration of a hash that an executed block announces."""
+        for validator in self.validators.values():
+            for _, row in validator.machine.state.quorums.items():
+                config = QuorumConfig(row.mode, row.voters)
+                if config.config_hash() == config_hash:
+                    return config
+        raise AssertionError(f"validators {config_hash.hex()} were never decided")
 
     def lied(self, entry: Entry) -> bool:
         """Whether a liar made this block."""

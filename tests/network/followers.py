@@ -20,7 +20,7 @@ from protocols import block as blocks
 from protocols import sync
 from protocols.records import OpenCounters
 from tests.network.cluster import PERIOD_S, Cluster, Disk
-from tests.network.neighbours import Hands, inline, machine_of, running
+from tests.network.neighbours import inline, machine_of, running
 from tests.network.world import introduce, until
 from tests.protocols.village import START_S, Village, device
 
@@ -100,7 +100,6 @@ class Learned:
             self.persist,
             self.on_final,
             machine._verifier,
-            Hands(),
             Random(1),
             in_thread=inline,
         )

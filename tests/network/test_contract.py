@@ -39,7 +39,6 @@ async def test_two_nodes_meet_and_hear_of_it(kind: str, clock: object) -> None:
         assert anna.peers() == [bela.peer_id]
         assert all(address.endswith(f"/p2p/{anna.peer_id}") for address in anna.addresses)
         with trio.fail_after(PATIENCE_S):
-            assert await anna.events.receive() == PeerEvent(bela.peer_id, joined=True)
             assert await anna.watch().receive() == PeerEvent(bela.peer_id, joined=True)
 
 

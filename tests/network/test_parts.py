@@ -96,6 +96,14 @@ def test_a_gate_for_anybody_remembers_a_bounded_number_of_refused() -> None:
     assert gate.admits("peer 0")  # the one that would have been let in first made room
 
 
+def test_who_is_refused_again_takes_nobody_elses_place_among_the_refused() -> None:
+    gate = Gate(lambda: 0.0, anybody=True)
+    for number in range(MAX_REFUSED):
+        gate.refuse(f"peer {number}", 60 + number)
+    gate.refuse("peer 7", 600)
+    assert not gate.admits("peer 0")
+
+
 def test_a_bucket_allows_bursts_and_then_its_rate() -> None:
     now = [0.0]
     bucket = Bucket(rate_per_s=10, burst=100, now=lambda: now[0])

@@ -21,7 +21,7 @@ from protocols.frames import frame
 from protocols.records import to_payload
 from tests.network.cluster import Disk
 from tests.network.followers import grown
-from tests.network.neighbours import NOW_S, Hands, Home, Neighbourhood, machine_of, neighbourhood, running
+from tests.network.neighbours import Home, Neighbourhood, machine_of, neighbourhood, running
 from tests.network.test_gossip import AT_FAULT, HONEST, PROTOCOL_ERRORS, batch, reading
 from tests.network.test_live import LIVE_AT_FAULT, said
 from tests.network.test_sync_hostile import ATTACKS
@@ -53,6 +53,8 @@ async def test_lost_messages_come_back_by_exchange(monkeypatch: pytest.MonkeyPat
                 assert await home.gossip.submit(home.reading(period)) is None
             await trio.sleep(2 * gossip.BATCH_DELAY_S)
         await until(lambda: all(len(home.mempool) == 50 for home in homes))
+        assert len({frozenset(home.mempool.ids()) for home in homes}) == 1
+        assert all(home.counters["exchange: rounds"] > 0 for home in homes), "gossip alone had lost too much"
 
 
 def lose_some(home: Home, rng: Random, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +231,7 @@ async def test_a_learner_catches_up_over_libp2p_from_store_to_store(tmp_path: Pa
             await trio.to_thread.run_sync(stores["emil"].persist, batch)
 
         follower = Follower(
-            machine, stores["emil"], transports["emil"], persist, on_final, machine._verifier, Hands(NOW_S), Random(1)
+            machine, stores["emil"], transports["emil"], persist, on_final, machine._verifier, Random(1)
         )
         await stack.enter_async_context(running(follower.run))
         await until(lambda: follower.final_height == disk.final)

@@ -157,6 +157,37 @@ async def test_a_refused_record_is_told_and_forgotten(desk: Desk, refusal: Refus
     assert not desk.submissions.commit_ms, "its time is not counted"
 
 
+async def test_a_record_handed_in_twice_at_once_is_refused_twice(desk: Desk) -> None:
+    """Anybody may post one envelope over two connections."""
+    desk.air.answers[order().record_id] = TAKEN
+    said: list[str] = []
+
+    async def hand_in() -> None:
+        with pytest.raises(Refused) as refused:
+            await desk.submissions.hand_in(order(), desk.air)
+        said.append(str(refused.value))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hand_in)
+        nursery.start_soon(hand_in)
+    assert said == [SENTENCES[Verdict.NONCE_TAKEN]] * 2
+
+
+async def test_a_record_that_is_final_before_it_was_passed_on_leaves_nothing_behind(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was posted to a neighbour, too, whose block came while ours was being written down."""
+    keep = desk.disk.add
+
+    def slow(signed: SignedRecord) -> tuple[bytes, ...]:
+        desk.submissions.final(7, [done(signed)])
+        return keep(signed)
+
+    monkeypatch.setattr(desk.disk, "add", slow)
+    await desk.submissions.hand_in(order(), desk.air)
+    assert not desk.submissions._began
+
+
 async def test_what_is_final_already_is_not_handed_in_again(desk: Desk) -> None:
     """A client that asks again after an answer was lost."""
     desk.submissions.final(7, [done(order())])
