@@ -38,8 +38,10 @@ MAX_PARKED_BYTES = 8 * 1024 * 1024
 # it appends wait, so that a leader who never gets a quorum cannot fill memory and disk.
 MAX_UNCERTIFIED_BYTES = 16 * 1024 * 1024
 
-# A liar that claims to lead makes the true leader look like the second one: no ground to drop anybody.
-_UNPROVED = frozenset({Fault.SECOND_LEADER, Fault.NOT_FROM_LEADER})
+# A liar that claims to lead makes the true leader look like the second one, and one that votes for
+# a candidate without a block that it acknowledged gives others a leader who has less than they: no
+# ground to drop anybody.
+_UNPROVED = frozenset({Fault.SECOND_LEADER, Fault.NOT_FROM_LEADER, Fault.BEYOND_LOG})
 
 
 class Intake:

@@ -152,6 +152,16 @@ def test_who_only_says_that_it_leads_gets_nobody_dropped() -> None:
     settled(cluster)
 
 
+def test_who_has_more_than_its_leader_is_not_blamed() -> None:
+    # A liar that voted for this leader although it has acknowledged more is the reason, perhaps.
+    cluster = Cluster(3)
+    leader = cluster.founded()
+    follower = cluster.followers()[0]
+    term = cluster.validators[leader].term
+    assert cluster.lie(follower, leader, MessageKind.APP_RESP, term=term, index=9) is None
+    assert cluster.validators[leader].counters["message refused: speaks of entries that do not exist"] == 1
+
+
 def test_a_peer_cannot_make_the_leader_make_blocks() -> None:
     cluster = Cluster(3)
     leader = cluster.founded()
