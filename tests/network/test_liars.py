@@ -158,7 +158,9 @@ def test_who_has_more_than_its_leader_is_not_blamed() -> None:
     leader = cluster.founded()
     follower = cluster.followers()[0]
     term = cluster.validators[leader].term
-    assert cluster.lie(follower, leader, MessageKind.APP_RESP, term=term, index=9) is None
+    progress = cluster.validators[leader]._core.progress
+    epoch = progress[cluster.validators[follower].number].epoch
+    assert cluster.lie(follower, leader, MessageKind.APP_RESP, term=term, index=9, epoch=epoch) is None
     assert cluster.validators[leader].counters["message refused: speaks of entries that do not exist"] == 1
 
 
