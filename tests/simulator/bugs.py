@@ -89,8 +89,8 @@ BUGS: tuple[Bug, ...] = (
     ),
     _bug(
         "election certificate lost",
-        f"{_VALIDATOR}._seal",
-        "self._ballots.election(term, self._key_id, self._own_tip()) if first_of_term else None",
+        "meshnode.network.proposer:Proposer.seal",
+        "self._ballots.election(term, key_id, self._chain.tip(height - 1)) if first_of_term else None",
         "None",
     ),
     _bug(
@@ -114,17 +114,24 @@ BUGS: tuple[Bug, ...] = (
         "if True or",
         needs="giant terms",
     ),
+    _bug(
+        "unproved leaders followed",
+        "meshnode.network.leadership:Leadership.admits",
+        "return False, fault",
+        "return True, None",
+        needs="usurped term",
+    ),
     # The log.
     _bug(
         "a repeated append cuts the log",
         f"{_LOG}.append_after",
-        "if not self.matches(entry.term, entry.index):",
+        "if not self._holds(entry):",
         "if entry.index > self.committed:",
     ),
     _bug(
         "log not cut on conflict",
         f"{_LOG}.append_after",
-        "if not self.matches(entry.term, entry.index):",
+        "if not self._holds(entry):",
         "if entry.index > self.last_index:",
     ),
     _bug(
@@ -181,7 +188,7 @@ BUGS: tuple[Bug, ...] = (
     _bug(
         "acks unchecked",
         "meshnode.network.finalizer:Finalizer.take_ack",
-        "if not self._finality.verify_ack(key_id, ack, signature, self._machine.quorum):",
+        "if not self._finality.verify_ack(key_id, ack, signature, quorum):",
         "if False:",
         needs="bad signatures",
     ),
@@ -199,7 +206,7 @@ BUGS: tuple[Bug, ...] = (
         "if False:",
         needs="clock",
     ),
-    _bug("time may go back", "protocols.block:_check_rules", "if head.time_s < parent.time_s:", "if False:"),
+    _bug("time may go back", "protocols.block:check_header", "if head.time_s < parent.time_s:", "if False:"),
     _bug(
         "another state acknowledged",
         f"{_INTAKE}._may_acknowledge",

@@ -24,6 +24,7 @@ from meshnode.store import Batch, Entry, HardState, SignState, Standing, StoreEr
 from meshnode.store.cache import TailCache
 from meshnode.store.rows import DamagedRow
 from meshnode.store.store import CHECKED_AT_OPEN
+from protocols.histories import History
 from protocols.records import Election, read_as
 
 CHECKSUM_BYTES = 8
@@ -297,6 +298,16 @@ class Disk:
         if isinstance(image.standing, Standing):
             image.standing = _flip(rows.standing_row(image.standing), chance)
         return "the standing row"
+
+    def history(self, owner: bytes) -> History:
+        """What can be read from the card, for whoever compares histories."""
+        image = self._image
+        return History(
+            owner=owner,
+            blocks=tuple(stored.data for stored in image.log.values() if isinstance(stored, Entry)),
+            certificates=tuple(stored for stored in image.certificates.values() if isinstance(stored, bytes)),
+            elections=tuple(image.elections),
+        )
 
     def image(self) -> Image:
         """A copy of the card, as somebody might keep in a drawer."""
