@@ -261,8 +261,8 @@ class Validator:
         fault = self._elections.hear(parcel.elections)
         if fault is not None:
             return fault
-        if message.kind == MessageKind.APP and message.entries:
-            fault = self._intake.take(message)
+        if message.kind == MessageKind.APP:
+            fault = self._intake.take_append(message, parcel.tip)
             self._electorate.follow(self._core, self.final_height)
             return fault
         if message.kind == MessageKind.VOTE:
@@ -455,6 +455,8 @@ class Validator:
         certificates: tuple[Certificate, ...] = ()
         if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
             certificates = self._certificates.along(message)
+        if message.kind == MessageKind.APP and message.index and message.term == self._core.term:
+            tip = self._chain.head(message.index).block_hash
         elections: tuple[Election, ...] = ()
         if message.entries and message.entries[-1].term < message.term:
             # The append ends before our branch shows why it may replace another one.
