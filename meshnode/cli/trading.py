@@ -123,7 +123,7 @@ def _placing(side: str, what: str) -> Callable[..., int]:
             "energy_wh": parse_energy(energy),
             "price_u_kwh": parse_price(price, _currency(place, chain)),
         }
-        return _act(place, chain, "/api/orders", body, wait, key, json)
+        return act(place, chain, "/api/orders", body, wait, key, json)
 
     command.__doc__ = f"{what} Exit 1 if the community refuses the order, 3 if that is not known yet."
     return command
@@ -144,7 +144,7 @@ def cancel(
 ) -> int:
     """Withdraw an order. Exit 1 if there is no such open order of yours, 3 if not known yet."""
     wanted = record_id_of(order_id, "an order's id", "meshnode order list").hex()
-    return _act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, key, json)
+    return act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, key, json)
 
 
 @order.command("list")
@@ -191,7 +191,7 @@ def transfer(
     json: Json = False,
 ) -> int:
     """Send an amount of an asset to another member. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    return _act(
+    return act(
         node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, key, json
     )
 
@@ -210,7 +210,7 @@ def issue(
 ) -> int:
     """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"asset": code, "kind": kind, "cap": cap, "amount": amount}
-    return _act(node_directory(directory), chain, "/api/assets", body, wait, key, json)
+    return act(node_directory(directory), chain, "/api/assets", body, wait, key, json)
 
 
 def record(
@@ -233,7 +233,7 @@ def record(
     return _say(ask_node(place, chain, ask), place, chain, json)
 
 
-def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, key: str, json: bool) -> int:
+def act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, key: str, json: bool) -> int:
     """Have the node sign and pass on a record, and say what became of it."""
     name = key or secrets.token_hex(KEY_BYTES)
 

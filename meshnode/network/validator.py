@@ -286,7 +286,9 @@ class Validator:
         """
         if self.role != Role.LEADER or self.halted or self._patience.resting:
             return False
-        if not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
+        # Before a block of the new voters is made, the core must send to them.
+        self._electorate.follow(self._core, self.final_height)
+        if self.role != Role.LEADER or not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
             return False
         try:
             self._core.propose(b"")
