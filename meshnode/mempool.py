@@ -15,11 +15,11 @@ from collections import Counter
 
 import msgspec
 
-from meshnode.ledger import members
+from meshnode.ledger import findings, members
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
 from protocols.block import SignedRecord
-from protocols.records import Reading, Spoken
+from protocols.records import Evidence, Reading, Spoken
 
 # A day of quarter-hours of 200 homes, with room: about 20 MB at 300 bytes and their objects.
 MAX_RECORDS = 20_000
@@ -212,6 +212,13 @@ class Mempool:
             return verdict
         if isinstance(signed.record, Reading):
             return self._reading(signed.record, signed.record_id, time_s)
+        if isinstance(signed.record, Evidence):
+            # What proves nothing, or what somebody else has proved meanwhile, is not passed on.
+            case = self._machine.hear(signed.record)
+            if case is None:
+                return Verdict.NOT_PROVED
+            if not findings.news(self._machine.state, case):
+                return Verdict.KNOWN_EVIDENCE
         if isinstance(signed.record, Spoken):
             used = self._machine.state.nonces.get((signed.key_id, signed.record.nonce))
             if used is not None:

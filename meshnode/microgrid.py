@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from meshnode import ledger_tools
+from meshnode.accuser import Accuser
 from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
@@ -158,6 +159,7 @@ class Microgrid:
                 random,
                 Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
             )
+            self._part: Validator | Follower = self.validator
             self.consensus = Consensus(
                 self.validator,
                 transport,
@@ -169,6 +171,8 @@ class Microgrid:
             )
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
+            self._part = self.follower
+        self.accuser = Accuser(self, self._part.watcher, store, device, self._submissions, self.gossip)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self.freshness = Freshness(transport, machine, self.consensus, views.height, random)
         self._live_sequence = 0
@@ -191,6 +195,7 @@ class Microgrid:
             await nursery.start(self._submissions.run, self.gossip)
             nursery.start_soon(self._declare_support)
             nursery.start_soon(self._watch_health)
+            nursery.start_soon(self.accuser.run)
             self._startup_s = process_age_s()
             task_status.started()
 
@@ -205,6 +210,7 @@ class Microgrid:
             self.mempool.final([record.record_id for record in entry.block.records])
             done = [event for event in entry.events if isinstance(event, RecordDone)]
             self._submissions.final(entry.block.header.height, entry.block.header.time_s, done)
+            self.accuser.executed(entry.events)
             members_changed |= any(event.record.KIND in _CHANGES_MEMBERS for event in done)
             await self._to_views.send(entry)
         if members_changed:
@@ -216,7 +222,7 @@ class Microgrid:
         while True:
             meters = [(collector.health.state, collector.health.problem) for collector in self.collectors]
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
-            now = (role, self._halted(), len(self._transport.peers()), meters)
+            now = (role, self._halted(), self.accuser.found_out(), len(self._transport.peers()), meters)
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now
@@ -426,7 +432,7 @@ class Microgrid:
             validators=len(machine.quorum.voters),
             peers=len(self._transport.peers()),
             mempool=len(self.mempool),
-            certificates_verified=self._certificates(),
+            certificates_verified=self._part.certificates_verified,
             halted=self._halted(),
             rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
@@ -434,15 +440,11 @@ class Microgrid:
             screen_ms=percentiles(self._news.screen_ms),
             counters=self._counters(),
             meters=tuple(self._health(collector) for collector in self.collectors),
+            found_out=self.accuser.found_out(),
         )
 
-    def _certificates(self) -> int:
-        source = self.validator or self.follower
-        return 0 if source is None else source.certificates_verified
-
     def _halted(self) -> str:
-        source = self.validator or self.follower
-        return "" if source is None or source.halted is None else source.halted
+        return self.accuser.in_words(self._part.halted)
 
     def _counters(self) -> dict[str, int]:
         found: Counter[str] = Counter()

@@ -96,6 +96,7 @@ LAYERS = (
     ("fate",),
     ("news",),
     ("submissions",),
+    ("accuser",),
     ("microgrid", "founding"),
     ("invitations",),
     ("admission",),

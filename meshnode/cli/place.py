@@ -124,6 +124,11 @@ def microgrid_place(directory: Path, chain: str) -> Path:
     return places[_only(directory, list(places), chain)]
 
 
+def chain_id_of(directory: Path, chain: str) -> bytes | None:
+    """The chain id that begins with these digits; None if none were given."""
+    return bytes.fromhex(microgrid_place(directory, chain).name) if chain else None
+
+
 def _only(directory: Path, chains: Sequence[str], chain: str) -> str:
     """The one chain id that begins with some digits. Raises Fault if there are none or several."""
     found = [known for known in chains if known.startswith(chain.lower())]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meshnode.cli.ledgers import record_id_of
+from meshnode.cli.lies import described
 from meshnode.cli.output import NO, PENDING, Fault, Json, NotYet, answer, colour, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory, spelled_again
@@ -90,9 +91,14 @@ def _describe(found: dict[str, Any]) -> str:
     for meter in found["meters"]:
         telegrams = format_count(meter["telegrams"], "telegram")
         rows.append((f"meter {meter['name']}", f"{meter['state']}, {telegrams} {meter['problem']}"))
+    for lie in found["found_out"]:
+        rows.append((_FOUND_OUT[lie["status"]], colour(described(lie), "red", sys.stdout)))
     if found["halted"]:
         rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))
     return table(rows)
+
+
+_FOUND_OUT = {"proved": "FOUND OUT", "asked": "asked", "answered": "answered"}
 
 
 def _placing(side: str, what: str) -> Callable[..., int]:

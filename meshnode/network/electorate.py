@@ -32,6 +32,7 @@ class Electorate:
         self._chain = chain
         self._key = device_key
         self._keys: dict[int, bytes] = {}
+        self._followed: tuple[bytes, int, bool, int] | None = None
         self.number = machine.state.seats[device_key].number
 
     # --- configurations
@@ -103,7 +104,12 @@ class Electorate:
 
     def follow(self, core: RawNode, final_height: int) -> None:
         """Let the core count by what its log says now; a leader that votes no more hands over."""
-        config = self.of(self._chain.head(core.last_index).next_validators)
+        announced = self._chain.head(core.last_index).next_validators
+        now = (announced, self._machine.height, core.state is Role.LEADER, core.last_index - final_height)
+        if now == self._followed:
+            return
+        self._followed = now
+        config = self.of(announced)
         if config is None:
             return
         numbers = self.numbers(config)

@@ -36,6 +36,7 @@ from meshnode.network.pledges import Pledges
 from meshnode.network.promises import Promises
 from meshnode.network.proposer import Proposer
 from meshnode.network.terms import bounded
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
 from protocols import raft
@@ -87,7 +88,8 @@ class Validator:
         self._chain = Chain(log, machine.genesis, self._chain_id)
         self._electorate = Electorate(machine, self._chain, device_key)
         self.number = self._electorate.number
-        self._ballots = Ballots(self._chain_id, verifier)
+        self.watcher = Watcher(lambda: machine.roll, verifier)
+        self._ballots = Ballots(self._chain_id, verifier, self.watcher)
         self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
         self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
         self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has)
@@ -110,6 +112,7 @@ class Validator:
             self._electorate,
             finality,
             self._certificates,
+            self.watcher,
             verifier,
             self.counters,
         )
@@ -121,6 +124,7 @@ class Validator:
             device_key,
             signer,
             verifier,
+            self.watcher,
             self.counters,
         )
         self._intake = Intake(
@@ -130,7 +134,7 @@ class Validator:
             self._electorate,
             finality,
             self._elections,
-            self._pledges,
+            self.watcher,
             verifier,
             clock,
             self.counters,
@@ -166,7 +170,7 @@ class Validator:
 
     @property
     def halted(self) -> str | None:
-        """Why this node acknowledges and leads no more; None if it does."""
+        """Why this node acknowledges and leads no more, and who was found out (by key id); None if it does."""
         return self._finalizer.halted
 
     @property
@@ -257,8 +261,8 @@ class Validator:
         fault = self._elections.hear(parcel.elections)
         if fault is not None:
             return fault
-        if message.kind == MessageKind.APP and message.entries:
-            fault = self._intake.take(message)
+        if message.kind == MessageKind.APP:
+            fault = self._intake.take_append(message, parcel.tip)
             self._electorate.follow(self._core, self.final_height)
             return fault
         if message.kind == MessageKind.VOTE:
@@ -350,7 +354,9 @@ class Validator:
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
         if pledges.own_ack is not None and not self.halted:
             self._finalizer.count_ack(self._key_id, pledges.own_ack, pledges.sign_ack(pledges.own_ack))
-        after = tuple(self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.ack) for pledge in pledges.waiting)
+        after = tuple(
+            self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.spoken) for pledge in pledges.waiting
+        )
         self._core.advance(ready)
         self._finalizer.advance()
         self._electorate.follow(self._core, self.final_height)
@@ -447,6 +453,8 @@ class Validator:
         certificates: tuple[Certificate, ...] = ()
         if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
             certificates = self._certificates.along(message)
+        if message.kind == MessageKind.APP and message.index and message.term == self._core.term:
+            tip = self._chain.head(message.index).block_hash
         elections: tuple[Election, ...] = ()
         if message.entries and message.entries[-1].term < message.term:
             # The append ends before our branch shows why it may replace another one.

@@ -62,6 +62,20 @@ class MeterHealth(msgspec.Struct, frozen=True):
     errors: int
 
 
+class FoundOut(msgspec.Struct, frozen=True):
+    """A validator that lied. kind, term, height: see `protocols.evidence`; status: "proved", "asked" or "answered".
+
+    name: of the member whose node it is; on_ledger: whether everybody has it in their state.
+    """
+
+    name: str
+    kind: str
+    term: int
+    height: int
+    status: str
+    on_ledger: bool
+
+
 class Status(msgspec.Struct, frozen=True):
     """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty."""
 
@@ -90,6 +104,7 @@ class Status(msgspec.Struct, frozen=True):
     screen_ms: dict[str, int]
     counters: dict[str, int]
     meters: tuple[MeterHealth, ...]
+    found_out: tuple[FoundOut, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):

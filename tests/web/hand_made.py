@@ -14,7 +14,7 @@ from meshnode.clock import GridClock
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, PeriodClosed, RecordDone
 from meshnode.views import Views
-from meshnode.web.backend import MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.backend import FoundOut, MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.history import now_ms
 from meshnode.web.server import serve
 from protocols import block as blocks
@@ -56,6 +56,7 @@ class HandMade:
         self.halted = ""
         self.majority = True
         self.full = False
+        self.found_out: tuple[FoundOut, ...] = ()
         self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
 
@@ -105,6 +106,7 @@ class HandMade:
             screen_ms={"p50": 41, "p95": 160, "count": 520},
             counters={},
             meters=(MeterHealth("home", "dsmr", "reading", "", self.clock.now_s(), 5210, 0),),
+            found_out=self.found_out,
         )
 
     def live(self) -> tuple[PowerNow, ...]:
