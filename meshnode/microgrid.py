@@ -390,10 +390,8 @@ class Microgrid:
 
     async def _prove(self, record_id: bytes) -> bytes:
         """The receipt of a record of a final block whose certificate is on the disk."""
-        decisions = validators.decisions(self.machine.state)
-        return await trio.to_thread.run_sync(
-            ledger_tools.receipt, self._store.place, record_id, self._mechanisms, self.chain_id, decisions
-        )
+        work = (self._store.place, record_id, self._mechanisms, self.chain_id, validators.decisions(self.machine.state))
+        return await trio.to_thread.run_sync(ledger_tools.receipt, *work)
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
