@@ -34,6 +34,8 @@ MAX_STATES = 500_000
 MAX_SECONDS = 120.0
 # Steps between two looks at the clock; a look costs as much as a step.
 STEPS_PER_LOOK = 1_000
+# Operations of an order that an explanation shows: enough to see what led to the state at its end.
+LAST_SHOWN = 8
 
 
 class Verdict(StrEnum):
@@ -105,13 +107,9 @@ class Result(msgspec.Struct, frozen=True):
         waiting = "\n".join(str(one) for one in stuck.waiting)
         return (
             f"{searched}; no order explains {stuck.part or 'the answers'}.\n"
-            f"The order that gets furthest places {len(stuck.order)} operations, at the end\n{last}\n"
+            f"The order that gets furthest has length {len(stuck.order)} and ends with\n{last}\n"
             f"Now {stuck.state}. One of these had to come next, and none leads on:\n{waiting}"
         )
-
-
-# Enough to see what led to a state; a history may have thousands of operations.
-LAST_SHOWN = 8
 
 
 def check(

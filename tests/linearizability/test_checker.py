@@ -142,7 +142,7 @@ def test_keys_are_searched_apart_and_the_wrong_one_is_named() -> None:
     assert [one.input for one in result.stuck.order] == [Put("b", "y"), Append("b", "z")]
     assert result.explained() == (
         "not linearizable: 7 states searched; no order explains key b.\n"
-        "The order that gets furthest places 2 operations, at the end\n"
+        "The order that gets furthest has length 2 and ends with\n"
         "    client 3: Put(key='b', value='y') called at 0, returned at 1\n"
         "    client 4: Append(key='b', value='z') called at 2, returned at 3\n"
         "Now the text is 'yz'. One of these had to come next, and none leads on:\n"
@@ -169,7 +169,7 @@ def test_reads_that_fit_are_not_tried_in_every_order() -> None:
 
 
 def test_equal_pending_writes_are_not_tried_in_every_order() -> None:
-    """None, one or two of thirty, and beyond that nothing changes any more."""
+    """None of thirty, or one: a second one changes nothing any more."""
     lost = (write(1, 0, None) for _ in range(30))
     result = check(history(*lost, read(-1, 1, 100)), REGISTER)
     assert result.verdict == Verdict.NOT_LINEARIZABLE

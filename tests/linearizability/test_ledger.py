@@ -294,7 +294,7 @@ def test_two_answers_that_are_swapped_turn_the_verdict() -> None:
     turned = 0
     for seed in range(2):
         random = Random(seed)
-        lived = imagine(random, 5, 200, ask_of_few, ImaginedLedger(random, places=False).answer)
+        lived = imagine(random, 5, 100, ask_of_few, ImaginedLedger(random, places=False).answer)
         absent = [one for one in lived.operations if isinstance(one.output, Absent)]
         for before in absent:
             later = [
@@ -319,7 +319,7 @@ def test_what_went_wrong_is_said_in_the_words_of_the_ledger() -> None:
     falling = history(paid("s", 5, 0, 1), balance("anna", -5, 2, 3, height=4), read("r", Absent(3), 4, 5))
     assert check(falling, LEDGER).explained() == (
         "not linearizable: 2 states searched; no order explains the answers.\n"
-        "The order that gets furthest places 1 operations, at the end\n"
+        "The order that gets furthest has length 1 and ends with\n"
         "    client anna: WriteRecord(record='s', moves=(('anna', -5), ('bela', 5))) called at 0, "
         "answered Final(place=None, height=None) at 1\n"
         "Now anna has -5, a read at height 3 has to come before everything with a later place or height. "

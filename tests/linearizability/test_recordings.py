@@ -146,6 +146,7 @@ WRONG = {
     "empty.txt": ("", ": no operation there; expected a Jepsen log, EDN maps"),
     "prose.txt": ("Once upon a time", ":1: column 4: Once is neither a number, a keyword nor"),
     "list.txt": ("(1 2)", r":1: '\(1 2\)'; expected a map with :process, :type, :f and :value"),
+    "who.txt": ("{:process :anna, :type :invoke, :f :read, :value nil}", ":1: the process ':anna'; expected a number"),
     "half.txt": ("{:process 0, :type :invoke", r":1: column 27: '' where a value was expected"),
     "busy.log": (LOG + "jepsen.util - 11 :invoke :read nil", ":16: process 11 is still busy with line 15"),
     "idle.log": (LOG + "jepsen.util - 7 :ok :read 3", ":16: process 7 ends a :read that it did not invoke"),
@@ -163,7 +164,7 @@ WRONG = {
     ),
     "times.json": (
         '{"model": "register", "operations": [{"client": "a", "call": 2, "returned": 1, "input": {"type": "Read"}}]}',
-        "a return before the call",
+        ": client a: .*a return before the call",
     ),
 }
 
