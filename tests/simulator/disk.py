@@ -31,7 +31,7 @@ CHECKSUM_BYTES = 8
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """What one write changes: log rows from `cut_from` on, certificates, elections, and the standing."""
+    """What one write changes: log rows from `cut_from` on, certificates, and the standing."""
 
     cut_from: int | None
     entries: tuple[Entry, ...]

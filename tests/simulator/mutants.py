@@ -136,8 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     jobs = [(bug.name, options.seeds, options.minutes) for bug in BUGS if (options.only or "") in bug.name]
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        found = pool.imap(_hunt, jobs)
-        verdicts = list(track(found, "mutants", len(jobs), console=Console(file=sys.stderr)))
+        console, verdicts = Console(file=sys.stderr), []
+        for verdict in track(pool.imap_unordered(_hunt, jobs), "mutants", len(jobs), console=console):
+            verdicts.append(verdict)
+            console.print(f"{verdict.bug}: {verdict.invariant or 'NOT CAUGHT'} ({verdict.wall_s:.0f} s)")
+    order = [bug.name for bug in BUGS]
+    verdicts.sort(key=lambda verdict: order.index(verdict.bug))
     if options.json:
         rows = [msgspec.structs.asdict(verdict) | {"caught": verdict.caught} for verdict in verdicts]
         print(msgspec.json.encode({"mutants": rows, "caught": sum(v.caught for v in verdicts)}).decode())
