@@ -85,7 +85,7 @@ BUGS: tuple[Bug, ...] = (
         f"{_REPLICA}.step",
         "elif 0 < message.term < self.term:",
         "elif 0 < message.term < self.term and message.kind is not MessageKind.VOTE_RESP:",
-        needs="reordering",
+        needs="replayed",
     ),
     _bug(
         "election certificate lost",
@@ -93,12 +93,17 @@ BUGS: tuple[Bug, ...] = (
         "self._ballots.election(term, key_id, self._chain.tip(height - 1)) if first_of_term else None",
         "None",
     ),
-    _bug(
+    Bug(
         "election certificate unchecked",
-        "protocols.block:check_form",
-        "if block.election is not None:",
-        "if False:",
-        needs="usurped term",
+        (
+            Change("protocols.block:check_form", "if block.election is not None:", "if False:"),
+            Change(
+                "protocols.leadership:check_claim",
+                "return check_election(claim.election, key_id_of(leader_key), term, head, quorum, chain_id, verifier)",
+                "return None",
+            ),
+        ),
+        "usurped term",
     ),
     _bug(
         "votes unchecked",
@@ -140,12 +145,13 @@ BUGS: tuple[Bug, ...] = (
         "if known is None or known.block_hash != block.block_hash:",
         "if False:",
     ),
-    _bug(
+    Bug(
         "parent unchecked",
-        "protocols.block:check_belonging",
-        "if head.parent != parent.block_hash:",
-        "if False:",
-        needs="bad blocks",
+        (
+            Change("protocols.block:check_belonging", "if head.parent != parent.block_hash:", "if False:"),
+            Change(f"{_INTAKE}._may_follow", "return candidate.header.parent == parent.block_hash", "return True"),
+        ),
+        "bad blocks",
     ),
     # Certificates.
     _bug("too few acks certify", f"{_FINALITY}._try_certify", "if not link.quorum.is_quorum(matching):", "if False:"),
@@ -162,14 +168,12 @@ BUGS: tuple[Bug, ...] = (
                 "if certificate.ack_term != block_term:",
                 "if False:",
             ),
+            Change(
+                "meshnode.network.promises:Promises._pledge",
+                "silent = self._chain.head(message.index).term != message.term",
+                "silent = False",
+            ),
         ),
-    ),
-    _bug(
-        "term of certificates unchecked",
-        "protocols.certificate:check_certificate",
-        "if certificate.ack_term != block_term:",
-        "if False:",
-        needs="false certificates",
     ),
     _bug(
         "size of certificates unchecked",

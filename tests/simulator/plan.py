@@ -11,6 +11,7 @@ from random import Random
 
 import msgspec
 
+from meshnode.network.work import Settings
 from protocols.records import QUORUM_BYZANTINE, QUORUM_MAJORITY
 
 MODES = {"majority": QUORUM_MAJORITY, "byzantine": QUORUM_BYZANTINE}
@@ -64,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True):
         faults: kinds drawn for this seed; episodes: when each of them happens.
         liars: which homes lie, by their place in the village, and lies: what they do.
         records_per_hour: what members say, meters aside.
+        append_bytes: how much one append carries; with little, every block travels and is acknowledged alone.
     """
 
     seed: int
@@ -76,6 +78,7 @@ class Plan(msgspec.Struct, frozen=True):
     liars: tuple[int, ...]
     lies: tuple[str, ...]
     records_per_hour: int
+    append_bytes: int
 
     def only(self, numbers: tuple[int, ...]) -> Plan:
         """The plan with these episodes alone."""
@@ -116,4 +119,5 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
         liars=liars,
         lies=tuple(sorted(chance.sample(LIES, chance.randrange(1, 4)))) if liars else (),
         records_per_hour=chance.choice((60, 240, 1200)),
+        append_bytes=chance.choice((Settings().max_append_bytes, 2_000, 1)),
     )
