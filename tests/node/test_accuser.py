@@ -32,6 +32,10 @@ BELA = SigningKey(seed_of("bela device"))
 FULL = Refusal(None, "the mempool is full; try again later", blame=False, lasting=False)
 
 
+async def no_receipt(_record_id: bytes) -> bytes:
+    raise AssertionError("nobody asks for a receipt here")
+
+
 class Desk:
     """Bela's accuser with a real ledger, outbox and machine, and a list in place of the gossip."""
 
@@ -44,7 +48,7 @@ class Desk:
         self.store = Store.open(place, chain.chain_id)
         self._views = Views.open(self.store.place, chain.genesis, self.store.final_height())
         self._outbox = Outbox.open(self.store.place, chain.chain_id)
-        submissions = Submissions(self._outbox, self.store, self._views, News())
+        submissions = Submissions(self._outbox, self.store, self._views, News(), self.machine, no_receipt)
         self.accuser = Accuser(self, self.watcher, self.store, BELA, submissions, self)
 
     def nonce(self) -> int:
@@ -53,7 +57,7 @@ class Desk:
     def valid_until_s(self) -> int:
         return self.chain.now_s + 600
 
-    async def submit(self, signed: SignedRecord) -> Refusal | None:
+    async def submit(self, signed: SignedRecord, *, promised: bool = False) -> Refusal | None:
         assert isinstance(signed.record, Evidence)
         verdict = self.machine.check_record(signed, self.chain.now_s)
         assert verdict == Verdict.ACCEPTED, verdict
