@@ -20,6 +20,7 @@ from meshnode import ledger_tools
 from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
+from meshnode.duty import Duty
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import SENTENCES, Verdict
@@ -106,11 +107,13 @@ class Microgrid:
         mechanisms: Mechanisms,
         random: Random,
         on_members: Callable[[frozenset[PeerId]], None],
+        reopen: Callable[[str], None],
     ) -> None:
         """Args:
         transport: of the whole node, opened with this microgrid's topics.
         device, member: keys of the node and of its owner.
         on_members: gets the peer ids of all members' devices, whenever they change.
+        reopen: has the whole node begin anew in this process; gets the reason.
         """
         self.name = name
         self.chain_id = machine.chain_id
@@ -148,7 +151,8 @@ class Microgrid:
         self.validator: Validator | None = None
         self.consensus: Consensus | None = None
         self.follower: Follower | None = None
-        if machine.quorum.key_of(device.key_id) is not None:
+        self.duty = Duty(store, machine, device, transport, check, timing, reopen)
+        if self.duty.votes:
             self.validator = Validator(
                 machine,
                 store,
@@ -159,7 +163,9 @@ class Microgrid:
                 self.clock.now_s,
                 random,
                 Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
+                self.duty.licence,
             )
+            self.duty.attach(self.validator)
             self.consensus = Consensus(
                 self.validator,
                 transport,
@@ -171,6 +177,7 @@ class Microgrid:
             )
         else:
             self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
+            self.duty.attach(self.follower.learner)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self._live_sequence = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
@@ -188,6 +195,7 @@ class Microgrid:
                 await nursery.start(self.consensus.run)
             if self.follower is not None:
                 await nursery.start(self.follower.run)
+            await nursery.start(self.duty.run)
             nursery.start_soon(self._submissions.run, self.gossip)
             nursery.start_soon(self._declare_support)
             nursery.start_soon(self._watch_health)
@@ -216,7 +224,7 @@ class Microgrid:
         while True:
             meters = [(collector.health.state, collector.health.problem) for collector in self.collectors]
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
-            now = (role, self._halted(), len(self._transport.peers()), meters)
+            now = (role, self._halted(), self.duty.notice, len(self._transport.peers()), meters)
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now
@@ -242,7 +250,7 @@ class Microgrid:
     async def _declare_support(self) -> None:
         """Say on the ledger what this node can execute, if the ledger does not know it yet."""
         mechanisms = self._mechanisms.supported()
-        while not self.machine.height or self._device.key_id not in self.machine.state.keys:
+        while self.duty.retired or not self.machine.height or self._device.key_id not in self.machine.state.keys:
             # Before the first block there is nobody who could take it, and a newcomer's
             # ledger does not know the newcomer before it has caught up.
             await trio.sleep(CAUGHT_UP_LOOK_S)
@@ -417,6 +425,7 @@ class Microgrid:
             mempool=len(self.mempool),
             certificates_verified=self._certificates(),
             halted=self._halted(),
+            notice=self.duty.notice,
             rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
             commit_ms=percentiles(self._submissions.commit_ms),

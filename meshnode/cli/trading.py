@@ -42,7 +42,7 @@ def add_to(app: Group) -> None:
 
 
 def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
-    """Say where the running node stands. Exit 1 if it has halted."""
+    """Say where the running node stands. Exit 1 if it has halted, or does not do all that it should."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
         found: dict[str, Any] = await node.get("/api/status")
@@ -50,7 +50,7 @@ def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
 
     found = ask_node(node_directory(directory), chain, ask)
     answer(found, lambda: _describe(found), json)
-    return NO if found.get("halted") else FINE
+    return NO if found.get("halted") or found.get("notice") else FINE
 
 
 def _describe(found: dict[str, Any]) -> str:
@@ -70,6 +70,8 @@ def _describe(found: dict[str, Any]) -> str:
         rows.append((f"meter {meter['name']}", f"{meter['state']}, {meter['telegrams']} telegrams {meter['problem']}"))
     if found["halted"]:
         rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))
+    if found.get("notice"):
+        rows.append(("NOTICE", colour(found["notice"], "yellow", sys.stdout)))
     return table(rows)
 
 

@@ -25,12 +25,14 @@ from meshnode.network.ballots import Ballots
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
 from meshnode.network.finalizer import Finalizer
+from meshnode.network.heard import Heard
 from meshnode.network.intake import Intake
+from meshnode.network.licence import FREE, Licence
 from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledge, Pledges
 from meshnode.network.terms import bounded
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
-from meshnode.store import Batch, Entry, HardState
+from meshnode.store import Batch, Entry, HardState, SignState
 from protocols import block as blocks
 from protocols import raft
 from protocols.block import SignedRecord
@@ -66,12 +68,14 @@ class Validator:
         clock: Callable[[], int],
         random: Random,
         settings: Settings,
+        licence: Licence = FREE,
     ) -> None:
         """Take up where the log stands.
 
         Args:
             machine: executed up to the log's final height.
             clock: UTC seconds of the microgrid's clock.
+            licence: what may be signed, until `permit` says otherwise.
         Raises:
             ValueError: the disk has signatures of a term that Raft on the same disk has not reached.
         """
@@ -83,6 +87,7 @@ class Validator:
             )
         self.machine = machine
         self.counters: Counter[str] = Counter()
+        self.heard = Heard(log, machine.chain_id)
         self._proposals = proposals
         self._key = device_key
         self._key_id = key_id_of(device_key)
@@ -96,7 +101,7 @@ class Validator:
         self._chain = Chain(log, machine.genesis, self._chain_id)
         self._ballots = Ballots(self._chain_id, verifier)
         self._certificates = CertificateBook(log)
-        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed)
+        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed, licence)
         self._ready: Ready | None = None
         # Records and time of the block that is being made.
         self._offer: tuple[tuple[SignedRecord, ...], int] | None = None
@@ -184,10 +189,27 @@ class Validator:
         """The device key of a validator, by its number."""
         return self._keys[number]
 
+    @property
+    def licence(self) -> Licence:
+        """What this node may sign."""
+        return self._pledges.licence
+
+    def permit(self, licence: Licence) -> None:
+        """From now on this may be signed. What was promised and is being written is still signed."""
+        self._pledges.licence = licence
+
+    def signed(self) -> tuple[SignState, int]:
+        """The newest promises, written or being written, and Raft's term."""
+        return self._pledges.state, self._core.term
+
+    def tip(self) -> tuple[int, int]:
+        """(term, height) of the last block in the log."""
+        return self._core.last_term, self._core.last_index
+
     def tick(self) -> None:
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
-        if self.halted or self._patience.exhausted(self.final_height):
+        if self.halted or not self._may_lead() or self._patience.exhausted(self.final_height):
             return
         self._core.tick()
         self._drain()
@@ -199,7 +221,7 @@ class Validator:
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        if not self.halted:
+        if not self.halted and self._may_lead():
             self._core.campaign()
 
     def transfer(self, number: int) -> None:
@@ -225,7 +247,12 @@ class Validator:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
-        if self.halted and (message.kind in _TOWARDS_POWER or message.entries):
+        if self.licence.silent:
+            # As if nobody were here: whatever Raft answers is worth a signature.
+            self.counters["not heard: nothing may be signed yet"] += 1
+            return None
+        unfit = message.kind in _TOWARDS_POWER and not self._may_lead()
+        if unfit or (self.halted and (message.kind in _TOWARDS_POWER or message.entries)):
             self.counters[f"refused while halted: {message.kind.name}"] += 1
             return None
         fault = None
@@ -250,7 +277,7 @@ class Validator:
         Returns:
             Whether a block was made.
         """
-        if self.role != Role.LEADER or self.halted or self._patience.resting:
+        if self.role != Role.LEADER or self.halted or self.licence.silent or self._patience.resting:
             return False
         in_flight = range(self.final_height + 1, self._core.last_index + 1)
         if len(in_flight) >= MAX_BLOCKS_IN_FLIGHT:
@@ -286,6 +313,8 @@ class Validator:
         if not self._core.has_ready() and not self._certificates.has_unwritten():
             return None
         certificates = self._certificates.take_unwritten()
+        for certificate in certificates:
+            self.heard.certificate(certificate)
         ready = self._core.ready()
         self._ready = ready
         now = [self._outgoing(message) for message in ready.messages]
@@ -324,6 +353,7 @@ class Validator:
             replaced = not self._intake.in_log(entry.index, entry.term)
             if not replaced and self._chain.head(entry.index).block_hash == block.block_hash:
                 self._finalizer.link(block)
+                self.heard.block(block)
         pledges = self._pledges
         if pledges.own_vote is not None:
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
@@ -344,8 +374,12 @@ class Validator:
         return self._intake.take_faults()
 
     def _drain(self) -> None:
-        if not self.halted:
+        if not self.halted and not self.licence.silent:
             self._intake.drain()
+
+    def _may_lead(self) -> bool:
+        """Whether our log has all that we may have acknowledged, and our next term is one to vote in."""
+        return self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
 
     # --- votes
 
@@ -361,7 +395,10 @@ class Validator:
             voter_tip=Tip(term=term, height=height, block=block),
             lock=row[2],
         )
-        return self._ballots.take(row, vote, self._keys[sender])
+        fault = self._ballots.take(row, vote, self._keys[sender])
+        if fault is None:
+            self.heard.vote(row, vote)
+        return fault
 
     def _own_tip(self) -> Tip:
         return self._chain.tip(self._core.last_index)
@@ -409,17 +446,18 @@ class Validator:
             pledge = self._pledge(message)
             if pledge is None:
                 self.counters[f"void before it was on disk: {message.kind.name}"] += 1
-            elif pledges.allows(pledge.vote, pledge.ack):
+            elif pledges.allows(pledge.vote, pledge.ack, self.final_height):
                 pledges.waiting.append(pledge)
             else:
                 self.counters[f"not signed, contradicts a signature: {message.kind.name}"] += 1
         hard = ready.hard_state
         if hard is not None and hard.vote == self.number and core.state == Role.CANDIDATE:
             tip = self._own_tip()
-            pledges.own_vote = Vote(term=hard.term, candidate=self._key_id, candidate_tip=tip, voter_tip=tip)
+            vote = Vote(term=hard.term, candidate=self._key_id, candidate_tip=tip, voter_tip=tip)
+            pledges.own_vote = vote if pledges.allows(vote, None, self.final_height) else None
         if ready.entries and ready.entries[-1].term == core.term and core.state == Role.LEADER:
             own_ack = self._ack(ready.entries[-1].index, core.term)
-            pledges.own_ack = own_ack if pledges.allows(None, own_ack) else None
+            pledges.own_ack = own_ack if pledges.allows(None, own_ack, self.final_height) else None
 
     def _pledge(self, message: Message) -> Pledge | None:
         """The message with what is to be signed for it; None if it has become void."""

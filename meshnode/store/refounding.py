@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from meshnode.store.database import found_database, why
 from meshnode.store.place import (
     DATABASE_FILE,
     Lock,
@@ -21,7 +22,6 @@ from meshnode.store.place import (
     read_genesis,
     sync_directory,
 )
-from meshnode.store.store import found_database, why
 
 
 def refound(directory: Path, chain_id: bytes, device_key: bytes, name: str, beside: Sequence[str] = ()) -> Path:

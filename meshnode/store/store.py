@@ -17,8 +17,9 @@ from types import TracebackType
 
 import msgspec
 
-from meshnode.store import rows
+from meshnode.store import reservation, rows
 from meshnode.store.cache import TailCache
+from meshnode.store.database import connect, found_database, put_standing, why
 from meshnode.store.place import (
     DATABASE_FILE,
     GENESIS_FILE,
@@ -33,16 +34,15 @@ from meshnode.store.place import (
     refill,
     write_genesis,
 )
-from meshnode.store.reader import BUSY_S, LedgerReader
+from meshnode.store.reader import LedgerReader
+from meshnode.store.reservation import Places
 from meshnode.store.rows import Batch, DamagedRow, Entry, HardState, SignState, Standing
+from meshnode.store.signfile import SignFile, boot_id
 from protocols import block as blocks
 
 # At start this many entries are checked beside those that are not final: what Raft reads
 # first, and where a failing card shows. The rest is checked when it is read.
 CHECKED_AT_OPEN = 64
-# The write-ahead log is cut back to this after a checkpoint, so that one catch-up does not
-# leave a large file behind.
-WAL_KEPT_BYTES = 8 * 1024 * 1024
 
 
 class Store:
@@ -61,10 +61,14 @@ class Store:
         self._lock = lock
         self._writing = threading.Lock()
         self._failed: str | None = None
+        self._key_id = b""
+        self._has_signed = False
+        self._boot = boot_id()
+        self._sign_file = SignFile(place)
         # The reader looks first: it refuses files that are no ledger, before anything writes to them.
         self._reader = LedgerReader(place, archive=False)
         try:
-            self._db = _connect(self._path)
+            self._db = connect(self._path)
             try:
                 self._standing = self._read_standing()
                 self._cache = TailCache()
@@ -150,10 +154,43 @@ class Store:
     def close(self) -> None:
         """Let go of the ledger; what was persisted is on disk already."""
         with self._writing:
-            self._failed = self._failed or "it was closed"
-            self._reader.close()
-            self._db.close()
-            self._lock.release()
+            try:
+                if self._failed is None:
+                    self._stop_in_order()
+            finally:
+                self._failed = self._failed or "it was closed"
+                self._reader.close()
+                self._db.close()
+                self._lock.release()
+
+    def places(self, key_id: bytes) -> Places:
+        """The two places that say what was signed, for a judgement whether this device key may sign.
+
+        Args:
+            key_id: of the device key that signs what is persisted from now on.
+        """
+        self._key_id = key_id
+        file = self._sign_file
+        return Places(
+            signed=self.sign_state(),
+            newest=file.newest,
+            older=file.older,
+            is_there=file.is_there,
+            key_id=key_id,
+            boot=self._boot,
+        )
+
+    def retire(self, reason: str) -> None:
+        """The device key that `places` named never signs again here, whatever a later start finds.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with self._writing:
+            file = self._sign_file
+            file.write(
+                reservation.changed(file.newest, self._key_id, self._boot, self.sign_state(), retired=reason or "?")
+            )
 
     def persist(self, batch: Batch) -> None:
         """Write a batch: one transaction, one fsync.
@@ -174,6 +211,8 @@ class Store:
             standing = self._next_standing(batch, entries[-1].index if entries else self.last_index())
             records = self._records_made_final(entries, standing.final_height)
             self._check_certificates(batch.certificates, standing.final_height)
+            if batch.sign_state is not None:
+                self._reserve(batch.sign_state)
             try:
                 self._write(entries, batch.certificates, standing, records)
             except sqlite3.Error as error:
@@ -293,6 +332,24 @@ class Store:
         """Height and position of a record of a final block; where it stood first, if it came again."""
         return self._reader.find_record(record_id)
 
+    def _reserve(self, promised: SignState) -> None:
+        """Write the sign file if it does not cover these promises yet; before the database does."""
+        file = self._sign_file
+        stored = self._standing.sign_state.sequence
+        needed = reservation.before_signing(file.newest, self._key_id, self._boot, promised, stored)
+        if needed is not None:
+            file.write(needed)
+        self._has_signed = True
+
+    def _stop_in_order(self) -> None:
+        """Mark that this node has stopped in order, if it has signed since it started."""
+        newest = self._sign_file.newest
+        if newest is None or newest.retired or not self._has_signed:
+            return
+        self._sign_file.write(
+            reservation.changed(newest, newest.key_id, self._boot, self._standing.sign_state, clean=True)
+        )
+
     def _new_entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
         """The entries that are to be written: those above the final height, after a check of the others."""
         if not entries:
@@ -368,7 +425,7 @@ class Store:
             )
             # A record may stand in a later block again, without effect; the first place counts.
             db.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?)", records)
-            _put_standing(db, standing)
+            put_standing(db, standing)
             db.execute("COMMIT")
         except BaseException:
             # SQLite has rolled back by itself after some errors (a full disk), not after others.
@@ -419,46 +476,3 @@ class Store:
 
     def _refill(self) -> str:
         return f"the disk has lost part of what this node acknowledged\n    {refill(self.place)}"
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are written out here: the module's own would begin and end where nobody looks.
-    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
-    return db
-
-
-def found_database(path: Path, chain_id: bytes) -> None:
-    """Make the database of a ledger without blocks. Raises sqlite3.Error, OSError."""
-    db = _connect(path)
-    try:
-        path.chmod(0o600)
-        db.execute("BEGIN IMMEDIATE")
-        for statement in rows.SCHEMA:
-            db.execute(statement)
-        _put_standing(db, rows.first_standing(chain_id))
-        db.execute("COMMIT")
-    finally:
-        db.close()
-
-
-def _put_standing(db: sqlite3.Connection, standing: Standing) -> None:
-    values = rows.standing_row(standing)
-    marks = ", ".join("?" * len(values))
-    db.execute(f"INSERT OR REPLACE INTO standing (one, {rows.STANDING_COLUMNS}) VALUES (1, {marks})", values)
-
-
-def why(error: sqlite3.Error) -> str:
-    """An error of SQLite in words that say what to do."""
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_FULL"):
-        return "the disk is full; nothing that was acknowledged is lost: make room and start the node again"
-    if name.startswith("SQLITE_IOERR"):
-        return f"the disk failed ({error}, {name}); nothing that was acknowledged is lost: check the card"
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return f"cannot be written ({error}); check its owner and permissions"
-    if name.startswith("SQLITE_BUSY"):
-        return "another program holds it; no tool may write to the ledger beside the node"
-    return f"{error} ({name or type(error).__name__}); the file is damaged or was changed by another program"

@@ -50,7 +50,10 @@ class MeterHealth(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty."""
+    """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty.
+
+    notice: why it does not do all that it should for now, and what becomes of that; or empty.
+    """
 
     name: str
     community: str
@@ -71,6 +74,7 @@ class Status(msgspec.Struct, frozen=True):
     mempool: int
     certificates_verified: int
     halted: str
+    notice: str
     rss_mb: int
     startup_s: float
     commit_ms: dict[str, int]

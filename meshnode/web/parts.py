@@ -367,6 +367,8 @@ def node(moment: Moment) -> Html:
     halted = NONE
     if status.halted:
         halted = fill('<p class="alarm">{text}</p>', text=words("halted", why=status.halted))
+    elif status.notice:
+        halted = fill('<p class="alarm">{text}</p>', text=words("notice", why=status.notice))
     return fill('{halted}<dl class="facts">{facts}</dl>', halted=halted, facts=facts)
 
 

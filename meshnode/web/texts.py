@@ -32,6 +32,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "connecting": ("Connecting …", "Connessione …"),
     "offline": ("No connection to the node", "Nessuna connessione al nodo"),
     "halted": ("This node has stopped taking part: {why}", "Questo nodo ha smesso di partecipare: {why}"),
+    "notice": ("This node takes part only in part: {why}", "Questo nodo partecipa solo in parte: {why}"),
     "now": ("Power now", "Potenza adesso"),
     "this_home": ("This home", "Questa casa"),
     "community": ("Community", "Comunità"),

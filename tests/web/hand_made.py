@@ -54,6 +54,7 @@ class HandMade:
         self.said: list[SignedRecord] = []
         self.subscribed = 0
         self.halted = ""
+        self.notice = ""
         self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
 
@@ -97,6 +98,7 @@ class HandMade:
             mempool=0,
             certificates_verified=machine.height,
             halted=self.halted,
+            notice=self.notice,
             rss_mb=84,
             startup_s=1.4,
             commit_ms={"p50": 262, "p95": 488, "count": 31},
