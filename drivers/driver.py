@@ -192,10 +192,11 @@ def _lower_first(text: str) -> str:
 def _load(point: EntryPoint) -> Driver:
     try:
         found = point.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
+        # Importing runs the package's own code, and that can fail in any way.
         raise DriverError(
             f'driver "{point.name}"', f"{point.value} cannot be loaded ({error})", "a Python object",
-            "install its package again",
+            "install its package again, or tell its author",
         ) from error  # fmt: skip
     if not isinstance(found, Driver):
         raise DriverError(

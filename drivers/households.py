@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ from drivers.home import HOUR_S, QUARTER_S, Quarter, RecordedHome, split
 MAX_TABLE_BYTES: Final = 64 * 2**20
 # No home uses 1 MWh in an hour; a larger number is another unit.
 MAX_HOUR_WH: Final = 1_000_000
+# What an error repeats of a cell: enough to recognise it, too little to fill a screen.
+_SHOWN: Final = 40
 
 LOAD: Final = "_load_kwh"
 PV: Final = "_pv_kwh"
@@ -43,11 +46,13 @@ def read_table(path: Path) -> str:
             raw.seek(0)
             source = gzip.GzipFile(fileobj=raw) if packed else raw
             data = source.read(MAX_TABLE_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DriverError(
-            str(path), f"cannot be read ({error})", "a CSV file", "check its name, rights and contents"
-        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _unreadable(path, "it was compressed with gzip, and altered or cut off since") from error
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        # A name with a zero byte in it.
+        raise _unreadable(path, str(error)) from error
     if len(data) > MAX_TABLE_BYTES:
         raise DriverError(
             str(path),
@@ -55,7 +60,14 @@ def read_table(path: Path) -> str:
             f"at most {MAX_TABLE_BYTES} bytes unpacked",
             "cut it into parts",
         )
-    return text
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"it is no text, byte {error.start + 1} is not UTF-8") from error
+
+
+def _unreadable(path: Path, why: str) -> DriverError:
+    return DriverError(str(path), f"cannot be read: {why}", "a CSV file, plain or gzip", "check its name and contents")
 
 
 def columns(table: str) -> list[str]:
@@ -78,6 +90,12 @@ def rows(path: Path, table: str) -> Iterator[tuple[str, dict[str, str | None]]]:
         raise DriverError(
             f"{path}:{reader.line_num + 1}", str(error), "cells with commas between them", "correct the row"
         ) from error
+
+
+def shown(cell: str | None) -> str:
+    """A cell as an error repeats it: quoted and cut; a row may also end before it."""
+    text = cell or ""
+    return f'"{text[:_SHOWN]}..."' if len(text) > _SHOWN else f'"{text}"'
 
 
 def home_names(table: str) -> list[str]:
@@ -155,5 +173,5 @@ def _hour_wh(cell: str | None, place: str) -> int:
     # Half a Wh is added before cutting: this rounds half up.
     wh = (number.scaled(4) + 5) // 10 if number and not number.unit else -1
     if not 0 <= wh <= MAX_HOUR_WH:
-        raise DriverError(place, f'"{cell}"', f"kWh of one hour, 0 to {MAX_HOUR_WH // 1000}", "correct the cell")
+        raise DriverError(place, shown(cell), f"kWh of one hour, 0 to {MAX_HOUR_WH // 1000}", "correct the cell")
     return wh

@@ -32,7 +32,7 @@ import trio
 from drivers.codecs.obis import parse_number
 from drivers.driver import Clock, Driver, DriverError, Measurement, Quality, read_config, system_clock
 from drivers.home import QUARTER_S, Quarter, RecordedHome
-from drivers.households import LOAD, columns, home_names, read_home, read_table, rows
+from drivers.households import LOAD, columns, home_names, read_home, read_table, rows, shown
 from drivers.simulated import DEFAULT_START_S, HomeConfig, play
 
 TIME: Final = "time"
@@ -107,14 +107,14 @@ def _time_s(cell: str | None, place: str) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise DriverError(place, f'"{text}"', "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell")
+        raise DriverError(place, shown(text), "UTC seconds, or a time such as 2026-01-01T00:00:00Z", "correct the cell")
     return int(moment.timestamp())
 
 
 def _energy_wh(cell: str | None, place: str) -> int:
     number = parse_number((cell or "").strip())
     if number is None or number.exponent or number.unit or not 0 <= number.digits <= MAX_QUARTER_WH:
-        raise DriverError(place, f'"{cell}"', f"whole Wh, 0 to {MAX_QUARTER_WH}", "correct the cell")
+        raise DriverError(place, shown(cell), f"whole Wh, 0 to {MAX_QUARTER_WH}", "correct the cell")
     return number.digits
 
 

@@ -51,7 +51,8 @@ def open_tty(port: str, baud: int) -> int:
         raise DriverError(f"port {port}", f"{baud} baud", "a standard rate such as 9600 or 115200", "correct baud")
     try:
         fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: a name with a zero byte in it, which no device has.
         raise _cannot_open(port, error) from error
     try:
         fcntl.ioctl(fd, termios.TIOCEXCL)
@@ -125,9 +126,10 @@ def _make_raw(fd: int, speed: int) -> None:
     termios.tcflush(fd, termios.TCIFLUSH)
 
 
-def _cannot_open(port: str, error: OSError) -> DriverError:
+def _cannot_open(port: str, error: OSError | ValueError) -> DriverError:
+    number, reason = (error.errno or 0, error.strerror) if isinstance(error, OSError) else (0, str(error))
     found, expected, remedy = _OPEN_ERRORS.get(
-        error.errno or 0, (f"cannot be opened ({error.strerror})", "a serial port", "check cable and port")
+        number, (f"cannot be opened ({reason})", "a serial port", "check cable and port")
     )
     return DriverError(f"port {port}", found, expected, remedy)
 

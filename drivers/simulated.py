@@ -37,7 +37,10 @@ MAX_DAYS: Final = 11_000
 DEFAULT_START_S: Final = calendar.timegm((2026, 1, 1, 0, 0, 0))
 # A measurement every 10 s is what P1 meters up to version 4 send.
 DEFAULT_INTERVAL_MS: Final = 10_000
+# A hundred measurements a second keep the fastest demonstration clock in small steps.
 MIN_INTERVAL_MS: Final = 10
+# A day: a meter that is silent for longer has nothing to settle.
+MAX_INTERVAL_MS: Final = DAY_S * 1000
 
 
 class SimulatedHome:
@@ -172,7 +175,7 @@ class HomeConfig(MeterConfig, frozen=True, kw_only=True):
         interval_ms: real time between measurements, whatever the speed of the clock.
     """
 
-    interval_ms: Annotated[int, msgspec.Meta(ge=MIN_INTERVAL_MS)] = DEFAULT_INTERVAL_MS
+    interval_ms: Annotated[int, msgspec.Meta(ge=MIN_INTERVAL_MS, le=MAX_INTERVAL_MS)] = DEFAULT_INTERVAL_MS
 
 
 class SimulatedConfig(HomeConfig, frozen=True, kw_only=True):

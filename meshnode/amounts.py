@@ -131,6 +131,11 @@ def format_price(price_u_kwh: int, currency: str) -> str:
     return f"{format_money(price_u_kwh, currency)}/kWh"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Write how many there are of something: `1 validator`, `3 validators`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def format_energy(energy_wh: int) -> str:
     """Write energy exactly: `500 Wh` below one kWh, `1.5 kWh` from there on."""
     if abs(energy_wh) < WH_PER_KWH:

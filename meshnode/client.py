@@ -41,6 +41,10 @@ class ClientError(Exception):
         self.answer = answer
 
 
+class NobodyThere(ClientError):
+    """No program listens at the address. The sentence ends with the command that starts the node, without a place."""
+
+
 class NodeClient:
     """A node's HTTP API.
 
@@ -175,7 +179,7 @@ def _sentences(place: str, deadline_s: float) -> Iterator[None]:
             f"{place}: no answer within {deadline_s:g} s\n    look at the node's log, or start it again"
         ) from error
     except OSError as error:
-        raise ClientError(f"{place}: no node answers there\n    start it with: meshnode run") from error
+        raise NobodyThere(f"{place}: no node answers there\n    start it with: meshnode run") from error
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         raise ClientError(f"{place}: the node closed the connection; ask again") from error
     except h11.ProtocolError as error:

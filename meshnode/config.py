@@ -27,14 +27,15 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 CONFIG_FILE = "config.toml"
 KEYS_DIRECTORY = "keys"
-MICROGRIDS_DIRECTORY = "microgrids"
 TOKEN_FILE = "api.token"
 # Bigger is not a configuration.
 MAX_CONFIG_BYTES = 256 * 1024
@@ -42,9 +43,6 @@ MAX_CONFIG_BYTES = 256 * 1024
 MAX_METERS = 16
 # Ports are 16 bits wide.
 LAST_PORT = 65_535
-
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class ConfigError(Exception):
@@ -139,7 +137,7 @@ def load(directory: Path) -> Config:
 
     Raises:
         ConfigError: the file is missing, no TOML, or says what it should not; with
-            the line or the key, and the remedy.
+            the line or the key, and the remedy; all mistakes at once.
     """
     path = directory / CONFIG_FILE
     try:
@@ -171,28 +169,35 @@ def parse(text: str, place: str) -> Config:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place}: not TOML: {error}\n    correct that line") from error
-    file = _convert(tree, _File, place)
-    if file.network.profile not in PROFILES:
-        raise ConfigError(
-            f"{place}, network.profile: {file.network.profile!r} is not known\n    profiles are: {', '.join(PROFILES)}"
+    wrong: list[str] = []
+    file = _read(tree, _File, place, wrong)
+    network: Network = file.get("network", Network())
+    if network.profile not in PROFILES:
+        wrong.append(
+            f"{place}, network.profile: {network.profile!r} is not known\n    profiles are: {', '.join(PROFILES)}"
         )
-    for chain in file.microgrid:
+    microgrids = {}
+    for chain, section in file.get("microgrid", {}).items():
+        where = f"{place}, microgrid.{chain}"
         if not re.fullmatch("[0-9a-f]{64}", chain):
-            raise ConfigError(
-                f"{place}, microgrid.{chain}: not a chain id (64 hex digits)\n    take it from: meshnode status"
-            )
-    microgrids = {
-        chain: _convert(section, Microgrid, f"{place}, microgrid.{chain}") for chain, section in file.microgrid.items()
-    }
-    if len(file.meter) > MAX_METERS:
-        raise ConfigError(
-            f"{place}: {len(file.meter)} meters; a member has at most {MAX_METERS}\n    remove those that are not used"
+            wrong.append(f"{where}: not a chain id (64 hex digits)\n    take it from: meshnode status")
+        microgrids[chain] = Microgrid(**_read(section, Microgrid, where, wrong))
+    sections = file.get("meter", ())
+    if len(sections) > MAX_METERS:
+        wrong.append(
+            f"{place}: {len(sections)} meters; a member has at most {MAX_METERS}\n    remove those that are not used"
         )
-    meters = tuple(_meter(section, f"{place}, meter {number}") for number, section in enumerate(file.meter, 1))
-    _refuse_twice(place, "metering_point", [meter.metering_point for meter in meters])
-    # One key is one meter on the ledger: two that share it would contradict each other.
-    _refuse_twice(place, "key", [meter.key for meter in meters])
-    return Config(name=file.name, network=file.network, web=file.web, microgrid=microgrids, meter=meters)
+    read = [_meter(section, f"{place}, meter {number}", wrong) for number, section in enumerate(sections, 1)]
+    meters = tuple(meter for meter in read if meter is not None)
+    wrong += _given_twice(place, meters)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return Config(name=file["name"], network=network, web=file.get("web", Web()), microgrid=microgrids, meter=meters)
+
+
+def meter_key_file(metering_point: str) -> str:
+    """The file of a meter's key, as long as its section names no other."""
+    return f"meter-{metering_point}.key"
 
 
 def web_address(text: str, place: str) -> tuple[str, int]:
@@ -212,46 +217,93 @@ def web_address(text: str, place: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _meter(section: dict[str, Any], place: str) -> MeterSection:
-    settings = dict(section)
+def _meter(section: dict[str, Any], place: str, wrong: list[str]) -> MeterSection | None:
+    """A meter's section; None if it has mistakes, which are added to `wrong`."""
+    before, settings = len(wrong), dict(section)
     rehearsal = settings.pop("rehearsal", None)
     for name in ("driver", "metering_point"):
         if not isinstance(settings.get(name), str):
-            wrong = "is missing" if name not in settings else f"is {settings[name]!r}, not a text"
-            raise ConfigError(f'{place}: {name} {wrong}\n    write a line like: {name} = "..."')
-    point = settings["metering_point"]
-    key = settings.pop("key", f"meter-{point}.key")
+            why = "is missing" if name not in settings else f"is {settings[name]!r}, not a text"
+            wrong.append(f'{place}: {name} {why}\n    write a line like: {name} = "..."')
+    point = settings.get("metering_point")
+    key = settings.pop("key", meter_key_file(point) if isinstance(point, str) else "")
     if not isinstance(key, str) or "/" in key or key.startswith("."):
-        raise ConfigError(f"{place}: key {key!r} is not a file name\n    key files lie in the folder {KEYS_DIRECTORY}")
-    trouble = None if rehearsal is None else _convert(rehearsal, Rehearsal, f"{place}, rehearsal")
-    return MeterSection(driver=settings["driver"], metering_point=point, key=key, settings=settings, rehearsal=trouble)
+        wrong.append(f"{place}: key {key!r} is not a file name\n    key files lie in the folder {KEYS_DIRECTORY}")
+    trouble = None if rehearsal is None else Rehearsal(**_read(rehearsal, Rehearsal, f"{place}, rehearsal", wrong))
+    if len(wrong) > before:
+        return None
+    return MeterSection(
+        driver=settings["driver"],
+        metering_point=settings["metering_point"],
+        key=key,
+        settings=settings,
+        rehearsal=trouble,
+    )
 
 
-def _refuse_twice(place: str, name: str, values: list[str]) -> None:
-    for value in values:
-        if values.count(value) > 1:
-            raise ConfigError(f"{place}: two meters have the {name} {value!r}\n    give each meter its own {name}")
+def _given_twice(place: str, meters: Sequence[MeterSection]) -> list[str]:
+    """Names that two meters share, and else key files: one key is one meter on the ledger."""
+    for name in ("metering_point", "key"):
+        values = Counter(getattr(meter, name) for meter in meters)
+        # Meters of one name would share a key file too; that is the same mistake.
+        twice = [value for value, count in values.items() if count > 1]
+        if twice:
+            return [
+                f"{place}: two meters have the {name} {value!r}\n    give each meter its own {name}" for value in twice
+            ]
+    return []
 
 
-def _convert(tree: Any, kind: type[T], place: str) -> T:
-    """A table as a record. Raises ConfigError, which lists the keys that are known there."""
-    try:
-        return msgspec.convert(tree, kind)
-    except msgspec.ValidationError as error:
-        found, _, path = str(error).partition(" - at `$")
-        key = path.rstrip("`").removeprefix(".")
-        table = _TABLES.get(key.partition(".")[0], kind)
-        known = ", ".join(field.name for field in msgspec.structs.fields(table))
+def _read(tree: Any, kind: type[msgspec.Struct], place: str, wrong: list[str], path: str = "") -> dict[str, Any]:
+    """The fields of a table that are as they should be, by name.
+
+    Args:
+        kind: what the table should be; the tables in it have a default for every key.
+        path: of the table below `place`, with a dot at its end.
+        wrong: gets a message for every other key, with the keys that are known there.
+    """
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+
+    def mistake(key: str, found: str) -> None:
         where = f"{place}, {key}" if key else place
+        wrong.append(f"{where}: {found}\n    the keys here are: {', '.join(fields)}")
+
+    if not isinstance(tree, dict):
+        mistake(path.removesuffix("."), _refusal(tree, kind)[0])
+        return {}
+    for name in tree:
+        if name not in fields:
+            mistake(path.removesuffix("."), f"there is no key `{name}`")
+    good: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in tree:
+            if field.required:
+                mistake(path.removesuffix("."), f"it lacks the key `{name}`")
+        elif isinstance(tree[name], dict) and isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            good[name] = field.type(**_read(tree[name], field.type, place, wrong, f"{path}{name}."))
+        else:
+            found, inner = _refusal(tree[name], field.type)
+            if found:
+                mistake(f"{path}{name}{inner}", found)
+            else:
+                good[name] = msgspec.convert(tree[name], field.type)
+    return good
+
+
+def _refusal(value: Any, kind: Any) -> tuple[str, str]:
+    """What is wrong with a value, in plain words, and where in it; both are empty if it is of this kind."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        found, _, inner = str(error).partition(" - at `$")
         for word, plain in _WORDS.items():
             found = found.replace(word, plain)
-        raise ConfigError(f"{where}: {found[0].lower()}{found[1:]}\n    the keys here are: {known}") from error
+        return f"{found[0].lower()}{found[1:]}", inner.rstrip("`")
+    return "", ""
 
 
 # What the parser calls things, and what the person who writes the file does.
 _WORDS = {
-    "Object contains unknown field": "there is no key",
-    "Object missing required field": "it lacks the key",
     "`object`": "a table",
     "`array`": "a list",
     "`str`": "a text",
@@ -259,4 +311,3 @@ _WORDS = {
     "`float`": "a number",
     "`bool`": "true or false",
 }
-_TABLES: dict[str, type[msgspec.Struct]] = {"network": Network, "web": Web}

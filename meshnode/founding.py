@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from meshnode import keys
-from meshnode.config import CONFIG_FILE, KEYS_DIRECTORY, ConfigError
+from meshnode.config import CONFIG_FILE, KEYS_DIRECTORY, ConfigError, meter_key_file
 from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SigningKey
 from meshnode.machine import Machine
 from meshnode.market import MechanismError
@@ -83,7 +83,7 @@ def make_keys(directory: Path, metering_points: Sequence[str]) -> NodeKeys:
     keys.save(place / DEVICE_KEY, made.device)
     keys.save(place / MEMBER_KEY, made.member)
     for point, key in made.meters.items():
-        keys.save(place / f"meter-{point}.key", key)
+        keys.save(place / meter_key_file(point), key)
     return made
 
 

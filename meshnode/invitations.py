@@ -21,7 +21,8 @@ import msgspec
 
 from meshnode.store.place import make_directory, microgrid_directory, sync_directory
 from protocols.cose import CHAIN_ID_BYTES
-from protocols.joining import INVITATION_BYTES, MAX_PEERS, SECRET_BYTES, secret_hash
+from protocols.joining import MAX_PEERS, SECRET_BYTES, secret_hash
+from protocols.records.statements import INVITATION_BYTES
 
 INVITATIONS_DIRECTORY = "invitations"
 LINK_START = "meshnode:join?"

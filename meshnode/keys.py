@@ -53,7 +53,7 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature of a message."""
-        return nacl.bindings.crypto_sign(message, self._secret)[:64]
+        return nacl.bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
 
     def __repr__(self) -> str:
         return f"<SigningKey {self.key_id.hex()}>"

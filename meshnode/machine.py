@@ -53,14 +53,7 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-class BindingActive(msgspec.Struct, frozen=True):
-    """A binding governs the periods from here on."""
-
-    binding: bytes
-    from_s: int
-
-
-Event = RecordDone | PeriodClosed | PeriodCorrected | PeriodFinal | BindingActive
+Event = RecordDone | PeriodClosed | PeriodCorrected | PeriodFinal
 
 
 class StateMismatch(Exception):
@@ -186,14 +179,10 @@ class Machine:
             verified: the signature was checked before; only membership and time can have changed.
         """
         record = signed.record
-        purpose = _PURPOSES.get(type(record))
-        if purpose is None:
-            return Verdict.NOT_EXECUTED
         key = members.signer(self.state, signed.key_id, self.height if height is None else height)
-        if key is None:
-            return Verdict.UNKNOWN_KEY
-        if key.purpose != purpose:
-            return Verdict.WRONG_KEY
+        fault = _fault_of_key(record, key)
+        if key is None or fault != Verdict.ACCEPTED:
+            return fault
         if isinstance(record, Spoken):
             if record.valid_until_s < time_s:
                 return Verdict.EXPIRED
@@ -237,15 +226,15 @@ class Machine:
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
+        faults = genesis_faults(genesis)
+        if faults:
+            raise ValueError("genesis: " + "; ".join(faults))
         rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
         self._rules[rules.binding] = rules
         first_period_s = _boundary(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
         state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
         state.schedule.put(0, rows.Scheduled(rules.binding))
-        faults = genesis_faults(genesis)
-        if faults:
-            raise ValueError("genesis: " + "; ".join(faults))
         for entry in genesis.members:
             members.found(state, entry, 0, genesis.start_s, first_period_s)
 
@@ -269,10 +258,9 @@ class Machine:
     ) -> tuple[Verdict, bytes]:
         record = signed.record
         key = members.signer(self.state, signed.key_id, height - 1)
-        if key is None:
-            return Verdict.UNKNOWN_KEY, b""
-        if key.purpose != _PURPOSES.get(type(record)):
-            return Verdict.WRONG_KEY, key.account
+        fault = _fault_of_key(record, key)
+        if key is None or fault != Verdict.ACCEPTED:
+            return fault, b"" if key is None else key.account
         if isinstance(record, Spoken):
             used = self.state.nonces.get((signed.key_id, record.nonce))
             if used is not None:
@@ -295,6 +283,7 @@ class Machine:
                 break
             events.append(closing.close(self.state, start, rules, binding))
             start = end
+        if start > meta.next_period_s:
             self._drop_expired(time_s)
         while final < start:
             rules = self._rules_of(self._binding(final)).period
@@ -431,6 +420,16 @@ _EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
     Support: _support,
     KeyChange: _change_key,
 }
+
+
+def _fault_of_key(record: Record, key: rows.Key | None) -> Verdict:
+    """Whether this version executes such records, and this key may sign them."""
+    purpose = _PURPOSES.get(type(record))
+    if purpose is None:
+        return Verdict.NOT_EXECUTED
+    if key is None:
+        return Verdict.UNKNOWN_KEY
+    return Verdict.ACCEPTED if key.purpose == purpose else Verdict.WRONG_KEY
 
 
 def _boundary(time_s: int, length_s: int) -> int:

@@ -356,7 +356,7 @@ class Microgrid:
 
     def _has_meter(self) -> bool:
         account = self.account
-        return any(meter.account == account for _, meter in self.machine.state.meters.items())
+        return any(True for _ in self.machine.state.meters.of_account(account))
 
     async def submit_envelope(self, envelope: bytes) -> bytes:
         """Take a record that was signed elsewhere, and give its id. Raises Refused."""

@@ -43,7 +43,7 @@ from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
 from meshnode.renewal import Renewal, follows_a_retired_key
 from meshnode.store import Store, read_genesis
-from meshnode.store.place import genesis_missing, microgrid_directory
+from meshnode.store.place import GENESIS_FILE, MICROGRIDS, genesis_missing, microgrid_directory
 from meshnode.views import Views
 from meshnode.web.server import serve
 from protocols.records import Genesis, Reading, read_as, to_payload
@@ -66,8 +66,8 @@ _KINDS = {PURPOSE_DEVICE: "device", PURPOSE_MEMBER: "member", PURPOSE_METER: "me
 
 def chains(directory: Path) -> list[str]:
     """Chain ids (hex) of the microgrids whose ledgers lie in a node's directory, sorted."""
-    place = directory / configuration.MICROGRIDS_DIRECTORY
-    return sorted(path.parent.name for path in place.glob("*/genesis.cbor"))
+    place = directory / MICROGRIDS
+    return sorted(path.parent.name for path in place.glob(f"*/{GENESIS_FILE}"))
 
 
 def known_chains(directory: Path, settings: Config) -> list[str]:

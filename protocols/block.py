@@ -24,6 +24,7 @@ from protocols.records import (
     Election,
     Genesis,
     Header,
+    Limits,
     Record,
     RecordError,
     from_payload,
@@ -148,24 +149,28 @@ def read(data: bytes, chain_id: bytes) -> Block:
     """
     if len(data) > MAX_BLOCK_BYTES:
         raise BlockError(f"block of {len(data)} bytes, the limit is {MAX_BLOCK_BYTES}")
+    place = "block"
     try:
         parts = cbor.decode(data)
         if type(parts) is not list or len(parts) != 3 or type(parts[0]) is not bytes or type(parts[1]) is not list:
             raise BlockError("block is not [header, records, election]")
+        place = "header of the block"
         header_envelope = cose.decode(parts[0])
         header = read_as(Header, header_envelope.payload)
         records = []
         for number, item in enumerate(parts[1]):
+            place = f"record {number} of the block"
             if type(item) is not bytes:
-                raise BlockError(f"record {number} of the block is not a byte string")
+                raise BlockError(f"{place} is not a byte string")
             records.append(read_record(item, chain_id))
+        place = "election certificate of the block"
         election = None
         if parts[2] is not None:
             if type(parts[2]) is not bytes:
-                raise BlockError("election certificate is not a byte string")
+                raise BlockError(f"{place} is not a byte string")
             election = read_as(Election, parts[2])
     except (cbor.CborError, EnvelopeError, RecordError) as error:
-        raise BlockError(f"block: {error}") from error
+        raise BlockError(f"{place}: {error}") from error
     block_hash = cose.record_id(header_envelope.to_be_signed(Header.KIND, chain_id))
     return Block(header, header_envelope, tuple(records), election, block_hash, data)
 
@@ -220,7 +225,8 @@ def check_form(
             the header makes it evidence.
     """
     check_belonging(block, parent, quorum, chain_id, verifier)
-    _check_rules(block, parent, genesis)
+    check_header(block.header, block.leader, parent, genesis.limits)
+    _check_body(block, genesis.limits)
     if block.election is not None:
         fault = check_election(block.election, block.leader, block.header.term, parent, quorum, chain_id, verifier)
         if fault:
@@ -258,8 +264,15 @@ def check_belonging(
         raise MismatchError(f"{place}: the header names another election certificate, or none")
 
 
-def _check_rules(block: Block, parent: Parent, genesis: Genesis) -> None:
-    head, place = block.header, f"block {block.header.height}"
+def check_header(head: Header, leader: bytes, parent: Parent, limits: Limits) -> None:
+    """What the header alone must keep against its parent: all of it stands under the leader's signature.
+
+    Args:
+        leader: key id of who signed the header.
+    Raises:
+        FormError: the leader broke a rule.
+    """
+    place = f"block {head.height}"
     if head.height != parent.height + 1:
         raise FormError(f"{place}: follows height {parent.height}")
     if head.term < parent.term:
@@ -272,15 +285,19 @@ def _check_rules(block: Block, parent: Parent, genesis: Genesis) -> None:
         )
     if head.validators != parent.next_validators:
         raise FormError(f"{place}: validators hash does not follow from the parent")
-    if len(block.encoded) > genesis.limits.max_block_bytes:
-        raise FormError(f"{place}: {len(block.encoded)} bytes, the limit is {genesis.limits.max_block_bytes}")
-    if len(block.records) > genesis.limits.max_block_records:
-        raise FormError(f"{place}: {len(block.records)} records, the limit is {genesis.limits.max_block_records}")
-    if len({record.record_id for record in block.records}) != len(block.records):
-        raise FormError(f"{place}: a record stands in it twice")
+    if head.tx_count > limits.max_block_records:
+        raise FormError(f"{place}: {head.tx_count} records, the limit is {limits.max_block_records}")
     first_of_term = head.term > parent.term
     if first_of_term != bool(head.election):
         raise FormError(f"{place}: the first block of a term, and only it, carries the election certificate")
     # Without this a validator whom nobody elected could go on in the leader's term.
-    if not first_of_term and block.leader != parent.leader:
-        raise FormError(f"{place}: by {block.leader.hex()}, term {head.term} is led by {parent.leader.hex()}")
+    if not first_of_term and leader != parent.leader:
+        raise FormError(f"{place}: by {leader.hex()}, term {head.term} is led by {parent.leader.hex()}")
+
+
+def _check_body(block: Block, limits: Limits) -> None:
+    place = f"block {block.header.height}"
+    if len(block.encoded) > limits.max_block_bytes:
+        raise FormError(f"{place}: {len(block.encoded)} bytes, the limit is {limits.max_block_bytes}")
+    if len({record.record_id for record in block.records}) != len(block.records):
+        raise FormError(f"{place}: a record stands in it twice")

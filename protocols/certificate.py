@@ -86,11 +86,19 @@ class Head(Protocol):
     """Height, term and hash of a block: what an election certificate is held against."""
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Height of the block; 0 for the genesis."""
+        ...
+
     @property
-    def term(self) -> int: ...
+    def term(self) -> int:
+        """Term of the leader that made it; 0 for the genesis."""
+        ...
+
     @property
-    def block_hash(self) -> bytes: ...
+    def block_hash(self) -> bytes:
+        """Record id of its header; of the genesis, the chain id."""
+        ...
 
 
 def check_certificate(

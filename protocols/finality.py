@@ -129,11 +129,6 @@ class Finality:
         """Whether our log's block at this height, above the final one, is known here."""
         return height in self._links
 
-    def conflicting(self, certificate: Certificate) -> bool:
-        """Whether a certificate names another block than the one in our log at its height."""
-        link = self._links.get(certificate.height)
-        return link is not None and link.block_hash != certificate.block
-
     def verify_ack(self, key_id: bytes, ack: Ack, signature: bytes, quorum: QuorumConfig) -> bool:
         """Whether a validator of `quorum` signed this ack."""
         key = quorum.key_of(key_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-# The largest message is a batch of blocks; the sender cuts batches well below this.
+# The largest messages are an append of blocks and a genesis for a newcomer; both keep well below this.
 MAX_FRAME_BYTES = 1024 * 1024
 _LENGTH_BYTES = 4
 

@@ -24,6 +24,7 @@ from typing import Annotated
 from protocols import cbor
 from protocols.cose import MAX_ENVELOPE_BYTES
 from protocols.records.schema import Bytes, Field, ListOf, Record, from_payload, register
+from protocols.records.statements import RecordId
 
 # A few dozen records: large enough that signatures and headers of the transport weigh
 # little, small enough to cross a slow link in a few milliseconds.
@@ -32,6 +33,8 @@ MAX_BATCH_BYTES = 16 * 1024
 MAX_BATCH_RECORDS = 256
 # List and byte string heads around a record that is too large to share a batch.
 _HEADS_BYTES = 16
+# The head of a byte string whose length takes four bytes.
+_HEAD_BYTES = 5
 MAX_SINGLE_BYTES = MAX_ENVELOPE_BYTES + _HEADS_BYTES
 
 # Ids in one message: 16 KiB, as a batch. A full mempool differs in more; the next round goes on.
@@ -39,11 +42,12 @@ MAX_IDS = 512
 # What one side delivers in a round: the readings of a village for an hour. More comes in the next.
 MAX_DELIVERY_BYTES = 256 * 1024
 
-RECORD_ID_BYTES = 32
+# One place for each first byte of an id.
 PLACES = 256
+# Sums of 64 bits hardly ever agree by chance, and the next record in their place parts them.
 SUM_BYTES = 8
 
-Ids = ListOf(Bytes(RECORD_ID_BYTES), MAX_IDS, ascending=True)
+Ids = ListOf(RecordId, MAX_IDS, ascending=True)
 
 
 class BatchError(ValueError):
@@ -52,10 +56,10 @@ class BatchError(ValueError):
 
 @register(50)
 class Digest(Record, frozen=True, kw_only=True):
-    """What a node has, in two kilobytes: per place the exclusive or of its record ids' bytes 8 to 16."""
+    """What a node has, in two kilobytes: per place the exclusive or of its record ids' bytes 8 to 15."""
 
     sums: Annotated[bytes, Field(1, Bytes(PLACES * SUM_BYTES), "one after the other, by first byte of the ids")]
-    pivot: Annotated[bytes, Field(2, Bytes(RECORD_ID_BYTES), "offers begin with the first id from here on")]
+    pivot: Annotated[bytes, Field(2, RecordId, "offers begin with the first id from here on")]
 
 
 @register(51)
@@ -118,7 +122,7 @@ def batches(envelopes: Iterable[bytes]) -> list[bytes]:
     for envelope in envelopes:
         if len(envelope) > MAX_ENVELOPE_BYTES:
             raise BatchError(f"envelope of {len(envelope)} bytes, the limit is {MAX_ENVELOPE_BYTES}")
-        cost = len(envelope) + 5
+        cost = len(envelope) + _HEAD_BYTES
         if waiting and (size + cost > MAX_BATCH_BYTES or len(waiting) == MAX_BATCH_RECORDS):
             result.append(cbor.encode(waiting))
             waiting, size = [], _HEADS_BYTES
@@ -186,7 +190,11 @@ def want(ids: Iterable[bytes]) -> Want:
 
 
 def deliveries(envelopes: Iterable[bytes]) -> list[Delivery]:
-    """The records that were wanted, up to `MAX_DELIVERY_BYTES` (but at least one); the rest in another round."""
+    """The records that were wanted, up to `MAX_DELIVERY_BYTES` (but at least one); the rest in another round.
+
+    Raises:
+        BatchError: an envelope is larger than any may be.
+    """
     chosen: list[bytes] = []
     size = 0
     for envelope in envelopes:

@@ -35,8 +35,8 @@ from protocols.records.schema import (
     register,
     to_payload,
 )
+from protocols.records.statements import INVITATION_BYTES
 
-INVITATION_BYTES = 16
 # 256 bits: nobody guesses it, so it needs neither stretching nor a limit of attempts.
 SECRET_BYTES = 32
 # A multiaddress with an IPv6 address and a peer id has some 110 characters.

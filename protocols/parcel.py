@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from protocols.cose import HASH_BYTES, KEY_ID_BYTES, SIGNATURE_BYTES
+from protocols.cose import SIGNATURE_BYTES
+from protocols.raft.checks import MAX_CONTEXT_BYTES
 from protocols.raft.messages import MAX_INT, Entry, EntryType, Message, MessageKind
-from protocols.records.agreement import Ack, Certificate
+from protocols.records.agreement import VOTE_ROW, Ack, Certificate, Election, Hash, VoteRow
+from protocols.records.genesis import MAX_BLOCK_BYTES
 from protocols.records.schema import (
     Bool,
     Bytes,
     Field,
     ListOf,
-    Maybe,
     Nested,
     Record,
     RecordError,
@@ -30,34 +31,35 @@ from protocols.records.schema import (
 
 # Appends are cut at a few hundred kilobytes; a thousand tiny blocks stay below that.
 MAX_ENTRIES = 1024
-MAX_ENTRY_BYTES = 1 << 19
-# The newest certificate, and the one that covers the entries sent along.
+# A sender has two to tell, the newest one and the one that covers the entries sent along;
+# room for as many again.
 MAX_CERTIFICATES = 4
-MAX_CONTEXT_BYTES = 64
+# A branch with blocks of more terms than these, none of them certified, has not been seen.
+MAX_ELECTIONS = 4
+# A validator's number is its place among at most twenty; a byte is enough for ever.
+MAX_NUMBER = 255
+# The kinds above are between a core and its own storage.
+LAST_KIND = int(MessageKind.READ_INDEX_RESP)
 
 Count = Uint(MAX_INT)
-Hash = Bytes(HASH_BYTES)
-
-VoteRow = tuple[bytes, tuple[int, int, bytes], bytes | None, bytes]
-"""(key id, (term, height, block) of the voter's tip, lock, signature), as in an `Election`."""
 
 
 class RaftMessage(Table, frozen=True, kw_only=True):
     """The fields of a `protocols.raft.Message` that travel; both ends are known from the connection."""
 
-    kind: Annotated[int, Field(1, Uint(14), "MessageKind, without storage messages")]
+    kind: Annotated[int, Field(1, Uint(LAST_KIND), "MessageKind, without storage messages")]
     term: Annotated[int, Field(2, Count, "of the sender")] = 0
     log_term: Annotated[int, Field(3, Count, "term of the entry before, or of the tip")] = 0
     index: Annotated[int, Field(4, Count, "height of that entry")] = 0
     entries: Annotated[
         tuple[tuple[int, int, bytes], ...],
-        Field(5, ListOf(Row(term=Count, index=Count, block=Bytes(1, MAX_ENTRY_BYTES)), MAX_ENTRIES), "blocks"),
+        Field(5, ListOf(Row(term=Count, index=Count, block=Bytes(1, MAX_BLOCK_BYTES)), MAX_ENTRIES), "blocks"),
     ] = ()
     commit: Annotated[int, Field(6, Count, "final height known to the sender and held by the receiver")] = 0
     reject: Annotated[bool, Field(7, Bool(), "the answer is no")] = False
     reject_hint: Annotated[int, Field(8, Count, "largest height that may match")] = 0
     context: Annotated[bytes, Field(9, Bytes(1, MAX_CONTEXT_BYTES), "of a read or a campaign")] = b""
-    vote: Annotated[int, Field(10, Uint(255), "successor in a transfer of leadership")] = 0
+    vote: Annotated[int, Field(10, Uint(MAX_NUMBER), "successor in a transfer of leadership")] = 0
     epoch: Annotated[int, Field(11, Count, "session of the receiver or the sender")] = 0
 
 
@@ -69,21 +71,16 @@ class Parcel(Record, frozen=True, kw_only=True):
     tip: Annotated[bytes | None, Field(2, Hash, "with a vote request: hash of the candidate's last block")] = None
     vote: Annotated[
         VoteRow | None,
-        Field(
-            3,
-            Row(
-                key_id=Bytes(KEY_ID_BYTES),
-                voter_tip=Row(term=Uint(), height=Uint(), block=Hash),
-                lock=Maybe(Hash),
-                signature=Bytes(SIGNATURE_BYTES),
-            ),
-            "with a granted vote: its signature",
-        ),
+        Field(3, VOTE_ROW, "with a granted vote: its signature"),
     ] = None
     ack: Annotated[Ack | None, Field(4, Nested(Ack), "with an answer to an append: what is acknowledged")] = None
     ack_signature: Annotated[bytes | None, Field(5, Bytes(SIGNATURE_BYTES), "over the ack")] = None
     certificates: Annotated[
         tuple[Certificate, ...], Field(6, ListOf(Nested(Certificate), MAX_CERTIFICATES), "ascending by height")
+    ] = ()
+    elections: Annotated[
+        tuple[Election, ...],
+        Field(9, ListOf(Nested(Election), MAX_ELECTIONS), "with an append: of the next terms, ascending"),
     ] = ()
 
 

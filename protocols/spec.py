@@ -39,7 +39,7 @@ from protocols.records.schema import (
     cddl_name,
     columns,
 )
-from protocols.records.statements import JOIN_REQUEST_KIND
+from protocols.records.statements import INVITATION_BYTES, JOIN_REQUEST_KIND
 
 HERE = pathlib.Path(__file__).parent
 SPEC_FILE = HERE / "SPEC.md"
@@ -285,7 +285,7 @@ quorum-config = [
 voter = [device-key: bstr .size {cose.PUBLIC_KEY_BYTES}, epoch: 0..{UINT32_MAX}]
 
 ; What a newcomer's member key signs, as the payload of kind {JOIN_REQUEST_KIND}.
-join-request = [invitation: bstr .size 16, member: member-entry]
+join-request = [invitation: bstr .size {INVITATION_BYTES}, member: member-entry]
 """
 
 

@@ -40,10 +40,10 @@ RANGE_BYTES = 512 * 1024
 MAX_RANGE_BYTES = 4 * 1024 * 1024
 # An encoded block has more than a hundred bytes, so a range cannot hold more blocks.
 MAX_RANGE_BLOCKS = MAX_RANGE_BYTES // 100
-# A message with a chunk or a certificate of ten validators, and what frames it.
+# A message with a chunk and what frames it; all others, also one with a certificate, are smaller.
 MAX_MESSAGE_BYTES = CHUNK_BYTES + 64
 
-assert WINDOW_BYTES <= 1024 * 1024
+# A range that is full but for a byte may take one more block, of any legal size.
 assert RANGE_BYTES + MAX_BLOCK_BYTES <= MAX_RANGE_BYTES
 
 RangeBytes = Uint(MAX_RANGE_BYTES)
@@ -147,13 +147,18 @@ def split(body: bytes, count: int) -> list[bytes]:
 class Sending:
     """The server's side of one range.
 
+    Args:
+        request: its `from_height` is the first of the range.
+        body: `join` of the blocks from there to the height of `certificate`.
+        final_height: of the server.
+    Attributes:
+        start: what to send first.
+        done: everything has been given out by `next_message`.
+
     Invariant: `_sent <= _confirmed + WINDOW_BYTES`.
     """
 
     def __init__(self, request: BlocksRequest, body: bytes, certificate: Certificate, final_height: int) -> None:
-        """Args:
-        body: of the heights from the request's to that of the certificate.
-        """
         same = request.to_height == certificate.height and request.offset <= len(body)
         offset = request.offset if same else 0
         self.start = RangeStart(
@@ -201,13 +206,12 @@ class Receiving:
     Attributes:
         blocks: of the complete range, else empty.
         certificate: of the last of them, as sent; not checked here.
-        peer_height: final height of the last server that answered.
+        nothing: the server of this stream does not have the height that was asked for.
     """
 
     def __init__(self, from_height: int) -> None:
         self.blocks: tuple[bytes, ...] = ()
         self.certificate: Certificate | None = None
-        self.peer_height = 0
         self.nothing = False
         self._from = from_height
         self._to = 0
@@ -250,7 +254,6 @@ class Receiving:
     def _start(self, start: RangeStart) -> None:
         if self._started or start.from_height != self._from:
             raise SyncError(f"range from {start.from_height}, expected one from {self._from}")
-        self.peer_height = start.final_height
         self._started = True
         if start.to_height == 0:
             if start.total_bytes or start.offset:

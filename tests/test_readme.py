@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -15,7 +16,7 @@ from drivers.serial_meter import SerialMeterConfig
 from drivers.simulated import SimulatedConfig
 from meshnode import config
 from meshnode.cli.main import app
-from meshnode.cli.output import NO, STOPPED
+from meshnode.cli.output import NO, PENDING, STOPPED
 from meshnode.cli.parser import FINE, MEND
 from zencode.presets import NAMES
 
@@ -30,7 +31,8 @@ def test_every_command_is_understood(line: str) -> None:
     words = shlex.split(line.partition(" > ")[0], comments=True)
     if words[0] == "sudo":
         words = words[3:]
-    app.find(words[1:], "meshnode")
+    command, arguments = app.find(words[1:], "meshnode")
+    inspect.signature(command).bind(**arguments)
 
 
 def test_there_are_commands() -> None:
@@ -60,7 +62,7 @@ def test_the_settings_are_listed() -> None:
 
 
 def test_every_exit_code_and_every_preset_is_spoken_of() -> None:
-    for code in (FINE, NO, MEND, STOPPED):
+    for code in (FINE, NO, MEND, PENDING, STOPPED):
         assert f"\n| {code} | " in README
     for name in NAMES:
         assert f"`{name.replace('_', '-')}`" in README

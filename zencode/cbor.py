@@ -15,7 +15,7 @@ from typing import Any
 MAX_BYTES = 64 * 1024
 #: binding > blocks > block > actions > action > slots > list of shares > share
 MAX_DEPTH = 8
-#: Longest shortest-form header argument: 8 bytes; values stay below 2^63.
+#: No value of a binding comes near it, and every language has an integer that holds it.
 _MAX_INT = (1 << 63) - 1
 
 _UINT, _TEXT, _ARRAY = 0, 3, 4
@@ -26,7 +26,11 @@ class EncodingError(ValueError):
 
 
 def dumps(value: Any) -> bytes:
-    """Encode nested tuples of non-negative ints and strs."""
+    """Encode nested tuples of non-negative ints and strs.
+
+    Raises:
+        EncodingError: a number that `loads` would refuse.
+    """
     out = bytearray()
     _write(value, out)
     return bytes(out)
@@ -60,15 +64,14 @@ def _write(value: Any, out: bytearray) -> None:
 
 
 def _write_head(major: int, argument: int, out: bytearray) -> None:
+    if not 0 <= argument <= _MAX_INT:
+        raise EncodingError(f"found the number {argument}, expected 0 to {_MAX_INT}")
     if argument < 24:
         out.append(major << 5 | argument)
         return
-    for power in range(4):
-        if argument < 1 << (8 << power):
-            out.append(major << 5 | 24 + power)
-            out += argument.to_bytes(1 << power, "big")
-            return
-    raise EncodingError(f"{argument} does not fit 64 bits")
+    power = next(power for power in range(4) if argument < 1 << (8 << power))
+    out.append(major << 5 | 24 + power)
+    out += argument.to_bytes(1 << power, "big")
 
 
 def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from zencode.binding import Binding, Statement
 from zencode.languages import Phase
 
-#: A page that prints well and a hostile text that is cheap to refuse.
+#: Ten pages in print, and a hostile text that is cheap to refuse.
 MAX_TEXT_BYTES = 32 * 1024
 #: Characters; a sentence longer than this is not understood when it is read aloud.
 MAX_LINE = 200

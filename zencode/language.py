@@ -11,7 +11,7 @@ from zencode import terms
 from zencode.binding import MAX_STATEMENTS, MAX_TITLE
 from zencode.document import MAX_LINE, MAX_TEXT_BYTES
 from zencode.grammar import examples, spell
-from zencode.kinds import KINDS, MAX_NAME, NAME
+from zencode.kinds import DAY_S, KINDS, MAX_NAME, NAME
 from zencode.languages import KNOWN_WORDS, LANGUAGES, Language, Phase, spoken_words
 from zencode.lint import RULES
 from zencode.presets import NAMES
@@ -127,13 +127,13 @@ def _defaults() -> str:
     lines = [
         f"- the settlement period is {unsaid.settlement_period_s // 60} minutes,"
         f" and a period settles {unsaid.grace_s // 60} minutes after its end;",
-        f"- corrections are accepted for {unsaid.correction_deadline_s // 86_400} days;",
+        f"- corrections are accepted for {unsaid.correction_deadline_s // DAY_S} days;",
         "- bills are issued every month, and debts are not netted;",
         "- grid energy and feed-in cost and pay nothing here: they are left to the suppliers;",
         "- orders are refused, and production is not shared;",
         "- a request to join that meets no block is refused;",
         "- fees go to the community fund;",
-        f"- the binding changes with all votes and {unsaid.notice_s // 86_400} days notice.",
+        f"- the binding changes with all votes and {unsaid.notice_s // DAY_S} days notice.",
     ]
     return "## What is not said\n\nWhere a binding is silent:\n\n" + "\n".join(lines) + "\n"
 

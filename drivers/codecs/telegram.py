@@ -177,8 +177,11 @@ def _sum(numbers: Iterable[Number], base: str, power: int = 0) -> int | None:
         found = True
     if not found:
         return None
-    total = Number(fine, -_FINE).scaled(0)
-    return total if -MAX_INT64 <= total <= MAX_INT64 else None
+    return _within_int64(Number(fine, -_FINE).scaled(0))
+
+
+def _within_int64(value: int) -> int | None:
+    return value if -MAX_INT64 <= value <= MAX_INT64 else None
 
 
 def _numbers(values: _Values, *codes: tuple[int, int, int]) -> list[Number]:
@@ -190,7 +193,12 @@ def _register_wh(values: _Values, quantity: int) -> int | None:
     """Register of one direction: the total if the meter shows it, else the sum of its tariffs."""
     total = _numbers(values, (quantity, _REGISTER, 0))
     tariffs = [(quantity, _REGISTER, tariff) for tariff in range(1, _MAX_TARIFF + 1)]
-    register = _sum(total or _numbers(values, *tariffs), "Wh")
+    return _counted_wh(total or _numbers(values, *tariffs))
+
+
+def _counted_wh(numbers: Iterable[Number]) -> int | None:
+    """A register; one below zero is a broken meter's, since registers only rise."""
+    register = _sum(numbers, "Wh")
     return register if register is not None and register >= 0 else None
 
 
@@ -199,31 +207,34 @@ def _produced_wh(telegram: Telegram, channel: int | None) -> int | None:
         return None
     for sub_meter in telegram.sub_meters:
         if sub_meter.channel == channel and sub_meter.number is not None:
-            return _sum([sub_meter.number], "Wh")
+            return _counted_wh([sub_meter.number])
     return _register_wh({v.code.cde: v for v in telegram.values if _is_current(v, channel)}, 2)
 
 
-def _difference(values: _Values, plus: int, minus: int, base: str) -> int | None:
-    """The signed value of a pair of unsigned ones, None if the meter shows neither."""
-    taken = _sum(_numbers(values, (plus, _NOW, 0)), base)
-    given = _sum(_numbers(values, (minus, _NOW, 0)), base)
-    if taken is None and given is None:
+def _difference(values: _Values, plus: tuple[int, ...], minus: tuple[int, ...], base: str) -> int | None:
+    """The signed value of two groups of unsigned quantities, None if the meter shows none of them.
+
+    A group that it does not show counts as 0; one that cannot be read spoils the whole.
+    """
+    groups = [_numbers(values, *((quantity, _NOW, 0) for quantity in group)) for group in (plus, minus)]
+    taken, given = (_sum(numbers, base) if numbers else 0 for numbers in groups)
+    if not any(groups) or taken is None or given is None:
         return None
-    return (taken or 0) - (given or 0)
+    return _within_int64(taken - given)
 
 
 def _power_w(telegram: Telegram, values: _Values) -> int | None:
     net = _sum(_numbers(values, (16, _NOW, 0)), "W")
     if net is not None:
         return net
-    difference = _difference(values, 1, 2, "W")
+    difference = _difference(values, (1,), (2,), "W")
     if difference is not None:
         return difference
     absolute = _sum(_numbers(values, (15, _NOW, 0)), "W")
     if absolute is not None:
         return _directed(absolute, telegram.exporting, _register_wh(values, 2) is not None)
     phases = [phase.power_w for phase in _phases(values) if phase.power_w is not None]
-    return sum(phases) if phases else None
+    return _within_int64(sum(phases)) if phases else None
 
 
 def _directed(absolute_w: int, exporting: bool | None, counts_export: bool) -> int | None:
@@ -235,13 +246,9 @@ def _directed(absolute_w: int, exporting: bool | None, counts_export: bool) -> i
 
 
 def _reactive_var(values: _Values) -> int | None:
-    pair = _difference(values, 3, 4, "var")
-    if pair is not None:
-        return pair
+    pair = _difference(values, (3,), (4,), "var")
     # Quadrants 1 and 2 are reactive import, 3 and 4 reactive export.
-    taken = _sum(_numbers(values, (5, _NOW, 0), (6, _NOW, 0)), "var")
-    given = _sum(_numbers(values, (7, _NOW, 0), (8, _NOW, 0)), "var")
-    return None if taken is None and given is None else (taken or 0) - (given or 0)
+    return _difference(values, (5, 6), (7, 8), "var") if pair is None else pair
 
 
 def _phases(values: _Values) -> tuple[Phase, ...]:
@@ -250,7 +257,7 @@ def _phases(values: _Values) -> tuple[Phase, ...]:
     for first in (20, 40, 60):  # quantity 21 is L1 import, 41 L2, 61 L3 (IEC 62056-61)
         power = _sum(_numbers(values, (first + 16, _NOW, 0)), "W")
         if power is None:
-            power = _difference(values, first + 1, first + 2, "W")
+            power = _difference(values, (first + 1,), (first + 2,), "W")
         phases.append(
             Phase(
                 power_w=power,

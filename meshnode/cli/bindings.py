@@ -84,7 +84,7 @@ def fmt(
     """Print a binding in its canonical spelling; comments and order stay."""
     from zencode import commands
 
-    with _mistakes_of(file):
+    with mistakes_of(file):
         text = commands.fmt(read_input(file))
     if write and file != "-":
         from pathlib import Path
@@ -102,7 +102,7 @@ def hash(file: File, json: Json = False) -> None:
     """Print a binding's hash: the same in every language and spelling."""
     from zencode import commands
 
-    with _mistakes_of(file):
+    with mistakes_of(file):
         code = commands.hash(read_input(file))
     answer({"file": file, "hash": code}, code, json)
 
@@ -116,20 +116,23 @@ def translate(
     """Print a binding in another language; its hash stays the same."""
     from zencode import commands
 
-    with _mistakes_of(file):
+    with mistakes_of(file):
         text = commands.translate(read_input(file), to)
     answer({"file": file, "language": to, "text": text}, text.rstrip("\n"), json)
 
 
 @contextmanager
-def _mistakes_of(file: str) -> Iterator[None]:
-    """Mistakes are said with the name of the file that they are in."""
+def mistakes_of(file: str) -> Iterator[None]:
+    """Mistakes of a binding are said with the name of the file that they are in. Raises Fault."""
     from zencode.mistakes import BindingErrors
+    from zencode.terms import TermsError
 
     try:
         yield
     except BindingErrors as error:
         raise Fault("\n".join(f"{file}: {mistake}" for mistake in error.mistakes)) from error
+    except TermsError as error:
+        raise Fault(f"{file}: {error}\n    see the lines with: meshnode binding check {file}") from error
 
 
 @group.command()

@@ -170,13 +170,20 @@ def get(
     wanted = record_id_of(record_id)
     place = node_directory(directory)
     data = make_receipt(place, wanted, _chain_id(place, chain))
-    file = out or Path(f"{record_id.lower()}{FILE_EXTENSION}")
+    file = out or Path(f"{wanted.hex()}{FILE_EXTENSION}")
     write_output(file, data)
     answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", json)
 
 
-def record_id_of(text: str) -> bytes:
-    """A record id as a person gives it. Raises Fault if it is none."""
+def record_id_of(text: str, what: str = "a record id", source: str = "meshnode ledger show") -> bytes:
+    """A record id as a person gives it.
+
+    Args:
+        what: the person was asked for.
+        source: the command that shows it.
+    Raises:
+        Fault: it is none.
+    """
     from protocols.cose import HASH_BYTES
 
     try:
@@ -184,7 +191,7 @@ def record_id_of(text: str) -> bytes:
     except ValueError:
         wanted = b""
     if len(wanted) != HASH_BYTES:
-        raise Fault(f"{text}: not a record id\n    it has {2 * HASH_BYTES} hex digits; see: meshnode ledger show")
+        raise Fault(f"{text}: not {what}\n    it has {2 * HASH_BYTES} hex digits; see: {source}")
     return wanted
 
 
@@ -199,6 +206,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Check a receipt with nothing but the genesis. Exit 1 if it does not hold."""
+    from meshnode.amounts import format_count
     from meshnode.ledger_tools import check_receipt
     from meshnode.store.place import GENESIS_FILE
     from protocols.receipt import ReceiptError
@@ -227,11 +235,12 @@ def check(
         "member": verdict.member,
         "note": verdict.note,
     }
+    validators = format_count(verdict.validators, "validator")
     text = (
         f"{file}: {colour('holds', 'green', sys.stdout)}\n"
         f"  {value['kind']} {value['record_id']}\n"
         f"  by {verdict.member or value['signer']}: {verdict.note}\n"
-        f"  record {verdict.index} of block {verdict.height}, certified by {verdict.validators} validators "
+        f"  record {verdict.index} of block {verdict.height}, certified by {validators} "
         f"at height {verdict.certified_height}\n"
         f"  {jsonlib.dumps(value['fields'], ensure_ascii=False)}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from meshnode import __version__
 from meshnode.cli import bindings, demonstration, ledgers, meters, microgrids, newcomer, running, trading
 from meshnode.cli.output import guarded
 from meshnode.cli.parser import Group
@@ -11,7 +12,8 @@ from meshnode.cli.parser import Group
 app = Group(
     "A community's electricity market and ledger on the small computers that it has.",
     epilog="Exit codes: 0 fine, 1 the answer is no, 2 something to mend (the message says what),\n"
-    "3 not known yet (ask again with: meshnode record ID), 130 stopped.",
+    "3 not known yet (ask again with: meshnode record ID), 130 stopped.\n"
+    "The version: meshnode --version.",
 )
 for part in (running, microgrids, newcomer, trading, bindings, meters, ledgers, demonstration):
     part.add_to(app)
@@ -19,6 +21,9 @@ for part in (running, microgrids, newcomer, trading, bindings, meters, ledgers, 
 
 def main() -> None:
     """Run what was typed, and exit with its code."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"meshnode {__version__}")
+        return
     command, arguments = app.find(sys.argv[1:], "meshnode")
     sys.exit(guarded(lambda: command(**arguments)))
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from meshnode.cli.bindings import preset_text
+from meshnode.cli.bindings import mistakes_of, preset_text
 from meshnode.cli.home import LISTEN, WEB, Listen, Meters, Name, Web, check_addresses, meters, new_place, throwaway
 from meshnode.cli.output import Fault, Json, answer, note
 from meshnode.cli.parser import Group, Option
@@ -68,8 +68,10 @@ def init(
     check_addresses(listen, joining)
     web_address(web, "--web")
     here = zone or _own_zone()
-    contract = read_document(text)
-    roles = _roles(terms(contract.binding), role)
+    with mistakes_of(binding or preset):
+        contract = read_document(text)
+        facts = terms(contract.binding)
+    roles = _roles(facts, role)
 
     def genesis_of(keys: NodeKeys) -> Genesis:
         return founding.found(community, text, [keys.entry(name, roles)], [keys.device.public], zone=here)

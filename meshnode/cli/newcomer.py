@@ -111,6 +111,7 @@ class _Visit:
         """
         from meshnode.keys import verify
         from meshnode.ledger.verdicts import SENTENCES as VERDICTS
+        from meshnode.ledger.verdicts import Verdict
         from protocols.joining import (
             SENTENCES,
             Admitted,
@@ -139,6 +140,8 @@ class _Visit:
                 why = _sentence(SENTENCES, said.reason)
                 if said.reason == Reason.LEDGER:
                     why = _sentence(VERDICTS, said.verdict)
+                    if said.verdict == Verdict.NAME_TAKEN:
+                        why += "\n    choose another with --name; the link is still good"
                 raise No(f"not let in: {why}")
 
 
@@ -163,7 +166,7 @@ async def _knock_until_heard(
 def _keys(place: Path, points: Sequence[str]) -> NodeKeys:
     """New keys, or those of an attempt to join that was interrupted."""
     from meshnode import keys
-    from meshnode.config import KEYS_DIRECTORY
+    from meshnode.config import KEYS_DIRECTORY, meter_key_file
     from meshnode.founding import NodeKeys
 
     def key(name: str) -> keys.SigningKey:
@@ -172,7 +175,7 @@ def _keys(place: Path, points: Sequence[str]) -> NodeKeys:
             keys.save(path, keys.SigningKey.generate())
         return keys.load(path)
 
-    meters = {point: key(f"meter-{point}.key") for point in points}
+    meters = {point: key(meter_key_file(point)) for point in points}
     return NodeKeys(key(keys.DEVICE_KEY), key(keys.MEMBER_KEY), meters)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -44,6 +45,12 @@ Chain = Annotated[
 def node_directory(directory: Path | None) -> Path:
     """The directory that is meant when `directory` was given or left out."""
     return directory or Path(os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY).expanduser()
+
+
+def spelled_again(directory: Path, chain: str) -> str:
+    """The options, each with a space before it, that make another command mean the same node and microgrid."""
+    where = "" if directory == node_directory(None) else f" --dir {shlex.quote(str(directory))}"
+    return where + (f" --chain {shlex.quote(chain)}" if chain else "")
 
 
 def write_running(directory: Path, web: list[dict[str, str]], listen: list[str]) -> None:
@@ -86,7 +93,7 @@ def web_address(directory: Path, chain: str = "") -> str:
     """The address of the page of a node's microgrid.
 
     Raises:
-        Fault: there is no node there, or the microgrid is not one of its own.
+        Fault: there is no node there, or none or several of its microgrids are meant.
         ConfigError: its configuration is not usable.
     """
     try:
@@ -99,10 +106,7 @@ def web_address(directory: Path, chain: str = "") -> str:
         raise Fault(f"{directory}: the node is not running\n    start it with: meshnode run {directory}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Fault(f"{directory / RUNNING_FILE}: {error}\n    remove it and start the node again") from error
-    found = [address for known, address in pages.items() if known.startswith(chain.lower())]
-    if not found:
-        raise Fault(f"--chain {chain}: the node has {', '.join(pages)}")
-    return found[0]
+    return pages[_only(directory, list(pages), chain)]
 
 
 def microgrid_place(directory: Path, chain: str) -> Path:
@@ -116,10 +120,15 @@ def microgrid_place(directory: Path, chain: str) -> Path:
     """
     from meshnode.store.place import microgrids
 
-    places = microgrids(directory)
-    found = [one for one in places if one.name.startswith(chain.lower())] if chain else list(places)
+    places = {place.name: place for place in microgrids(directory)}
+    return places[_only(directory, list(places), chain)]
+
+
+def _only(directory: Path, chains: Sequence[str], chain: str) -> str:
+    """The one chain id that begins with some digits. Raises Fault if there are none or several."""
+    found = [known for known in chains if known.startswith(chain.lower())]
     if len(found) != 1:
-        names = "\n".join(f"    --chain {one.name[:16]}" for one in places)
+        names = "\n".join(f"    --chain {known[:16]}" for known in chains)
         raise Fault(f"{directory}: {len(found)} of the node's microgrids are meant\n{names}")
     return found[0]
 
@@ -150,7 +159,7 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
     """
     import trio
 
-    from meshnode.client import ClientError, NodeClient
+    from meshnode.client import ClientError, NobodyThere, NodeClient
 
     client = NodeClient(web_address(directory, chain), token_of(directory) if write else None)
 
@@ -159,7 +168,17 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
 
     try:
         return trio.run(ask)
+    except NobodyThere as error:
+        # What it wrote down about itself outlived it: a power cut, or it was killed.
+        raise Fault(f"{error} {shlex.quote(str(directory))}") from error
     except ClientError as error:
+        if error.status == _OTHER_TOKEN:
+            from meshnode.config import TOKEN_FILE
+
+            raise Fault(
+                f"{directory / TOKEN_FILE}: found another token, expected that of the running node\n"
+                "    start the node again, it then takes the one in the file"
+            ) from error
         if error.status == _REFUSED:
             raise No(f"refused: {'; '.join(fault['found'] for fault in error.answer['errors'])}") from error
         if error.status == _NOT_THERE:
@@ -214,6 +233,7 @@ def settings_of(texts: list[str], place: str) -> dict[str, Any]:
     return found
 
 
-# HTTP's numbers for a record that the community's rules do not allow, and for what there is none of.
+# HTTP's numbers: the token is not the node's, the community's rules do not allow a record, there is none of it.
+_OTHER_TOKEN = 401
 _REFUSED = 409
 _NOT_THERE = 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from meshnode.cli.ledgers import record_id_of
 from meshnode.cli.output import NO, PENDING, Fault, Json, answer, colour, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
+from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory, spelled_again
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -54,6 +55,8 @@ def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
 
 
 def _describe(found: dict[str, Any]) -> str:
+    from meshnode.amounts import format_count
+
     clock = datetime.fromtimestamp(found["clock_s"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if found["demonstration"]:
         clock += f" (demonstration clock, {found['speed']} times faster)"
@@ -62,12 +65,13 @@ def _describe(found: dict[str, Any]) -> str:
         ("role", found["role"] + (f", {found['leader']} leads" if found["leader"] else "")),
         ("height", f"{found['height']}, state {found['state_hash'][:16]}"),
         ("clock", clock),
-        ("peers", f"{found['peers']}, {found['validators']} validators"),
-        ("waiting", f"{found['mempool']} records"),
+        ("peers", f"{found['peers']}, {format_count(found['validators'], 'validator')}"),
+        ("waiting", format_count(found["mempool"], "record")),
         ("memory", f"{found['rss_mb']} MB"),
     ]
     for meter in found["meters"]:
-        rows.append((f"meter {meter['name']}", f"{meter['state']}, {meter['telegrams']} telegrams {meter['problem']}"))
+        telegrams = format_count(meter["telegrams"], "telegram")
+        rows.append((f"meter {meter['name']}", f"{meter['state']}, {telegrams} {meter['problem']}"))
     if found["halted"]:
         rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))
     if found.get("notice"):
@@ -75,44 +79,35 @@ def _describe(found: dict[str, Any]) -> str:
     return table(rows)
 
 
-@order.command()
-def buy(
-    energy: Energy,
-    price: Price,
-    period: Period = "next",
-    wait: Wait = WAIT_S,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
-    """Bid for energy. Exit 1 if the community refuses the order, 3 if that is not known yet."""
-    return _place("buy", energy, price, period, wait, node_directory(directory), chain, json)
+def _placing(side: str, what: str) -> Callable[..., int]:
+    """The command that places an order of one side."""
+
+    def command(
+        energy: Energy,
+        price: Price,
+        period: Period = "next",
+        wait: Wait = WAIT_S,
+        directory: Dir = None,
+        chain: Chain = "",
+        json: Json = False,
+    ) -> int:
+        from meshnode.amounts import parse_energy, parse_price
+
+        place = node_directory(directory)
+        body = {
+            "side": side,
+            "period_start_s": _period(period),
+            "energy_wh": parse_energy(energy),
+            "price_u_kwh": parse_price(price, _currency(place, chain)),
+        }
+        return _act(place, chain, "/api/orders", body, wait, json)
+
+    command.__doc__ = f"{what} Exit 1 if the community refuses the order, 3 if that is not known yet."
+    return command
 
 
-@order.command()
-def sell(
-    energy: Energy,
-    price: Price,
-    period: Period = "next",
-    wait: Wait = WAIT_S,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
-    """Offer energy. Exit 1 if the community refuses the order, 3 if that is not known yet."""
-    return _place("sell", energy, price, period, wait, node_directory(directory), chain, json)
-
-
-def _place(side: str, energy: str, price: str, period: str, wait: int, place: Path, chain: str, json: bool) -> int:
-    from meshnode.amounts import parse_energy, parse_price
-
-    body = {
-        "side": side,
-        "period_start_s": _period(period),
-        "energy_wh": parse_energy(energy),
-        "price_u_kwh": parse_price(price, _currency(place, chain)),
-    }
-    return _act(place, chain, "/api/orders", body, wait, json)
+order.command("buy")(_placing("buy", "Bid for energy."))
+order.command("sell")(_placing("sell", "Offer energy."))
 
 
 @order.command()
@@ -124,9 +119,8 @@ def cancel(
     json: Json = False,
 ) -> int:
     """Withdraw an order. Exit 1 if there is no such open order of yours, 3 if not known yet."""
-    if not order_id.isalnum():
-        raise Fault(f"{order_id}: not an order's id\n    see: meshnode order list")
-    return _act(node_directory(directory), chain, f"/api/orders/{order_id.lower()}/cancel", {}, wait, json)
+    wanted = record_id_of(order_id, "an order's id", "meshnode order list").hex()
+    return _act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, json)
 
 
 @order.command("list")
@@ -208,7 +202,8 @@ def record(
     async def ask(node: NodeClient) -> dict[str, Any]:
         return await _fate(node, wanted, wait)
 
-    return _say(ask_node(node_directory(directory), chain, ask), json)
+    place = node_directory(directory)
+    return _say(ask_node(place, chain, ask), place, chain, json)
 
 
 def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, json: bool) -> int:
@@ -217,7 +212,7 @@ def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, js
     async def ask(node: NodeClient) -> dict[str, Any]:
         return await _fate(node, (await node.post(path, body))["record_id"], wait)
 
-    return _say(ask_node(place, chain, ask, write=True), json)
+    return _say(ask_node(place, chain, ask, write=True), place, chain, json)
 
 
 async def _fate(node: NodeClient, record_id: str, wait: int) -> dict[str, Any]:
@@ -226,18 +221,18 @@ async def _fate(node: NodeClient, record_id: str, wait: int) -> dict[str, Any]:
     return found | {"accepted": found["verdict"] == "ACCEPTED" if found["status"] == "final" else None}
 
 
-def _say(found: dict[str, Any], json: bool) -> int:
+def _say(found: dict[str, Any], place: Path, chain: str, json: bool) -> int:
     """Print what became of a record; the exit code that says the same."""
-    answer(found, lambda: _outcome(found), json)
+    answer(found, lambda: _outcome(found, spelled_again(place, chain)), json)
     return {True: FINE, False: NO, None: PENDING}[found["accepted"]]
 
 
-def _outcome(found: dict[str, Any]) -> str:
+def _outcome(found: dict[str, Any], where: str) -> str:
     if found["accepted"] is None:
         return (
             f"{colour('not known yet', 'yellow', sys.stdout)}: {found['record_id']}\n"
             "    no final block has this record so far; it may still be accepted or refused\n"
-            f"    ask again with: meshnode record {found['record_id']}"
+            f"    ask again with: meshnode record {found['record_id']}{where}"
         )
     if found["accepted"]:
         return f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: record {found['record_id']}"

@@ -15,6 +15,7 @@ from drivers.home import HomeSeries
 from drivers.households import home_names, read_home, read_table
 from drivers.simulated import SimulatedHome
 from meshnode import founding
+from meshnode.amounts import format_count
 from meshnode.clock import GridClock
 from meshnode.config import ConfigError
 from meshnode.loopback import Home, NodeProcess, found_homes
@@ -30,8 +31,8 @@ from zencode.reader import read
 NAMES = ("anna", "bela", "carla", "dora", "emil", "fritz", "gina", "hana", "igor", "jana")
 # More processes than that do not fit a small computer.
 MAX_NODES = len(NAMES)
-# The demonstration's day: midsummer, so that there is sun to share.
-DAY_S = timegm((2026, 6, 21, 0, 0, 0))
+# The day of the demonstration, so that there is sun to share.
+MIDSUMMER_S = timegm((2026, 6, 21, 0, 0, 0))
 # Early enough that homes still need the grid, late enough that the roofs begin to work.
 FIRST_HOUR = 6
 # The CityLearn rows begin at 23:00 on 31 July; its 21st of June begins this many rows on.
@@ -161,7 +162,7 @@ def check(options: Options) -> None:
 def found(options: Options, directory: Path) -> Village:
     """Keys, genesis, ledger and configuration of every home. Raises ConfigError, DriverError."""
     names = NAMES[: options.nodes]
-    start_s = DAY_S + FIRST_HOUR * 3600
+    start_s = MIDSUMMER_S + FIRST_HOUR * 3600
     # The clock begins before the ledger does: the nodes find each other first.
     shows_s = start_s - SETTLING_IN_S * options.speed
     clock = Clock(kind=CLOCK_DEMONSTRATION, speed=options.speed, origin_s=int(time.time()), shows_s=shows_s)
@@ -218,8 +219,8 @@ def _series(options: Options, names: Sequence[str]) -> list[HomeSeries]:
             "    give one row per hour, with a column NAME_load_kwh (and NAME_pv_kwh) for each home"
         )
     if len(recorded) < len(names):
-        raise ConfigError(f"{path}: holds {len(recorded)} homes, the demo asks for {len(names)}")
-    return [read_home(path, table, recorded[n], DAY_S, HOUSEHOLDS_JUNE_HOUR) for n, _ in enumerate(names)]
+        raise ConfigError(f"{path}: holds {format_count(len(recorded), 'home')}, the demo asks for {len(names)}")
+    return [read_home(path, table, recorded[n], MIDSUMMER_S, HOUSEHOLDS_JUNE_HOUR) for n, _ in enumerate(names)]
 
 
 def _meter(options: Options, number: int, name: str, kind: MeterKind, directory: Path) -> dict[str, Any]:
@@ -233,7 +234,7 @@ def _meter(options: Options, number: int, name: str, kind: MeterKind, directory:
             "driver": "replay",
             "path": str(path.absolute()),
             "home": home_names(read_table(path))[number],
-            "start_s": DAY_S,
+            "start_s": MIDSUMMER_S,
             "first_hour": HOUSEHOLDS_JUNE_HOUR,
             "interval_ms": int(options.telegram_s * 1000),
         }

@@ -104,7 +104,7 @@ class _Demo:
             shown = await self._play()
             verified = await report.verify(self.nodes, shown["common_height"], self.console)
             nursery.cancel_scope.cancel()
-        return report.conclude(shown, verified, self.options, self.console)
+        return report.conclude(shown, verified, self.options, self.village.rules.currency, self.console)
 
     async def _play(self) -> dict[str, Any]:
         """The nodes' whole life; what they reported before they were ended."""

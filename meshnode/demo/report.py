@@ -11,7 +11,7 @@ import trio
 from rich.console import Console
 from rich.progress import Progress
 
-from meshnode.amounts import PPM, format_energy, format_money
+from meshnode.amounts import PPM, format_count, format_energy, format_money
 from meshnode.demo.homes import REHEARSED_PERIODS, Options
 from meshnode.loopback import NodeProcess
 
@@ -105,7 +105,9 @@ async def verify(processes: Sequence[NodeProcess], common_height: int, console: 
     return results
 
 
-def conclude(report: dict[str, Any], verified: list[dict[str, Any]], options: Options, console: Console) -> int:
+def conclude(
+    report: dict[str, Any], verified: list[dict[str, Any]], options: Options, currency: str, console: Console
+) -> int:
     """Print what was reached, write the report, and say whether everything holds (0) or not (1)."""
     common = report["common_height"]
     faults = [f"the ledger of {r['name']} does not verify: {r}" for r in verified if r["exit_code"] != 0]
@@ -132,21 +134,20 @@ def conclude(report: dict[str, Any], verified: list[dict[str, Any]], options: Op
             f"  {node['name']:6} height {node['height']}  state {node['state_hash'][:16]}  "
             f"{node['readings']} readings, {node['orders']} orders, {node['trades']} trades, {node['rss_mb']} MB"
         )
-    console.print(_sums(report["periods"]))
+    console.print(_sums(report["periods"], currency))
     for fault in faults:
         console.print(fault, style="red", markup=False)
     return 1 if faults else 0
 
 
-def _sums(periods: list[dict[str, Any]]) -> str:
+def _sums(periods: list[dict[str, Any]], currency: str) -> str:
     members = [member for period in periods for member in period["members"].values()]
     used, own, neighbours = (
         format_energy(sum(member[name] for member in members)) for name in ("consumption_wh", "own_wh", "neighbours_wh")
     )
-    paid = format_money(sum(member["out_u"] for member in members), "EUR")
-    return (
-        f"{len(periods)} periods settled: {used} used, {own} from own roofs, {neighbours} from neighbours; {paid} paid"
-    )
+    paid = format_money(sum(member["out_u"] for member in members), currency)
+    settled = format_count(len(periods), "period")
+    return f"{settled} settled: {used} used, {own} from own roofs, {neighbours} from neighbours; {paid} paid"
 
 
 def _slowest(figures: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -63,7 +63,7 @@ def place(
         return Verdict.PRICE_ABOVE_CAP
     if rules.max_order_wh is not None and order.energy_wh > rules.max_order_wh:
         return Verdict.ORDER_TOO_LARGE
-    if not any(meter.account == account and counts(meter, start) for _, meter in state.meters.items()):
+    if not any(counts(meter, start) for _, meter in state.meters.of_account(account)):
         return Verdict.METER_NOT_ACTIVE
     if (
         _count(state, start, account) >= MAX_ORDERS_PER_ACCOUNT

@@ -127,8 +127,8 @@ def leave(
         # The meter's key outlives the membership: the last period is still to be read.
         if key.purpose != rows.PURPOSE_METER:
             state.keys.put(key_id, _ended(key, height))
-    for meter_id, meter in state.meters.items():
-        if meter.account == record.account and not meter.until_s:
+    for meter_id, meter in state.meters.of_account(record.account):
+        if not meter.until_s:
             state.meters.put(meter_id, msgspec.structs.replace(meter, until_s=end_s))
     return Verdict.ACCEPTED
 

@@ -87,6 +87,37 @@ class Table(Generic[Key, RowT]):
         self.put(_tuples(key), self._row_type(*[_tuples(value) for value in values]))
 
 
+class Meters(Table[bytes, rows.Meter]):
+    """The table of meters, which also knows those of each account.
+
+    That index is made from the rows and is no part of the state hash. It is there because
+    every order and every late reading asks for the meters of one account.
+    """
+
+    def __init__(self, state: State, number: int) -> None:
+        super().__init__(state, number, rows.Meter)
+        self._of_account: dict[bytes, list[bytes]] = {}
+
+    def put(self, key: bytes, row: rows.Meter) -> None:
+        """Write a row; a meter stays with its account for ever."""
+        known = self.get(key)
+        if known is None:
+            insort(self._of_account.setdefault(row.account, []), key)
+        else:
+            assert known.account == row.account, f"meter {key.hex()} would change its account"
+        super().put(key, row)
+
+    def delete(self, key: bytes) -> None:
+        """Remove a row; it must be there."""
+        self._of_account[self[key].account].remove(key)
+        super().delete(key)
+
+    def of_account(self, account: bytes) -> Iterator[tuple[bytes, rows.Meter]]:
+        """The meters of an account in key order, as they are when the iteration begins."""
+        for key in tuple(self._of_account.get(account, ())):
+            yield key, self[key]
+
+
 class State:
     """The whole replicated state of a microgrid."""
 
@@ -99,7 +130,7 @@ class State:
         self.accounts: Table[bytes, rows.Account] = Table(self, 2, rows.Account)
         self.names: Table[str, rows.NameOf] = Table(self, 3, rows.NameOf)
         self.keys: Table[bytes, rows.Key] = Table(self, 4, rows.Key)
-        self.meters: Table[bytes, rows.Meter] = Table(self, 5, rows.Meter)
+        self.meters = Meters(self, 5)
         self.nonces: Table[tuple[bytes, int], rows.Nonce] = Table(self, 6, rows.Nonce)
         self.assets: Table[str, rows.Asset] = Table(self, 7, rows.Asset)
         self.balances: Table[tuple[bytes, str], rows.Balance] = Table(self, 8, rows.Balance)

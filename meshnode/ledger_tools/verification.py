@@ -96,11 +96,6 @@ class Verification(msgspec.Struct, frozen=True):
         """Whether everything holds everywhere."""
         return all(chain.bad is None for chain in self.chains)
 
-    @property
-    def exit_code(self) -> int:
-        """For the command line: 0, or 1 if something is bad."""
-        return 0 if self.ok else 1
-
 
 def verify(
     directory: Path, mechanisms: Mechanisms, progress: Progress | None = None, state_at: int | None = None

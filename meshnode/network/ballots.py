@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from protocols import cose
 from protocols.cose import Verifier
-from protocols.parcel import VoteRow
 from protocols.records import Election, Tip, Vote, to_payload
+from protocols.records.agreement import VoteRow
 
 
 class Ballots:

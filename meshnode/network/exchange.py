@@ -29,6 +29,7 @@ from meshnode.network.transport import (
 from protocols import gossip
 from protocols.gossip import Delivery, Digest, Offer, Reply, Want
 from protocols.records import Record, RecordError
+from protocols.records.statements import RECORD_ID_BYTES
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -126,7 +127,7 @@ class Exchange:
                     await self.round(event.peer)
 
     async def _ask(self, link: Framed) -> None:
-        asked = gossip.digest(self._mempool.ids(), self._random.randbytes(gossip.RECORD_ID_BYTES))
+        asked = gossip.digest(self._mempool.ids(), self._random.randbytes(RECORD_ID_BYTES))
         await link.send(asked)
         theirs = await _expect(link, Offer)
         answer = gossip.reply(asked, theirs, self._mempool.ids(), self._lacking(theirs.ids))

@@ -12,8 +12,8 @@ import msgspec
 from meshnode.network.chain import StoredLog
 from protocols import block as blocks
 from protocols.block import Block
-from protocols.parcel import VoteRow
 from protocols.records import Ack, Certificate, Election, Vote, read_as
+from protocols.records.agreement import VoteRow
 from protocols.signatures import Signatures
 
 # After a start so many blocks are looked through: a few minutes of a busy microgrid, a day of a quiet one.

@@ -15,6 +15,8 @@ import msgspec
 
 from meshnode.machine import Machine
 from meshnode.network.chain import Chain
+from meshnode.network.elections import ElectionBook
+from meshnode.network.pledges import Pledges
 from meshnode.network.terms import without_entries
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, Parent
@@ -52,6 +54,8 @@ class Intake:
         machine: Machine,
         chain: Chain,
         finality: Finality,
+        elections: ElectionBook,
+        pledges: Pledges,
         verifier: Verifier,
         clock: Callable[[], int],
         counters: Counter[str],
@@ -61,6 +65,8 @@ class Intake:
         self._machine = machine
         self._chain = chain
         self._finality = finality
+        self._elections = elections
+        self._pledges = pledges
         self._verifier = verifier
         self._clock = clock
         self._counters = counters
@@ -227,6 +233,8 @@ class Intake:
             if not known + len(checked):
                 return None
             message = _head(message, known + len(checked))
+        if checked and not self._may_replace(message, checked):
+            return None
         fault = self.step(message)
         # Raft may have had its own reasons not to take them.
         if checked and self.in_log(checked[0].header.height, checked[0].header.term):
@@ -234,7 +242,18 @@ class Intake:
             self._finality.truncate(checked[0].header.height)
             for block in checked:
                 self._chain.keep(block)
+                if block.election is not None:
+                    self._elections.keep(block.election)
         return fault
+
+    def _may_replace(self, message: Message, checked: list[Block]) -> bool:
+        """Whether the blocks of ours that these replace may go: only with what justifies it later."""
+        lost = range(checked[0].header.height, self._core.last_index + 1)
+        own = [block.election for block in checked if block.election is not None]
+        if self._elections.justify((self._chain.head(height) for height in lost), own, message.term):
+            return True
+        self._counters["append held: it replaces blocks without an election that justifies it"] += 1
+        return False
 
     def _may_follow(self, message: Message, candidate: Block, parent: Parent) -> bool:
         """Whether a batch may continue our log behind `parent`, before the blocks themselves are judged.
@@ -247,6 +266,9 @@ class Intake:
             # Blocks of a term are added by its one leader and never replaced by it. Whoever
             # follows such an append acknowledges two blocks in one term.
             raise FormError(f"block {height}: replaces a block, but our log ends with this very term {message.term}")
+        if height <= self._pledges.acked_height(message.term):
+            # What was acknowledged to the leader of this term stands in its log, which only grows.
+            raise FormError(f"block {height}: replaces a block that was acknowledged in this very term {message.term}")
         if candidate.header.parent != parent.block_hash:
             # Same term and height, another block: the leader of that term made two. Who of those
             # that pass them on is the liar cannot be seen from here.

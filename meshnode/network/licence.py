@@ -57,6 +57,14 @@ class Licence(msgspec.Struct, frozen=True, kw_only=True):
     tip: tuple[int, int] = (0, 0)
     until: int = 0
 
+    def hears(self, term: int) -> bool:
+        """Whether messages of this term are to be heard at all.
+
+        Who may sign nothing in a term is of no use in it. It keeps silent, so that a leader
+        who needs it gives up and another term begins.
+        """
+        return not self.silent and (self.above is None or term > self.above[0])
+
     def allows_ack(self, ack: Ack) -> bool:
         """Whether this ack may be signed, as far as what may be forgotten goes."""
         if self.silent:

@@ -7,6 +7,8 @@ is written in the same transaction as the blocks that they are about.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from meshnode.network.ballots import row_of
@@ -14,9 +16,9 @@ from meshnode.network.licence import FREE, Licence
 from meshnode.store import SignState
 from protocols import cose
 from protocols.cose import Signer, key_id_of
-from protocols.parcel import VoteRow
 from protocols.raft import Message
 from protocols.records import Ack, Vote, to_payload
+from protocols.records.agreement import VoteRow
 
 
 class Pledge(msgspec.Struct, frozen=True):
@@ -46,11 +48,13 @@ class Pledges:
         chain_id: bytes,
         validators: bytes,
         state: SignState,
+        in_log: Callable[[int, bytes], bool],
         licence: Licence = FREE,
     ) -> None:
         """Args:
         validators: hash of the quorum configuration, as acks name it.
         state: what was promised before the last start.
+        in_log: (height, block hash) -> whether our log has that block there.
         """
         self.key_id = key_id_of(device_key)
         self.waiting: list[Pledge] = []
@@ -62,6 +66,7 @@ class Pledges:
         self._validators = validators
         self.state = state
         self.licence = licence
+        self._in_log = in_log
 
     def begin(self) -> None:
         """A new piece of work: the promises of the last one are kept or void."""
@@ -76,7 +81,8 @@ class Pledges:
 
         The last line of defence: whatever a liar makes of our log, two signatures of
         ours never convict us. Not a vote of an earlier term, nor for another candidate
-        in its term; not an ack of an earlier term, nor of another block in its place.
+        in its term; not an ack of an earlier term, nor one beside a block that was
+        acknowledged in the same term and has left our log: all acks of a term are of one chain.
         """
         state = self.state
         if (vote is not None and not self.licence.allows_vote(vote, final_height)) or (
@@ -89,8 +95,12 @@ class Pledges:
             return False
         return ack is None or not (
             ack.ack_term < state.ack_term
-            or ((ack.ack_term, ack.height) == (state.ack_term, state.ack_height) and ack.block != state.ack_block)
+            or (ack.ack_term == state.ack_term and not self._in_log(state.ack_height, state.ack_block))
         )
+
+    def acked_height(self, term: int) -> int:
+        """The highest height acknowledged in a term; 0 if that term is not the newest one with an ack."""
+        return self.state.ack_height if self.state.ack_term == term else 0
 
     def promise(self) -> SignState | None:
         """The sign state that covers every promise made, to be written; None if the written one does."""

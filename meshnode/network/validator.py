@@ -24,15 +24,17 @@ from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
+from meshnode.network.elections import ElectionBook
 from meshnode.network.finalizer import Finalizer
 from meshnode.network.heard import Heard
 from meshnode.network.intake import Intake
 from meshnode.network.licence import FREE, Licence
+from meshnode.network.observed import Observed
 from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledge, Pledges
 from meshnode.network.terms import bounded
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
-from meshnode.store import Batch, Entry, HardState, SignState
+from meshnode.store import Batch, Entry, HardState
 from protocols import block as blocks
 from protocols import raft
 from protocols.block import SignedRecord
@@ -41,7 +43,7 @@ from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
-from protocols.records import Ack, Certificate, Header, RecordError, Tip, Vote, to_payload
+from protocols.records import Ack, Certificate, Election, Header, RecordError, Tip, Vote, to_payload
 
 # Blocks under way at once: enough to hide one fsync of the followers, few enough that
 # the state heights in their headers stay recent.
@@ -54,7 +56,7 @@ _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, Messag
 _TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
 
 
-class Validator:
+class Validator(Observed):
     """See the module text. Nodes are numbered 1, 2, ... in the order of their device keys."""
 
     def __init__(
@@ -101,7 +103,10 @@ class Validator:
         self._chain = Chain(log, machine.genesis, self._chain_id)
         self._ballots = Ballots(self._chain_id, verifier)
         self._certificates = CertificateBook(log)
-        self._pledges = Pledges(device_key, signer, self._chain_id, self._quorum.config_hash(), signed, licence)
+        self._elections = ElectionBook(log, self._quorum, self._chain_id, verifier)
+        self._pledges = Pledges(
+            device_key, signer, self._chain_id, self._quorum.config_hash(), signed, self._chain_has, licence
+        )
         self._ready: Ready | None = None
         # Records and time of the block that is being made.
         self._offer: tuple[tuple[SignedRecord, ...], int] | None = None
@@ -125,7 +130,17 @@ class Validator:
         self._finalizer = Finalizer(
             self._core, machine, self._chain, finality, self._certificates, verifier, self._count_halt
         )
-        self._intake = Intake(self._core, machine, self._chain, finality, verifier, clock, self.counters)
+        self._intake = Intake(
+            self._core,
+            machine,
+            self._chain,
+            finality,
+            self._elections,
+            self._pledges,
+            verifier,
+            clock,
+            self.counters,
+        )
         self._patience = Patience(self._core, settings.election_ticks)
         for index in range(log.final_height() + 1, log.last_index() + 1):
             self._finalizer.link(self._chain.load(index))
@@ -133,49 +148,9 @@ class Validator:
     # --- what the owner sees
 
     @property
-    def role(self) -> Role:
-        """Follower, candidate or leader."""
-        return self._core.state
-
-    @property
-    def term(self) -> int:
-        """Raft's term."""
-        return self._core.term
-
-    @property
     def leader(self) -> bytes | None:
         """Device key of the leader, as far as known."""
         return self._keys.get(self._core.leader)
-
-    @property
-    def final_height(self) -> int:
-        """Height up to which blocks are final and executed here."""
-        return self.machine.height
-
-    @property
-    def halted(self) -> str | None:
-        """Why this node acknowledges and leads no more; None if it does."""
-        return self._finalizer.halted
-
-    @property
-    def disputed(self) -> str | None:
-        """Both state hashes of the last block that was refused for another state; None if there was none."""
-        return self._intake.disputed
-
-    @property
-    def newest_certificate(self) -> Certificate | None:
-        """The highest certificate that this node has made or verified."""
-        return self._certificates.newest
-
-    @property
-    def certificates_verified(self) -> int:
-        """How many certificates were made or verified here since the start."""
-        return self._certificates.verified
-
-    @property
-    def last_height(self) -> int:
-        """Height of the last block in the log, final or not."""
-        return self._core.last_index
 
     def peers(self) -> list[tuple[bytes, int]]:
         """Device key and number of every other validator."""
@@ -189,27 +164,10 @@ class Validator:
         """The device key of a validator, by its number."""
         return self._keys[number]
 
-    @property
-    def licence(self) -> Licence:
-        """What this node may sign."""
-        return self._pledges.licence
-
-    def permit(self, licence: Licence) -> None:
-        """From now on this may be signed. What was promised and is being written is still signed."""
-        self._pledges.licence = licence
-
-    def signed(self) -> tuple[SignState, int]:
-        """The newest promises, written or being written, and Raft's term."""
-        return self._pledges.state, self._core.term
-
-    def tip(self) -> tuple[int, int]:
-        """(term, height) of the last block in the log."""
-        return self._core.last_term, self._core.last_index
-
     def tick(self) -> None:
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
-        if self.halted or not self._may_lead() or self._patience.exhausted(self.final_height):
+        if self._may_not_lead() or self._patience.exhausted(self.final_height):
             return
         self._core.tick()
         self._drain()
@@ -221,7 +179,7 @@ class Validator:
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        if not self.halted and self._may_lead():
+        if not self._may_not_lead():
             self._core.campaign()
 
     def transfer(self, number: int) -> None:
@@ -247,15 +205,19 @@ class Validator:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
-        if self.licence.silent:
+        if not self.licence.hears(message.term):
             # As if nobody were here: whatever Raft answers is worth a signature.
             self.counters["not heard: nothing may be signed yet"] += 1
             return None
-        unfit = message.kind in _TOWARDS_POWER and not self._may_lead()
-        if unfit or (self.halted and (message.kind in _TOWARDS_POWER or message.entries)):
+        if self.halted and message.entries:
             self.counters[f"refused while halted: {message.kind.name}"] += 1
             return None
-        fault = None
+        if message.kind in _TOWARDS_POWER and self._may_not_lead():
+            self.counters[f"refused, must not lead: {message.kind.name}"] += 1
+            return None
+        fault = self._elections.hear(parcel.elections)
+        if fault is not None:
+            return fault
         if message.kind == MessageKind.APP and message.entries:
             return self._intake.take(message)
         if message.kind == MessageKind.VOTE:
@@ -315,6 +277,7 @@ class Validator:
         certificates = self._certificates.take_unwritten()
         for certificate in certificates:
             self.heard.certificate(certificate)
+        elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
         now = [self._outgoing(message) for message in ready.messages]
@@ -331,7 +294,7 @@ class Validator:
         sign = self._pledges.promise()
         hard = ready.hard_state
         batch = None
-        if entries or certificates or hard is not None or sign is not None:
+        if entries or certificates or elections or hard is not None or sign is not None:
             batch = Batch(
                 entries=entries,
                 hard_state=None if hard is None else HardState(hard.term, hard.vote, hard.commit),
@@ -339,6 +302,7 @@ class Validator:
                 # After a halt there may be certificates of what was not executed: not of our log, perhaps.
                 certificates=tuple((c.height, to_payload(c)) for c in certificates if c.height <= self.final_height),
                 final_height=self.final_height,
+                elections=elections,
             )
         return Work(tuple(now), batch)
 
@@ -373,13 +337,22 @@ class Validator:
         """Validators to be dropped for parcels that had to wait before they were judged, with the reason."""
         return self._intake.take_faults()
 
+    def _may_not_lead(self) -> bool:
+        """Halted, without licence, or back from a power cut with blocks whose certificate was not on the disk yet.
+
+        A block of ours would then name an older state than the one before it, which
+        convicts. Whoever made them final can lead, and tells us.
+        """
+        if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
+            return True
+        return self._chain.head(self.last_height).state_height > self.machine.height
+
+    def _chain_has(self, height: int, block_hash: bytes) -> bool:
+        return height <= self.last_height and self._chain.head(height).block_hash == block_hash
+
     def _drain(self) -> None:
         if not self.halted and not self.licence.silent:
             self._intake.drain()
-
-    def _may_lead(self) -> bool:
-        """Whether our log has all that we may have acknowledged, and our next term is one to vote in."""
-        return self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
 
     # --- votes
 
@@ -431,6 +404,8 @@ class Validator:
         )
         block = blocks.make(header, records, election, self._chain_id, self._key, self._signer)
         self._chain.keep(block)
+        if election is not None:
+            self._elections.keep(election)
         return block.encoded
 
     def _prepare(self, ready: Ready) -> None:
@@ -490,6 +465,10 @@ class Validator:
         certificates: tuple[Certificate, ...] = ()
         if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
             certificates = self._certificates.along(message)
+        elections: tuple[Election, ...] = ()
+        if message.entries and message.entries[-1].term < message.term:
+            # The append ends before our branch shows why it may replace another one.
+            elections = self._elections.later_than(message.entries[-1].term)
         parcel = Parcel(
             message=pack(message),
             tip=tip,
@@ -497,5 +476,6 @@ class Validator:
             ack=ack,
             ack_signature=None if ack is None else self._pledges.sign_ack(ack),
             certificates=certificates,
+            elections=elections,
         )
         return Outgoing(message.to, parcel)

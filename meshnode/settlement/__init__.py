@@ -7,14 +7,8 @@ proves that nothing was made or lost. No balances here; the ledger applies posti
 
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import SettlementBroken, check_settlement
-from meshnode.settlement.metered import (
-    Metered,
-    Quality,
-    completeness_ppm,
-    estimate,
-    verified_export_wh,
-)
-from meshnode.settlement.period import Line, PeriodInputs, Settlement, SettlementError, Tariff, settle
+from meshnode.settlement.metered import Metered, Quality, completeness_ppm, estimate
+from meshnode.settlement.period import Line, PeriodInputs, Settlement, SettlementError, Sources, Tariff, settle
 from meshnode.settlement.posting import (
     GRID_ACCOUNT,
     POOL_ACCOUNT,
@@ -38,6 +32,7 @@ __all__ = [
     "Settlement",
     "SettlementBroken",
     "SettlementError",
+    "Sources",
     "Tariff",
     "changes_by_account",
     "check_settlement",
@@ -46,5 +41,4 @@ __all__ = [
     "estimate",
     "fund_account",
     "settle",
-    "verified_export_wh",
 ]

@@ -134,7 +134,7 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     period = state.periods.get(start_s)
     if stored is None or period is None:
         return None
-    meters = _meters(state, start_s).get(account, [])
+    meters = [meter_id for meter_id, meter in state.meters.of_account(account) if readings.counts(meter, start_s)]
     measured = _measured(state, account, meters, start_s, rules.length_s) if meters else None
     if measured is None or _row(measured) == stored:
         return None

@@ -64,11 +64,6 @@ class Metered(msgspec.Struct, frozen=True):
         return self.own_wh + self.import_wh
 
 
-def verified_export_wh(metered: Metered) -> int:
-    """The injection that tokens may be minted for: nothing is ever minted from an estimate."""
-    return 0 if metered.quality is Quality.ESTIMATED else metered.export_wh
-
-
 def completeness_ppm(metered: Iterable[Metered]) -> int:
     """The share of members whose values are measured or corrected, in ppm; the whole when there are none."""
     known = [entry.quality is not Quality.ESTIMATED for entry in metered]

@@ -76,30 +76,38 @@ class PeriodInputs(msgspec.Struct, frozen=True):
     tariff: Tariff
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One member's period.
+class Sources(msgspec.Struct, frozen=True):
+    """Where energy came from and where it went.
 
     own_wh + neighbours_wh + grid_wh = consumption_wh, sold_wh + fed_in_wh = export.
 
     Fields:
-        account: the member.
         own_wh: produced and used behind the own meter.
         neighbours_wh: taken from other members, traded or shared.
         grid_wh: taken from the grid.
         consumption_wh: used in the home.
         sold_wh: given to other members, traded or shared.
         fed_in_wh: given to the grid.
-        in_u, out_u: money received and paid, fees and imbalance included.
-        quality: of the reading behind the line.
     """
 
-    account: bytes
     own_wh: int
     neighbours_wh: int
     grid_wh: int
     consumption_wh: int
     sold_wh: int
     fed_in_wh: int
+
+
+class Line(Sources, frozen=True):
+    """One member's period.
+
+    Fields:
+        account: the member.
+        in_u, out_u: money received and paid, fees and imbalance included.
+        quality: of the reading behind the line.
+    """
+
+    account: bytes
     in_u: int
     out_u: int
     quality: Quality

@@ -53,15 +53,15 @@ def microgrids(directory: Path) -> tuple[Path, ...]:
     if (directory / GENESIS_FILE).is_file():
         return (directory,)
     found = tuple(sorted(path.parent for path in (directory / MICROGRIDS).glob(f"*/{GENESIS_FILE}")))
-    for place in () if found else (directory, *sorted((directory / MICROGRIDS).glob("*/"))):
+    if found:
+        return found
+    for place in (directory, *sorted((directory / MICROGRIDS).glob("*/"))):
         if (place / DATABASE_FILE).exists():
             raise genesis_missing(place)
-    if not found:
-        raise StoreError(
-            f"{directory}: no ledger here; expected the directory of a node (with {MICROGRIDS}/) "
-            f"or of a microgrid (with {GENESIS_FILE})"
-        )
-    return found
+    raise StoreError(
+        f"{directory}: no ledger here; expected the directory of a node (with {MICROGRIDS}/) "
+        f"or of a microgrid (with {GENESIS_FILE})"
+    )
 
 
 def genesis_missing(place: Path) -> StoreError:

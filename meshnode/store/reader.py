@@ -92,7 +92,8 @@ class LedgerReader:
 
     def bounds(self, table: str) -> tuple[int, int]:
         """Lowest and highest height in `log` or `certificate`; (1, 0) if there are no rows."""
-        row = self._one(f"SELECT min(height), max(height) FROM {table}", ())
+        # Each in a query of its own is a step down the index; both in one would read the whole table.
+        row = self._one(f"SELECT (SELECT min(height) FROM {table}), (SELECT max(height) FROM {table})", ())
         return (1, 0) if row is None or row[0] is None else (row[0], row[1])
 
     def entry(self, height: int) -> Entry | None:
@@ -119,6 +120,18 @@ class LedgerReader:
             DamagedRow: its checksum does not fit.
         """
         return self._certificate("height <= ? ORDER BY height DESC", height)
+
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        """Election certificates of later terms than this, the first ones first.
+
+        Raises:
+            DamagedRow: the checksum of one does not fit.
+        """
+        found = self._all(
+            f"SELECT {rows.ELECTION_COLUMNS} FROM election WHERE term > ? ORDER BY term, checksum LIMIT ?",
+            (term, limit),
+        )
+        return [rows.read_election_row(row) for row in found]
 
     def find_record(self, record_id: bytes) -> tuple[int, int] | None:
         """Height and position of a record of a final block."""

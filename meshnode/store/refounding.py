@@ -71,8 +71,9 @@ def refound(directory: Path, chain_id: bytes, device_key: bytes, name: str, besi
 def _check_learner(directory: Path, device_key: bytes, validators: Sequence[bytes]) -> None:
     if device_key not in validators:
         return
+    votes = f"one of the {len(validators)} that vote" if len(validators) > 1 else "the only one that votes"
     raise StoreError(
-        f"{directory}: this node is one of the {len(validators)} that vote in its microgrid, so its ledger cannot "
+        f"{directory}: this node is {votes} in its microgrid, so its ledger cannot "
         "be fetched again; nothing was changed\n"
         "    the lost ledger says what this node signed last; with an empty one it could sign twice for one height,\n"
         "    and the community could be split; it would need a new device key, which this version cannot give it\n"

@@ -2,6 +2,7 @@
 
     log          one row for each block: index (= height), term, kind, block hash, data
     certificate  one row for each certificate that this node has, by height
+    election     one row for each election certificate that this node has relied on, for good
     standing     one row: Raft's hard state, what we signed last, the final and the last height
     record       where each record of a final block stands (found again from the log)
 
@@ -19,7 +20,7 @@ import msgspec
 
 # "msnd": what `file` and people see first in a database of this project.
 APPLICATION_ID = 0x6D736E64
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Against accidents, not against intent: one undetected in 2**64.
 CHECKSUM_BYTES = 8
@@ -40,6 +41,12 @@ SCHEMA = (
         data BLOB NOT NULL,
         checksum BLOB NOT NULL
     ) STRICT""",
+    """CREATE TABLE election (
+        term INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        checksum BLOB NOT NULL,
+        PRIMARY KEY (term, checksum)
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE standing (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         chain_id BLOB NOT NULL,
@@ -65,6 +72,7 @@ SCHEMA = (
 
 LOG_COLUMNS = "height, term, kind, block_hash, data, checksum"
 CERTIFICATE_COLUMNS = "height, data, checksum"
+ELECTION_COLUMNS = "term, data, checksum"
 STANDING_COLUMNS = (
     "chain_id, term, vote, commit_height, vote_term, vote_candidate, "
     "ack_term, ack_height, ack_block, sequence, final_height, last_height, checksum"
@@ -76,7 +84,7 @@ class DamagedRow(ValueError):
 
     Attributes:
         table: which.
-        height: of the entry or certificate; 0 in the one row of `standing`.
+        height: of the entry or certificate, or the term of an election; 0 in the one row of `standing`.
     """
 
     def __init__(self, table: str, height: int, found: bytes, expected: bytes) -> None:
@@ -147,6 +155,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         entries: of consecutive indexes; they replace whatever stands at or above the first.
         certificates: (height, encoded certificate) of blocks that are final with this batch.
         final_height: blocks up to here are final; never decreases.
+        elections: encoded election certificates to be kept for good, also when their block goes.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -154,6 +163,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     sign_state: SignState | None = None
     certificates: tuple[tuple[int, bytes], ...] = ()
     final_height: int | None = None
+    elections: tuple[bytes, ...] = ()
 
 
 def first_standing(chain_id: bytes) -> Standing:
@@ -189,6 +199,22 @@ def read_certificate_row(row: tuple[Any, ...]) -> tuple[int, bytes]:
     """
     height, data = _checked("certificate", row[0], row)
     return height, data
+
+
+def election_row(term: int, data: bytes) -> tuple[int | bytes, ...]:
+    """The row of an election certificate, in the order of `ELECTION_COLUMNS`."""
+    return _with_checksum("election", (term, data))
+
+
+def read_election_row(row: tuple[Any, ...]) -> bytes:
+    """The bytes of an election certificate.
+
+    Raises:
+        DamagedRow: the checksum does not fit.
+    """
+    _, data = _checked("election", row[0], row)
+    assert isinstance(data, bytes)
+    return data
 
 
 def standing_row(standing: Standing) -> tuple[int | bytes, ...]:

@@ -39,6 +39,7 @@ from meshnode.store.reservation import Places
 from meshnode.store.rows import Batch, DamagedRow, Entry, HardState, SignState, Standing
 from meshnode.store.signfile import SignFile, boot_id
 from protocols import block as blocks
+from protocols.records import Election, read_as
 
 # At start this many entries are checked beside those that are not final: what Raft reads
 # first, and where a failing card shows. The rest is checked when it is read.
@@ -214,7 +215,7 @@ class Store:
             if batch.sign_state is not None:
                 self._reserve(batch.sign_state)
             try:
-                self._write(entries, batch.certificates, standing, records)
+                self._write(entries, batch.certificates, standing, records, elections=batch.elections)
             except sqlite3.Error as error:
                 self._failed = f"an earlier write failed ({error})"
                 raise StoreError(f"{self._path}: {why(error)}") from error
@@ -320,6 +321,17 @@ class Store:
         except DamagedRow as damage:
             raise self._damaged(damage) from damage
 
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        """Election certificates of later terms than this, the first ones first.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        try:
+            return self._reader.elections_after(term, limit)
+        except DamagedRow as damage:
+            raise self._damaged(damage) from damage
+
     def last_certificate(self) -> tuple[int, bytes] | None:
         """Height and bytes of the highest certificate.
 
@@ -410,6 +422,7 @@ class Store:
         standing: Standing,
         records: list[tuple[bytes, int, int]],
         cut_above: int | None = None,
+        elections: tuple[bytes, ...] = (),
     ) -> None:
         db = self._db
         if entries:
@@ -423,6 +436,7 @@ class Store:
                 "INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)",
                 [rows.certificate_row(height, data) for height, data in certificates],
             )
+            db.executemany("INSERT OR IGNORE INTO election VALUES (?, ?, ?)", map(_election_row, elections))
             # A record may stand in a later block again, without effect; the first place counts.
             db.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?)", records)
             put_standing(db, standing)
@@ -476,3 +490,7 @@ class Store:
 
     def _refill(self) -> str:
         return f"the disk has lost part of what this node acknowledged\n    {refill(self.place)}"
+
+
+def _election_row(data: bytes) -> tuple[int | bytes, ...]:
+    return rows.election_row(read_as(Election, data).term, data)

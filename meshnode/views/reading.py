@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from meshnode.settlement import Entry, Reason
+from meshnode.settlement import Entry, Quality, Reason, Sources
 from meshnode.views import rows
 from meshnode.views.schema import STATES, height_of, place_of, position_of
 from meshnode.views.writing import place_of_record
@@ -20,8 +20,9 @@ from protocols.records import SIDE_BUY
 
 T = TypeVar("T")
 
-_SUMS = ("own_wh", "neighbours_wh", "grid_wh", "consumption_wh", "sold_wh", "fed_in_wh")
+_SUMS = Sources.__struct_fields__
 _SUMMED = ", ".join(f"coalesce(sum(lines.{name}), 0)" for name in _SUMS)
+_ESTIMATED = f"coalesce(sum(quality = {int(Quality.ESTIMATED)}), 0)"
 
 
 def blocks(db: sqlite3.Connection, below: int, limit: int) -> list[rows.BlockRow]:
@@ -111,14 +112,14 @@ def readings(db: sqlite3.Connection, meter: bytes, from_s: int, to_s: int, limit
 def periods(db: sqlite3.Connection, from_s: int, to_s: int, limit: int, *, newest: bool) -> list[rows.PeriodRow]:
     """Closed periods that begin in [from_s, to_s), in order; of too many the newest or the oldest."""
     found = db.execute(
-        "SELECT periods.start_s, length_s, height, price_u_kwh, completeness_ppm, "
-        f"coalesce(sum(quality = 1), 0), final, corrections, {_SUMMED}, traded_wh "
+        f"SELECT {_SUMMED}, periods.start_s, length_s, height, price_u_kwh, completeness_ppm, {_ESTIMATED}, "
+        "final, corrections, traded_wh "
         "FROM (SELECT * FROM periods WHERE start_s >= ? AND start_s < ? "
         f"ORDER BY start_s {'DESC' if newest else 'ASC'} LIMIT ?) AS periods "
         "LEFT JOIN lines ON lines.start_s = periods.start_s GROUP BY periods.start_s ORDER BY periods.start_s",
         (from_s, to_s, limit),
     )
-    return [_row(rows.PeriodRow, *row[:6], bool(row[6]), *row[7:]) for row in found]
+    return [_row(rows.PeriodRow, *row[:-3], bool(row[-3]), *row[-2:]) for row in found]
 
 
 def lines(
@@ -127,21 +128,25 @@ def lines(
     """Lines of one account, or of all, in order of period and account id."""
     where = "" if account is None else "AND accounts.account = :account "
     found = db.execute(
-        f"SELECT lines.start_s, accounts.account, name, {', '.join(_SUMS)}, in_u, out_u, import_wh, export_wh, "
+        f"SELECT {', '.join(_SUMS)}, lines.start_s, accounts.account, name, in_u, out_u, import_wh, export_wh, "
         "produced_wh, quality, final FROM lines JOIN accounts ON number = lines.account "
         f"JOIN periods ON periods.start_s = lines.start_s WHERE lines.start_s >= :low AND lines.start_s < :high {where}"
         "ORDER BY lines.start_s, accounts.account LIMIT :limit OFFSET :skip",
         {"account": account, "low": from_s, "high": to_s, "limit": limit, "skip": skip},
     )
-    return [_row(rows.LineRow, row[0], row[1].hex(), *row[2:-1], bool(row[-1])) for row in found]
+    answer = []
+    for row in found:
+        energy, (start_s, owner, *facts, final) = row[: len(_SUMS)], row[len(_SUMS) :]
+        answer.append(_row(rows.LineRow, *energy, start_s, owner.hex(), *facts, bool(final)))
+    return answer
 
 
 def day(db: sqlite3.Connection, account: bytes | None, from_s: int, to_s: int) -> rows.DayRow:
     """The sums over an account's lines, or over everybody's."""
     where = "" if account is None else "AND account = (SELECT number FROM accounts WHERE account = :account)"
     row = db.execute(
-        f"SELECT count(DISTINCT start_s), {_SUMMED}, coalesce(sum(in_u), 0), coalesce(sum(out_u), 0), "
-        f"coalesce(sum(quality = 1), 0) FROM lines WHERE start_s >= :low AND start_s < :high {where}",
+        f"SELECT {_SUMMED}, count(DISTINCT start_s), coalesce(sum(in_u), 0), coalesce(sum(out_u), 0), "
+        f"{_ESTIMATED} FROM lines WHERE start_s >= :low AND start_s < :high {where}",
         {"account": account, "low": from_s, "high": to_s},
     ).fetchone()
     return rows.DayRow(*row)
@@ -242,12 +247,11 @@ def report(db: sqlite3.Connection, limit: int) -> dict[str, Any]:
             {"period": start_s, **dict(zip(_PERIOD_FACTS, facts[start_s], strict=True)), "members": members}
             for start_s, members in answer.items()
         ],
-        **{table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _COUNTED},
+        **dict(db.execute("SELECT counted, number FROM counts")),
     }
 
 
 _PERIOD_FACTS = ("corrections", "completeness_ppm", "price_u_kwh")
-_COUNTED = ("readings", "orders", "trades")
 
 
 def _row(make: Callable[..., T], *values: Any) -> T:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from meshnode.settlement import Sources
+
 
 class BlockRow(msgspec.Struct, frozen=True):
     """A final block. leader: name of the member whose node led it; accepted: records that took effect."""
@@ -61,7 +63,7 @@ class ReadingRow(msgspec.Struct, frozen=True):
     period_export_wh: int | None
 
 
-class PeriodRow(msgspec.Struct, frozen=True):
+class PeriodRow(Sources, frozen=True):
     """A closed settlement period, with the sums over its lines.
 
     price_u_kwh: what the orders cleared at, None without trades. final: no correction can
@@ -77,31 +79,18 @@ class PeriodRow(msgspec.Struct, frozen=True):
     estimated: int
     final: bool
     corrections: int
-    own_wh: int
-    neighbours_wh: int
-    grid_wh: int
-    consumption_wh: int
-    sold_wh: int
-    fed_in_wh: int
     traded_wh: int
 
 
-class LineRow(msgspec.Struct, frozen=True):
+class LineRow(Sources, frozen=True):
     """One member's period, as it stands after all corrections.
 
-    own_wh + neighbours_wh + grid_wh = consumption_wh, sold_wh + fed_in_wh = export_wh.
     quality: 1 estimated, 2 corrected, 3 measured.
     """
 
     start_s: int
     account: str
     name: str
-    own_wh: int
-    neighbours_wh: int
-    grid_wh: int
-    consumption_wh: int
-    sold_wh: int
-    fed_in_wh: int
     in_u: int
     out_u: int
     import_wh: int
@@ -111,16 +100,10 @@ class LineRow(msgspec.Struct, frozen=True):
     final: bool
 
 
-class DayRow(msgspec.Struct, frozen=True):
+class DayRow(Sources, frozen=True):
     """The sums over a member's lines between two times; periods: how many of them."""
 
     periods: int
-    own_wh: int
-    neighbours_wh: int
-    grid_wh: int
-    consumption_wh: int
-    sold_wh: int
-    fed_in_wh: int
     in_u: int
     out_u: int
     estimated: int

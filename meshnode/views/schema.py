@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from protocols.records.genesis import MAX_BLOCK_RECORDS
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of these tables or of what is written to them; an older file is rebuilt."""
+
+COUNTED = ("readings", "orders", "trades")
+"""Tables whose rows are counted as they come: SQLite would read a table whole to count it."""
 
 STATES = ("open", "cancelled", "closed")
 OPEN, CANCELLED, CLOSED = range(3)
 
 TABLES = """
 CREATE TABLE reflects (one INTEGER PRIMARY KEY CHECK (one = 1), chain BLOB NOT NULL, height INTEGER NOT NULL) STRICT;
+CREATE TABLE counts (counted TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE accounts (
     number INTEGER PRIMARY KEY, account BLOB NOT NULL UNIQUE, name TEXT NOT NULL, left_s INTEGER NOT NULL DEFAULT 0

@@ -37,7 +37,7 @@ READERS_KEPT = 4
 WAL_KEPT_BYTES = 4 * 1024 * 1024
 # Page cache of one connection, KiB.
 CACHE_KIB = 512
-# Time stamps are below 2^40 (the year 36812).
+# Time stamps are below 2^40 (the year 36812), and so are heights.
 END_S = 1 << 40
 # Numbers of postings are below this.
 END_POSTING = 1 << 62

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from meshnode.ledger.verdicts import Verdict
-from meshnode.machine import BindingActive, Event, RecordDone
-from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, fund_account
+from meshnode.machine import Event, RecordDone
+from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
-from meshnode.views.schema import CANCELLED, CLOSED, OPEN, place_of
+from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
 from protocols.records import (
@@ -41,7 +41,9 @@ MAX_SUMMARY_ITEMS = 16
 
 
 def found(db: sqlite3.Connection, genesis: Genesis) -> None:
-    """Enter the founders, the grid, and the funds that the binding names."""
+    """Begin the counts; enter the founders, the grid, and the funds that the binding names."""
+    for table in COUNTED:
+        _insert(db, "counts", (table, 0))
     for entry in genesis.members:
         _enter_member(db, entry)
     for account, name in ((GRID_ACCOUNT, "grid"), (POOL_ACCOUNT, "pool"), *_funds(genesis)):
@@ -93,13 +95,17 @@ def _short(value: Any) -> Any:
 def _reading(db: sqlite3.Connection, _place: int, _time_s: int, account: int, record: Reading) -> None:
     values = record.values
     registers = (values.import_wh, values.export_wh, values.produced_wh, values.power_w)
-    row = (record.meter, record.period_start_s, account, *registers, record.version, record.quality)
+    place = (record.meter, record.period_start_s)
+    if db.execute("SELECT 1 FROM readings WHERE meter = ? AND start_s = ?", place).fetchone() is None:
+        _count(db, "readings", 1)
+    row = (*place, account, *registers, record.version, record.quality)
     _insert(db, "readings", row, replace=True)
 
 
 def _order(db: sqlite3.Connection, place: int, _time_s: int, account: int, record: Order) -> None:
     wish = (record.side, record.period_start_s, record.energy_wh, record.price_u_kwh)
     _insert(db, "orders", (place, account, *wish, 0, OPEN))
+    _count(db, "orders", 1)
 
 
 def _cancel(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Cancel) -> None:
@@ -145,6 +151,7 @@ def _closed(db: sqlite3.Connection, height: int, _time_s: int, event: PeriodClos
         partners = (number_of(db, trade.buyer), number_of(db, trade.seller))
         orders = (trade.buy_order, trade.sell_order)
         _insert(db, "trades", (start, number, *partners, trade.energy_wh, 0, trade.price_u_kwh, *orders))
+    _count(db, "trades", len(event.trades))
     for order_id, _, traded in event.fills:
         place = place_of_record(db, order_id)
         db.execute("UPDATE orders SET filled_wh = ? WHERE place = ?", (traded, place))
@@ -164,10 +171,6 @@ def _final(db: sqlite3.Connection, _height: int, _time_s: int, event: PeriodFina
     db.execute("UPDATE periods SET final = 1 WHERE start_s = ?", (event.start_s,))
 
 
-def _active(_db: sqlite3.Connection, _height: int, _time_s: int, _event: BindingActive) -> None:
-    """Which binding governs is asked of the machine; no row shows it."""
-
-
 def _settled(
     db: sqlite3.Connection,
     height: int,
@@ -180,7 +183,7 @@ def _settled(
     meters = {entry.account: entry for entry in metered}
     for line in settlement.lines:
         meter = meters[line.account]
-        energy = (line.own_wh, line.neighbours_wh, line.grid_wh, line.consumption_wh, line.sold_wh, line.fed_in_wh)
+        energy = (getattr(line, name) for name in Sources.__struct_fields__)
         registers = (meter.import_wh, meter.export_wh, meter.produced_wh)
         money = (line.in_u, line.out_u)
         row = (start, number_of(db, line.account), *energy, *money, *registers, int(line.quality))
@@ -229,7 +232,6 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,
     PeriodFinal: _final,
-    BindingActive: _active,
 }
 
 
@@ -268,6 +270,10 @@ def _funds(genesis: Genesis) -> list[tuple[bytes, str]]:
     facts = terms(decode(genesis.binding))
     names = dict.fromkeys(name for name, _ in (*facts.fee_split, *facts.member_fee_split))
     return [(fund_account(name), name) for name in names]
+
+
+def _count(db: sqlite3.Connection, table: str, more: int) -> None:
+    db.execute("UPDATE counts SET number = number + ? WHERE counted = ?", (more, table))
 
 
 def _insert(db: sqlite3.Connection, table: str, row: tuple[Any, ...], *, replace: bool = False) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from meshnode.settlement import Quality
 from meshnode.views import LineRow
-from meshnode.web.history import Point
+from meshnode.web.history import HOUR_S, Point
 from meshnode.web.html import Html, fill, join
 from meshnode.web.texts import Words
 from meshnode.web.zone import Zone
@@ -64,12 +65,18 @@ def power(points: Sequence[Point], now_s: int, window_s: int, words: Words, zone
 
     return _plot(
         "power",
-        words("chart_power_1") if window_s <= 3600 else words("chart_power", hours=window_s // 3600),
+        power_title(window_s, words),
         lines,
         [words.power(value) for value in lines],
         [zone.clock(start), zone.clock(now_s - window_s // 2), zone.clock(now_s)],
         join((path("community", all_homes), path("home", own))),
     )
+
+
+def power_title(window_s: int, words: Words) -> str:
+    """What the lines of power span."""
+    hours = window_s // HOUR_S
+    return words.counted(hours, "chart_power", hours=hours)
 
 
 def energy(lines: Sequence[LineRow], length_s: int, words: Words, zone: Zone) -> Html:
@@ -110,7 +117,7 @@ def _bar(line: LineRow, number: int, bars: int, ticks: range, length_s: int, wor
             below += energy_wh
     told = ", ".join(f"{words(source)} {words.energy(getattr(line, f'{source}_wh'))}" for source in _SOURCES)
     span = f"{zone.clock(line.start_s)}\u2013{zone.clock(line.start_s + length_s)}"
-    quality = ' class="estimated"' if line.quality == 1 else ""
+    quality = ' class="estimated"' if line.quality == Quality.ESTIMATED else ""
     return fill(
         "<g{quality}><title>{span}: {told}</title>{parts}</g>",
         quality=Html(quality),

@@ -16,6 +16,7 @@ from meshnode.ledger.members import ADMINISTRATOR
 from meshnode.market.mid_market import NAME as MID_MARKET_RATE
 from meshnode.market.mid_market import mid_market_rate
 from meshnode.views import BlockRow, DayRow, LineRow, OrderRow, PeriodRow, TradeRow, Views
+from meshnode.views.views import READERS_KEPT
 from meshnode.web.backend import Backend
 from meshnode.web.history import Power, now_ms, power_now
 from meshnode.web.zone import DAY_S, Zone
@@ -26,8 +27,8 @@ ORDERS_SHOWN = 8
 BLOCKS_SHOWN = 10
 # A day of quarter-hours in the chart.
 CHART_PERIODS = 96
-# Questions to the views at a time: as many as there are connections to answer them.
-ASKING_THREADS = trio.CapacityLimiter(4)
+# Questions to the views at a time: as many as there are connections kept to answer them.
+ASKING_THREADS = trio.CapacityLimiter(READERS_KEPT)
 
 # How a binding hides from its members who ordered (the words of its catalogue).
 ORDER_OWNERS = "order owner names"

@@ -15,7 +15,7 @@ from meshnode.views import BlockRow, OrderRow, TradeRow
 from meshnode.web import charts
 from meshnode.web.backend import MeterHealth, Status
 from meshnode.web.figures import Figures
-from meshnode.web.history import HOUR_S, Point
+from meshnode.web.history import Point
 from meshnode.web.html import Html, fill, join
 from meshnode.web.texts import Words, shares
 from meshnode.web.zone import Zone
@@ -131,8 +131,7 @@ def power(moment: Moment) -> Html:
 
 def power_title(moment: Moment) -> str:
     """What the line spans."""
-    hours = moment.window_s // HOUR_S
-    return moment.words.counted(hours, "chart_power", hours=hours)
+    return charts.power_title(moment.window_s, moment.words)
 
 
 def today(moment: Moment) -> Html:

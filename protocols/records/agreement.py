@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from protocols.cose import HASH_BYTES, KEY_ID_BYTES, MAX_ENVELOPE_BYTES, SIGNATURE_BYTES
 from protocols.records.genesis import MAX_BLOCK_RECORDS, MAX_VALIDATORS
@@ -35,6 +35,15 @@ PHASE_COMMIT = 2
 
 Hash = Bytes(HASH_BYTES)
 KeyId = Bytes(KEY_ID_BYTES)
+
+VoteRow: TypeAlias = tuple[bytes, tuple[int, int, bytes], bytes | None, bytes]
+"""(key id, (term, height, block) of the voter's tip, lock, signature): what a `Vote` adds to its election."""
+VOTE_ROW = Row(
+    key_id=KeyId,
+    voter_tip=Row(term=Uint(), height=Uint(), block=Hash),
+    lock=Maybe(Hash),
+    signature=Bytes(SIGNATURE_BYTES),
+)
 
 
 class Tip(Table, frozen=True, kw_only=True):
@@ -137,16 +146,11 @@ class Election(Record, frozen=True, kw_only=True):
     candidate: Annotated[bytes, Field(2, KeyId, "who was elected")]
     candidate_tip: Annotated[Tip, Field(3, Nested(Tip), "the block that the term's first block extends")]
     votes: Annotated[
-        tuple[tuple[bytes, tuple[int, int, bytes], bytes | None, bytes], ...],
+        tuple[VoteRow, ...],
         Field(
             4,
             ListOf(
-                Row(
-                    key_id=KeyId,
-                    voter_tip=Row(term=Uint(), height=Uint(), block=Hash),
-                    lock=Maybe(Hash),
-                    signature=Bytes(SIGNATURE_BYTES),
-                ),
+                VOTE_ROW,
                 MAX_VALIDATORS * 2,
                 1,
                 ascending=True,
@@ -155,7 +159,7 @@ class Election(Record, frozen=True, kw_only=True):
         ),
     ]
 
-    def vote_of(self, row: tuple[bytes, tuple[int, int, bytes], bytes | None, bytes]) -> Vote:
+    def vote_of(self, row: VoteRow) -> Vote:
         """The statement that the signature in `row` covers."""
         term, height, block = row[1]
         return Vote(

@@ -26,9 +26,16 @@ from protocols.records.schema import (
 
 # A microgrid is a neighbourhood; a thousand homes in one genesis is a town.
 MAX_MEMBERS = 1000
+# Certificates name every validator; a byzantine quorum needs 4, 7 or 10 of them.
 MAX_VALIDATORS = 10
+# A farm with its barns and heat pumps; with more, it is several members.
 MAX_METERS_PER_MEMBER = 16
+# A binding distinguishes a handful.
 MAX_ROLES_PER_MEMBER = 8
+# A name fits a line of a phone: 48 Latin letters, or 16 Chinese ones.
+MAX_NAME_BYTES = 48
+# The community's name is the title of every page.
+MAX_COMMUNITY_BYTES = 64
 # Text limit of a binding (32 KiB) and twice that for its tree.
 MAX_BINDING_TEXT_BYTES = 32 * 1024
 MAX_BINDING_TREE_BYTES = 64 * 1024
@@ -38,8 +45,20 @@ MAX_GENESIS_BYTES = 768 * 1024
 # Half a frame, so that every legal block can be sent; a microgrid may set less.
 MAX_BLOCK_BYTES = 1 << 19
 MAX_BLOCK_RECORDS = 4096
+# Header, election certificate and a few small records: with less, a ledger could stand still.
+MIN_BLOCK_BYTES = 4096
+# A day of quarter hours.
+MAX_PERIODS_PER_BLOCK = 96
+# Ids are remembered as long as a record may be valid; a month of them fits a small computer.
+MAX_AHEAD_S = 31 * 86400
+# Less than a minute, and a record could expire before a slow round of consensus is over.
+MIN_VALIDITY_S = 60
 # Two changes a year for fifty years.
 MAX_ZONE_CHANGES = 100
+# No zone has ever been further from UTC.
+MAX_OFFSET_S = 18 * 3600
+# A clock that is off by more than a day is not drifting but wrong.
+MAX_DRIFT_S = 86400
 
 QUORUM_MAJORITY = 0
 QUORUM_BYZANTINE = 1
@@ -57,14 +76,16 @@ class MeterEntry(Table, frozen=True, kw_only=True):
     """A meter that a member brings."""
 
     meter_key: Annotated[bytes, Field(1, Key, "Ed25519 public key that signs its readings")]
-    metering_point: Annotated[str, Field(2, Name(48), "the grid operator's name for the point")]
+    metering_point: Annotated[str, Field(2, Name(MAX_NAME_BYTES), "the grid operator's name for the point")]
 
 
 class MemberEntry(Table, frozen=True, kw_only=True):
     """A member as admitted."""
 
-    name: Annotated[str, Field(1, Name(48), "unique in the microgrid")]
-    roles: Annotated[tuple[str, ...], Field(2, ListOf(Name(48), MAX_ROLES_PER_MEMBER, 1, ascending=True), "sorted")]
+    name: Annotated[str, Field(1, Name(MAX_NAME_BYTES), "unique in the microgrid")]
+    roles: Annotated[
+        tuple[str, ...], Field(2, ListOf(Name(MAX_NAME_BYTES), MAX_ROLES_PER_MEMBER, 1, ascending=True), "sorted")
+    ]
     member_key: Annotated[bytes, Field(3, Key, "signs orders, votes and transfers")]
     device_key: Annotated[bytes | None, Field(4, Key, "libp2p identity and consensus key of its node")] = None
     meters: Annotated[
@@ -94,11 +115,13 @@ class Clock(Table, frozen=True, kw_only=True):
 class Limits(Table, frozen=True, kw_only=True):
     """Bounds that are part of the rules: all nodes must refuse at the same place."""
 
-    max_block_bytes: Annotated[int, Field(1, Int(4096, MAX_BLOCK_BYTES), "header, records and election certificate")]
+    max_block_bytes: Annotated[
+        int, Field(1, Int(MIN_BLOCK_BYTES, MAX_BLOCK_BYTES), "header, records and election certificate")
+    ]
     max_block_records: Annotated[int, Field(2, Int(1, MAX_BLOCK_RECORDS), "records in one block")]
-    max_periods_per_block: Annotated[int, Field(3, Int(1, 96), "periods that one block closes")]
-    max_validity_s: Annotated[int, Field(4, Int(60, 31 * 86400), "how far ahead valid_until_s may lie")]
-    max_order_ahead_s: Annotated[int, Field(5, Int(0, 31 * 86400), "how far ahead an order's period may lie")]
+    max_periods_per_block: Annotated[int, Field(3, Int(1, MAX_PERIODS_PER_BLOCK), "periods that one block closes")]
+    max_validity_s: Annotated[int, Field(4, Int(MIN_VALIDITY_S, MAX_AHEAD_S), "how far ahead valid_until_s may lie")]
+    max_order_ahead_s: Annotated[int, Field(5, Int(0, MAX_AHEAD_S), "how far ahead an order's period may lie")]
 
 
 DEFAULT_LIMITS = Limits(
@@ -119,21 +142,21 @@ class Genesis(Record, frozen=True, kw_only=True):
     """The founding of a microgrid; block height 0."""
 
     format_version: Annotated[int, Field(1, Uint(255), "of the wire format")]
-    community: Annotated[str, Field(2, Name(64), "name of the community")]
+    community: Annotated[str, Field(2, Name(MAX_COMMUNITY_BYTES), "name of the community")]
     start_s: Annotated[int, Field(3, Second(), "UTC second of height 0, on the microgrid's clock")]
     quorum_mode: Annotated[int, Field(4, Uint(1), "0 majority, 1 byzantine")]
     limits: Annotated[Limits, Field(5, Nested(Limits), "bounds that all nodes share")]
     clock: Annotated[Clock, Field(6, Nested(Clock), "real or demonstration")]
-    zone: Annotated[str, Field(7, Name(48), "name of the time zone, for screens")]
+    zone: Annotated[str, Field(7, Name(MAX_NAME_BYTES), "name of the time zone, for screens")]
     zone_changes: Annotated[
         tuple[tuple[int, int], ...],
         Field(
             8,
-            ListOf(Row(utc_s=Second(), offset_s=Int(-64800, 64800)), MAX_ZONE_CHANGES, 1, ascending=True),
+            ListOf(Row(utc_s=Second(), offset_s=Int(-MAX_OFFSET_S, MAX_OFFSET_S)), MAX_ZONE_CHANGES, 1, ascending=True),
             "from which UTC second which offset holds, ascending",
         ),
     ]
-    max_drift_s: Annotated[int, Field(9, Int(1, 3600 * 24), "how far a header may lie ahead of a clock")]
+    max_drift_s: Annotated[int, Field(9, Int(1, MAX_DRIFT_S), "how far a header may lie ahead of a clock")]
     members: Annotated[tuple[MemberEntry, ...], Field(10, ListOf(Nested(MemberEntry), MAX_MEMBERS, 1), "founders")]
     validators: Annotated[
         tuple[ValidatorEntry, ...], Field(11, ListOf(Nested(ValidatorEntry), MAX_VALIDATORS, 1), "who votes")

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from protocols.cbor import MAX_ERROR_TEXT
 from protocols.records.schema import (
     KINDS,
+    MAX_NAMED,
     Bytes,
     ListOf,
     Maybe,
@@ -22,6 +24,7 @@ from protocols.records.schema import (
     Row,
     Table,
     Type,
+    and_more,
     columns,
     to_payload,
 )
@@ -48,7 +51,7 @@ def from_json(kind: str, fields: Mapping[str, Any]) -> Record:
     by_name = {struct.__name__: struct for struct in KINDS.values()}
     struct = by_name.get(kind)
     if struct is None:
-        raise RecordError(f"record of kind {kind!r}: expected one of {', '.join(sorted(by_name))}")
+        raise RecordError(f"record of kind {kind[:MAX_ERROR_TEXT]!r}: expected one of {', '.join(sorted(by_name))}")
     record: Record = _table(struct, fields, kind)
     to_payload(record)  # checks every value against its table
     return record
@@ -78,7 +81,8 @@ def _table(struct: type[Any], fields: Any, place: str) -> Any:
     rows = {column.name: column for column in columns(struct)}
     unknown = sorted(set(values) - set(rows))
     if unknown:
-        raise RecordError(f"{place}: unknown fields {', '.join(unknown)}")
+        words = ", ".join(name[:MAX_ERROR_TEXT] for name in unknown[:MAX_NAMED])
+        raise RecordError(f"{place}: unknown fields {words}{and_more(unknown)}")
     missing = [name for name, column in rows.items() if not column.optional and name not in values]
     if missing:
         raise RecordError(f"{place}: missing fields {', '.join(missing)}")

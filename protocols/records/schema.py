@@ -27,8 +27,8 @@ UINT63_MAX = cbor.INT64_MAX
 # and one near 2^63 would leave int64 as soon as a period is added to it.
 MAX_TIME_S = 253_402_300_799
 KIND_KEY = 0
-# An error names a few of the unknown keys; a hostile map has thousands.
-MAX_KEYS_NAMED = 4
+# An error names a few of the unknown fields; a hostile map has thousands.
+MAX_NAMED = 4
 
 
 class RecordError(ValueError):
@@ -36,20 +36,24 @@ class RecordError(ValueError):
 
 
 class Type:
-    """A wire type: `check` refuses, `encode` and `decode` convert, `cddl` describes."""
+    """A wire type. Most are the same in the Struct and on the wire and only have a `check`."""
 
     def encode(self, value: Any, place: str) -> Any:
+        """What stands on the wire for a value of the Struct. Raises RecordError for what `check` refuses."""
         self.check(value, place)
         return value
 
     def decode(self, value: Any, place: str) -> Any:
+        """The value of the Struct for what stood on the wire. Raises RecordError for what `check` refuses."""
         self.check(value, place)
         return value
 
     def check(self, value: Any, place: str) -> None:
-        raise RecordError(f"{place}: no rule for this type")
+        """Refuse a value of another type or out of bounds with a RecordError that names `place`."""
+        raise RecordError(f"{place}: a {type(self).__name__} takes no value")
 
     def cddl(self) -> str:
+        """The type in CDDL (RFC 8610)."""
         return "any"
 
     def cddl_rule(self) -> str | None:
@@ -67,7 +71,10 @@ class Int(Type):
         if type(value) is not int:
             raise RecordError(f"{place}: found {type(value).__name__}, expected an integer")
         if not self.low <= value <= self.high:
-            raise RecordError(f"{place}: found {value}, expected {self.low} to {self.high}")
+            fits = cbor.INT64_MIN <= value <= cbor.INT64_MAX
+            # Only JSON can bring longer ones; Python itself refuses to print the longest.
+            found = str(value) if fits else f"an integer of {value.bit_length()} bits"
+            raise RecordError(f"{place}: found {found}, expected {self.low} to {self.high}")
 
     def cddl(self) -> str:
         return f"{self.low}..{self.high}"
@@ -292,6 +299,7 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def optional(self) -> bool:
+        """Whether the field is left out of the map while it has its default."""
         return self.default is not msgspec.NODEFAULT
 
 
@@ -371,9 +379,13 @@ def decode_fields(struct: type[T], value: Any, place: str, skip: int | None = No
     if used != len(value):
         known = {column.key for column in columns(struct)} | ({skip} if skip is not None else set())
         extra = sorted(key for key in value if key not in known)
-        more = f" and {len(extra) - MAX_KEYS_NAMED} more" if len(extra) > MAX_KEYS_NAMED else ""
-        raise RecordError(f"{place}: unknown keys {extra[:MAX_KEYS_NAMED]}{more}")
+        raise RecordError(f"{place}: unknown keys {extra[:MAX_NAMED]}{and_more(extra)}")
     return struct(**found)
+
+
+def and_more(found: Sequence[object]) -> str:
+    """What an error says of those after the first `MAX_NAMED`."""
+    return f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
 
 
 class Record(Table, frozen=True, kw_only=True):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from protocols import cbor
-from protocols.cose import KEY_ID_BYTES, SIGNATURE_BYTES, key_id_of, sig_structure
+from protocols.cose import HASH_BYTES, KEY_ID_BYTES, SIGNATURE_BYTES, key_id_of, sig_structure
 from protocols.records.genesis import (
     MAX_BINDING_TEXT_BYTES,
     MAX_BINDING_TREE_BYTES,
+    MAX_NAME_BYTES,
     Key,
     MemberEntry,
 )
@@ -32,7 +33,9 @@ from protocols.records.schema import (
     register,
 )
 
-RECORD_ID_BYTES = 32
+RECORD_ID_BYTES = HASH_BYTES
+# Drawn at random, among the few that a community has open: no two are ever alike.
+INVITATION_BYTES = 16
 NONCE_MAX = UINT63_MAX
 # A feeder of ten megawatts for a hundred years. A whole counter at the highest price
 # would leave int64, so values are made of the difference over a period, which
@@ -46,8 +49,19 @@ MAX_PRICE_U_KWH = 10**9
 # Amounts of one asset stay below 10^15 micro-units, so that sums over a
 # microgrid stay far inside int64.
 MAX_AMOUNT = 10**15
+# A line or two, sealed.
 MAX_MEMO_BYTES = 512
+# A catalogue has a dozen mechanisms; it may grow for a long time.
 MAX_MECHANISMS = 64
+# A code stands behind every amount on screens and bills.
+MAX_ASSET_BYTES = 24
+# What suppliers print on a contract.
+MAX_SUBSCRIPTION_BYTES = 16
+# Two signed statements convict, and a chain of headers may have to link them. An election
+# certificate of twenty votes has some 3,500 bytes, a header less than 512.
+# All together stay below the limit of a payload (`cose.MAX_PAYLOAD_BYTES`).
+MAX_EVIDENCE_STATEMENTS = 64
+MAX_EVIDENCE_STATEMENT_BYTES = 4096
 
 SIDE_BUY = 1
 SIDE_SELL = 2
@@ -84,7 +98,9 @@ class OpenCounters(Table, frozen=True, kw_only=True):
     discharged_wh: Annotated[int | None, Field(9, Wh, "out of storage, ever")] = None
     charge_ppm: Annotated[int | None, Field(10, Uint(1_000_000), "state of charge")] = None
     phases_w: Annotated[tuple[int, ...] | None, Field(11, ListOf(SignedPower, 3, 1), "power per phase")] = None
-    subscription: Annotated[str | None, Field(12, Name(16), "subscription id at the supplier")] = None
+    subscription: Annotated[str | None, Field(12, Name(MAX_SUBSCRIPTION_BYTES), "subscription id at the supplier")] = (
+        None
+    )
 
 
 @register(2)
@@ -92,7 +108,7 @@ class Join(Spoken, frozen=True, kw_only=True):
     """A newcomer is admitted; signed by an administrator."""
 
     member: Annotated[MemberEntry, Field(3, Nested(MemberEntry), "who, with which keys and meters")]
-    invitation: Annotated[bytes, Field(4, Bytes(16), "id of the invitation that was used")]
+    invitation: Annotated[bytes, Field(4, Bytes(INVITATION_BYTES), "id of the invitation that was used")]
     proof: Annotated[bytes, Field(5, Bytes(SIGNATURE_BYTES), "the newcomer's member key over `join_request_bytes`")]
 
 
@@ -150,7 +166,7 @@ class Transfer(Spoken, frozen=True, kw_only=True):
     """An amount of one asset moves to another account; signed by the member key."""
 
     to: Annotated[bytes, Field(3, AccountId, "receiver")]
-    asset: Annotated[str, Field(4, Name(24), "asset code")]
+    asset: Annotated[str, Field(4, Name(MAX_ASSET_BYTES), "asset code")]
     amount: Annotated[int, Field(5, Int(1, MAX_AMOUNT), "in the asset's smallest unit")]
     memo: Annotated[bytes, Field(6, Bytes(1, MAX_MEMO_BYTES), "sealed for the receiver")] = b""
 
@@ -159,7 +175,7 @@ class Transfer(Spoken, frozen=True, kw_only=True):
 class AssetIssue(Spoken, frozen=True, kw_only=True):
     """An asset is created, or more of it is minted; signed by its issuer."""
 
-    asset: Annotated[str, Field(3, Name(24), "asset code, unique in the microgrid")]
+    asset: Annotated[str, Field(3, Name(MAX_ASSET_BYTES), "asset code, unique in the microgrid")]
     asset_kind: Annotated[int, Field(4, Uint(2), "0 money, 1 energy, 2 utility")]
     cap: Annotated[int, Field(5, Int(1, MAX_AMOUNT), "most that may ever exist")]
     amount: Annotated[int, Field(6, Uint(MAX_AMOUNT), "minted now, to the issuer")]
@@ -171,7 +187,7 @@ class BindingProposal(Spoken, frozen=True, kw_only=True):
 
     tree: Annotated[bytes, Field(3, Bytes(1, MAX_BINDING_TREE_BYTES), "canonical tree; its SHA-256 is the binding")]
     text: Annotated[bytes, Field(4, Bytes(1, MAX_BINDING_TEXT_BYTES), "as its author wrote it")]
-    previous: Annotated[bytes, Field(5, Bytes(32), "hash of the binding it is to replace")]
+    previous: Annotated[bytes, Field(5, Bytes(HASH_BYTES), "hash of the binding it is to replace")]
     not_before_s: Annotated[int, Field(6, Second(), "earliest activation, UTC second")]
 
 
@@ -192,7 +208,7 @@ class Support(Spoken, frozen=True, kw_only=True):
         tuple[tuple[str, int], ...],
         Field(
             4,
-            ListOf(Row(name=Name(48), version=Uint(UINT32_MAX)), MAX_MECHANISMS, ascending=True),
+            ListOf(Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)), MAX_MECHANISMS, ascending=True),
             "what it has of each mechanism, by name",
         ),
     ]
@@ -214,8 +230,11 @@ class Evidence(Spoken, frozen=True, kw_only=True):
     accused: Annotated[bytes, Field(4, Bytes(KEY_ID_BYTES), "device key id")]
     statements: Annotated[
         tuple[bytes, ...],
-        # All together stay below the limit of a payload (`cose.MAX_PAYLOAD_BYTES`).
-        Field(5, ListOf(Bytes(1, 4096), 64, 1), "signed statements that convict, with links"),
+        Field(
+            5,
+            ListOf(Bytes(1, MAX_EVIDENCE_STATEMENT_BYTES), MAX_EVIDENCE_STATEMENTS, 1),
+            "signed statements that convict, with links",
+        ),
     ]
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from drivers.codecs.crc import crc16_arc
+from meshnode import __version__
 from meshnode.cli import output
 from meshnode.cli.main import app
 from meshnode.cli.parser import Group
-from tests.cli.shell import ROOT, complaint, environment, init, meshnode, spawn
+from tests.cli.shell import ROOT, Done, complaint, environment, init, meshnode, spawn
 from zencode.presets import preset
 
 VILLAGE = ROOT / "zencode" / "presets" / "mid_market_village.zen"
@@ -39,6 +40,10 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert "Exit codes: 0 fine, 1 the answer is no, 2 something to mend" in done.out
     assert meshnode().code == 2
     assert meshnode("order").code == 2
+
+
+def test_the_version_is_said() -> None:
+    assert spawn("--version") == Done(0, f"meshnode {__version__}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meshnode.cli import trading
 from meshnode.invitations import InvitationError, Invitations, read_link
 from meshnode.store import Store
 from protocols.records import Genesis, read_as
@@ -51,6 +52,20 @@ def test_founding_says_which_contract_it_took(tmp_path: Path) -> None:
     found = init(tmp_path / "b", "--binding", file)
     assert (found["preset"], found["binding"]) == ("", str(file))
     assert "(default: mid-market-village)" in " ".join(meshnode("init", "--help").out.split())
+
+
+def test_the_mistakes_of_a_contract_are_said_with_its_file_and_found_nothing(tmp_path: Path) -> None:
+    file, place = tmp_path / "own.zen", tmp_path / "a"
+    contract = preset("neighbour-market")
+    file.write_text(contract + "a sun settles at noon\nthe moon pays twice\n")
+    end = len(contract.splitlines())
+    said = complaint("init", place, "--community", "Via Verdi", "--name", "anna", "--binding", file)
+    places = [line.partition(": «")[0] for line in said.splitlines() if not line.startswith("    ")]
+    assert places == [f"{file}: line {end + 1}, column 1", f"{file}: line {end + 2}, column 1"]
+    file.write_text(contract.replace("the settlement period is 15 minutes", "the settlement period is 7 minutes"))
+    said = complaint("init", place, "--community", "Via Verdi", "--name", "anna", "--binding", file)
+    assert said.startswith(f"{file}: ") and said.endswith(f"see the lines with: meshnode binding check {file}")
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(
@@ -190,6 +205,45 @@ def test_after_a_power_cut_nobody_answers(tmp_path: Path) -> None:
     assert complaint("status", "--dir", tmp_path / "a").startswith("http://127.0.0.1:9: no node answers there")
     (tmp_path / "a" / "running.json").write_text("{")
     assert "remove it and start the node again" in complaint("status", "--dir", tmp_path / "a")
+
+
+def test_nobody_acts_in_one_of_several_microgrids_without_saying_in_which(tmp_path: Path) -> None:
+    init(tmp_path)
+    (tmp_path / "api.token").write_text("token")
+    pages = [{"chain_id": digits * 32, "web": "http://127.0.0.1:9"} for digits in ("aa", "ab")]
+    (tmp_path / "running.json").write_text(json.dumps({"pid": 1, "microgrids": pages, "listen": []}))
+    for words in (("status",), ("transfer", "--to", "bela", "--asset", "SUN", "--amount", "1"), ("order", "list")):
+        for chain, meant in (("", 2), ("a", 2), ("c", 0)):
+            assert complaint(*words, "--chain", chain, "--dir", tmp_path) == (
+                f"{tmp_path}: {meant} of the node's microgrids are meant\n"
+                f"    --chain {'aa' * 8}\n    --chain {'ab' * 8}"
+            )
+    assert complaint("status", "--chain", "AB", "--dir", tmp_path).startswith("http://127.0.0.1:9: no node answers")
+
+
+@pytest.mark.parametrize("written", ["abc", "é" * 64, "ab" * 31])
+def test_what_is_no_orders_id_is_said_before_anybody_is_asked(tmp_path: Path, written: str) -> None:
+    assert complaint("order", "cancel", written, "--dir", tmp_path) == (
+        f"{written}: not an order's id\n    it has 64 hex digits; see: meshnode order list"
+    )
+
+
+def test_a_lone_validator_is_one_validator() -> None:
+    meter = {"name": "home", "state": "reading", "telegrams": 1, "problem": ""}
+    found = dict.fromkeys(("name", "community", "web", "role", "leader", "state_hash", "halted"), "") | {
+        "clock_s": 0,
+        "demonstration": False,
+        "height": 1,
+        "peers": 0,
+        "rss_mb": 60,
+        "meters": [meter],
+        "validators": 1,
+        "mempool": 1,
+    }
+    said = [" ".join(line.split()) for line in trading._describe(found).splitlines()]
+    assert {"peers 0, 1 validator", "waiting 1 record", "meter home reading, 1 telegram"} <= set(said)
+    several = trading._describe(found | {"validators": 3, "mempool": 0})
+    assert "0, 3 validators" in several and "0 records" in several
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,8 @@ def test_from_founding_to_a_traded_and_verified_ledger(tmp_path: Path) -> None:
             # The token is what allows to act: without the right one nothing moves.
             token = (bela / "api.token").read_text()
             (bela / "api.token").write_text("wrong\n")
-            assert "header Authorization" in complaint(
-                "transfer", "--to", "anna", "--asset", "SUN", "--amount", 1, "--dir", bela
-            )
+            refused = complaint("transfer", "--to", "anna", "--asset", "SUN", "--amount", 1, "--dir", bela)
+            assert refused.startswith(f"{bela / 'api.token'}: found another token, expected that of the running node")
             (bela / "api.token").write_text(token)
 
         stopped = anna_runs.stop()
@@ -186,7 +185,8 @@ def test_joining_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     assert set(keys) == {"device.key", "member.key"}
     with running(anna):
         taken = join(link, bela, "anna")
-        assert (taken.code, taken.err.split("error: ")[1]) == (1, "not let in: the name is taken\n")
+        remedy = "    choose another with --name; the link is still good\n"
+        assert (taken.code, taken.err.split("error: ")[1]) == (1, f"not let in: the name is taken\n{remedy}")
         done = join(link, bela, "bela")
         assert done.code == 0 and "welcome to Via Verdi: bela is a member as prosumer since block" in done.out
         assert {path.name: path.read_text() for path in (bela / "keys").iterdir()} == keys

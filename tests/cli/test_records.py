@@ -49,6 +49,22 @@ def test_pending_is_not_refused(
     assert (told.code, told.json["status"], told.json["accepted"]) == (code, outcome["status"], accepted)
 
 
+def test_the_command_that_asks_again_is_the_whole_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "my node"
+    place.mkdir()
+    assert ask(place, UNKNOWN).out.endswith(f"ask again with: meshnode record {ID} --dir '{place}'\n")
+    monkeypatch.setenv("MESHNODE_DIR", str(place))
+    assert ask(place, UNKNOWN).out.endswith(f"ask again with: meshnode record {ID}\n"), "it would be found anyway"
+    assert ask(place, UNKNOWN, "--chain", "00").out.endswith(f"ask again with: meshnode record {ID} --chain 00\n")
+
+
+def test_a_node_that_died_is_started_where_it_is(tmp_path: Path) -> None:
+    write_running(tmp_path, [{"chain_id": "00" * 32, "web": "http://127.0.0.1:9"}], [])
+    assert complaint("record", ID, "--dir", tmp_path) == (
+        f"http://127.0.0.1:9: no node answers there\n    start it with: meshnode run {tmp_path}"
+    )
+
+
 def test_what_is_no_record_id_is_not_asked_for(tmp_path: Path) -> None:
     assert complaint("record", "beef", "--dir", tmp_path).startswith("beef: not a record id\n    it has 64 hex digits")
 

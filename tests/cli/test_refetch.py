@@ -76,6 +76,6 @@ def test_a_validator_must_not_begin_an_empty_ledger(tmp_path: Path) -> None:
     file = ledger_of(tmp_path / "anna")
     before = {path.name: path.read_bytes() for path in file.parent.iterdir()}
     said = complaint("ledger", "refetch", tmp_path / "anna")
-    assert "this node is one of the 1 that vote" in said and "could sign twice" in said
+    assert "this node is the only one that votes in its microgrid" in said and "could sign twice" in said
     assert "made while the node was stopped" in said and "under another name" in said
     assert {path.name: path.read_bytes() for path in file.parent.iterdir()} == before

@@ -11,7 +11,6 @@ from meshnode import config, keys
 from meshnode.collector import LEAST_INTERVAL_S
 from meshnode.config import ConfigError
 from meshnode.demo.homes import (
-    DAY_S,
     DEMO_PRESETS,
     FIRST_HOUR,
     HOUSEHOLDS_JUNE_HOUR,
@@ -19,6 +18,7 @@ from meshnode.demo.homes import (
     LEAST_PERIODS,
     MAX_NODES,
     MAX_SPEED,
+    MIDSUMMER_S,
     SETTLING_IN_S,
     SILENT_PERIOD,
     TELEGRAMS_A_PERIOD,
@@ -33,7 +33,7 @@ from protocols.records import CLOCK_DEMONSTRATION, Genesis, chain_id, read_as
 from tests.cli.shell import meshnode
 from tests.data import data_path
 
-MORNING_S = DAY_S + FIRST_HOUR * 3600
+MORNING_S = MIDSUMMER_S + FIRST_HOUR * 3600
 
 
 def complaint(**options: Any) -> str:
@@ -234,10 +234,10 @@ def test_recorded_homes_are_replayed_from_the_same_hour_as_they_are_traded(tmp_p
     assert [home.kind for home in made.homes] == ["dsmr", "sml", "replay"]
     [meter] = config.load(made.homes[2].node.directory).meter
     assert meter.settings["path"] == str(table.absolute())
-    assert (meter.settings["start_s"], meter.settings["first_hour"]) == (DAY_S, HOUSEHOLDS_JUNE_HOUR)
+    assert (meter.settings["start_s"], meter.settings["first_hour"]) == (MIDSUMMER_S, HOUSEHOLDS_JUNE_HOUR)
     from drivers.replay import recorded_home
 
-    replayed = recorded_home(table, meter.settings["home"], DAY_S, HOUSEHOLDS_JUNE_HOUR)
+    replayed = recorded_home(table, meter.settings["home"], MIDSUMMER_S, HOUSEHOLDS_JUNE_HOUR)
     for time_s in range(MORNING_S, MORNING_S + 7200, 900):
         assert replayed.registers(time_s) == made.homes[2].series.registers(time_s)
 

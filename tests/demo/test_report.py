@@ -130,7 +130,7 @@ VERIFIED = [{"name": name, "exit_code": 0, "state_at": HASH} for name in ("anna"
 
 def conclude(shown: dict[str, Any], verified: list[dict[str, Any]], path: Path) -> tuple[int, str]:
     output = io.StringIO()
-    code = report.conclude(shown, verified, Options(report=path), Console(file=output, width=200))
+    code = report.conclude(shown, verified, Options(report=path), "EUR", Console(file=output, width=200))
     return code, output.getvalue()
 
 
@@ -192,7 +192,7 @@ def test_periods_that_were_settled_with_estimates_are_a_fault_with_a_sentence(tm
     output = io.StringIO()
     shown, path = day(0, 0, 0, 0, 0, WHOLE, WHOLE), tmp_path / "report.json"
     options = Options(report=path, periods=7, speed=600)
-    code = report.conclude(shown, copy.deepcopy(VERIFIED), options, Console(file=output, width=300))
+    code = report.conclude(shown, copy.deepcopy(VERIFIED), options, "EUR", Console(file=output, width=300))
     assert code == 1
     assert (
         "2 of 7 periods were settled with estimates, beside the rehearsed trouble: not every meter was read in time; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from drivers.driver import (
 )
 from drivers.measurement import Quality
 from drivers.serial_meter import SerialMeterConfig
-from drivers.simulated import DEFAULT_START_S, SimulatedHome
+from drivers.simulated import DEFAULT_START_S, SimulatedConfig, SimulatedHome
 from drivers.tools import capture_bytes, decode_file, try_meter
 from tests.drivers.test_vectors import VECTORS
 
@@ -69,6 +69,7 @@ def test_a_built_in_name_cannot_be_taken_over(monkeypatch: pytest.MonkeyPatch) -
         ([], 'driver "windmill": there is none of that name; expected one of dsmr, replay'),
         ([("windmill", "drivers.nowhere:it")], "cannot be loaded (No module named"),
         ([("windmill", "drivers.simulated:nothing")], "cannot be loaded ("),
+        ([("windmill", "tests.drivers.broken_package:windmill")], "cannot be loaded (sails are missing)"),
         ([("windmill", "drivers.driver:BUILTIN")], "is dict; expected an object with a name"),
         ([("windmill", "a:b"), ("windmill", "c:d")], "claimed by a:b and c:d"),
     ],
@@ -99,6 +100,13 @@ def test_a_mistake_in_a_meter_section_names_meter_and_key(change: dict[str, Any]
     assert caught.value.place == place
     assert caught.value.found == found
     assert "metering_point" in caught.value.expected and "baud" in caught.value.expected
+
+
+def test_an_interval_that_no_computer_can_sleep_is_refused() -> None:
+    section = {"metering_point": "home", "seed": 1, "interval_ms": 10**400}
+    with pytest.raises(DriverError) as caught:
+        read_config(section, SimulatedConfig)
+    assert caught.value.place == "meter home, key interval_ms"
 
 
 def test_a_missing_key_is_named() -> None:
@@ -224,15 +232,18 @@ def test_built_in_drivers_check_their_sections_and_others_need_not(monkeypatch: 
     assert all(isinstance(driver(name), CheckedDriver) for name in BUILTIN)
     offer(monkeypatch, ("bare", "tests.drivers.test_driver:BARE"))
     check_section({"driver": "bare", "metering_point": "home", "whatever": 1})
+    assert BARE.opened == 0, "a check opens nothing"
 
 
 class Bare:
-    """A driver of somebody else, with no more than it needs."""
+    """A driver of somebody else, with no more than it needs; it counts how often it is opened."""
 
     name = "bare"
+    opened = 0
 
     def measurements(self, config: Any, clock: Any = None) -> Any:
-        raise NotImplementedError
+        self.opened += 1
+        return nullcontext()
 
 
 BARE = Bare()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import calendar
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,11 +12,12 @@ from hypothesis import strategies as st
 
 from drivers.codecs import CODECS, codec, dsmr, sml
 from drivers.codecs.crc import crc16_arc, crc16_x25
-from drivers.codecs.obis import Number, parse_line, parse_number
+from drivers.codecs.obis import MAX_DIGITS, Number, parse_line, parse_number
 from drivers.codecs.p1_time import utc_seconds
 from drivers.codecs.sml import START
 from drivers.codecs.sml_tlv import TlvError, parse_element
-from drivers.codecs.telegram import measure
+from drivers.codecs.telegram import MAX_INT64, Telegram, measure
+from drivers.measurement import Measurement
 from tests.drivers.feeding import read
 from tests.drivers.test_vectors import VECTORS, load
 
@@ -46,6 +49,14 @@ def streams(draw: st.DrawFn, name: str) -> list[bytes]:
     return draw(st.lists(piece, max_size=12))
 
 
+def measured(telegram: Telegram, produced_channel: int | None = None) -> Measurement:
+    """The measurement of a telegram, whose registers are counters of int64 whatever was sent."""
+    found = measure(telegram, "m", produced_channel=produced_channel)
+    for register in (found.import_wh, found.export_wh, found.produced_wh):
+        assert register is None or 0 <= register <= MAX_INT64, f"a register of {register} Wh from {telegram}"
+    return found
+
+
 def _damage(choice: tuple[bytes, int, int, bool]) -> bytes:
     telegram, at, byte, cut = choice
     at %= len(telegram)
@@ -62,7 +73,7 @@ def test_nothing_raises_memory_is_bounded_and_cuts_do_not_matter(name: str, data
         telegrams += reader.feed(piece)
         assert len(reader._buffer) <= BOUND[name]  # type: ignore[attr-defined]
     for telegram in telegrams:
-        measure(telegram, "m", produced_channel=1)
+        measured(telegram, produced_channel=1)
     joined = b"".join(pieces)
     assert read(name, [joined]) == telegrams
     assert read(name, [joined[i : i + 1] for i in range(len(joined))]) == telegrams
@@ -84,7 +95,7 @@ def test_any_contents_under_a_right_checksum_are_survived(contents: bytes) -> No
     frame = START + escaped + START[:4] + bytes((0x1A, fill))
     reader = sml.SmlCodec()
     for telegram in reader.feed(frame + crc16_x25(frame).to_bytes(2, "little")):
-        measure(telegram, "m")
+        measured(telegram)
     assert reader.counters.frames == 1
     reader.bare_file(contents)
 
@@ -92,17 +103,21 @@ def test_any_contents_under_a_right_checksum_are_survived(contents: bytes) -> No
     telegram_bytes = b"/ABC5fuzz\r\n\r\n" + body + b"!"
     reader_p1 = dsmr.DsmrCodec()
     for telegram in reader_p1.feed(telegram_bytes + f"{crc16_arc(telegram_bytes):04X}\r\n".encode()):
-        measure(telegram, "m")
+        measured(telegram)
     assert reader_p1.counters.frames == 1
 
 
 @given(position=st.integers(0, 400), byte=st.integers(0, 255), which=st.integers(0, 100))
-def test_a_changed_byte_inside_sml_contents_is_survived(position: int, byte: int, which: int) -> None:
+def test_a_changed_byte_inside_sml_contents_is_noticed(position: int, byte: int, which: int) -> None:
     telegrams = TELEGRAMS["sml"]
-    contents = bytearray(telegrams[which % len(telegrams)][8:-8])
-    contents[position % len(contents)] = byte
-    for telegram in sml.SmlCodec().bare_file(bytes(contents)):
-        measure(telegram, "m")
+    contents = telegrams[which % len(telegrams)][8:-8]
+    changed = bytearray(contents)
+    changed[position % len(contents)] = byte
+    honest = sml.SmlCodec().bare_file(contents)
+    for telegram in sml.SmlCodec().bare_file(bytes(changed)):
+        measured(telegram)
+        # Each message has a checksum of its own: whatever else it says now is marked as not checked.
+        assert not telegram.checked or telegram in honest
 
 
 @given(data=st.binary(max_size=64))
@@ -119,12 +134,32 @@ def test_elements_nested_without_end_are_refused() -> None:
         parse_element(b"\x71" * 1000, 0)
 
 
-@given(text=st.text(max_size=30), line=st.binary(max_size=60))
-def test_lines_numbers_and_times_are_parsed_or_refused(text: str, line: bytes) -> None:
-    parse_line(line)
-    parse_line(b"1-0:1.8.0(" + line + b")")
-    parse_number(text)
-    utc_seconds(text)
+@given(text=st.binary(max_size=60))
+def test_lines_are_parsed_or_refused(text: bytes) -> None:
+    for line in (text, b"1-0:1.8.0(" + text + b")"):
+        if (data_set := parse_line(line)) is not None:
+            assert "".join(f"({item})" for item in data_set.items).encode() == line[line.index(b"(") :]
+
+
+@given(text=st.one_of(st.text(max_size=30), st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{0,20})?(\*kWh)?", fullmatch=True)))
+def test_numbers_are_parsed_or_refused(text: str) -> None:
+    if (number := parse_number(text)) is not None:
+        assert abs(number.digits) < 10**MAX_DIGITS
+        # "-0" is 0, and leading zeros say nothing; the fraction keeps all its digits.
+        printed, _, unit = text.partition("*")
+        assert Decimal(number.decimal()) == Decimal(printed) and number.unit == unit
+
+
+@given(stamp=st.one_of(st.text(max_size=13), st.from_regex(r"[0-9]{12}[SW]?", fullmatch=True)))
+def test_times_are_parsed_or_refused(stamp: str) -> None:
+    if (time_s := utc_seconds(stamp)) is not None:
+        ahead_s = calendar.timegm(_calendar_of(stamp)) - time_s
+        assert ahead_s in (3600, 7200), "Central European Time is one or two hours ahead of UTC"
+
+
+def _calendar_of(stamp: str) -> tuple[int, ...]:
+    year, *others = (int(stamp[i : i + 2]) for i in range(0, 12, 2))
+    return (year + (1900 if year >= 70 else 2000), *others)
 
 
 @given(digits=st.integers(-(10**18), 10**18), exponent=st.integers(-9, 9))

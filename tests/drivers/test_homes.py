@@ -183,7 +183,9 @@ def test_a_recorded_home_of_quarters_is_played_from_its_first_row(tmp_path: Path
         ("time,consumption_wh\n901,2\n", ":2, column time"),
         ("time,consumption_wh\n900,2\n2700,2\n", ":3, column time: 2700 s; expected 1800 s"),
         ("time,consumption_wh\n900,2.5\n", ":2, column consumption_wh"),
-        ("time,consumption_wh,production_wh\n900,2\n", ":2, column production_wh"),
+        ("time,consumption_wh,production_wh\n900,2\n", ':2, column production_wh: ""; expected whole Wh'),
+        ("time,consumption_wh\n900," + "7" * 1000 + "\n", 'consumption_wh: "' + "7" * 40 + '..."; expected'),
+        ("time,consumption_wh\n" + "7" * 1000 + ",2\n", 'column time: "' + "7" * 40 + '..."; expected'),
         ("time,consumption_wh\n", "no rows"),
         ("time,consumption_wh\n900," + "9" * 200_000 + "\n", ":2: field larger than"),
     ],
@@ -196,13 +198,34 @@ def test_a_mistake_in_a_recording_is_named_with_its_place(tmp_path: Path, text: 
     assert place in str(caught.value)
 
 
-@pytest.mark.parametrize("contents", [None, b"\x1f\x8bnot gzip", b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, contents: bytes | None) -> None:
+PACKED = gzip.compress(b"h01_load_kwh\n" + b"0.25\n1.75\n" * 200)
+ALTERED = "it was compressed with gzip, and altered or cut off since"
+
+
+@pytest.mark.parametrize(
+    ("contents", "why"),
+    [
+        (None, "No such file or directory"),
+        (b"\x1f\x8bnot gzip", ALTERED),
+        (PACKED[:-9], ALTERED),
+        (PACKED[:12] + b"\xff" * 30 + PACKED[42:], ALTERED),
+        (b"h01\xff\xfe", "it is no text, byte 4 is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, contents: bytes | None, why: str) -> None:
     path = tmp_path / "home.csv"
     if contents is not None:
         path.write_bytes(contents)
-    with pytest.raises(DriverError, match=r"home\.csv: cannot be read"):
+    with pytest.raises(DriverError) as caught:
         recorded_home(path)
+    assert str(caught.value) == (
+        f"{path}: cannot be read: {why}; expected a CSV file, plain or gzip\n    check its name and contents"
+    )
+
+
+def test_a_file_name_that_no_file_can_have_is_refused_like_any_other() -> None:
+    with pytest.raises(DriverError, match="cannot be read"):
+        read_table(Path("home\0.csv"))
 
 
 def test_a_simulated_home_is_the_same_whoever_asks_and_in_whatever_order() -> None:

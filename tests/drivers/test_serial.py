@@ -224,6 +224,7 @@ def test_parity_is_stripped_where_right_and_marked_where_wrong() -> None:
     [
         ("/nowhere/ttyUSB0", 9600, "there is no such device", "ls -l /dev/serial/by-id"),
         ("/tmp", 9600, "it is a directory", "ls -l /dev/serial/by-id"),
+        ("/dev/tty\0USB0", 9600, "embedded null byte", "check cable and port"),
         ("/dev/null", 9600, "it is no serial port", "ls -l /dev/serial/by-id"),
         ("/dev/null", 12345, "12345 baud", "correct baud"),
     ],

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from drivers.codecs import CODECS, codec
-from drivers.codecs.telegram import measure
+from drivers.codecs.obis import Number, Obis
+from drivers.codecs.telegram import MAX_INT64, Telegram, Value, measure
 from drivers.measurement import Measurement
 from drivers.tools import capture_bytes
 from tests.drivers.feeding import junk, read, ways_to_cut
@@ -86,3 +87,29 @@ def test_a_telegram_that_never_ends_is_given_up_and_the_next_one_read() -> None:
         assert reader.feed(start + b"0" * 100_000) == []
         assert reader.counters.overlong >= 1
         assert len(reader.feed(vector["bytes"])) == 1
+
+
+def watts(quantity: int, w: int) -> Value:
+    return Value(Obis(1, 0, quantity, 7, 0), Number(w, 0, "W"))
+
+
+def test_power_that_only_the_difference_of_two_values_makes_absurd_is_left_out() -> None:
+    # Each of the two fits 64 bits with sign, as SML sends it; import minus export does not.
+    telegram = Telegram("sml", "", "", (watts(1, MAX_INT64), watts(2, -MAX_INT64)))
+    assert measure(telegram, "m").power_w is None
+    # So with what is made of three phases when the meter sends no total.
+    phases = Telegram("sml", "", "", tuple(watts(quantity, MAX_INT64) for quantity in (21, 41, 61)))
+    measurement = measure(phases, "m")
+    assert [phase.power_w for phase in measurement.phases] == [MAX_INT64] * 3
+    assert measurement.power_w is None
+
+
+def test_a_value_that_cannot_be_read_is_not_taken_for_zero() -> None:
+    # Import in a unit that is no power's: what is left, the export alone, is not the power of the home.
+    odd = Value(Obis(1, 0, 1, 7, 0), Number(3000, 0, "VA"))
+    assert measure(Telegram("sml", "", "", (odd, watts(2, 500))), "m").power_w is None
+    # Two quadrants whose sum is absurd, and two that are fine.
+    quadrants = ((5, MAX_INT64), (6, MAX_INT64), (7, 20), (8, 10))
+    reactive = tuple(Value(Obis(1, 0, quantity, 7, 0), Number(var, 0, "var")) for quantity, var in quadrants)
+    assert measure(Telegram("sml", "", "", reactive), "m").reactive_var is None
+    assert measure(Telegram("sml", "", "", reactive[2:]), "m").reactive_var == -30

@@ -16,18 +16,6 @@ from tests.protocols.keys import key_pair
 from tests.protocols.village import device
 
 
-@pytest.fixture(scope="module")
-def morning() -> Chain:
-    chain = a_busy_morning()
-    chain.block(chain.bid("anna", 2, 100, 150_000), certify=False)
-    return chain
-
-
-@pytest.fixture(scope="module")
-def ledger(morning: Chain, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return morning.store(tmp_path_factory.mktemp("ledger"))
-
-
 def test_a_block_is_shown_with_verdicts_and_signers(morning: Chain, ledger: Path) -> None:
     shown = show(ledger, 3, morning.mechanisms)
     assert json.loads(json.dumps(shown)) == shown

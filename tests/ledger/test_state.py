@@ -132,6 +132,19 @@ def test_a_range_is_taken_in_key_order() -> None:
     assert [key for key, _ in state.orders.items()] == [(4, 9, 9), (6, 0, 0)]
 
 
+def test_the_meters_of_an_account_are_found_as_the_rows_say() -> None:
+    state = State()
+    anna, bela = b"anna".ljust(16), b"bela".ljust(16)
+    for meter, account in ((b"roof", anna), (b"barn", anna), (b"home", bela)):
+        state.meters.put(meter, rows.Meter(account, meter.decode(), 0))
+    state.meters.put(b"roof", rows.Meter(anna, "roof", 0, until_s=900))
+    assert [(meter, row.until_s) for meter, row in state.meters.of_account(anna)] == [(b"barn", 0), (b"roof", 900)]
+    assert list(State.restore(state.dump()).meters.of_account(anna)) == list(state.meters.of_account(anna))
+    state.meters.delete(b"barn")
+    assert [meter for meter, _ in state.meters.of_account(anna)] == [b"roof"]
+    assert list(state.meters.of_account(b"nobody".ljust(16))) == []
+
+
 def test_rows_are_values() -> None:
     """Nothing in the state can change without its table knowing."""
     row = rows.Balance(1, 2)

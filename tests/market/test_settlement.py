@@ -33,7 +33,6 @@ from meshnode.settlement import (
     estimate,
     fund_account,
     settle,
-    verified_export_wh,
 )
 from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, meters, periods
 
@@ -315,10 +314,7 @@ def test_an_empty_period_is_complete_and_final() -> None:
     assert (settlement.completeness_ppm, settlement.provisional) == (PPM, False)
 
 
-def test_nothing_is_minted_from_an_estimate() -> None:
-    assert verified_export_wh(Metered(ANNA, 0, 700)) == 700
-    assert verified_export_wh(Metered(ANNA, 0, 700, quality=Quality.CORRECTED)) == 700
-    assert verified_export_wh(Metered(ANNA, 0, 700, quality=Quality.ESTIMATED)) == 0
+def test_a_better_quality_is_the_higher_one() -> None:
     assert Quality.MEASURED > Quality.CORRECTED > Quality.ESTIMATED
 
 

@@ -25,7 +25,7 @@ from meshnode.store import Batch, Entry, HardState, SignState
 from protocols import block as blocks
 from protocols.parcel import Parcel, pack
 from protocols.raft import Message, MessageKind, Role
-from protocols.records import Certificate, read_as, to_payload
+from protocols.records import Certificate, Election, read_as, to_payload
 from tests.protocols.keys import KeyPair
 from tests.protocols.village import START_S, Village, device
 from zencode.binding import encode
@@ -46,6 +46,7 @@ class Disk:
         self.hard = HardState(0, 0, 0)
         self.sign = SignState(0, b"", 0, 0, b"", 0)
         self.certificates: dict[int, bytes] = {}
+        self.elections: dict[bytes, int] = {}
         self.final = 0
 
     def persist(self, batch: Batch) -> None:
@@ -70,6 +71,8 @@ class Disk:
             assert height <= self.final
             assert read_as(Certificate, data).block == self.log[height].block_hash, "certificate of another block"
             self.certificates[height] = data
+        for data in batch.elections:
+            self.elections[data] = read_as(Election, data).term
 
     def hard_state(self) -> HardState:
         return self.hard
@@ -101,6 +104,11 @@ class Disk:
 
     def final_height(self) -> int:
         return self.final
+
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        return sorted((data for data, held in self.elections.items() if held > term), key=self.elections.__getitem__)[
+            :limit
+        ]
 
     def certificate_below(self, height: int) -> tuple[int, bytes] | None:
         known = [place for place in self.certificates if place <= height]

@@ -12,6 +12,7 @@ from meshnode import mempool
 from meshnode.ledger.verdicts import Verdict
 from meshnode.network import exchange, gossip
 from meshnode.network.gossip import READINGS, RECORDS, topic
+from meshnode.network.memory import MemoryTransport
 from meshnode.network.transport import StreamReset
 from protocols import block as blocks
 from protocols import cbor, cose
@@ -206,15 +207,21 @@ async def test_replays_are_taken_once(autojump_clock: MockClock) -> None:
         assert len(anna.taken) == 2
 
 
+async def behind(bela: Home, place: Neighbourhood, anna: Home) -> MemoryTransport:
+    """anna - bela - mallory: what mallory writes reaches anna through bela alone."""
+    mallory = await place.transport("gina")
+    mallory.admit(frozenset({bela.peer}))
+    bela.transport.admit(frozenset({anna.peer, mallory.peer_id}))
+    mallory.add_address(bela.peer, bela.transport.addresses)
+    await meet(bela.transport, mallory)
+    return mallory
+
+
 async def test_the_author_is_blamed_not_who_passed_it_on(autojump_clock: MockClock) -> None:
-    # anna - bela - mallory: bela passes on what anna then finds to be rubbish.
+    # Bela passes on what anna then finds to be rubbish.
     async with neighbourhood("memory", "anna", "bela") as (place, homes):
         anna, bela = homes
-        mallory = await place.transport("gina")
-        mallory.admit(frozenset({bela.peer}))
-        bela.transport.admit(frozenset({anna.peer, mallory.peer_id}))
-        mallory.add_address(bela.peer, bela.transport.addresses)
-        await meet(bela.transport, mallory)
+        mallory = await behind(bela, place, anna)
         await mallory.publish(topic(place.village.chain_id, RECORDS), b"rubbish")
         await until(lambda: anna.counters.get("dropped: gossip: undecodable batch") == 1)
         assert anna.transport.peers() == [bela.peer]
@@ -224,11 +231,7 @@ async def test_the_author_is_blamed_not_who_passed_it_on(autojump_clock: MockClo
 async def test_a_dropped_author_is_not_heard_through_others(autojump_clock: MockClock) -> None:
     async with neighbourhood("memory", "anna", "bela") as (place, homes):
         anna, bela = homes
-        mallory = await place.transport("gina")
-        mallory.admit(frozenset({bela.peer}))
-        bela.transport.admit(frozenset({anna.peer, mallory.peer_id}))
-        mallory.add_address(bela.peer, bela.transport.addresses)
-        await meet(bela.transport, mallory)
+        mallory = await behind(bela, place, anna)
         await anna.gossip._blame(mallory.peer_id, "gossip: a story")
         await mallory.publish(topic(place.village.chain_id, READINGS), batch(reading(place.village)))
         await until(lambda: anna.counters.get("ignored: its author was dropped") == 1)

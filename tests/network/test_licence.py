@@ -142,7 +142,9 @@ def test_a_licence_says_what_may_be_signed() -> None:
     assert asked(6, (5, 41)) and asked(6, (6, 1)) and not asked(6, (5, 40))
     assert not asked(6, (5, 40), final=103) and asked(6, (5, 40), final=104)
     assert not held.allows_campaign(5, (9, 9), 0) and held.allows_campaign(6, (5, 41), 0)
+    assert [held.hears(term) for term in (4, 5, 6)] == [False, False, True]
     silent = Licence(silent="asking")
+    assert not silent.hears(9) and FREE.hears(1)
     assert not silent.allows_ack(ack(999, 9)) and not silent.allows_campaign(9, (9, 9), 999)
     assert FREE.allows_ack(ack(1, 1)) and FREE.allows_campaign(1, (0, 0), 0)
 

@@ -53,6 +53,8 @@ async def test_lost_messages_come_back_by_exchange(monkeypatch: pytest.MonkeyPat
                 assert await home.gossip.submit(home.reading(period)) is None
             await trio.sleep(2 * gossip.BATCH_DELAY_S)
         await until(lambda: all(len(home.mempool) == 50 for home in homes))
+        assert len({frozenset(home.mempool.ids()) for home in homes}) == 1
+        assert all(home.counters["exchange: rounds"] > 0 for home in homes), "gossip alone had lost too much"
 
 
 def lose_some(home: Home, rng: Random, monkeypatch: pytest.MonkeyPatch) -> None:

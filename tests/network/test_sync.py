@@ -35,14 +35,17 @@ async def test_a_learner_gets_the_whole_ledger(autojump_clock: MockClock) -> Non
 
 
 async def test_a_learner_serves_the_next_learner(autojump_clock: MockClock) -> None:
+    disk = finished().disks["anna"]
     async with stage(finished().village) as scene:
-        await scene.server("anna", Shelf(finished().disks["anna"]))
+        await scene.server("anna", Shelf(disk))
         emil = await scene.learner()
-        await until(lambda: emil.follower.final_height == finished().disks["anna"].final)
+        await until(lambda: emil.follower.final_height == disk.final)
     async with stage(finished().village) as scene:
-        await scene.server("emil", emil.shelf)
+        server = await scene.server("emil", emil.shelf)
         fritz = await scene.learner("fritz")
-        await until(lambda: fritz.machine.state_hash() == emil.machine.state_hash())
+        await until(lambda: fritz.follower.final_height == disk.final)
+        assert fritz.machine.state_hash() == emil.machine.state_hash()
+        assert server.counters["blocks: served"] == disk.final, "there was nobody else to ask"
 
 
 async def test_new_blocks_are_followed_within_a_second(autojump_clock: MockClock) -> None:
@@ -86,12 +89,16 @@ async def test_without_announcements_a_follower_asks_all_the_same(autojump_clock
     cluster = grown(1)
     async with stage(cluster.village) as scene:
         shelf = Shelf(cluster.disks["anna"])
-        await scene.server("anna", shelf, announce=False)
+        server = await scene.server("anna", shelf, announce=False)
         emil = await scene.learner()
         await until(lambda: emil.follower.final_height == shelf.final)
+        before = shelf.final
         settle(cluster, 1)
         shelf.__dict__.update(Shelf(cluster.disks["anna"]).__dict__)
+        assert shelf.final > before
         await until(lambda: emil.follower.final_height == shelf.final)
+        assert emil.machine.state_hash() in cluster.hashes()
+        assert server.counters["heads announced"] == 0
 
 
 async def test_a_node_that_was_away_goes_on_where_it_stopped(autojump_clock: MockClock) -> None:

@@ -198,17 +198,23 @@ def test_blocks_that_were_replaced_while_they_were_written_count_for_nothing() -
     cluster.until(cluster.agreed)
 
 
+def without_their_leader(cluster: Cluster) -> list[str]:
+    """Founded, then the leader's node is switched off: the others, who have all noticed, can vote again."""
+    old = cluster.founded()
+    others = cluster.followers()
+    cluster.stop(old)
+    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
+    cluster.until(lambda: all(cluster.validators[home].leader is None for home in others))
+    cluster.settle()
+    cluster.cut = set()
+    return others
+
+
 def test_a_candidate_whose_disk_was_busy_asks_for_nothing_any_more() -> None:
     # While Dora's disk was busy she began an election, another one was elected in the same
     # term, and she follows her now. Her request would name a tip that it does not have.
     cluster = Cluster(5)
-    old = cluster.founded()
-    slow, rival, *others = cluster.followers()
-    cluster.stop(old)
-    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
-    cluster.until(lambda: all(cluster.validators[home].leader is None for home in (slow, rival, *others)))
-    cluster.settle()
-    cluster.cut = set()
+    slow, rival, *others = without_their_leader(cluster)
     dora = cluster.validators[slow]
     dora.campaign()
     for _ in range(100):
@@ -239,13 +245,7 @@ def test_a_candidate_whose_disk_was_busy_asks_for_nothing_any_more() -> None:
 def test_a_vote_that_comes_too_late_is_not_given() -> None:
     # Her disk was busy when she was asked, and who asked has been elected without her since.
     cluster = Cluster(5)
-    old = cluster.founded()
-    slow, rival, *others = cluster.followers()
-    cluster.stop(old)
-    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes if a != b}
-    cluster.until(lambda: all(cluster.validators[home].leader is None for home in (slow, rival, *others)))
-    cluster.settle()
-    cluster.cut = set()
+    slow, rival, *_ = without_their_leader(cluster)
     validator = cluster.validators[slow]
     validator.campaign()  # something to write
     begun = validator.poll()
@@ -468,7 +468,8 @@ def test_a_disk_put_together_from_two_times_signs_nothing() -> None:
 def test_what_contradicts_a_promise_is_not_promised() -> None:
     key = device("anna")
     state = SignState(5, b"candidat", 4, 10, bytes(32), 7)
-    pledges = Pledges(key.public, key.sign, bytes(32), bytes(32), state)
+    log = {10: bytes(32)}
+    pledges = Pledges(key.public, key.sign, bytes(32), bytes(32), state, lambda height, block: log.get(height) == block)
     tip = Tip(term=4, height=10, block=bytes(32))
 
     def vote(term: int, candidate: bytes) -> bool:
@@ -478,7 +479,11 @@ def test_what_contradicts_a_promise_is_not_promised() -> None:
     assert vote(5, b"candidat") and vote(6, b"somebody")
     assert not vote(5, b"somebody") and not vote(4, b"candidat")
     assert pledges.allows(None, pledges.ack(10, 4, bytes(32))) and pledges.allows(None, pledges.ack(9, 5, b"x" * 32))
-    assert pledges.allows(None, pledges.ack(9, 4, b"x" * 32)), "only the newest ack is remembered"
-    assert not pledges.allows(None, pledges.ack(10, 4, b"x" * 32)) and not pledges.allows(
-        None, pledges.ack(11, 3, bytes(32))
-    )
+    assert pledges.allows(None, pledges.ack(9, 4, b"x" * 32)), "an ancestor: what was acknowledged is in the log"
+    assert not pledges.allows(None, pledges.ack(11, 3, bytes(32)))
+    assert (pledges.acked_height(4), pledges.acked_height(5)) == (10, 0)
+    # It was replaced. In this term nothing more is signed, at no height; in the next one it may be.
+    log[10] = b"x" * 32
+    for height in (9, 10, 11):
+        assert not pledges.allows(None, pledges.ack(height, 4, log.get(height, bytes(32))))
+    assert pledges.allows(None, pledges.ack(9, 5, b"x" * 32))

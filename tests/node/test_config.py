@@ -155,6 +155,45 @@ def test_a_mistake_is_told_with_its_place_and_its_remedy(text: str) -> None:
     assert complaint(text) == MISTAKES[text]
 
 
+def test_all_mistakes_of_a_configuration_are_told_at_once() -> None:
+    said = complaint(
+        """
+metre = 3
+[network]
+listen = 4170
+profile = "raspberry"
+[microgrid.Verdi]
+peer = []
+[[meter]]
+metering_point = "home"
+[[meter]]
+driver = "sml"
+metering_point = "barn"
+rehearsal = { late = [1], late_by = "two" }
+[[meter]]
+driver = "sml"
+metering_point = "shed"
+[[meter]]
+driver = "dsmr"
+metering_point = "shed"
+"""
+    )
+    places = [line for line in said.splitlines() if not line.startswith("    ")]
+    assert places == [
+        "config.toml: there is no key `metre`",
+        "config.toml: it lacks the key `name`",
+        "config.toml, network.listen: expected a list, got a whole number",
+        "config.toml, network.profile: 'raspberry' is not known",
+        "config.toml, microgrid.Verdi: not a chain id (64 hex digits)",
+        "config.toml, microgrid.Verdi: there is no key `peer`",
+        "config.toml, meter 1: driver is missing",
+        "config.toml, meter 2, rehearsal: there is no key `late`",
+        "config.toml, meter 2, rehearsal, late_by: expected a whole number, got a text",
+        "config.toml: two meters have the metering_point 'shed'",
+    ]
+    assert len(said.splitlines()) == 2 * len(places), "each with its remedy"
+
+
 def test_what_is_no_toml_is_told_with_its_line() -> None:
     said = complaint('name = "anna"\nlisten = = 3\n')
     assert said.startswith("config.toml: not TOML: ") and "line 2" in said

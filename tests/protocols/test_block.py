@@ -50,8 +50,19 @@ def test_a_chain_of_good_blocks() -> None:
     VILLAGE.check(third, Parent.of(second))
     same_time = VILLAGE.block(Parent.of(third), leader="bela", head={"time_s": third.header.time_s})
     VILLAGE.check(same_time, Parent.of(third))
+    chain = (FIRST, second, third, same_time)
+    assert [block.header.height for block in chain] == [1, 2, 3, 4]
+    assert [block.header.term for block in chain] == [1, 1, 7, 7]
+    assert [block.header.parent for block in chain[1:]] == [block.block_hash for block in chain[:-1]]
+    assert third.election is not None and same_time.election is None, "elected once for a term"
+
+
+def test_a_validator_alone_needs_nobody() -> None:
     alone = Village(1)
-    alone.check(alone.block())
+    block = alone.block()
+    alone.check(block)
+    assert [key for key, _ in alone.quorum.voters] == [device("anna").public]
+    assert block.leader == device("anna").key_id
 
 
 def test_what_is_made_is_what_is_read() -> None:
@@ -211,11 +222,12 @@ def test_bytes_that_are_no_block_convict_nobody() -> None:
         (cbor.encode([None, records, election]), "is not"),
         (cbor.encode([header, None, election]), "is not"),
         (cbor.encode([header, [1], election]), "record 0 of the block is not a byte string"),
-        (cbor.encode([header, records, 1]), "election certificate is not a byte string"),
+        (cbor.encode([header, records, 1]), "election certificate of the block is not a byte string"),
         (cbor.encode([header, records, to_payload(FIRST.header)]), "expected Election"),
         (cbor.encode([records[0], records, election]), "expected Header"),
         (cbor.encode([header, [header], election]), "record of kind 32: unknown"),
-        (cbor.encode([header, [b"\xd2"], election]), "envelope"),
+        (cbor.encode([header, [*records, b"\xd2"], election]), f"record {len(records)} of the block: envelope"),
+        (cbor.encode([b"\xd2", records, election]), "header of the block: envelope"),
         (bytes(2**19 + 1), "block of 524289 bytes, the limit is 524288"),
     ]
     for data, message in cases:

@@ -128,7 +128,7 @@ def test_a_replaced_block_takes_its_descendants_along_and_may_come_back() -> Non
     finality.extend(link(rival))
     # The third block has left our log: even a certificate for it makes nothing final here.
     assert acks(finality, three, "carla") == [] and finality.final_height == 0
-    assert finality.conflicting(VILLAGE.certificate(two)) and not finality.conflicting(VILLAGE.certificate(rival))
+    assert finality.has(2) and not finality.has(3)
     finality.truncate(2)
     finality.extend(link(two))
     certificate = finality.extend(link(three))

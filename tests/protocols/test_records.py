@@ -196,6 +196,19 @@ def test_json_that_is_no_record_is_refused(fields: Any, message: str) -> None:
         from_json("Gift", good)
 
 
+def test_what_json_can_hold_and_cbor_cannot_is_refused_in_few_words() -> None:
+    order = to_json(Village().order().record)
+    with pytest.raises(RecordError, match=r"Order\.energy_wh: found an integer of 16610 bits, expected 1 to 10000000$"):
+        from_json("Order", order | {"energy_wh": 10**5000})
+    many = {f"field{number}": 1 for number in range(5000)}
+    with pytest.raises(RecordError, match=r"Order: unknown fields field0, field1, field10, field100 and 4996 more$"):
+        from_json("Order", order | many)
+    for kind, fields in (("x" * 5000, order), ("Order", order | {"x" * 5000: 1})):
+        with pytest.raises(RecordError) as caught:
+            from_json(kind, fields)
+        assert len(str(caught.value)) < 1000
+
+
 def test_json_of_unions_rows_and_lists_is_checked_as_well() -> None:
     reading = to_json(Village().reading().record)
     unions: list[dict[str, Any]] = [{}, {"sealed": {}}, {"open": {}, "sealed": {}}]

@@ -13,8 +13,10 @@ from protocols import block as blocks
 from protocols import cbor, cose, merkle, receipt
 from protocols.block import Parent
 from protocols.certificate import QuorumConfig, check_certificate, quorum_size
+from protocols.evidence import check_evidence, judge
 from protocols.records import (
     KINDS,
+    Evidence,
     Genesis,
     RecordError,
     account_id_of,
@@ -22,9 +24,11 @@ from protocols.records import (
     from_payload,
     genesis_faults,
     meter_id_of,
+    read_as,
     to_payload,
 )
 from protocols.records.jsonform import from_json, to_json
+from protocols.roll import Roll
 from tests.protocols import vectors
 from tests.protocols.keys import verify
 
@@ -36,6 +40,7 @@ def load(name: str) -> Any:
 RECORDS = load("records.json")
 CBOR = load("cbor.json")
 AGREEMENT = load("agreement.json")
+EVIDENCE = load("evidence.json")
 
 
 def names(cases: list[dict[str, Any]]) -> list[str]:
@@ -151,3 +156,14 @@ def test_quorum_sizes() -> None:
     for mode, name in enumerate(("majority", "byzantine")):
         for voters, size in AGREEMENT["quorum_sizes"][name].items():
             assert quorum_size(int(voters), mode) == size
+
+
+def test_accusations() -> None:
+    genesis = read_as(Genesis, bytes.fromhex(EVIDENCE["genesis_payload"]))
+    roll = Roll.of_genesis(genesis, chain_id(genesis))
+    for case in EVIDENCE["proved"]:
+        found = judge(read_as(Evidence, bytes.fromhex(case["payload"])), roll, verify)
+        assert found.convicts == case["convicts"], case["name"]
+    for case in EVIDENCE["not_proved"]:
+        error = check_evidence(read_as(Evidence, bytes.fromhex(case["payload"])), roll, verify)
+        assert case["error"] in (error or ""), case["name"]

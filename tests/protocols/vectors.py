@@ -19,6 +19,7 @@ from protocols import block as blocks
 from protocols import cbor, cose, gossip, merkle, receipt, sync
 from protocols.block import Parent
 from protocols.certificate import quorum_size
+from protocols.evidence import CONVICTING
 from protocols.parcel import Parcel
 from protocols.records import (
     Certificate,
@@ -35,7 +36,7 @@ from protocols.records import (
 )
 from protocols.records.jsonform import to_json
 from protocols.signatures import Signatures, SignaturesRequest
-from tests.protocols import generate
+from tests.protocols import cases, generate
 from tests.protocols.keys import KeyPair, key_pair, seed_of
 from tests.protocols.village import START_S, Village, meter
 
@@ -59,6 +60,7 @@ def all_files() -> dict[str, Any]:
         "signatures.json": signatures(),
         "merkle.json": merkle_trees(),
         "agreement.json": agreement(),
+        "evidence.json": evidence(),
     }
 
 
@@ -382,6 +384,21 @@ def agreement() -> dict[str, Any]:
         "receipt_record_id": records[1].record_id.hex(),
         "join_request": join_request_bytes(village.chain_id, bytes(16), newcomer).hex(),
         "join_kind": Join.KIND,
+    }
+
+
+def evidence() -> dict[str, Any]:
+    """Accusations that prove their case, and some that do not, with a word of this one's error."""
+    return {
+        "genesis_payload": to_payload(cases.VILLAGE.genesis).hex(),
+        "proved": [
+            {"name": name, "payload": to_payload(found).hex(), "convicts": found.evidence_kind in CONVICTING}
+            for name, (found, _) in cases.all_cases().items()
+        ],
+        "not_proved": [
+            {"name": name, "payload": to_payload(found).hex(), "error": error}
+            for name, (found, error) in cases.honest_cases().items()
+        ],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,7 +39,7 @@ from protocols.records import (
 from tests.protocols.keys import KeyPair, key_pair, verify
 
 START_S = 1_800_000_000
-HOMES = ("anna", "bela", "carla", "dora", "emil", "fritz", "gina")
+HOMES = ("anna", "bela", "carla", "dora", "emil", "fritz", "gina", "hanna", "ivan", "jana")
 
 
 def device(home: str) -> KeyPair:
@@ -53,10 +53,11 @@ def meter(home: str) -> KeyPair:
 
 
 class Village:
-    """A microgrid of `homes`, all of whose nodes vote."""
+    """A microgrid of `homes`, all of whose nodes vote; `keys` gives each name its key pair."""
 
-    def __init__(self, homes: int = 3, **changes: Any) -> None:
+    def __init__(self, homes: int = 3, *, keys: Callable[[str], KeyPair] = key_pair, **changes: Any) -> None:
         self.homes = HOMES[:homes]
+        self.keys = keys
         fields: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "community": "Unterdorf",
@@ -71,13 +72,13 @@ class Village:
                 MemberEntry(
                     name=home,
                     roles=("consumer", "producer"),
-                    member_key=key_pair(home).public,
-                    device_key=device(home).public,
-                    meters=(MeterEntry(meter_key=meter(home).public, metering_point=f"AT-{home}"),),
+                    member_key=keys(home).public,
+                    device_key=keys(f"{home} device").public,
+                    meters=(MeterEntry(meter_key=keys(f"{home} meter").public, metering_point=f"AT-{home}"),),
                 )
                 for home in self.homes
             ),
-            "validators": tuple(ValidatorEntry(device_key=device(home).public) for home in self.homes),
+            "validators": tuple(ValidatorEntry(device_key=keys(f"{home} device").public) for home in self.homes),
             "binding": b"\x80",
             "binding_text": b"Surplus is shared.",
         }
@@ -93,11 +94,11 @@ class Village:
     def reading(self, home: str = "anna", **changes: Any) -> SignedRecord:
         """A signed reading of a home's meter."""
         fields: dict[str, Any] = {
-            "meter": meter_id_of(meter(home).public),
+            "meter": meter_id_of(self.keys(f"{home} meter").public),
             "period_start_s": START_S,
             "values": OpenCounters(import_wh=4_200_000, export_wh=17_500),
         }
-        return self.sign(Reading(**(fields | changes)), meter(home))
+        return self.sign(Reading(**(fields | changes)), self.keys(f"{home} meter"))
 
     def order(self, home: str = "anna", nonce: int = 1, **changes: Any) -> SignedRecord:
         """A signed bid of a member."""
@@ -109,7 +110,7 @@ class Village:
             "energy_wh": 500,
             "price_u_kwh": 240_000,
         }
-        return self.sign(Order(**(fields | changes)), key_pair(home))
+        return self.sign(Order(**(fields | changes)), self.keys(home))
 
     def election(
         self, leader: str, term: int, parent: Parent, voters: Sequence[str] | None = None, **changes: Any

@@ -117,7 +117,7 @@ def test_a_database_of_another_microgrid_is_refused(store: Store, tmp_path: Path
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("PRAGMA user_version = 2", "version 2 of the store, this program knows 1"),
+        ("PRAGMA user_version = 3", "version 3 of the store, this program knows 2"),
         ("PRAGMA application_id = 7", "not a ledger"),
         ("DELETE FROM standing", "the standing row is missing"),
         ("UPDATE standing SET vote = vote + 1", "what this node signed last is lost"),
@@ -294,6 +294,18 @@ def test_a_reader_sees_each_batch_whole(store: Store) -> None:
         assert [row[0] for row in reader.log_rows(3, 5)] == [3, 4]
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader._db.execute("DELETE FROM log")
+
+
+def test_the_bounds_of_a_long_log_are_found_without_reading_it(store: Store) -> None:
+    store.persist(Batch(entries=entries(make_blocks(3))))
+    asked: list[str] = []
+    with LedgerReader(store.place) as reader:
+        assert (reader.bounds("log"), reader.bounds("certificate")) == ((1, 3), (1, 0))
+        reader._db.set_trace_callback(asked.append)
+        reader.bounds("log")
+        reader._db.set_trace_callback(None)
+        plan = [row[3] for row in reader._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
+    assert "SEARCH log" in plan and "SCAN log" not in plan
 
 
 def test_pages_of_a_long_log_have_no_seams(store: Store) -> None:

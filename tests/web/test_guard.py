@@ -264,6 +264,7 @@ async def test_a_page_that_goes_is_forgotten(address: str, backend: HandMade) ->
     with trio.fail_after(5):
         while backend.pages > history_alone:
             await trio.sleep(0.01)
+    assert backend.pages == history_alone
 
 
 async def test_too_many_pages_are_sent_away(address: str, monkeypatch) -> None:
@@ -317,6 +318,7 @@ async def test_a_server_with_a_deaf_client_ends_all_the_same(backend: HandMade, 
                 for _ in range(10):
                     backend.hear("anna", 1)
                 await trio.sleep(0.002)
+        assert backend.pages == 0, "the client's page outlived the server"
 
 
 async def test_our_own_bug_is_said_and_logged(address: str, backend: HandMade, monkeypatch, caplog) -> None:

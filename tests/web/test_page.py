@@ -282,7 +282,7 @@ def rectangles(svg: str) -> list[tuple[str, int, int, int]]:
 def line(number: int, own_wh: int, neighbours_wh: int, grid_wh: int) -> LineRow:
     used = own_wh + neighbours_wh + grid_wh
     start = MIDNIGHT_S + number * PERIOD_S
-    return LineRow(start, "aa", "anna", own_wh, neighbours_wh, grid_wh, used, 0, 0, 0, 0, 0, 0, None, 3, True)
+    return LineRow(own_wh, neighbours_wh, grid_wh, used, 0, 0, start, "aa", "anna", 0, 0, 0, 0, None, 3, True)
 
 
 def test_bars_are_as_high_as_their_energies() -> None:

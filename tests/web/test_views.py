@@ -112,6 +112,21 @@ def test_each_trade_shows_what_the_meters_confirmed(street: Street) -> None:
     assert street.views.trades(10, street.account("anna")) == []
 
 
+def test_the_report_counts_what_is_there_and_a_corrected_reading_once(street: Street) -> None:
+    street.begin()
+    bid, offer = (
+        street.order("bela", "buy", FIRST, 400, 240_000),
+        street.order("carla", "sell", FIRST, 300, 130_000),
+    )
+    street.settle(FIRST, {"anna": Counted(50), "bela": Counted(250), "carla": Counted(0, 300, 320)}, bid, offer)
+    street.block(FIRST + 2 * PERIOD_S, street.reading("anna", FIRST, Counted(1), version=1))
+    counted = {name: number for name, number in street.views.report().items() if name != "periods"}
+    with sqlite3.connect(street.directory / FILE) as db:
+        assert counted == {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in counted}
+        assert db.execute("SELECT version FROM readings ORDER BY version DESC").fetchone() == (1,)
+    assert counted == {"readings": 6, "orders": 2, "trades": 1}
+
+
 def test_orders_are_open_then_cancelled_or_closed(street: Street) -> None:
     street.begin()
     kept = street.order("anna", "buy", FIRST, 100, 200_000)

@@ -146,3 +146,10 @@ def test_the_order_of_blocks_is() -> None:
         for blocks in ((NET, leave), (leave, NET))
     )
     assert binding_hash(one) != binding_hash(two)
+
+
+def test_a_number_that_could_not_be_read_back_is_not_written() -> None:
+    assert cbor.loads(cbor.dumps((2**63 - 1,))) == (2**63 - 1,)
+    for number in (2**63, -1):
+        with pytest.raises(cbor.EncodingError, match="expected 0 to 9223372036854775807"):
+            cbor.dumps((number,))

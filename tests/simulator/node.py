@@ -1,0 +1,333 @@
+"""Node: the shell around one real validator - its ticks, its disk, its parcels, its crashes.
+
+Does in virtual time what `meshnode.network.consensus` does with trio: hands parcels
+out at once, writes one batch at a time, signs and sends when it is on disk, makes
+a block at most so often. Ticks in which nothing can happen are run late, all together,
+before the next thing that happens here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from random import Random
+from typing import TYPE_CHECKING
+
+from meshnode.machine import Machine
+from meshnode.mempool import Mempool
+from meshnode.network.validator import Validator
+from meshnode.network.work import Outgoing, Settings
+from meshnode.store import StoreError
+from protocols.block import SignedRecord
+from protocols.raft import Role
+from tests.protocols.keys import KeyPair
+from tests.simulator.clock import NodeClock
+from tests.simulator.disk import Disk
+
+if TYPE_CHECKING:
+    from tests.simulator.liars import Liar
+    from tests.simulator.world import World
+
+# The profile for SD cards: ticks of 100 ms, heartbeat 500 ms, election 5 to 10 s, a block a second at most.
+SETTINGS = Settings(election_ticks=50, heartbeat_ticks=5)
+BLOCK_INTERVAL_MS = 1000
+# A supervisor starts a process again that ended by itself.
+RESTART_MS = 5000
+
+
+class Moment(Enum):
+    """When the power fails."""
+
+    IDLE = "with nothing being written"
+    WRITING = "while a batch is being written"
+    WRITTEN = "with a batch on disk that the validator does not know of"
+    SIGNED = "with everything signed and nothing sent"
+
+
+class Node:
+    """One device of one home.
+
+    Attributes:
+        name: of the node; that of its home, but for a second device with the same key.
+        validator: None while the node is off.
+        write_ms: least and most time of one write.
+        doom: the moment at which its power will fail next, if one is set.
+        liar: what makes it lie, None for an honest node.
+        lost: why it cannot be started any more, if so.
+    """
+
+    def __init__(self, world: World, name: str, home: str, key: KeyPair) -> None:
+        self.name = name
+        self.home = home
+        self.key = key
+        self.disk = Disk(world.village.chain_id)
+        self.clock = NodeClock()
+        self.validator: Validator | None = None
+        self.pool: Mempool | None = None
+        self.write_ms = (2, 30)
+        self.doom: Moment | None = None
+        self.liar: Liar | None = None
+        self.lost: str | None = None
+        self._world = world
+        self._timeline = world.timeline
+        self._chance = Random(f"{world.plan.seed} node {name}")
+        self._life = 0
+        self._writing = False
+        self._ticks = 0
+        self._tick_ms = 0
+        self._booted_ms = 0
+        self._woken_for = -1
+        self._last_block_ms = -BLOCK_INTERVAL_MS
+
+    @property
+    def up(self) -> bool:
+        """Whether the node is running."""
+        return self.validator is not None
+
+    @property
+    def machine(self) -> Machine:
+        """The ledger of a running node."""
+        assert self.validator is not None
+        return self.validator.machine
+
+    def now_s(self) -> int:
+        """UTC seconds by this node's clock."""
+        return self.clock.utc_s(self._timeline.now_ms)
+
+    # --- on and off
+
+    def start(self) -> None:
+        """Power on: check the disk, execute the ledger, take up where the log stands."""
+        world = self._world
+        assert self.validator is None
+        if self.lost is not None:
+            return
+        try:
+            self.disk.open()
+            machine = world.replay(self.disk)
+        except StoreError as error:
+            world.witness.refused_to_start(self, error)
+            self.lost = str(error)
+            return
+        self.pool = Mempool(machine)
+        self.validator = Validator(
+            machine,
+            self.disk,
+            self.pool,
+            self.key.public,
+            self.signer,
+            world.keyring.verifier,
+            self.now_s,
+            Random(self._chance.random()),
+            SETTINGS,
+        )
+        self._life += 1
+        self._writing = False
+        self._ticks = 0
+        self._tick_ms = self.clock.tick_ms()
+        self._booted_ms = self._timeline.now_ms
+        self._woken_for = -1
+        self.doom = None
+        world.witness.started(self)
+        self._work()
+
+    def power_off(self) -> None:
+        """What is not on the disk is gone."""
+        if self.validator is not None:
+            self._world.note("power off", self.name, self.disk.power_off(self._chance))
+            self._end()
+
+    def process_ends(self, reason: str) -> None:
+        """The disk failed: the process ends, and is started again."""
+        self._world.note("process ends", self.name, reason)
+        self.disk.power_off(self._chance)
+        self._end()
+        self._timeline.after(RESTART_MS, self.restart)
+
+    def restart(self) -> None:
+        """Start, if the node is off."""
+        if self.validator is None and not self._world.kept_off(self):
+            self.start()
+
+    def _end(self) -> None:
+        self.validator = self.pool = self.doom = None
+        self._writing = False
+        self._life += 1
+        self._world.witness.ended(self)
+
+    def signer(self, message: bytes) -> bytes:
+        """Sign with this node's key; the witness sees it."""
+        self._world.witness.signs(self, message)
+        return self.key.sign(message)
+
+    # --- what comes in
+
+    def receive(self, sender: str, number: int, data: bytes) -> None:
+        """A parcel arrives from the node with this number."""
+        if self.validator is None:
+            return
+        self._pass_time()
+        fault = self._world.read_parcel(data)
+        if not isinstance(fault, str):
+            if self.liar is not None:
+                self._world.post_lies(self, self.liar.heard(number, fault))
+            try:
+                fault = self.validator.receive(number, fault)
+            except StoreError as error:
+                self.process_ends(str(error))
+                return
+        if fault is not None:
+            self._world.drop(self, sender, fault)
+        self._work()
+
+    def add(self, record: SignedRecord) -> str | None:
+        """A record reaches the mempool; why it was refused, or None."""
+        if self.pool is None:
+            return "the node is off"
+        refusal = self.pool.add(record, self.now_s())
+        if refusal is None:
+            self._work()
+        return None if refusal is None else refusal.reason
+
+    def pool_ids(self) -> frozenset[bytes]:
+        """Ids of the records that wait here."""
+        return frozenset(self.pool.ids()) if self.pool is not None else frozenset()
+
+    def waiting(self, record_id: bytes) -> SignedRecord | None:
+        """A record that waits here."""
+        return None if self.pool is None else self.pool.get(record_id)
+
+    def campaign(self) -> None:
+        """Try to become leader now."""
+        if self.validator is not None:
+            self._pass_time()
+            self.validator.campaign()
+            self._work()
+
+    def transfer(self, number: int) -> None:
+        """Hand leadership to another validator."""
+        if self.validator is not None:
+            self._pass_time()
+            self.validator.transfer(number)
+            self._work()
+
+    def unreachable(self, number: int) -> None:
+        """The stream to this validator broke."""
+        if self.validator is not None:
+            self.validator.unreachable(number)
+
+    # --- time
+
+    def _pass_time(self) -> None:
+        """Run the ticks that are due."""
+        validator = self.validator
+        assert validator is not None
+        due = (self._timeline.now_ms - self._booted_ms) // self._tick_ms
+        while self._ticks < due:
+            self._ticks += 1
+            validator.tick()
+
+    def _wake(self, life: int, tick: int) -> None:
+        if life == self._life and tick == self._woken_for:
+            self._woken_for = -1
+            self._pass_time()
+            self._work()
+
+    def _schedule(self) -> None:
+        """Come back at the next tick in which something can happen."""
+        validator = self.validator
+        assert validator is not None
+        tick = self._ticks + (1 if self._writing else max(1, quiet_ticks(validator)))
+        if tick != self._woken_for:
+            self._woken_for = tick
+            self._timeline.at(self._booted_ms + tick * self._tick_ms, self._wake, self._life, tick)
+
+    # --- what goes out
+
+    def _work(self) -> None:
+        """Do all that can be done now: blocks, writes, parcels, what became final."""
+        try:
+            self._drive()
+        except StoreError as error:
+            self.process_ends(str(error))
+
+    def _drive(self) -> None:
+        validator, now = self.validator, self._timeline.now_ms
+        assert validator is not None
+        if self._writing:
+            self._post(validator.urgent())
+        else:
+            if validator.role is Role.LEADER and now - self._last_block_ms >= BLOCK_INTERVAL_MS and validator.propose():
+                self._last_block_ms = now
+            while (work := validator.poll()) is not None:
+                self._post(work.now)
+                if work.batch is not None:
+                    self.disk.begin(work.batch)
+                    self._world.witness.writes(self, work.batch)
+                    if self.doom is Moment.WRITING:
+                        self.power_off()
+                        return
+                    self._writing = True
+                    delay = self._chance.randrange(self.write_ms[0], self.write_ms[1] + 1)
+                    self._timeline.after(delay, self._written, self._life)
+                    break
+                self._post(validator.persisted())
+        self._notice(validator)
+        self._schedule()
+
+    def _written(self, life: int) -> None:
+        if life != self._life:
+            return
+        validator = self.validator
+        assert validator is not None
+        self._pass_time()
+        if self.disk.failing:
+            self.process_ends("fsync failed: nobody knows what the disk holds")
+            return
+        self.disk.finish()
+        self._world.witness.written(self)
+        self._writing = False
+        if self.doom is Moment.WRITTEN:
+            self.power_off()
+            return
+        try:
+            after = validator.persisted()
+        except StoreError as error:
+            self.process_ends(str(error))
+            return
+        if self.doom is Moment.SIGNED:
+            self.power_off()
+            return
+        self._post(after)
+        self._work()
+
+    def _post(self, outgoing: Iterable[Outgoing]) -> None:
+        for item in outgoing:
+            if self.liar is None:
+                self._world.post(self, item.to, item.parcel)
+            else:
+                self._world.post_lies(self, self.liar.outgoing(item.to, item.parcel))
+
+    def _notice(self, validator: Validator) -> None:
+        world = self._world
+        world.witness.looks_at(self)
+        for number, reason in validator.take_faults():
+            world.drop(self, world.home_of(number), reason)
+        final = validator.take_final()
+        if final:
+            assert self.pool is not None
+            for done in final:
+                self.pool.final([record.record_id for record in done.block.records])
+            world.witness.executed(self, final)
+            world.members.final(self, final)
+
+
+def quiet_ticks(validator: Validator) -> int:
+    """In how many ticks, counted from the next, something can happen by the passing of time alone."""
+    replica = validator._core._replica
+    if validator._intake._parked:
+        return 1
+    election, heartbeat = replica.config.election_tick, replica.config.heartbeat_tick
+    if replica.role is Role.LEADER:
+        return min(heartbeat - replica.heartbeat_elapsed, election - replica.election_elapsed)
+    return replica.election_timeout - replica.election_elapsed

@@ -1,0 +1,333 @@
+"""Witness: sees everything that any node signs, writes and executes, and holds it against the invariants.
+
+It knows more than any node: an ack counts for it when it is signed, so that a block is
+certified here before anybody has put the certificate together. What liars can bring
+about by lying is set down as a lie that worked; whatever else breaks is a violation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meshnode.ledger.verdicts import Verdict
+from meshnode.machine import RecordDone
+from meshnode.network.work import FinalBlock
+from meshnode.store import Batch
+from protocols import cbor, cose
+from protocols.raft import Role
+from protocols.records import Ack, Header, Vote, read_as
+
+if TYPE_CHECKING:
+    from tests.simulator.node import Node
+    from tests.simulator.world import World
+
+# Conservation over the whole state is slow: so often, in executed blocks of one node, and at the end of a round.
+CONSERVATION_EVERY = 64
+
+
+class Violation(Exception):
+    """An invariant does not hold.
+
+    Attributes:
+        invariant: which.
+    """
+
+    def __init__(self, invariant: str, text: str) -> None:
+        super().__init__(f"{invariant}: {text}")
+        self.invariant = invariant
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A header that somebody signed."""
+
+    height: int
+    term: int
+    parent: bytes
+    leader: str
+
+
+class Witness:
+    """See the module text.
+
+    Attributes:
+        checked: how often each invariant was held against something.
+        forks: heights at which two blocks were certified; only liars bring that about.
+        twice_led: terms that liars gave two leaders.
+        stopped: honest nodes that do nothing any more because a liar signed two blocks for one place.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.checked: Counter[str] = Counter()
+        self.forks: list[int] = []
+        self.twice_led: set[int] = set()
+        self.stopped: set[str] = set()
+        self._equivocated = False
+        self._world = world
+        root = world.village.root
+        self._headers: dict[bytes, Seen] = {root.block_hash: Seen(0, 0, b"", "")}
+        self._own: dict[tuple[str, int, int], bytes] = {}
+        self._votes: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        self._acks: dict[tuple[str, int, int], bytes] = {}
+        self._ackers: dict[tuple[bytes, int], set[bytes]] = {}
+        self._leaders: dict[int, str] = {}
+        self._firsts: dict[int, list[bytes]] = {}
+        self._certified: dict[int, bytes] = {0: root.block_hash}
+        self._certified_terms: list[tuple[int, int]] = [(0, 0)]
+        self._states: dict[int, bytes | None] = {}
+        self._writing: dict[str, Batch] = {}
+        self._executed: Counter[str] = Counter()
+        self.effective: dict[bytes, int] = {}
+
+    @property
+    def certified_height(self) -> int:
+        """How far the chain is certified, whether or not any node knows."""
+        return len(self._certified) - 1
+
+    def broken(self, invariant: str, text: str) -> None:
+        """Raise; nobody's lie explains it."""
+        raise Violation(invariant, text)
+
+    def _unless_lied(self, invariant: str, text: str) -> bool:
+        """Raise, or say that it may be because somebody lied."""
+        if not self._world.may_fork:
+            raise Violation(invariant, text)
+        return True
+
+    # --- what is signed
+
+    def signs(self, node: Node, message: bytes) -> None:
+        """A node signs a statement (its Sig_structure)."""
+        _, _, aad, payload = cbor.decode(message)
+        kind = cbor.decode(aad)[1]
+        if kind == Header.KIND:
+            self._header(node, read_as(Header, payload), cose.record_id(message))
+        elif kind == Ack.KIND:
+            self._ack(node, read_as(Ack, payload))
+        elif kind == Vote.KIND:
+            self._vote(node, read_as(Vote, payload))
+
+    def _header(self, node: Node, header: Header, block_hash: bytes) -> None:
+        seen = Seen(header.height, header.term, header.parent, node.home)
+        self._headers[block_hash] = seen
+        first = bool(header.election)
+        if first:
+            self._firsts.setdefault(header.term, []).append(block_hash)
+        place = (node.home, header.term, header.height)
+        second = self._own.setdefault(place, block_hash) != block_hash
+        if not self._world.honest(node):
+            self._equivocated |= second
+            return
+        self.checked["one block for one place"] += 1
+        if second:
+            self.broken("one block for one place", f"{node.name} signed two blocks at {place[1:]}")
+        if first:
+            self.checked["leader completeness"] += 1
+            for height, term in reversed(self._certified_terms):
+                if term < header.term:
+                    if not self._descends(block_hash, height):
+                        self._unless_lied(
+                            "leader completeness", f"{node.name} leads term {header.term} without block {height}"
+                        )
+                    break
+
+    def _ack(self, node: Node, ack: Ack) -> None:
+        place = (node.home, ack.ack_term, ack.height)
+        if self._world.honest(node):
+            self.checked["signed only what is on disk"] += 1
+            known = self._acks.setdefault(place, ack.block)
+            if known != ack.block:
+                self.broken("nobody signs against itself", f"{node.name} acknowledged two blocks at {place[1:]}")
+            disk = node.disk
+            entry = disk.entry(ack.height) if ack.height <= disk.last_index() else None
+            if entry is None or entry.block_hash != ack.block:
+                self.broken("signed only what is on disk", f"{node.name} acknowledged {ack.height} without it")
+            signed = disk.sign_state()
+            if ack.ack_term > disk.hard_state().term or (signed.ack_term, signed.ack_height) < place[1:]:
+                self.broken("signed only what is on disk", f"{node.name}: the ack of {place[1:]} is not promised")
+        header = self._headers.get(ack.block)
+        ackers = self._ackers.setdefault((ack.block, ack.ack_term), set())
+        ackers.add(node.key.key_id)
+        if header is not None and header.term == ack.ack_term and self._world.village.quorum.is_quorum(ackers):
+            self._certify(ack.block, header)
+
+    def _vote(self, node: Node, vote: Vote) -> None:
+        if not self._world.honest(node):
+            return
+        self.checked["one vote in a term"] += 1
+        known = self._votes.setdefault((node.home, vote.term), (vote.candidate, vote.candidate_tip.block))
+        if known != (vote.candidate, vote.candidate_tip.block):
+            self.broken("nobody signs against itself", f"{node.name} voted twice in term {vote.term}")
+        signed, hard = node.disk.sign_state(), node.disk.hard_state()
+        if hard.term < vote.term or (signed.vote_term, signed.vote_candidate) < (vote.term, vote.candidate):
+            self.broken("signed only what is on disk", f"{node.name}: the vote of term {vote.term} is not promised")
+        if hard.term == vote.term and hard.vote == 0:
+            self.broken("signed only what is on disk", f"{node.name}: Raft's vote of term {vote.term} is not on disk")
+
+    # --- what becomes certified
+
+    def _certify(self, block_hash: bytes, header: Seen) -> None:
+        """A quorum has acknowledged this block in its own term: it and all before it are final, for ever."""
+        self.checked["certified once and for ever"] += 1
+        top = self.certified_height
+        if header.height <= top:
+            if not self._is_certified(header.height, block_hash):
+                self._forked(header.height)
+            return
+        path = [block_hash]
+        while self._headers[path[-1]].height > top + 1:
+            path.append(self._headers[path[-1]].parent)
+        if self._headers[path[-1]].parent != self._certified[top]:
+            self._forked(top)
+            return
+        for one in reversed(path):
+            self._certified[self._headers[one].height] = one
+        self._certified_terms.append((header.height, header.term))
+        # Whoever was elected after that term has it.
+        for term, firsts in self._firsts.items():
+            if term > header.term:
+                for first in firsts:
+                    if not self._descends(first, header.height):
+                        self._unless_lied(
+                            "leader completeness",
+                            f"term {term} began without block {header.height}, which is certified",
+                        )
+
+    def _forked(self, height: int) -> None:
+        self._unless_lied("no fork", f"two blocks are certified at height {height}")
+        self.forks.append(height)
+        self._world.fork_seen()
+
+    def _is_certified(self, height: int, block_hash: bytes) -> bool:
+        return self._certified.get(height) == block_hash
+
+    def _descends(self, block_hash: bytes, height: int) -> bool:
+        """Whether the block has the certified block of this height before it."""
+        header = self._headers[block_hash]
+        while header.height > height:
+            block_hash = header.parent
+            header = self._headers[block_hash]
+        return self._is_certified(height, block_hash)
+
+    # --- what is written
+
+    def writes(self, node: Node, batch: Batch) -> None:
+        """A node begins to write a batch."""
+        self._writing[node.name] = batch
+
+    def written(self, node: Node) -> None:
+        """The batch is on disk."""
+        batch = self._writing.pop(node.name)
+        if not self._world.honest(node):
+            return
+        if batch.hard_state is not None or batch.sign_state is not None:
+            self.checked["what was promised stays promised"] += 1
+        for gone in node.disk.replaced:
+            self.checked["certified blocks stay"] += 1
+            if self._is_certified(gone.index, gone.block_hash):
+                self._unless_lied("certified blocks stay", f"{node.name} removed block {gone.index}")
+        previous: bytes | None = None
+        for entry in batch.entries:
+            self.checked["log matching"] += 1
+            header = self._headers.get(entry.block_hash)
+            if header is None:
+                self.broken("log matching", f"{node.name} wrote a block {entry.index} that nobody signed")
+                return
+            if previous is None and entry.index > 1:
+                previous = node.disk.entry(entry.index - 1).block_hash
+            if (header.height, header.term) != (entry.index, entry.term) or previous not in (None, header.parent):
+                self.broken("log matching", f"{node.name}: block {entry.index} does not follow the one before it")
+            previous = entry.block_hash
+        self._final_prefix(node)
+
+    def _final_prefix(self, node: Node) -> None:
+        self.checked["final is certified"] += 1
+        final = node.disk.final_height()
+        if final and not self._is_certified(final, node.disk.entry(final).block_hash):
+            self._unless_lied("final is certified", f"{node.name}: block {final} is final and not certified")
+
+    # --- what nodes do
+
+    def looks_at(self, node: Node) -> None:
+        """A node has done something: who leads, and has it stopped for no reason?"""
+        validator = node.validator
+        assert validator is not None
+        if not self._world.honest(node):
+            return
+        if validator.role is Role.LEADER:
+            self.checked["one leader in a term"] += 1
+            known = self._leaders.setdefault(validator.term, node.home)
+            if known != node.home and self._unless_lied(
+                "one leader in a term", f"term {validator.term}: {known} and {node.home}"
+            ):
+                self.twice_led.add(validator.term)
+        if validator.halted is not None and not self.forks:
+            if not (self._equivocated and self._world.may_fork):
+                self.broken("stops only for a fork", f"{node.name}: {validator.halted}")
+            self.stopped.add(node.name)
+
+    def executed(self, node: Node, final: list[FinalBlock]) -> None:
+        """Blocks became final at a node."""
+        if not self._world.honest(node) or self.forks:
+            return
+        for done in final:
+            height = done.block.header.height
+            self.checked["executed is certified"] += 1
+            if not self._is_certified(height, done.block.block_hash):
+                self.broken("executed is certified", f"{node.name} executed block {height}, which is not certified")
+            if node.disk.entry(height).block_hash != done.block.block_hash:
+                self.broken("executed is certified", f"{node.name} executed block {height} before it was on disk")
+            for event in done.events:
+                if isinstance(event, RecordDone) and event.verdict == Verdict.ACCEPTED:
+                    self.checked["a record takes effect once"] += 1
+                    if self.effective.setdefault(event.record_id, height) != height:
+                        self.broken("a record takes effect once", f"{event.record_id.hex()} at {height} again")
+        machine = node.machine
+        self.checked["equal states"] += 1
+        ours = machine.state_hash()
+        if self._states.setdefault(machine.height, ours) != ours:
+            self.broken("equal states", f"{node.name} has another state at height {machine.height}")
+        self._executed[node.name] += len(final)
+        if self._executed[node.name] >= CONSERVATION_EVERY:
+            self._executed[node.name] = 0
+            self.conserved(node)
+
+    def conserved(self, node: Node) -> None:
+        """Energy, money and assets of a node's ledger add up."""
+        self.checked["conservation"] += 1
+        try:
+            node.machine.check_invariants()
+        except AssertionError as error:
+            self.broken("conservation", f"{node.name} at height {node.machine.height}: {error}")
+
+    def started(self, node: Node) -> None:
+        """A node has started."""
+        if self._world.honest(node) and not self.forks:
+            self._final_prefix(node)
+
+    def ended(self, node: Node) -> None:
+        """A node is off."""
+        self._writing.pop(node.name, None)
+
+    def refused_to_start(self, node: Node, error: Exception) -> None:
+        """A node found its disk damaged."""
+        if self._world.honest(node):
+            self.broken("a healthy disk starts", f"{node.name}: {error}")
+
+    def dropped(self, receiver: Node, sender: str, reason: str) -> None:
+        """A node drops another for what it sent."""
+        self.checked["nobody honest is dropped"] += 1
+        if self._world.honest(receiver) and self._world.honest_home(sender):
+            self.broken("nobody honest is dropped", f"{receiver.name} dropped {sender}: {reason}")
+
+    def acknowledged(self, record_id: bytes, height: int) -> None:
+        """A client was told that its record is final and took effect."""
+        self.checked["acknowledged records stay"] += 1
+        if not self.forks and self.effective.get(record_id) != height:
+            self.broken("acknowledged records stay", f"{record_id.hex()} was acknowledged at {height}")
+
+    def block_hash(self, height: int) -> bytes:
+        """The certified block of a height."""
+        return self._certified[height]
