@@ -2,7 +2,9 @@
 
 A validator's disk may be of an earlier time, and then its device key must never sign
 again. This is judged at every start (`meshnode.network.licence`), with the word of the others
-(`meshnode.network.recall`); until it is, the validator keeps silent.
+(`meshnode.network.recall`); until it is, the validator keeps silent. A disk that has lost final
+blocks is filled again from the neighbours, and rows rot also while nobody reads them: all
+of them are looked at again and again, slowly (`meshnode.store.scrubber`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from meshnode.network.recall import Recall
 from meshnode.network.recollection import Recollection
 from meshnode.network.transport import Transport
 from meshnode.network.validator import Validator
-from meshnode.store import SignState, Store
+from meshnode.store import Batch, SignState, Store
+from meshnode.store.scrubber import STEP_EVERY_S, Scrubber
 from protocols.cose import Verifier
 from protocols.signatures import Signatures
 
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
+
+# A person wants to know where; of a thousand, the first few say it.
+SHOWN_HEIGHTS = 5
 
 
 class Duty:
@@ -62,6 +68,10 @@ class Duty:
         self._reopen = reopen
         self._source: Validator | Learner | None = None
         self._recollection: Recollection | None = None
+        # While anything is lost, this node only follows; when nothing is any more, it begins anew.
+        self._refilling = bool(store.lost)
+        if self._refilling:
+            log.error("%s", self._lost())
         if machine.quorum.key_of(device.key_id) is not None:
             self._recollection = Recollection(
                 store.places(device.key_id),
@@ -77,7 +87,7 @@ class Duty:
     @property
     def votes(self) -> bool:
         """Whether this node is a validator; one that may have to keep silent."""
-        return self._recollection is not None and not self.retired
+        return self._recollection is not None and not self.retired and not self._refilling
 
     @property
     def licence(self) -> Licence:
@@ -93,9 +103,17 @@ class Duty:
                 f"the device key {self._device.key_id.hex()} never signs again ({self.retired}); "
                 "this node follows without voting and gets a new device key"
             )
+        if self._refilling:
+            return self._lost()
         if isinstance(self._source, Validator) and self._source.licence.silent:
             return f"not voting yet: {self._source.licence.silent}"
         return ""
+
+    async def persist(self, batch: Batch) -> None:
+        """Write with one fsync, in a thread so that nothing else waits. Raises StoreError."""
+        await trio.to_thread.run_sync(self._store.persist, batch)
+        if self._refilling and not self._store.lost:
+            self._reopen("what the disk had lost is there again")
 
     def attach(self, source: Validator | Learner) -> None:
         """The part that knows what was signed, here and by others."""
@@ -114,7 +132,36 @@ class Duty:
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(recall.run)
+            nursery.start_soon(self._scrub)
             task_status.started()
+
+    async def _scrub(self) -> None:
+        """Look at all rows again and again; what is not as it was written is mended at a new beginning."""
+        scrubber = Scrubber(self._store.place, self._store.chain_id)
+        try:
+            while True:
+                await trio.sleep(STEP_EVERY_S)
+                found = await trio.to_thread.run_sync(scrubber.step)
+                if isinstance(self._source, Validator) and not self._source.licence.silent:
+                    await trio.to_thread.run_sync(self._store.repaid, self._source.final_height)
+                if found.index:
+                    log.warning(
+                        "%d rows of the index of records were missing or wrong, and are made again", len(found.index)
+                    )
+                    await trio.to_thread.run_sync(self._store.reindex, found.index)
+                if found.damage and not self._refilling:
+                    self._reopen(f"the disk gives back something else than was written: {found.damage}")
+                    return
+        finally:
+            scrubber.close()
+
+    def _lost(self) -> str:
+        lost = self._store.lost
+        shown = ", ".join(map(str, lost[:SHOWN_HEIGHTS])) + (" …" if len(lost) > SHOWN_HEIGHTS else "")
+        return (
+            f"the disk has lost {len(lost)} of the final blocks (height {shown}); this node fetches them from its "
+            "neighbours, and does not vote before they are there again; a card that loses data should be replaced"
+        )
 
     def _judge(self, decision: Licence | Retired) -> None:
         """Act on what the two places and the others say."""

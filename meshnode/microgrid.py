@@ -36,7 +36,7 @@ from meshnode.network.work import FinalBlock, Settings
 from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
-from meshnode.store import Batch, Store
+from meshnode.store import Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.vitals import process_age_s, rss_mb
@@ -170,13 +170,13 @@ class Microgrid:
                 self.validator,
                 transport,
                 f"{prefix(self.chain_id)}/consensus/1",
-                self.persist,
+                self.duty.persist,
                 self._final,
                 tick_s=timing.tick_s,
                 block_interval_s=timing.block_interval_s,
             )
         else:
-            self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
+            self.follower = Follower(machine, store, transport, self.duty.persist, self._final, check, random)
             self.duty.attach(self.follower.learner)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
         self._live_sequence = 0
@@ -201,10 +201,6 @@ class Microgrid:
             nursery.start_soon(self._watch_health)
             self._startup_s = process_age_s()
             task_status.started()
-
-    async def persist(self, batch: Batch) -> None:
-        """Write with one fsync, in a thread so that nothing else waits."""
-        await trio.to_thread.run_sync(self._store.persist, batch)
 
     async def _final(self, final: list[FinalBlock]) -> None:
         """Blocks became final: the mempool forgets their records, waiting clients hear of theirs."""

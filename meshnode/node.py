@@ -42,7 +42,7 @@ from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
 from meshnode.renewal import Renewal, follows_a_retired_key
-from meshnode.store import Store, read_genesis
+from meshnode.store import Damage, Store, read_genesis
 from meshnode.store.place import GENESIS_FILE, MICROGRIDS, genesis_missing, microgrid_directory
 from meshnode.views import Views
 from meshnode.web.server import serve
@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 
 # 256 bits, which nobody guesses.
 TOKEN_BYTES = 32
+# A card that loses rows faster than a node can begin anew is no card to go on with.
+MAX_DAMAGES = 8
 # Fewer characters than that can be tried out on the spot.
 SHORTEST_TOKEN = 16
 
@@ -209,6 +211,7 @@ class Node:
         self._random = Random(secrets.randbits(128))
         self._tasks: trio.CancelScope | None = None
         self._why_anew = ""
+        self._damages = 0
 
     async def run(self, on_ready: Callable[[], None], task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; raises what ends the node (StoreError, ListenError, ConfigError).
@@ -218,7 +221,14 @@ class Node:
         """
         while True:
             self._why_anew = ""
-            await self._run_once(on_ready, task_status)
+            try:
+                await self._run_once(on_ready, task_status)
+            except* Damage as damage:
+                # Seen in passing; a new beginning looks at every row and mends what it can.
+                self._damages += 1
+                if self._damages > MAX_DAMAGES or not self.web_addresses:
+                    raise
+                self._why_anew = str(damage.exceptions[0])
             if not self._why_anew:
                 return
             log.warning("the node begins anew: %s", self._why_anew)
@@ -306,7 +316,7 @@ class Node:
             check = SignatureCheck()
             mechanisms = installed_mechanisms()
             machine = Machine(genesis, chain_id, mechanisms, check)
-            views = Views.open(store.place, genesis, store.final_height())
+            views = Views.open(store.place, genesis, store.kept_height())
             outbox = Outbox.open(store.place, chain_id)
             try:
                 await trio.to_thread.run_sync(

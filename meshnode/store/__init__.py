@@ -5,6 +5,7 @@ No clock, no network and no rules of the ledger here: bytes in, the same bytes o
 """
 
 from meshnode.store.place import (
+    Damage,
     StoreError,
     chain_of,
     microgrid_directory,
@@ -17,6 +18,7 @@ from meshnode.store.store import Store
 
 __all__ = [
     "Batch",
+    "Damage",
     "Entry",
     "HardState",
     "LedgerReader",

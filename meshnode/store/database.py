@@ -1,17 +1,81 @@
-"""Database: the SQLite file of a ledger - how it is opened, made, and what its errors mean."""
+"""Database: the SQLite file of a ledger - how it is opened, made and changed, and what its errors mean."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import msgspec
 
 from meshnode.store import rows
 from meshnode.store.reader import BUSY_S
-from meshnode.store.rows import Standing
+from meshnode.store.rows import Entry, Standing
+from protocols import block as blocks
+from protocols.records import Election, read_as
 
 # The write-ahead log is cut back to this after a checkpoint, so that one catch-up does not
 # leave a large file behind.
 WAL_KEPT_BYTES = 8 * 1024 * 1024
+
+# The column by which the rows of a table are found.
+KEYS = {"log": "height", "certificate": "height", "election": "term"}
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """One transaction. cut_above: rows of the log above this go first; then `entries` come, replacing any there.
+
+    replace: whether places of records replace those that the index has.
+    """
+
+    standing: Standing
+    cut_above: int | None = None
+    entries: tuple[Entry, ...] = ()
+    certificates: tuple[tuple[int, bytes], ...] = ()
+    elections: tuple[bytes, ...] = ()
+    records: list[tuple[bytes, int, int]] = []
+    replace: bool = False
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of the block is on disk afterwards, or nothing of it. Raises sqlite3.Error."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        # SQLite has rolled back by itself after some errors (a full disk), not after others.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def write(db: sqlite3.Connection, changes: Changes) -> None:
+    """Make changes, with one fsync. Raises sqlite3.Error."""
+    with transaction(db):
+        if changes.cut_above is not None:
+            db.execute("DELETE FROM log WHERE height > ?", (changes.cut_above,))
+        db.executemany("INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?, ?, ?)", map(rows.log_row, changes.entries))
+        db.executemany(
+            "INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)",
+            [rows.certificate_row(height, data) for height, data in changes.certificates],
+        )
+        db.executemany(
+            "INSERT OR IGNORE INTO election VALUES (?, ?, ?)",
+            [rows.election_row(read_as(Election, data).term, data) for data in changes.elections],
+        )
+        # A record may stand in a later block again, without effect; the first place counts.
+        how = "REPLACE" if changes.replace else "IGNORE"
+        db.executemany(f"INSERT OR {how} INTO record VALUES (?, ?, ?)", changes.records)
+        put_standing(db, changes.standing)
+
+
+def records_of(entry: Entry, chain_id: bytes) -> list[tuple[bytes, int, int]]:
+    """(record id, height, position) of each record of an entry's block. Raises BlockError."""
+    block = blocks.read(entry.data, chain_id)
+    return [(record.record_id, entry.index, position) for position, record in enumerate(block.records)]
 
 
 def connect(path: Path) -> sqlite3.Connection:

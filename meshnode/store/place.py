@@ -39,6 +39,10 @@ class StoreError(Exception):
         self.height = height
 
 
+class Damage(StoreError):
+    """The disk gives back something else than was written; `height` says where. Seen at a start, it is mended."""
+
+
 def microgrid_directory(directory: Path, chain_id: bytes) -> Path:
     """Where a node keeps the ledger of a microgrid."""
     return directory / MICROGRIDS / chain_id.hex()

@@ -10,6 +10,7 @@ time (indexes, terms and the newest entries) comes from memory and never waits f
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from pathlib import Path
@@ -17,33 +18,33 @@ from types import TracebackType
 
 import msgspec
 
-from meshnode.store import reservation, rows
+from meshnode.store import reservation
 from meshnode.store.cache import TailCache
-from meshnode.store.database import connect, found_database, put_standing, why
+from meshnode.store.database import KEYS, Changes, connect, records_of, transaction, why, write
+from meshnode.store.mending import Mending
 from meshnode.store.place import (
     DATABASE_FILE,
-    GENESIS_FILE,
+    Damage,
     Lock,
     StoreError,
     chain_of,
     check_chain_id,
-    check_genesis,
-    make_directory,
     microgrid_directory,
     read_genesis,
     refill,
-    write_genesis,
 )
 from meshnode.store.reader import LedgerReader
+from meshnode.store.refounding import create
 from meshnode.store.reservation import Places
 from meshnode.store.rows import Batch, DamagedRow, Entry, HardState, SignState, Standing
 from meshnode.store.signfile import SignFile, boot_id
+from meshnode.store.survey import survey
 from protocols import block as blocks
-from protocols.records import Election, read_as
 
-# At start this many entries are checked beside those that are not final: what Raft reads
-# first, and where a failing card shows. The rest is checked when it is read.
-CHECKED_AT_OPEN = 64
+log = logging.getLogger(__name__)
+
+# At start this many of the newest entries are taken into memory: what Raft reads first.
+CACHED_AT_OPEN = 64
 
 
 class Store:
@@ -66,6 +67,9 @@ class Store:
         self._has_signed = False
         self._boot = boot_id()
         self._sign_file = SignFile(place)
+        self._mending = Mending()
+        # Nothing is ever dropped from the beginning.
+        self._first = 1
         # The reader looks first: it refuses files that are no ledger, before anything writes to them.
         self._reader = LedgerReader(place, archive=False)
         try:
@@ -73,8 +77,7 @@ class Store:
             try:
                 self._standing = self._read_standing()
                 self._cache = TailCache()
-                self._first = self._reader.bounds("log")[0]
-                self._read_tail()
+                self._survey()
             except BaseException:
                 self._db.close()
                 raise
@@ -84,47 +87,21 @@ class Store:
 
     @staticmethod
     def create(directory: Path, genesis_bytes: bytes) -> None:
-        """Found the ledger of a microgrid in a node's directory; open it afterwards.
-
-        A founding that was interrupted is done again from its beginning.
-
-        Args:
-            directory: the node's; the ledger goes to microgrids/<chain id>/ in it.
-            genesis_bytes: canonical encoding of the genesis.
-        Raises:
-            StoreError: the genesis is not one, or the ledger is there already.
-        """
-        check_genesis(genesis_bytes)
-        chain_id = chain_of(genesis_bytes)
-        place = microgrid_directory(directory, chain_id)
-        try:
-            make_directory(place)
-            lock = Lock(place)
-            try:
-                if (place / GENESIS_FILE).exists():
-                    raise StoreError(f"{place}: this microgrid has a ledger here already; nothing was changed")
-                for unfinished in place.glob(DATABASE_FILE + "*"):
-                    unfinished.unlink()
-                found_database(place / DATABASE_FILE, chain_id)
-                write_genesis(place, genesis_bytes)
-            finally:
-                lock.release()
-        except OSError as error:
-            raise StoreError(f"{place}: {error.strerror}; check the disk and the permissions") from error
-        except sqlite3.Error as error:
-            raise StoreError(f"{place}: {why(error)}") from error
+        """Found the ledger of a microgrid in a node's directory; see `meshnode.store.refounding.create`."""
+        create(directory, genesis_bytes)
 
     @staticmethod
     def open(directory: Path, chain_id: bytes) -> Store:
-        """Open the ledger of a microgrid for writing and check its newest part.
+        """Open the ledger of a microgrid for writing and check every row of it.
 
-        A damaged end that was never acknowledged is cut off: Raft fetches it again.
+        A damaged end that is not final is cut off: Raft fetches it again. What is lost of the rest
+        must be filled again before anything is signed (`lost`).
 
         Args:
             directory: the node's.
         Raises:
             StoreError: no ledger, another process has it, another version, the genesis is
-                not that of `chain_id`, or what this node acknowledged is damaged (`height` says where).
+                not that of `chain_id`, or what this node signed last cannot be read.
         """
         check_chain_id(chain_id)
         place = microgrid_directory(directory, chain_id)
@@ -208,19 +185,46 @@ class Store:
                 raise StoreError(f"{self._path}: not written, {self._failed}; start the node again")
             if batch == Batch():
                 return
-            entries = self._new_entries(batch.entries)
-            standing = self._next_standing(batch, entries[-1].index if entries else self.last_index())
-            records = self._records_made_final(entries, standing.final_height)
-            self._check_certificates(batch.certificates, standing.final_height)
+            changes = self._mended(batch) if self._mending.lost else self._changes(batch)
             if batch.sign_state is not None:
                 self._reserve(batch.sign_state)
             try:
-                self._write(entries, batch.certificates, standing, records, elections=batch.elections)
+                write(self._db, changes)
             except sqlite3.Error as error:
                 self._failed = f"an earlier write failed ({error})"
                 raise StoreError(f"{self._path}: {why(error)}") from error
-            self._cache.replace_from(entries)
-            self._standing = standing
+            self._standing = changes.standing
+            if self._mending.lost:
+                self._mending = self._mending.after(batch.entries[-1].index)
+            else:
+                self._cache.replace_from(changes.entries)
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Final heights that the disk has lost, or lost the proof of; ascending.
+
+        While there are any, the log seems to end before the first of them, and `persist` takes
+        only what fills it again: final blocks from there on, with certificates. Nothing may be signed.
+        """
+        return self._mending.lost
+
+    def kept_height(self) -> int:
+        """Up to which height the views may have come: the final height, also where blocks before it are lost."""
+        return self._standing.final_height
+
+    def reindex(self, records: tuple[tuple[bytes, int, int], ...]) -> None:
+        """Enter these (record id, height, position) into the index of records. Raises StoreError."""
+        with self._writing:
+            write(self._db, Changes(standing=self._standing, records=list(records), replace=True))
+
+    def repaid(self, final_height: int) -> None:
+        """If what this disk had lost of what was acknowledged is final here now, it is owed no more."""
+        with self._writing:
+            newest = self._sign_file.newest
+            if newest is not None and 0 < newest.owed[1] <= final_height and not newest.retired:
+                self._sign_file.write(
+                    reservation.changed(newest, newest.key_id, newest.boot, self.sign_state(), owed=(0, 0))
+                )
 
     def hard_state(self) -> HardState:
         """Raft's hard state."""
@@ -232,7 +236,7 @@ class Store:
 
     def final_height(self) -> int:
         """Blocks up to here are final; 0 at the beginning."""
-        return self._standing.final_height
+        return self._mending.seen(self._standing.final_height)
 
     def first_index(self) -> int:
         """Index of the first entry that is here, or would be."""
@@ -240,7 +244,7 @@ class Store:
 
     def last_index(self) -> int:
         """Index of the last entry; first_index() - 1 if there is none."""
-        return self._standing.last_height
+        return self._mending.seen(self._standing.last_height)
 
     def term(self, index: int) -> int:
         """Term of an entry; 0 at index 0, where the genesis stands.
@@ -266,9 +270,9 @@ class Store:
         try:
             found = self._reader.entry(index)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
+            raise self._damaged(damage, damage.height) from damage
         if found is None:
-            raise StoreError(f"{self._path}: entry {index} is missing; {self._refill()}", index)
+            raise self._damaged(f"entry {index} is missing", index)
         return found
 
     def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
@@ -308,7 +312,7 @@ class Store:
         try:
             return self._reader.certificate_from(height)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
+            raise self._damaged(damage, damage.height) from damage
 
     def certificate_below(self, height: int) -> tuple[int, bytes] | None:
         """Height and bytes of the highest certificate at or below a height.
@@ -319,7 +323,7 @@ class Store:
         try:
             return self._reader.certificate_below(height)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
+            raise self._damaged(damage, damage.height) from damage
 
     def elections_after(self, term: int, limit: int) -> list[bytes]:
         """Election certificates of later terms than this, the first ones first.
@@ -330,7 +334,7 @@ class Store:
         try:
             return self._reader.elections_after(term, limit)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
+            raise self._damaged(damage, damage.height) from damage
 
     def last_certificate(self) -> tuple[int, bytes] | None:
         """Height and bytes of the highest certificate.
@@ -362,17 +366,45 @@ class Store:
             reservation.changed(newest, newest.key_id, self._boot, self._standing.sign_state, clean=True)
         )
 
-    def _new_entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        """The entries that are to be written: those above the final height, after a check of the others."""
-        if not entries:
-            return ()
-        first = entries[0].index
+    def _changes(self, batch: Batch) -> Changes:
+        """What a batch changes on disk."""
+        entries = self._new_entries(batch.entries)
+        standing = self._next_standing(batch, entries[-1].index if entries else self.last_index())
+        self._check_certificates(batch.certificates, standing.final_height)
+        return Changes(
+            cut_above=entries[0].index - 1 if entries else None,
+            entries=entries,
+            certificates=batch.certificates,
+            elections=batch.elections,
+            records=self._records_made_final(entries, standing.final_height),
+            standing=standing,
+        )
+
+    def _mended(self, batch: Batch) -> Changes:
+        """What a batch fills again of what is lost, and what it adds."""
+        self._check_order(batch.entries)
+        if batch.sign_state is not None or not batch.entries or batch.final_height != batch.entries[-1].index:
+            raise StoreError(f"{self._path}: not written, only final blocks are taken while some are lost")
+        changes = self._mending.fill(batch, self._standing, self._reader, self.chain_id)
+        if isinstance(changes, str):
+            raise StoreError(f"{self._path}: not written, {changes}", batch.entries[0].index)
+        return changes
+
+    def _check_order(self, entries: tuple[Entry, ...]) -> None:
+        first = entries[0].index if entries else self.last_index() + 1
         if [entry.index for entry in entries] != list(range(first, first + len(entries))):
             raise StoreError(f"{self._path}: not written, entries from {first} on are not of consecutive indexes")
         if not self._first <= first <= self.last_index() + 1:
             raise StoreError(
                 f"{self._path}: entry {first} not written, the log goes from {self._first} to {self.last_index()}"
             )
+
+    def _new_entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        """The entries that are to be written: those above the final height, after a check of the others."""
+        self._check_order(entries)
+        if not entries:
+            return ()
+        first = entries[0].index
         final = self._standing.final_height
         for entry in entries[: max(0, final + 1 - first)]:
             if entry != self.entry(entry.index):
@@ -402,10 +434,9 @@ class Store:
         for height in range(self._standing.final_height + 1, final + 1):
             entry = new.get(height) or self.entry(height)
             try:
-                block = blocks.read(entry.data, self.chain_id)
+                found += records_of(entry, self.chain_id)
             except blocks.BlockError as error:
                 raise StoreError(f"{self._path}: block {height} cannot become final: {error}", height) from error
-            found += [(record.record_id, height, position) for position, record in enumerate(block.records)]
         return found
 
     def _check_certificates(self, certificates: tuple[tuple[int, bytes], ...], final: int) -> None:
@@ -414,38 +445,6 @@ class Store:
                 raise StoreError(
                     f"{self._path}: certificate of height {height} not written, the final height is {final}", height
                 )
-
-    def _write(
-        self,
-        entries: tuple[Entry, ...],
-        certificates: tuple[tuple[int, bytes], ...],
-        standing: Standing,
-        records: list[tuple[bytes, int, int]],
-        cut_above: int | None = None,
-        elections: tuple[bytes, ...] = (),
-    ) -> None:
-        db = self._db
-        if entries:
-            cut_above = entries[0].index - 1
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            if cut_above is not None:
-                db.execute("DELETE FROM log WHERE height > ?", (cut_above,))
-                db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", map(rows.log_row, entries))
-            db.executemany(
-                "INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)",
-                [rows.certificate_row(height, data) for height, data in certificates],
-            )
-            db.executemany("INSERT OR IGNORE INTO election VALUES (?, ?, ?)", map(_election_row, elections))
-            # A record may stand in a later block again, without effect; the first place counts.
-            db.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?)", records)
-            put_standing(db, standing)
-            db.execute("COMMIT")
-        except BaseException:
-            # SQLite has rolled back by itself after some errors (a full disk), not after others.
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
 
     def _read_standing(self) -> Standing:
         try:
@@ -461,36 +460,40 @@ class Store:
             )
         return standing
 
-    def _read_tail(self) -> None:
-        """Check the newest entries; cut off what is damaged if this node has promised nothing about it."""
+    def _survey(self) -> None:
+        """Look at every row; cut off a damaged end, and see what of the rest must be filled again."""
         standing = self._standing
-        promised = max(standing.sign_state.ack_height, standing.final_height, standing.hard_state.commit)
-        good = max(self._first - 1, min(standing.last_height, standing.final_height) - CHECKED_AT_OPEN)
-        damage: DamagedRow | None = None
-        for row in self._reader.log_rows(good + 1, standing.last_height + 1):
-            try:
-                entry = rows.read_log_row(row)
-            except DamagedRow as found:
-                damage = found
-                break
-            if entry.index != good + 1:
-                break
-            self._cache.replace_from((entry,))
-            good += 1
-        if good == standing.last_height:
-            return
-        if good < promised:
-            raise StoreError(f"{self._path}: {damage or f'log row {good + 1} is missing'}; {self._refill()}", good + 1)
-        standing = msgspec.structs.replace(standing, last_height=good)
-        self._write((), (), standing, [], cut_above=good)
+        found = survey(self._reader, standing)
+        good = min(
+            (height for height in found.lost if height > standing.final_height), default=standing.last_height + 1
+        )
+        if good <= standing.last_height:
+            self._cut(good - 1)
+        self._mending = Mending.of(found, standing.final_height)
+        if found.spoilt:
+            with transaction(self._db):
+                for table, height, checksum in found.spoilt:
+                    self._db.execute(
+                        f"DELETE FROM {table} WHERE {KEYS[table]} = ? AND checksum = ?", (height, checksum)
+                    )
+        if not self._mending.lost:
+            low = max(self._first, self.last_index() - CACHED_AT_OPEN + 1)
+            self._cache.replace_from([self.entry(index) for index in range(low, self.last_index() + 1)])
+
+    def _cut(self, last: int) -> None:
+        """The log ends at `last` from now on. If more was acknowledged, what is owed is written down first."""
+        standing, file = self._standing, self._sign_file
+        signed = standing.sign_state
+        if last < signed.ack_height and file.newest is not None:
+            owed = max(file.newest.owed, (signed.ack_term, signed.ack_height))
+            log.error(
+                "%s: the log has lost what was acknowledged above height %d; no vote before it reaches %d again",
+                *(self._path, last, signed.ack_height),
+            )
+            file.write(reservation.changed(file.newest, file.newest.key_id, file.newest.boot, signed, owed=owed))
+        standing = msgspec.structs.replace(standing, last_height=last)
+        write(self._db, Changes(cut_above=last, standing=standing))
         self._standing = standing
 
-    def _damaged(self, damage: DamagedRow) -> StoreError:
-        return StoreError(f"{self._path}: {damage}; {self._refill()}", damage.height)
-
-    def _refill(self) -> str:
-        return f"the disk has lost part of what this node acknowledged\n    {refill(self.place)}"
-
-
-def _election_row(data: bytes) -> tuple[int | bytes, ...]:
-    return rows.election_row(read_as(Election, data).term, data)
+    def _damaged(self, found: DamagedRow | str, height: int) -> Damage:
+        return Damage(f"{self._path}: {found}; the disk has lost part of what this node acknowledged", height)

@@ -23,10 +23,13 @@ from meshnode.store import (
     read_genesis,
 )
 from meshnode.store.cache import TailCache
+from meshnode.store.refounding import SET_ASIDE, refound
+from meshnode.store.reservation import Trust
 from protocols import block as blocks
 from protocols.block import Block, Parent
+from protocols.cose import key_id_of
 from protocols.records import to_payload
-from tests.protocols.village import Village
+from tests.protocols.village import Village, device
 from tests.store.log import CHAIN, GENESIS, VILLAGE, acked, entries, entry, final, make_blocks
 
 TEN = make_blocks(10)
@@ -304,7 +307,7 @@ def test_the_bounds_of_a_long_log_are_found_without_reading_it(store: Store) -> 
         reader._db.set_trace_callback(asked.append)
         reader.bounds("log")
         reader._db.set_trace_callback(None)
-        plan = [row[3] for row in reader._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
+        plan = [row[3].decode() for row in reader._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
     assert "SEARCH log" in plan and "SCAN log" not in plan
 
 
@@ -387,3 +390,19 @@ def alter(place: Path, statement: str) -> None:
     db.execute(statement)
     db.commit()
     db.close()
+
+
+def test_a_validator_begins_its_ledger_again_without_its_key(tmp_path: Path) -> None:
+    """What it signed is lost with the ledger; whatever else is found later, that key never signs again."""
+    anna = device("anna").public
+    Store.create(tmp_path, GENESIS)
+    with Store.open(tmp_path, CHAIN) as store:
+        assert store.places(key_id_of(anna)).trust()[0] is Trust.UNUSED
+        store.persist(Batch(entries=entries(TEN), sign_state=acked(TEN[-1], 9)))
+    aside = refound(tmp_path, CHAIN, anna, "set-aside")
+    assert (aside / "ledger.sqlite").exists()
+    for _ in range(2):
+        with Store.open(tmp_path, CHAIN) as store:
+            assert (store.last_index(), store.sign_state().sequence) == (0, 0)
+            assert store.places(key_id_of(anna)).trust() == (Trust.RETIRED, SET_ASIDE)
+            assert store.places(b"another!").trust()[0] is Trust.UNUSED
