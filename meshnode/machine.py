@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import assets, book, members, readings, rows
+from meshnode.ledger import assets, book, members, readings, rows, validators
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
@@ -21,7 +21,7 @@ from meshnode.settlement import closing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
-from protocols.cose import Verifier, key_id_of
+from protocols.cose import Verifier
 from protocols.records import (
     AssetIssue,
     Cancel,
@@ -30,6 +30,7 @@ from protocols.records import (
     KeyChange,
     Leave,
     Order,
+    QuorumChange,
     Reading,
     Record,
     Spoken,
@@ -70,6 +71,7 @@ _PURPOSES: dict[type[Record], int] = {
     AssetIssue: rows.PURPOSE_MEMBER,
     Support: rows.PURPOSE_DEVICE,
     KeyChange: rows.PURPOSE_MEMBER,
+    QuorumChange: rows.PURPOSE_MEMBER,
 }
 """Which of a member's keys signs which record. What is not listed is not executed by this version."""
 
@@ -103,8 +105,6 @@ class Machine:
         """
         self.genesis = genesis
         self.chain_id = chain_id
-        self.quorum = QuorumConfig.of_genesis(genesis)
-        self._validators = frozenset(key_id_of(key) for key, _ in self.quorum.voters)
         self._mechanisms = mechanisms
         self._verifier = verifier
         self._rules: dict[bytes, Rules] = {}
@@ -127,6 +127,21 @@ class Machine:
     def next_period_s(self) -> int:
         """Start of the oldest period that is not closed."""
         return self.state.meta[0].next_period_s
+
+    @property
+    def quorum(self) -> QuorumConfig:
+        """The quorum configuration of the next height."""
+        return validators.at(self.state, self.height + 1)
+
+    def quorum_of(self, config_hash: bytes) -> QuorumConfig | None:
+        """The configuration of a hash, if it is that of the next height or has been decided to follow it.
+
+        No other one can agree on anything that is not executed yet; what an older one signs for it is worth nothing.
+        """
+        for config in (self.quorum, validators.decided(self.state)):
+            if config.config_hash() == config_hash:
+                return config
+        return None
 
     def state_hash(self, height: int | None = None) -> bytes | None:
         """The state hash after `height` (default: now); None if it is not remembered."""
@@ -162,6 +177,8 @@ class Machine:
         height = block.header.state_height
         if height > self.height:
             return f"block {block.header.height}: state height {height} is not applied here yet"
+        if block.header.next_validators != validators.announced(self.state, height).config_hash():
+            return f"block {block.header.height}: announces other validators than the state says: OTHER_VALIDATORS"
         for position, signed in enumerate(block.records):
             verdict = self.check_record(signed, block.header.time_s, height)
             if verdict != Verdict.ACCEPTED:
@@ -188,6 +205,10 @@ class Machine:
                 return Verdict.EXPIRED
             if record.valid_until_s > time_s + self.genesis.limits.max_validity_s:
                 return Verdict.VALID_TOO_LONG
+        if isinstance(record, QuorumChange):
+            fault = validators.fault_in_view(self.state, record, key, self.height if height is None else height)
+            if fault != Verdict.ACCEPTED:
+                return fault
         if not verified and not signed.envelope.verify(record.KIND, self.chain_id, key.public_key, self._verifier):
             return Verdict.BAD_SIGNATURE
         return Verdict.ACCEPTED
@@ -213,6 +234,7 @@ class Machine:
         for position, signed in enumerate(block.records):
             verdict, account = self._execute(signed, head.height, position, head.time_s, events)
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
+        validators.apply_header(self.state, head.height, head.state_height)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
         self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
         self._hashes[head.height] = self.state.state_hash()
@@ -237,6 +259,7 @@ class Machine:
         state.schedule.put(0, rows.Scheduled(rules.binding))
         for entry in genesis.members:
             members.found(state, entry, 0, genesis.start_s, first_period_s)
+        validators.found(state, genesis)
 
     def _binding(self, period_start_s: int) -> bytes:
         in_force = b""
@@ -342,7 +365,7 @@ def _leave(call: _Call, record: Leave) -> Verdict:
         call.state,
         record,
         call.key.account,
-        call.machine._validators,
+        validators.key_ids(call.state, call.height),
         height=call.height,
         time_s=call.time_s,
         end_s=call.boundary_s(),
@@ -406,7 +429,13 @@ def _support(call: _Call, record: Support) -> Verdict:
 
 
 def _change_key(call: _Call, record: KeyChange) -> Verdict:
-    return members.change_key(call.state, record, call.key.account, call.machine._validators, call.height)
+    voting = validators.key_ids(call.state, call.height)
+    return members.change_key(call.state, record, call.key.account, voting, call.height)
+
+
+def _change_quorum(call: _Call, record: QuorumChange) -> Verdict:
+    founded = len(call.machine.genesis.validators)
+    return validators.change(call.state, record, call.key.account, founded, call.height)
 
 
 _EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
@@ -419,6 +448,7 @@ _EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
     AssetIssue: _issue,
     Support: _support,
     KeyChange: _change_key,
+    QuorumChange: _change_quorum,
 }
 
 

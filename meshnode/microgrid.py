@@ -22,7 +22,7 @@ from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
 from meshnode.duty import Duty
 from meshnode.keys import SignatureCheck, SigningKey
-from meshnode.ledger import rows
+from meshnode.ledger import rows, validators
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -373,7 +373,14 @@ class Microgrid:
         with trio.move_on_after(CERTIFICATE_WAIT_S):
             while self._store.certificate_from(height) is None:
                 await trio.sleep(CERTIFICATE_LOOK_S)
-        proof = await trio.to_thread.run_sync(ledger_tools.receipt, self._store.place, record_id)
+        proof = await trio.to_thread.run_sync(
+            ledger_tools.receipt,
+            self._store.place,
+            record_id,
+            self._mechanisms,
+            self.chain_id,
+            validators.decisions(self.machine.state),
+        )
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     def block(self, height: int) -> dict[str, Any] | None:

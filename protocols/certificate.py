@@ -48,6 +48,10 @@ class QuorumConfig(msgspec.Struct, frozen=True):
         """What headers, acks and certificates name: SHA-256 of the CBOR of all of it."""
         return hashlib.sha256(cbor.encode([self.mode, self.voters, self.outgoing])).digest()
 
+    def has(self, device_key: bytes) -> bool:
+        """Whether this device votes."""
+        return any(key == device_key for key, _ in (*self.voters, *self.outgoing))
+
     def key_of(self, key_id: bytes) -> bytes | None:
         """The device key of a voter, by its key id."""
         for key, _ in (*self.voters, *self.outgoing):

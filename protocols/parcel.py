@@ -2,7 +2,7 @@
 
 Raft decides what is said, signatures make it count: a vote is only a vote with the
 voter's signature, an answer to an append carries the ack of the block it speaks of,
-and certificates travel with appends and heartbeats. Parcels themselves are not
+certificates travel with appends and heartbeats, and who leads proves it. Parcels themselves are not
 signed; the connection they come over is authenticated.
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated
 from protocols.cose import SIGNATURE_BYTES
 from protocols.raft.checks import MAX_CONTEXT_BYTES
 from protocols.raft.messages import MAX_INT, Entry, EntryType, Message, MessageKind
-from protocols.records.agreement import VOTE_ROW, Ack, Certificate, Election, Hash, VoteRow
+from protocols.records.agreement import MAX_HEADER_BYTES, VOTE_ROW, Ack, Certificate, Election, Hash, VoteRow
 from protocols.records.genesis import MAX_BLOCK_BYTES
 from protocols.records.schema import (
     Bool,
@@ -63,6 +63,13 @@ class RaftMessage(Table, frozen=True, kw_only=True):
     epoch: Annotated[int, Field(11, Count, "session of the receiver or the sender")] = 0
 
 
+class Elected(Table, frozen=True, kw_only=True):
+    """Proof that the sender leads the message's term; see `protocols.leadership`."""
+
+    first: Annotated[bytes, Field(1, Bytes(1, MAX_HEADER_BYTES), "header envelope of the term's first block")]
+    election: Annotated[Election, Field(2, Nested(Election), "the certificate that it names")]
+
+
 @register(49)
 class Parcel(Record, frozen=True, kw_only=True):
     """One frame between validators."""
@@ -78,6 +85,13 @@ class Parcel(Record, frozen=True, kw_only=True):
     certificates: Annotated[
         tuple[Certificate, ...], Field(6, ListOf(Nested(Certificate), MAX_CERTIFICATES), "ascending by height")
     ] = ()
+    elected: Annotated[
+        Elected | None, Field(7, Nested(Elected), "from a leader, until the receiver has the term's first block")
+    ] = None
+    handover: Annotated[
+        bytes | None,
+        Field(8, Bytes(SIGNATURE_BYTES), "over the `Handover` of the term before: to the successor, and from it"),
+    ] = None
     elections: Annotated[
         tuple[Election, ...],
         Field(9, ListOf(Nested(Election), MAX_ELECTIONS), "with an append: of the next terms, ascending"),

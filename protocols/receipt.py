@@ -7,8 +7,12 @@ needed: no node, no network, no trust in whoever hands it over. The file extensi
 
 What it proves and what not:
 
-- The validators are those of the genesis. A block whose configuration is another one
-  is refused here, since the genesis alone cannot tell who was admitted since.
+- The validators are those of the genesis, or follow from them by the changes that the
+  receipt carries: each is itself proved by a certificate of the validators before it, who
+  certify a change only if an administrator signed it. Whether it was the one that took
+  effect (another may have come first) is told by whom the headers after it name.
+- Validators that were removed could still sign another history of their own time, and
+  a file cannot tell; a node of the microgrid can.
 - It proves inclusion. Whether the record took effect is the verdict of `apply`.
 - Keys admitted after the genesis cannot be proved from it: the record's own signature
   is then not checked, and the verdict says so. A quorum of validators has checked it.
@@ -24,10 +28,12 @@ from protocols import cose, merkle
 from protocols.block import Block, SignedRecord, read_record
 from protocols.certificate import QuorumConfig, check_certificate
 from protocols.cose import EnvelopeError, key_id_of
+from protocols.quorum_change import ChangeFault, successor
 from protocols.records import (
     Certificate,
     Genesis,
     Header,
+    QuorumChange,
     Receipt,
     Record,
     RecordError,
@@ -37,14 +43,26 @@ from protocols.records import (
     read_as,
     to_payload,
 )
-from protocols.records.agreement import MAX_CERTIFICATE_BYTES, MAX_HEADER_BYTES, MAX_RECEIPT_HEADERS
+from protocols.records.agreement import (
+    MAX_CERTIFICATE_BYTES,
+    MAX_CHANGE_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_RECEIPT_CHANGES,
+    MAX_RECEIPT_HEADERS,
+)
 
 FILE_EXTENSION = ".receipt"
 
-# The largest record, all headers with their lengths, certificate and path.
+# The largest record, all headers and changes with their lengths, certificate and path.
 MAX_RECEIPT_BYTES = (
-    cose.MAX_ENVELOPE_BYTES + MAX_RECEIPT_HEADERS * (MAX_HEADER_BYTES + 3) + MAX_CERTIFICATE_BYTES + 1024
+    cose.MAX_ENVELOPE_BYTES
+    + MAX_RECEIPT_HEADERS * (MAX_HEADER_BYTES + 3)
+    + MAX_RECEIPT_CHANGES * (MAX_CHANGE_BYTES + 5)
+    + MAX_CERTIFICATE_BYTES
+    + 1024
 )
+# The role of whom the genesis names as the one to decide.
+_ADMINISTRATOR = "administrator"
 
 SIGNED_BY_FOUNDER = "signed with a key of the genesis"
 SIGNER_LATER = "signer admitted later: key not provable from the genesis alone"
@@ -64,6 +82,7 @@ class Verdict(msgspec.Struct, frozen=True):
         validators: how many signatures the certificate has, all of them valid.
         signer: key id of the record's signer; `member` its name if the key is of the genesis.
         note: `SIGNED_BY_FOUNDER` (the record's signature was checked) or `SIGNER_LATER`.
+        changes: how many changes of the validators lead from the genesis to those who signed.
     """
 
     record: Record
@@ -77,9 +96,15 @@ class Verdict(msgspec.Struct, frozen=True):
     signer: bytes
     member: str | None
     note: str
+    changes: int = 0
 
 
-def make(block: Block, record_id: bytes, following: Sequence[bytes], certificate: Certificate) -> Receipt:
+def make(
+    block: Block,
+    record_id: bytes,
+    following: Sequence[bytes],
+    certificate: Certificate,
+) -> Receipt:
     """The receipt of a record.
 
     Args:
@@ -105,6 +130,20 @@ def make(block: Block, record_id: bytes, following: Sequence[bytes], certificate
         headers=(block.header_envelope.encode(), *following),
         certificate=to_payload(certificate),
     )
+
+
+def with_changes(receipt: Receipt, changes: Sequence[Receipt]) -> Receipt:
+    """The receipt with the receipts of all changes of the validators that are in force at its certified height.
+
+    Raises:
+        ReceiptError: they have changed too often for one file.
+    """
+    if len(changes) > MAX_RECEIPT_CHANGES:
+        raise ReceiptError(
+            f"the validators have changed {len(changes)} times, a receipt proves {MAX_RECEIPT_CHANGES} changes; "
+            "ask a node of the microgrid instead"
+        )
+    return msgspec.structs.replace(receipt, changes=tuple(encode(change) for change in changes))
 
 
 def encode(receipt: Receipt) -> bytes:
@@ -142,21 +181,10 @@ def check(receipt: Receipt, genesis: Genesis, verifier: cose.Verifier) -> Verdic
     faults = genesis_faults(genesis)
     if faults:
         raise ReceiptError(faults[0])
-    chain, quorum = chain_id(genesis), QuorumConfig.of_genesis(genesis)
-    try:
-        record = read_record(receipt.record, chain)
-        certificate = read_as(Certificate, receipt.certificate)
-    except (EnvelopeError, RecordError) as error:
-        raise ReceiptError(f"receipt: {error}") from error
-    headers = _check_headers(receipt.headers, quorum, chain, verifier)
-    first, first_hash = headers[0]
-    _check_place(receipt, first)
-    last, last_hash = headers[-1]
-    if (certificate.height, certificate.block) != (last.height, last_hash):
-        raise ReceiptError(f"certificate: is for another block than header {last.height}")
-    fault = check_certificate(certificate, last.term, quorum, chain, verifier)
-    if fault:
-        raise ReceiptError(fault)
+    chain = chain_id(genesis)
+    configs = _check_changes(receipt.changes, genesis, chain, verifier)
+    record, linked, signatures = _check_inclusion(receipt, configs, chain, verifier)
+    (first, first_hash), (last, _) = linked[0], linked[-1]
     member, note = _check_signer(record, genesis, chain, verifier)
     return Verdict(
         record=record.record,
@@ -166,19 +194,75 @@ def check(receipt: Receipt, genesis: Genesis, verifier: cose.Verifier) -> Verdic
         time_s=first.time_s,
         block_hash=first_hash,
         certified_height=last.height,
-        validators=len(certificate.signatures),
+        validators=signatures,
         signer=record.key_id,
         member=member,
         note=note,
+        changes=len(receipt.changes),
     )
 
 
+def _check_changes(
+    changes: Sequence[bytes], genesis: Genesis, chain: bytes, verifier: cose.Verifier
+) -> list[QuorumConfig]:
+    """The configurations that the changes lead through, from the genesis on."""
+    configs = [QuorumConfig.of_genesis(genesis)]
+    epochs = dict(configs[0].voters)
+    for number, data in enumerate(changes):
+        place = f"change {number} of the validators"
+        try:
+            link = read_as(Receipt, data)
+        except RecordError as error:
+            raise ReceiptError(f"{place}: {error}") from error
+        if link.changes:
+            raise ReceiptError(f"{place}: carries changes of its own")
+        try:
+            signed, _, _ = _check_inclusion(link, configs[-1:], chain, verifier)
+        except ReceiptError as error:
+            raise ReceiptError(f"{place}: {error}") from error
+        if not isinstance(signed.record, QuorumChange):
+            raise ReceiptError(f"{place}: is a {type(signed.record).__name__}")
+        name, _ = _check_signer(signed, genesis, chain, verifier)
+        if any(member.name == name and _ADMINISTRATOR not in member.roles for member in genesis.members):
+            raise ReceiptError(f"{place}: signed by {name}, who is no administrator")
+        following = successor(configs[-1], signed.record, len(genesis.validators), epochs)
+        if isinstance(following, ChangeFault):
+            raise ReceiptError(f"{place}: {following.value}")
+        configs.append(following)
+        epochs |= dict(following.voters)
+    return configs
+
+
+def _check_inclusion(
+    receipt: Receipt, configs: Sequence[QuorumConfig], chain: bytes, verifier: cose.Verifier
+) -> tuple[SignedRecord, list[tuple[Header, bytes]], int]:
+    """The record, the headers with their hashes, and how many signatures the certificate has."""
+    try:
+        record = read_record(receipt.record, chain)
+        certificate = read_as(Certificate, receipt.certificate)
+    except (EnvelopeError, RecordError) as error:
+        raise ReceiptError(f"receipt: {error}") from error
+    linked, quorum = _check_headers(receipt.headers, configs, chain, verifier)
+    _check_place(receipt, linked[0][0])
+    last, last_hash = linked[-1]
+    if (certificate.height, certificate.block) != (last.height, last_hash):
+        raise ReceiptError(f"certificate: is for another block than header {last.height}")
+    fault = check_certificate(certificate, last.term, quorum, chain, verifier)
+    if fault:
+        raise ReceiptError(fault)
+    return record, linked, len(certificate.signatures)
+
+
 def _check_headers(
-    envelopes: Sequence[bytes], quorum: QuorumConfig, chain: bytes, verifier: cose.Verifier
-) -> list[tuple[Header, bytes]]:
-    """Headers with their hashes: each signed by a validator of the genesis, each the parent of the next."""
+    envelopes: Sequence[bytes], configs: Sequence[QuorumConfig], chain: bytes, verifier: cose.Verifier
+) -> tuple[list[tuple[Header, bytes]], QuorumConfig]:
+    """Headers with their hashes, and the configuration of the last one.
+
+    Each is signed by a validator of its height, each the parent of the next.
+    """
     linked: list[tuple[Header, bytes]] = []
-    config = quorum.config_hash()
+    quorum: QuorumConfig | None = None
+    known = {config.config_hash(): config for config in configs}
     for number, data in enumerate(envelopes):
         place = f"header {number} of the receipt"
         try:
@@ -186,20 +270,24 @@ def _check_headers(
             header = read_as(Header, envelope.payload)
         except (EnvelopeError, RecordError) as error:
             raise ReceiptError(f"{place}: {error}") from error
-        if header.validators != config:
+        quorum = known.get(header.validators)
+        if quorum is None:
             raise ReceiptError(
-                f"{place}: the validators of height {header.height} are not those of the genesis; "
-                "from the genesis alone this receipt cannot be checked, ask a node of the microgrid"
+                f"{place}: the validators of height {header.height} are not those of the genesis, nor do the "
+                "receipt's changes lead to them; ask a node of the microgrid"
             )
         leader = quorum.key_of(envelope.key_id)
         if leader is None or not envelope.verify(Header.KIND, chain, leader, verifier):
-            raise ReceiptError(f"{place}: not signed by a validator of the genesis")
+            raise ReceiptError(f"{place}: not signed by a validator of height {header.height}")
         if linked:
             before, before_hash = linked[-1]
             if header.parent != before_hash or header.height != before.height + 1:
                 raise ReceiptError(f"{place}: height {header.height} does not follow the header before it")
+            if header.validators != before.next_validators:
+                raise ReceiptError(f"{place}: its validators are not those that the header before it announces")
         linked.append((header, cose.record_id(envelope.to_be_signed(Header.KIND, chain))))
-    return linked
+    assert quorum is not None, "a receipt has a header"
+    return linked, quorum
 
 
 def _check_place(receipt: Receipt, header: Header) -> None:

@@ -165,11 +165,12 @@ def get(
 ) -> None:
     """Write the proof that a record is on the ledger into a file."""
     from meshnode.ledger_tools import receipt as make_receipt
+    from meshnode.market.registry import installed_mechanisms
     from protocols.receipt import FILE_EXTENSION
 
     wanted = record_id_of(record_id)
     place = node_directory(directory)
-    data = make_receipt(place, wanted, _chain_id(place, chain))
+    data = make_receipt(place, wanted, installed_mechanisms(), _chain_id(place, chain))
     file = out or Path(f"{wanted.hex()}{FILE_EXTENSION}")
     write_output(file, data)
     answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", json)
@@ -234,14 +235,16 @@ def check(
         "signer": verdict.signer.hex(),
         "member": verdict.member,
         "note": verdict.note,
+        "changes": verdict.changes,
     }
     validators = format_count(verdict.validators, "validator")
+    changed = f", {format_count(verdict.changes, 'change')} of validators after the genesis" if verdict.changes else ""
     text = (
         f"{file}: {colour('holds', 'green', sys.stdout)}\n"
         f"  {value['kind']} {value['record_id']}\n"
         f"  by {verdict.member or value['signer']}: {verdict.note}\n"
         f"  record {verdict.index} of block {verdict.height}, certified by {validators} "
-        f"at height {verdict.certified_height}\n"
+        f"at height {verdict.certified_height}{changed}\n"
         f"  {jsonlib.dumps(value['fields'], ensure_ascii=False)}"
     )
     answer(value, text, json)

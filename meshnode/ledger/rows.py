@@ -183,3 +183,25 @@ class NodeSupport(msgspec.Struct, frozen=True):
 
     catalogue: int
     mechanisms: tuple[tuple[str, int], ...]
+
+
+class Quorum(msgspec.Struct, frozen=True):
+    """A quorum configuration; the table's key is the height of the block that decided it (0: the genesis).
+
+    voters: (device key, epoch), ascending by key.
+    from_height: the first height that is agreed on by it; 0 while it is decided but not in force.
+    """
+
+    mode: int
+    voters: tuple[tuple[bytes, int], ...]
+    from_height: int = 0
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """A device that validates or ever did; its number among them never changes.
+
+    epoch: its newest session, raised whenever it is removed and added again.
+    """
+
+    number: int
+    epoch: int

@@ -124,7 +124,8 @@ class State:
     def __init__(self) -> None:
         self._tables: dict[int, Table[Any, Any]] = {}
         self._buckets: list[dict[bytes, bytes]] = [{} for _ in range(BUCKETS)]
-        self._hashes: list[bytes] = [merkle.root(())] * BUCKETS
+        # The Merkle tree over the buckets, as a heap: the root is 1, the children of n are 2n and 2n + 1.
+        self._tree: list[bytes] = _empty_tree()
         self._dirty: set[int] = set()
         self.meta: Table[int, rows.Meta] = Table(self, 1, rows.Meta)
         self.accounts: Table[bytes, rows.Account] = Table(self, 2, rows.Account)
@@ -145,6 +146,8 @@ class State:
         self.schedule: Table[int, rows.Scheduled] = Table(self, 17, rows.Scheduled)
         self.order_counts: Table[tuple[int, bytes], rows.OrderCount] = Table(self, 19, rows.OrderCount)
         self.support: Table[bytes, rows.NodeSupport] = Table(self, 18, rows.NodeSupport)
+        self.quorums: Table[int, rows.Quorum] = Table(self, 20, rows.Quorum)
+        self.seats: Table[bytes, rows.Seat] = Table(self, 21, rows.Seat)
 
     def register(self, table: Table[Any, Any], number: int) -> None:
         """Give a table its number; part of every leaf, so never reused."""
@@ -164,12 +167,18 @@ class State:
         self._dirty.add(bucket)
 
     def state_hash(self) -> bytes:
-        """The hash over every row of every table."""
+        """The hash over every row of every table: only what changed is computed again."""
+        tree = self._tree
         for bucket in self._dirty:
             leaves = self._buckets[bucket]
-            self._hashes[bucket] = merkle.root([leaves[name] for name in sorted(leaves)])
+            tree[BUCKETS + bucket] = merkle.root([leaves[name] for name in sorted(leaves)])
+        stale = {(BUCKETS + bucket) // 2 for bucket in self._dirty}
         self._dirty.clear()
-        return merkle.root(self._hashes)
+        while stale and stale != {0}:
+            for node in stale:
+                tree[node] = merkle.node_hash(tree[2 * node], tree[2 * node + 1])
+            stale = {node // 2 for node in stale}
+        return tree[1]
 
     def dump(self) -> list[list[Any]]:
         """Every row as [table, key, values], in order: a snapshot."""
@@ -196,6 +205,13 @@ class State:
             except TypeError as error:
                 raise ValueError(f"snapshot: a row of table {number} does not fit: {error}") from error
         return state
+
+
+def _empty_tree() -> list[bytes]:
+    tree = [merkle.root(())] * (2 * BUCKETS)
+    for node in range(BUCKETS - 1, 0, -1):
+        tree[node] = merkle.node_hash(tree[2 * node], tree[2 * node + 1])
+    return tree
 
 
 def _tuples(value: Any) -> Any:

@@ -48,6 +48,15 @@ class Verdict(IntEnum):
     BAD_PROOF = 44
     VALIDATOR_KEY = 45
     COMMUNITY_FULL = 46
+    CHANGE_INCOMPLETE = 50
+    OTHER_QUORUM = 51
+    CHANGE_PENDING = 52
+    CHANGES_NOTHING = 53
+    NOT_A_VALIDATOR = 54
+    TOO_FEW_VALIDATORS = 55
+    TOO_MANY_VALIDATORS = 56
+    NOT_BYZANTINE_SIZE = 57
+    UNKNOWN_DEVICE = 58
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -88,4 +97,13 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.BAD_PROOF: "the newcomer's proof of its key does not hold",
     Verdict.VALIDATOR_KEY: "a validator's device key is not changed this way",
     Verdict.COMMUNITY_FULL: "the community has as many members as the ledger settles",
+    Verdict.CHANGE_INCOMPLETE: "a change of the validators names either a device or a mode, as it needs",
+    Verdict.OTHER_QUORUM: "the validators have changed since it was signed",
+    Verdict.CHANGE_PENDING: "an earlier change of the validators is not in force yet",
+    Verdict.CHANGES_NOTHING: "the validators are like that already",
+    Verdict.NOT_A_VALIDATOR: "that device is no validator",
+    Verdict.TOO_FEW_VALIDATORS: "too few validators would be left",
+    Verdict.TOO_MANY_VALIDATORS: "there are as many validators as there may be",
+    Verdict.NOT_BYZANTINE_SIZE: "byzantine quorums need 4, 7 or 10 validators",
+    Verdict.UNKNOWN_DEVICE: "that is not the device of a member",
 }

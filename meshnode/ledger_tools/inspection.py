@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from meshnode import keys
-from meshnode.ledger import rows
+from meshnode.ledger import rows, validators
+from meshnode.ledger.validators import Decision
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Event, Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -18,7 +20,9 @@ from protocols import block as blocks
 from protocols import cose
 from protocols import receipt as receipts
 from protocols.block import Block, BlockError, SignedRecord
-from protocols.records import Certificate, Genesis, RecordError, read_as
+from protocols.certificate import QuorumConfig
+from protocols.quorum_change import successor
+from protocols.records import Certificate, Genesis, QuorumChange, Receipt, RecordError, read_as
 from protocols.records.jsonform import to_json
 
 
@@ -75,16 +79,26 @@ def describe(
     }
 
 
-def receipt(directory: Path, record_id: bytes, chain_id: bytes | None = None) -> bytes:
+def receipt(
+    directory: Path,
+    record_id: bytes,
+    mechanisms: Mechanisms,
+    chain_id: bytes | None = None,
+    decisions: Sequence[Decision] | None = None,
+) -> bytes:
     """The proof that a record stands in a final block, as the bytes of a `.receipt` file.
 
     Args:
         directory: of a node or of a microgrid.
+        mechanisms: what this node supports.
         chain_id: which microgrid; needed if the node has several.
+        decisions: all configurations of validators up to there, from who has executed the ledger;
+            without them it is executed here if the validators have ever changed.
     Raises:
         NotInLedger: no final block has it.
         StoreError: no ledger, several, or a damaged one.
-        ReceiptError: the next certificate is too far ahead for one receipt.
+        ReceiptError: the next certificate is too far ahead for one receipt, or the validators have
+            changed too often for one.
     """
     with _open(directory, chain_id) as ledger:
         place = ledger.reader.find_record(record_id)
@@ -92,11 +106,33 @@ def receipt(directory: Path, record_id: bytes, chain_id: bytes | None = None) ->
             raise NotInLedger(
                 f"record {record_id.hex()}: in no final block up to height {ledger.reader.standing().final_height}"
             )
-        certificate = ledger.certificate_from(place[0])
-        following = [
-            ledger.block(height).header_envelope.encode() for height in range(place[0] + 1, certificate.height + 1)
-        ]
-        return receipts.encode(receipts.make(ledger.block(place[0]), record_id, following, certificate))
+        found = ledger.proof(place[0], record_id)
+        last = read_as(Certificate, found.certificate)
+        changes: list[Receipt] = []
+        if last.validators != QuorumConfig.of_genesis(ledger.genesis).config_hash():
+            if decisions is None:
+                machine, _ = ledger.execute(last.height, mechanisms)
+                decisions = validators.decisions(machine.state)
+            changes = _changes(ledger, [known for known in decisions if 0 < known.from_height <= last.height])
+        return receipts.encode(receipts.with_changes(found, changes))
+
+
+def _changes(ledger: _Ledger, decisions: Sequence[Decision]) -> list[Receipt]:
+    """The proofs that lead from the validators of the genesis to those of the last decision."""
+    proofs = []
+    epochs: dict[bytes, int] = {}
+    for before, after in pairwise(decisions):
+        epochs |= dict(before.config.voters)
+        founded = len(decisions[0].config.voters)
+        # Several may have asked for the same; the first that could be carried out was.
+        record_id = next(
+            signed.record_id
+            for signed in ledger.block(after.height).records
+            if isinstance(signed.record, QuorumChange)
+            and successor(before.config, signed.record, founded, epochs) == after.config
+        )
+        proofs.append(ledger.proof(after.height, record_id))
+    return proofs
 
 
 def check_receipt(data: bytes, genesis_bytes: bytes) -> receipts.Verdict:
@@ -117,6 +153,8 @@ def _judge(data: bytes, genesis: Genesis) -> str:
     """What a receipt that does not hold means to whoever holds it."""
     try:
         found = receipts.decode(data)
+        # The first link is signed by founders, whoever validates today.
+        found = receipts.decode(found.changes[0]) if found.changes else found
         speakers = {cose.decode(header).key_id for header in found.headers}
         speakers |= {key_id for key_id, _ in read_as(Certificate, found.certificate).signatures}
     except (receipts.ReceiptError, cose.EnvelopeError, RecordError):
@@ -168,6 +206,13 @@ class _Ledger:
         if found is None:
             raise self._damaged(f"the certificate of final height {height}", "there is none", height)
         return read_as(Certificate, found[1])
+
+    def proof(self, height: int, record_id: bytes) -> Receipt:
+        """The receipt of a record of a final block, without the changes of the validators that it may need."""
+        certificate = self.certificate_from(height)
+        heights = range(height + 1, certificate.height + 1)
+        following = [self.block(above).header_envelope.encode() for above in heights]
+        return receipts.make(self.block(height), record_id, following, certificate)
 
     def _damaged(self, what: str, details: object, height: int) -> StoreError:
         return StoreError(

@@ -269,8 +269,12 @@ class _Check:
         ):
             if found != expected:
                 raise _Bad(height, part, found, str(expected))
+        quorum = machine.quorum_of(parent.next_validators)
+        if quorum is None:
+            found = f"the hash {parent.next_validators.hex()} in the header before it"
+            raise _Bad(height, "validators", found, "a configuration that the ledger has decided")
         try:
-            blocks.check_form(block, parent, machine.quorum, machine.genesis, self._chain, self._verify)
+            blocks.check_form(block, parent, quorum, machine.genesis, self._chain, self._verify)
         except FormError as error:
             raise _Bad(height, "block", error, "what the rules of form allow") from error
         state_height = block.header.state_height
@@ -308,6 +312,7 @@ class _Check:
         height = certificate.height
         if certificate.block != block.block_hash:
             raise _Bad(height, "certificate", f"block {certificate.block.hex()}", f"block {block.block_hash.hex()}")
+        # It comes before its block is executed: the next height is the block's own.
         fault = check_certificate(certificate, block.header.term, machine.quorum, self._chain, self._verify)
         if fault is not None:
             raise _Bad(height, "certificate", fault, "a quorum of valid signatures and no bad one")

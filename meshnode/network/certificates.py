@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from meshnode.network.chain import StoredLog
 from meshnode.network.work import Outgoing
@@ -19,9 +19,14 @@ class CertificateBook:
         verified: how many were made or verified since the start.
     """
 
-    def __init__(self, log: StoredLog) -> None:
+    def __init__(self, log: StoredLog, last_heights: Callable[[int, int], list[int]]) -> None:
+        """Args:
+        last_heights: (first, last) -> the heights from `first` up to, but not including, `last` after which
+            others vote than before.
+        """
         self.verified = 0
         self._log = log
+        self._last_heights = last_heights
         self._told: dict[int, int] = {}
         self._unwritten: list[Certificate] = []
         below = log.certificate_below(log.final_height())
@@ -52,9 +57,12 @@ class CertificateBook:
         entries sent along, and the newest one if the peer may lack it."""
         found: dict[int, Certificate] = {}
         if message.entries:
-            covering = self._log.certificate_below(message.entries[-1].index)
-            if covering is not None and covering[0] >= message.entries[0].index:
-                found[covering[0]] = read_as(Certificate, covering[1])
+            first, last = message.entries[0].index, message.entries[-1].index
+            # Who does not know of a change of the validators yet can check only what those before it signed.
+            for height in [*self._last_heights(first, last)[:1], last]:
+                covering = self._log.certificate_below(height)
+                if covering is not None and covering[0] >= first:
+                    found[covering[0]] = read_as(Certificate, covering[1])
         newest = self.newest
         if newest is not None and (
             message.kind == MessageKind.HEARTBEAT or self._told.get(message.to, 0) < newest.height

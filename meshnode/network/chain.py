@@ -6,6 +6,7 @@ executed yet, the head of the newest thousand, and reads the rest from the disk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from meshnode.store import Entry, HardState, SignState
@@ -110,11 +111,11 @@ class Chain:
 
 
 class CoreStorage:
-    """The core's view of the log: entries and hard state, and a membership that the genesis fixes."""
+    """The core's view of the log: entries and hard state, and who votes after its last entry."""
 
-    def __init__(self, log: StoredLog, voters: tuple[int, ...]) -> None:
+    def __init__(self, log: StoredLog, voters: Iterable[int]) -> None:
         self._log = log
-        self._voters = voters
+        self._voters = tuple(sorted(voters))
 
     def initial_state(self) -> tuple[raft.HardState, MembershipState]:
         hard = self._log.hard_state()

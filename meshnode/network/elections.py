@@ -9,9 +9,11 @@ blocks, or one that the leader sent along because its branch is longer than the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from meshnode.network.chain import StoredLog
+from meshnode.network.electorate import Electorate
 from protocols.block import Parent
 from protocols.certificate import QuorumConfig, check_election
 from protocols.cose import Verifier
@@ -25,11 +27,14 @@ KEPT_IN_MEMORY = 64
 class ElectionBook:
     """The election certificates of one validator; every one of them holds."""
 
-    def __init__(self, log: StoredLog, quorum: QuorumConfig, chain_id: bytes, verifier: Verifier) -> None:
+    def __init__(
+        self, log: StoredLog, electorate: Electorate, chain_id: bytes, verifier: Verifier, counters: Counter[str]
+    ) -> None:
         self._log = log
-        self._quorum = quorum
+        self._electorate = electorate
         self._chain_id = chain_id
         self._verifier = verifier
+        self._counters = counters
         # By their encoding; those that are written (or will be, with the next batch), newest last.
         self._kept: dict[bytes, Election] = {}
         self._unwritten: list[bytes] = []
@@ -54,12 +59,14 @@ class ElectionBook:
     def hear(self, elections: Iterable[Election]) -> str | None:
         """Take what a leader sent along; why it must be dropped for it, or None."""
         for election in elections:
-            tip = election.candidate_tip
-            head = Parent(tip.height, tip.term, tip.block, 0, 0, b"", b"")
-            candidate, term = election.candidate, election.term
-            fault = check_election(election, candidate, term, head, self._quorum, self._chain_id, self._verifier)
-            if fault is not None:
-                return fault
+            height = election.candidate_tip.height + 1
+            faults = [self._fault(election, quorum) for quorum in self._electorate.possible_at(height)]
+            if None not in faults:
+                if self._electorate.is_settled(height):
+                    return faults[0]
+                # Perhaps of validators that are decided in a block which is not executed here.
+                self._counters["election that cannot be checked"] += 1
+                continue
             self._heard[to_payload(election)] = election
             while len(self._heard) > KEPT_IN_MEMORY:
                 del self._heard[next(iter(self._heard))]
@@ -93,6 +100,12 @@ class ElectionBook:
         for reason in reasons:
             self.keep(reason)
         return True
+
+    def _fault(self, election: Election, quorum: QuorumConfig) -> str | None:
+        tip = election.candidate_tip
+        head = Parent(tip.height, tip.term, tip.block, 0, 0, b"", b"")
+        candidate, term = election.candidate, election.term
+        return check_election(election, candidate, term, head, quorum, self._chain_id, self._verifier)
 
     def _stored(self, term: int) -> list[Election]:
         return [read_as(Election, data) for data in self._log.elections_after(term, KEPT_IN_MEMORY)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 
 from meshnode.machine import Machine, StateMismatch
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
+from meshnode.network.electorate import Electorate
 from meshnode.network.work import FinalBlock
 from protocols.block import Block
 from protocols.certificate import check_certificate
@@ -32,19 +33,21 @@ class Finalizer:
         core: RawNode,
         machine: Machine,
         chain: Chain,
+        electorate: Electorate,
         finality: Finality,
         certificates: CertificateBook,
         verifier: Verifier,
-        on_halt: Callable[[str], None],
+        counters: Counter[str],
     ) -> None:
         self.halted: str | None = None
         self._core = core
         self._machine = machine
         self._chain = chain
+        self._electorate = electorate
         self._finality = finality
         self._certificates = certificates
         self._verifier = verifier
-        self._on_halt = on_halt
+        self._counters = counters
         self._final: list[FinalBlock] = []
 
     def take_final(self) -> list[FinalBlock]:
@@ -60,7 +63,9 @@ class Finalizer:
         """A block is checked and on disk: it may be certified from now on. Call `advance` after the last one."""
         self._chain.keep(block)
         head = block.header
-        certificate = self._finality.extend(Link(head.height, head.term, block.block_hash, self._machine.quorum))
+        quorum = self._electorate.at(head.height)
+        assert quorum is not None, "a block is checked, and so written, only when its voters are known"
+        certificate = self._finality.extend(Link(head.height, head.term, block.block_hash, quorum))
         if certificate is not None:
             self._certificates.add(certificate)
 
@@ -78,8 +83,11 @@ class Finalizer:
             return "ack without a signature"
         if ack.height <= self._finality.final_height:
             return None
-        key_id = key_id_of(sender_key)
-        if not self._finality.verify_ack(key_id, ack, signature, self._machine.quorum):
+        key_id, quorum = key_id_of(sender_key), self._electorate.of(ack.validators)
+        if quorum is None:
+            self._counters["ack of unknown validators"] += 1
+            return None
+        if not self._finality.verify_ack(key_id, ack, signature, quorum):
             return "ack whose signature does not hold"
         self.count_ack(key_id, ack, signature)
         return None
@@ -89,8 +97,14 @@ class Finalizer:
         height, finality = certificate.height, self._finality
         if height <= finality.final_height:
             return None
+        quorum = self._electorate.of(certificate.validators)
+        if quorum is None:
+            # Of a configuration that we have still to learn of, or of one that is over.
+            self._counters["certificate of unknown validators"] += 1
+            return None
         # Only a quorum's signatures make it worth keeping or halting for.
-        if not self._holds(certificate):
+        chain_id, verifier = self._machine.chain_id, self._verifier
+        if check_certificate(certificate, certificate.ack_term, quorum, chain_id, verifier) is not None:
             return f"certificate of height {height} does not hold"
         if any(other.height == height and other.block != certificate.block for other in finality.pending()):
             self.halt(f"height {height}: two valid certificates name different blocks; two histories are a fork")
@@ -140,11 +154,4 @@ class Finalizer:
         """Execute and acknowledge nothing from here on; a person must look."""
         if self.halted is None:
             self.halted = reason
-            self._on_halt(reason)
-
-    def _holds(self, certificate: Certificate) -> bool:
-        machine = self._machine
-        return (
-            check_certificate(certificate, certificate.ack_term, machine.quorum, machine.chain_id, self._verifier)
-            is None
-        )
+            self._counters["halted"] += 1

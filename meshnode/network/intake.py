@@ -16,10 +16,12 @@ import msgspec
 from meshnode.machine import Machine
 from meshnode.network.chain import Chain
 from meshnode.network.elections import ElectionBook
+from meshnode.network.electorate import Electorate
 from meshnode.network.pledges import Pledges
 from meshnode.network.terms import without_entries
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, Parent
+from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
 from protocols.finality import Finality
 from protocols.raft import NO_NODE, BadMessage, Entry, Message, RawNode
@@ -53,6 +55,7 @@ class Intake:
         core: RawNode,
         machine: Machine,
         chain: Chain,
+        electorate: Electorate,
         finality: Finality,
         elections: ElectionBook,
         pledges: Pledges,
@@ -64,6 +67,7 @@ class Intake:
         self._core = core
         self._machine = machine
         self._chain = chain
+        self._electorate = electorate
         self._finality = finality
         self._elections = elections
         self._pledges = pledges
@@ -221,7 +225,12 @@ class Intake:
                     continue
                 if not checked and not self._may_follow(message, candidate, parent):
                     return None
-                self._check_form(entry, candidate, parent)
+                quorum = self._electorate.of(parent.next_validators)
+                if quorum is None:
+                    # Decided in a block before it that is not final here yet; the leader sends it again.
+                    self._counters["append held: its validators are not known yet"] += 1
+                    break
+                self._check_form(entry, candidate, parent, quorum)
             except (BlockError, FormError) as error:
                 self._counters["block refused: form"] += 1
                 return str(error)
@@ -278,7 +287,8 @@ class Intake:
 
     def _two_blocks(self, message: Message, candidate: Block, ours: Parent) -> str | None:
         """One leader, one term, one height, two blocks: ours stays. The sender is dropped if it made them."""
-        key = self._machine.quorum.key_of(candidate.leader)
+        quorum = self._electorate.at(candidate.header.height)
+        key = None if quorum is None else quorum.key_of(candidate.leader)
         signed = key is not None and candidate.header_envelope.verify(
             Header.KIND, self._machine.chain_id, key, self._verifier
         )
@@ -291,11 +301,11 @@ class Intake:
             f"both of term {ours.term}"
         )
 
-    def _check_form(self, entry: Entry, candidate: Block, parent: Parent) -> None:
+    def _check_form(self, entry: Entry, candidate: Block, parent: Parent, quorum: QuorumConfig) -> None:
         if (candidate.header.height, candidate.header.term) != (entry.index, entry.term):
             raise FormError(f"block {candidate.header.height}: sent as entry {entry.index}")
         machine = self._machine
-        blocks.check_form(candidate, parent, machine.quorum, machine.genesis, machine.chain_id, self._verifier)
+        blocks.check_form(candidate, parent, quorum, machine.genesis, machine.chain_id, self._verifier)
 
     def _may_acknowledge(self, block: Block) -> bool:
         """The gate of view, and whether the leader's state is ours."""

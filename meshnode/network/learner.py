@@ -57,8 +57,8 @@ class Learner:
         below = log.certificate_below(self.final_height)
         if below is not None:
             self.newest_certificate = read_as(Certificate, below[1])
+        self._log = log
         self._verifier = verifier
-        self._quorum = machine.quorum
         self._hard = log.hard_state()
         self._parent = Parent.of_genesis(machine.genesis, machine.chain_id)
         if self.final_height:
@@ -85,12 +85,11 @@ class Learner:
         Raises:
             RangeFault: it does not hold.
         """
-        if certificate.validators != self._quorum.config_hash():
+        quorum = self.machine.quorum_of(certificate.validators)
+        if quorum is None:
             self.counters["head of other validators"] += 1
             return False
-        fault = check_certificate(
-            certificate, certificate.ack_term, self._quorum, self.machine.chain_id, self._verifier
-        )
+        fault = check_certificate(certificate, certificate.ack_term, quorum, self.machine.chain_id, self._verifier)
         if fault is not None:
             raise RangeFault(fault)
         self.certificates_verified += 1
@@ -141,7 +140,7 @@ class Learner:
             return False
         machine, block = self.machine, self._range[len(self._executed)]
         try:
-            blocks.check_form(block, self._parent, self._quorum, machine.genesis, machine.chain_id, self._verifier)
+            blocks.check_form(block, self._parent, machine.quorum, machine.genesis, machine.chain_id, self._verifier)
             fault = machine.check_view(block)
             if fault is not None:
                 raise FormError(fault)
@@ -167,15 +166,21 @@ class Learner:
         term = max(self._hard.term, last.term)
         vote = self._hard.vote if term == self._hard.term else 0
         self._hard = HardState(term, vote, last.height)
+        entries = [
+            Entry(block.header.height, block.header.term, 0, block.encoded, block.block_hash) for block in self._range
+        ]
+        # A node that voted may have acknowledged what comes after these: only what another block replaces may go.
+        while entries and self._has(entries[0]):
+            entries.pop(0)
         return Batch(
-            entries=tuple(
-                Entry(block.header.height, block.header.term, 0, block.encoded, block.block_hash)
-                for block in self._range
-            ),
+            entries=tuple(entries),
             hard_state=self._hard,
             certificates=((self._certificate.height, to_payload(self._certificate)),),
             final_height=last.height,
         )
+
+    def _has(self, entry: Entry) -> bool:
+        return entry.index <= self._log.last_index() and self._log.entry(entry.index).block_hash == entry.block_hash
 
     def persisted(self) -> None:
         """The batch is on disk: its blocks are final here."""
@@ -200,7 +205,10 @@ class Learner:
         last = found[-1]
         if (certificate.height, certificate.block) != (last.header.height, last.block_hash):
             raise RangeFault(f"certificate of height {certificate.height} is for another block")
-        fault = check_certificate(certificate, last.header.term, self._quorum, self.machine.chain_id, self._verifier)
+        quorum = self.machine.quorum_of(certificate.validators)
+        if quorum is None or certificate.validators != last.header.validators:
+            raise RangeFault(f"certificate of height {certificate.height} names validators that nobody here knows of")
+        fault = check_certificate(certificate, last.header.term, quorum, self.machine.chain_id, self._verifier)
         if fault is not None:
             raise RangeFault(fault)
         for height, block in enumerate(found, self.final_height + 1):
@@ -211,8 +219,11 @@ class Learner:
                 raise RangeFault(f"block {after.header.height} does not follow the one before it")
 
     def _check_belonging(self, block: Block, parent: Parent) -> None:
+        quorum = self.machine.quorum_of(parent.next_validators)
+        if quorum is None:
+            raise RangeFault(f"block {block.header.height} is of validators that nobody here knows of")
         try:
-            blocks.check_belonging(block, parent, self._quorum, self.machine.chain_id, self._verifier)
+            blocks.check_belonging(block, parent, quorum, self.machine.chain_id, self._verifier)
         except MismatchError as error:
             raise RangeFault(str(error)) from error
 

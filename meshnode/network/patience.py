@@ -32,9 +32,11 @@ class Patience:
     def exhausted(self, final_height: int) -> bool:
         """One tick has passed; whether the leader must be silent in it."""
         core = self._core
+        if core.state is not Role.LEADER or core.last_index <= final_height:
+            self._seen, self._ticks, self.resting = (), 0, False
+            return False
         seen = (core.term, final_height, *(view.match for view in core.progress.values()))
-        waiting = core.state is Role.LEADER and core.last_index > final_height
-        if not waiting or (seen != self._seen and not self.resting):
+        if seen != self._seen and not self.resting:
             self._seen, self._ticks, self.resting = seen, 0, False
             return False
         self._ticks += 1

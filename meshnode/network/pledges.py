@@ -46,13 +46,11 @@ class Pledges:
         device_key: bytes,
         signer: Signer,
         chain_id: bytes,
-        validators: bytes,
         state: SignState,
         in_log: Callable[[int, bytes], bool],
         licence: Licence = FREE,
     ) -> None:
         """Args:
-        validators: hash of the quorum configuration, as acks name it.
         state: what was promised before the last start.
         in_log: (height, block hash) -> whether our log has that block there.
         """
@@ -63,7 +61,6 @@ class Pledges:
         self._key = device_key
         self._signer = signer
         self._chain_id = chain_id
-        self._validators = validators
         self.state = state
         self.licence = licence
         self._in_log = in_log
@@ -71,10 +68,6 @@ class Pledges:
     def begin(self) -> None:
         """A new piece of work: the promises of the last one are kept or void."""
         self.waiting, self.own_vote, self.own_ack = [], None, None
-
-    def ack(self, height: int, term: int, block: bytes) -> Ack:
-        """The ack of a block, to be promised."""
-        return Ack(validators=self._validators, ack_term=term, height=height, block=block)
 
     def allows(self, vote: Vote | None, ack: Ack | None, final_height: int = 0) -> bool:
         """Whether these may be promised, after what was.

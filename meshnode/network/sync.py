@@ -99,16 +99,20 @@ class BlockServer:
         chain_id: bytes,
         *,
         announce: bool = False,
+        provable_until: Callable[[int], int | None] = lambda _: None,
         in_thread: Thread = trio.to_thread.run_sync,
     ) -> None:
         """Args:
         announce: whether to publish the newest certificate; for validators.
+        provable_until: up to which height somebody who knows the ledger up to the given one can check
+            certificates, as the validators change; None if to the end.
         """
         self.counters: Counter[str] = Counter()
         self._transport = transport
         self._store = store
         self._chain_id = chain_id
         self._announces = announce
+        self._provable_until = provable_until
         self._in_thread = in_thread
         self._budgets = Budgets(REQUESTS_PER_S, REQUESTS_BURST, trio.current_time)
         self._rate = Bucket(SERVE_BYTES_PER_S, SERVE_BURST_BYTES, trio.current_time)
@@ -155,8 +159,9 @@ class BlockServer:
 
     async def _answer(self, link: Framed, request: BlocksRequest) -> Sending | None:
         final = self._store.final_height()
+        until = self._provable_until(request.from_height - 1)
         try:
-            found = await self._in_thread(self._range, request, final)
+            found = await self._in_thread(self._range, request, final if until is None else min(final, until))
         except (StoreError, LookupError) as error:
             # Our disk is at fault, not the peer; it finds another.
             log.error("blocks from %d on cannot be served: %s", request.from_height, error)

@@ -18,38 +18,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
+from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
 from meshnode.network.elections import ElectionBook
+from meshnode.network.electorate import Electorate
 from meshnode.network.finalizer import Finalizer
 from meshnode.network.heard import Heard
 from meshnode.network.intake import Intake
+from meshnode.network.leadership import Leadership
 from meshnode.network.licence import FREE, Licence
 from meshnode.network.observed import Observed
 from meshnode.network.patience import Patience
-from meshnode.network.pledges import Pledge, Pledges
+from meshnode.network.pledges import Pledges
+from meshnode.network.promises import Promises
+from meshnode.network.proposer import Proposer
 from meshnode.network.terms import bounded
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
-from protocols import block as blocks
 from protocols import raft
-from protocols.block import SignedRecord
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
-from protocols.records import Ack, Certificate, Election, Header, RecordError, Tip, Vote, to_payload
-
-# Blocks under way at once: enough to hide one fsync of the followers, few enough that
-# the state heights in their headers stay recent.
-MAX_BLOCKS_IN_FLIGHT = 4
-# What a header, an election certificate of ten votes and the framing need of a block.
-HEADER_ROOM_BYTES = 4096
+from protocols.records import Ack, Certificate, Election, RecordError, Tip, Vote, to_payload
 
 _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
 # What makes a leader of a node; one that is halted must not become it.
@@ -90,26 +88,19 @@ class Validator(Observed):
         self.machine = machine
         self.counters: Counter[str] = Counter()
         self.heard = Heard(log, machine.chain_id)
-        self._proposals = proposals
-        self._key = device_key
         self._key_id = key_id_of(device_key)
-        self._signer = signer
-        self._clock = clock
         self._chain_id = machine.chain_id
-        self._quorum = machine.quorum
-        self._ids = {key: number for number, (key, _) in enumerate(self._quorum.voters, 1)}
-        self._keys = {number: key for key, number in self._ids.items()}
-        self.number = self._ids[device_key]
         self._chain = Chain(log, machine.genesis, self._chain_id)
+        self._electorate = Electorate(machine, self._chain, device_key)
+        self.number = self._electorate.number
         self._ballots = Ballots(self._chain_id, verifier)
-        self._certificates = CertificateBook(log)
-        self._elections = ElectionBook(log, self._quorum, self._chain_id, verifier)
-        self._pledges = Pledges(
-            device_key, signer, self._chain_id, self._quorum.config_hash(), signed, self._chain_has, licence
-        )
+        self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
+        self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
+        self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has, licence)
         self._ready: Ready | None = None
-        # Records and time of the block that is being made.
-        self._offer: tuple[tuple[SignedRecord, ...], int] | None = None
+        self._proposer = Proposer(
+            machine, self._chain, self._electorate, self._ballots, proposals, device_key, signer, clock
+        )
         self._core = RawNode(
             raft.Config(
                 id=self.number,
@@ -122,24 +113,45 @@ class Validator(Observed):
                 external_commit=True,
                 priority=settings.priority,
             ),
-            CoreStorage(log, tuple(self._keys)),
+            CoreStorage(log, self._electorate.numbers(self._electorate.at(log.last_index() + 1) or machine.quorum)),
             random=random,
             sealer=self._seal,
         )
         finality = Finality(self._chain_id, verifier, log.final_height())
         self._finalizer = Finalizer(
-            self._core, machine, self._chain, finality, self._certificates, verifier, self._count_halt
+            self._core,
+            machine,
+            self._chain,
+            self._electorate,
+            finality,
+            self._certificates,
+            verifier,
+            self.counters,
+        )
+        self._leadership = Leadership(
+            self._core,
+            self._chain,
+            machine.quorum_of,
+            self._chain_id,
+            device_key,
+            signer,
+            verifier,
+            self.counters,
         )
         self._intake = Intake(
             self._core,
             machine,
             self._chain,
+            self._electorate,
             finality,
             self._elections,
             self._pledges,
             verifier,
             clock,
             self.counters,
+        )
+        self._promises = Promises(
+            self._core, machine, self._chain, self._electorate, self._ballots, self._pledges, self.counters
         )
         self._patience = Patience(self._core, settings.election_ticks)
         for index in range(log.final_height() + 1, log.last_index() + 1):
@@ -150,23 +162,24 @@ class Validator(Observed):
     @property
     def leader(self) -> bytes | None:
         """Device key of the leader, as far as known."""
-        return self._keys.get(self._core.leader)
+        return self._electorate.key_of(self._core.leader) if self._core.leader != NO_NODE else None
 
     def peers(self) -> list[tuple[bytes, int]]:
-        """Device key and number of every other validator."""
-        return [(key, number) for key, number in self._ids.items() if number != self.number]
+        """Device key and number of every other validator, those among them that are about to become one."""
+        return self._electorate.peers()
 
     def number_of(self, device_key: bytes) -> int | None:
         """The number of a validator, by its device key."""
-        return self._ids.get(device_key)
+        return self._electorate.number_of(device_key)
 
     def key_of(self, number: int) -> bytes:
         """The device key of a validator, by its number."""
-        return self._keys[number]
+        return self._electorate.key_of(number)
 
     def tick(self) -> None:
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
+        self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
         if self._may_not_lead() or self._patience.exhausted(self.final_height):
             return
         self._core.tick()
@@ -215,11 +228,18 @@ class Validator(Observed):
         if message.kind in _TOWARDS_POWER and self._may_not_lead():
             self.counters[f"refused, must not lead: {message.kind.name}"] += 1
             return None
+        key = self._electorate.key_of(sender)
+        admitted, fault = self._leadership.admits(message, key, parcel)
+        if not admitted:
+            return fault
+        message = self._leadership.without_false_haste(message, key, self.leader, parcel)
         fault = self._elections.hear(parcel.elections)
         if fault is not None:
             return fault
         if message.kind == MessageKind.APP and message.entries:
-            return self._intake.take(message)
+            fault = self._intake.take(message)
+            self._electorate.follow(self._core, self.final_height)
+            return fault
         if message.kind == MessageKind.VOTE:
             if parcel.tip is None:
                 return "vote request without a tip"
@@ -228,7 +248,7 @@ class Validator(Observed):
         elif message.kind == MessageKind.VOTE_RESP and not message.reject:
             fault = self._take_vote(sender, message, parcel)
         elif message.kind == MessageKind.APP_RESP and parcel.ack is not None:
-            fault = self._finalizer.take_ack(self._keys[sender], parcel)
+            fault = self._finalizer.take_ack(key, parcel)
         if fault is not None:
             return fault
         return self._intake.step(message)
@@ -241,27 +261,15 @@ class Validator(Observed):
         """
         if self.role != Role.LEADER or self.halted or self.licence.silent or self._patience.resting:
             return False
-        in_flight = range(self.final_height + 1, self._core.last_index + 1)
-        if len(in_flight) >= MAX_BLOCKS_IN_FLIGHT:
+        if not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
             return False
-        limits = self.machine.genesis.limits
-        under_way = [*self._chain.kept(in_flight), *(done.block for done in self._finalizer.executed_unseen())]
-        excluded = frozenset(record.record_id for block in under_way for record in block.records)
-        time_s = max(self._chain.head(self._core.last_index).time_s, self._clock())
-        offered = self._proposals.select(
-            time_s, limits.max_block_bytes - HEADER_ROOM_BYTES, limits.max_block_records, excluded
-        )
-        if not offered and (in_flight or not self.machine.close_possible(time_s)):
-            return False
-        # The block must have the very time for which its records were selected.
-        self._offer = (tuple(offered), time_s)
         try:
             self._core.propose(b"")
         except raft.ProposalDropped:
             self.counters["proposal dropped"] += 1
             return False
         finally:
-            self._offer = None
+            self._proposer.forget()
         return True
 
     def urgent(self) -> tuple[Outgoing, ...]:
@@ -290,7 +298,7 @@ class Validator(Observed):
             Entry(entry.index, entry.term, int(entry.type), entry.data, self._chain.read(entry).block_hash)
             for entry in ready.entries
         )
-        self._prepare(ready)
+        self._promises.prepare(ready)
         sign = self._pledges.promise()
         hard = ready.hard_state
         batch = None
@@ -326,8 +334,28 @@ class Validator(Observed):
         after = tuple(self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.ack) for pledge in pledges.waiting)
         self._core.advance(ready)
         self._finalizer.advance()
+        self._electorate.follow(self._core, self.final_height)
         self._drain()
         return after
+
+    @property
+    def silence(self) -> int:
+        """Ticks since somebody was heard that has proved to lead; 0 on a leader."""
+        return self._leadership.silence
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this node votes or is to vote; if not, it has only to follow from now on."""
+        return self._electorate.takes_part
+
+    def closing(self) -> Batch:
+        """What has still to be written, with nothing under way, when this node goes on as learner or is to look
+        for what it missed. Afterwards this validator must not be used again."""
+        known = [c for c in self._certificates.take_unwritten() if c.height <= self.final_height]
+        return Batch(
+            certificates=tuple((certificate.height, to_payload(certificate)) for certificate in known),
+            final_height=self.final_height,
+        )
 
     def take_final(self) -> list[FinalBlock]:
         """Blocks that became final and were executed since the last call."""
@@ -341,7 +369,7 @@ class Validator(Observed):
         """Halted, without licence, or back from a power cut with blocks whose certificate was not on the disk yet.
 
         A block of ours would then name an older state than the one before it, which
-        convicts. Whoever made them final can lead, and tells us.
+        convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
         if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
             return True
@@ -353,6 +381,7 @@ class Validator(Observed):
     def _drain(self) -> None:
         if not self.halted and not self.licence.silent:
             self._intake.drain()
+            self._electorate.follow(self._core, self.final_height)
 
     # --- votes
 
@@ -368,7 +397,7 @@ class Validator(Observed):
             voter_tip=Tip(term=term, height=height, block=block),
             lock=row[2],
         )
-        fault = self._ballots.take(row, vote, self._keys[sender])
+        fault = self._ballots.take(row, vote, self._electorate.key_of(sender))
         if fault is None:
             self.heard.vote(row, vote)
         return fault
@@ -376,85 +405,15 @@ class Validator(Observed):
     def _own_tip(self) -> Tip:
         return self._chain.tip(self._core.last_index)
 
-    def _count_halt(self, _reason: str) -> None:
-        self.counters["halted"] += 1
-
     # --- blocks going out
 
     def _seal(self, term: int, index: int, _payload: bytes, first_of_term: bool) -> bytes:
-        """Make and sign the block of a new entry (called by the core, as leader)."""
-        parent = self._chain.head(index - 1)
-        election = self._ballots.election(term, self._key_id, self._own_tip()) if first_of_term else None
-        # The first block of a term is the core's own wish, and empty.
-        records, time_s = self._offer or ((), max(parent.time_s, self._clock()))
-        state_hash = self.machine.state_hash()
-        assert state_hash is not None
-        header = Header(
-            height=index,
-            term=term,
-            parent=parent.block_hash,
-            tx_root=blocks.tx_root([record.envelope_bytes for record in records]),
-            tx_count=len(records),
-            state_height=self.machine.height,
-            state_hash=state_hash,
-            validators=self._quorum.config_hash(),
-            next_validators=self._quorum.config_hash(),
-            time_s=time_s,
-            election=blocks.election_hash(election) if election is not None else b"",
-        )
-        block = blocks.make(header, records, election, self._chain_id, self._key, self._signer)
-        self._chain.keep(block)
-        if election is not None:
-            self._elections.keep(election)
+        """The data of a new entry (called by the core, as leader)."""
+        block = self._proposer.seal(term, index, first_of_term)
+        if block.election is not None:
+            self._leadership.made(block)
+            self._elections.keep(block.election)
         return block.encoded
-
-    def _prepare(self, ready: Ready) -> None:
-        """Fix what will be signed once this piece of work is on disk.
-
-        Only what is still so: since a message was made, log and term may have changed.
-        In one term a follower's log only grows, and a candidate's or voter's does not
-        change before that term has a leader.
-        """
-        pledges, core = self._pledges, self._core
-        pledges.begin()
-        for message in ready.messages_after_persist:
-            pledge = self._pledge(message)
-            if pledge is None:
-                self.counters[f"void before it was on disk: {message.kind.name}"] += 1
-            elif pledges.allows(pledge.vote, pledge.ack, self.final_height):
-                pledges.waiting.append(pledge)
-            else:
-                self.counters[f"not signed, contradicts a signature: {message.kind.name}"] += 1
-        hard = ready.hard_state
-        if hard is not None and hard.vote == self.number and core.state == Role.CANDIDATE:
-            tip = self._own_tip()
-            vote = Vote(term=hard.term, candidate=self._key_id, candidate_tip=tip, voter_tip=tip)
-            pledges.own_vote = vote if pledges.allows(vote, None, self.final_height) else None
-        if ready.entries and ready.entries[-1].term == core.term and core.state == Role.LEADER:
-            own_ack = self._ack(ready.entries[-1].index, core.term)
-            pledges.own_ack = own_ack if pledges.allows(None, own_ack, self.final_height) else None
-
-    def _pledge(self, message: Message) -> Pledge | None:
-        """The message with what is to be signed for it; None if it has become void."""
-        core = self._core
-        if message.kind == MessageKind.VOTE:
-            still = core.state == Role.CANDIDATE and message.term == core.term
-            return Pledge(message, tip=self._own_tip().block) if still else None
-        if message.reject or message.kind not in (MessageKind.VOTE_RESP, MessageKind.APP_RESP):
-            return Pledge(message)
-        if message.term != core.term:
-            return None
-        if message.kind == MessageKind.APP_RESP:
-            new = message.index > self.final_height
-            return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
-        asked, own = self._ballots.tip_of(message.term, message.to), self._own_tip()
-        if asked is None or core.leader != NO_NODE:
-            return None
-        candidate = key_id_of(self._keys[message.to])
-        return Pledge(message, vote=Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=own))
-
-    def _ack(self, height: int, term: int) -> Ack:
-        return self._pledges.ack(height, term, self._chain.head(height).block_hash)
 
     def _outgoing(
         self, message: Message, tip: bytes | None = None, vote: Vote | None = None, ack: Ack | None = None
@@ -478,4 +437,4 @@ class Validator(Observed):
             certificates=certificates,
             elections=elections,
         )
-        return Outgoing(message.to, parcel)
+        return Outgoing(message.to, self._leadership.dress(message, self.key_of, parcel))

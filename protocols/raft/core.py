@@ -6,7 +6,7 @@ must keep is in the package's README.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 import msgspec
@@ -16,7 +16,7 @@ from protocols.raft.checks import check
 from protocols.raft.config import Config
 from protocols.raft.errors import BadMessage, CommitRefused, Fault, ProposalDropped
 from protocols.raft.logger import SILENT, Logger
-from protocols.raft.membership import MembershipChange, apply_change
+from protocols.raft.membership import MembershipChange, apply_change, restore
 from protocols.raft.messages import (
     ANSWERS_OF_MEMBERS,
     NO_NODE,
@@ -144,6 +144,11 @@ class RawNode:
             return {}
         return {node: progress.view() for node, progress in sorted(self._replica.tracker.progress.items())}
 
+    def match_of(self, node: int) -> int:
+        """As leader: the largest index known to be stored at a member; 0 if none is, or we do not lead."""
+        progress = self._replica.tracker.progress.get(node)
+        return progress.match if progress is not None and self._replica.role is Role.LEADER else 0
+
     def term_of(self, index: int) -> int | None:
         """Term of an entry of the log, None where the log does not know it."""
         return self._replica.log.term_or_zero(index) or None
@@ -186,6 +191,15 @@ class RawNode:
         """
         replica = self._replica
         return replica.switch_membership(apply_change(replica.tracker.membership, change))
+
+    def follow_membership(self, voters: Iterable[int]) -> MembershipState:
+        """Count by these voters from now on: for an owner whose log says by itself who votes after its last entry.
+
+        Call it whenever that changes, also back when entries are replaced; on a leader not before the entry that
+        changes it is final, or it would stop counting on itself too early. Voters of one log differ by one node
+        from step to step, or two majorities need not meet. Raises MembershipError for ids that cannot be.
+        """
+        return self._replica.switch_membership(restore(MembershipState(voters=tuple(sorted(voters)))))
 
     def read_index(self, context: bytes) -> bool:
         """Ask for a linearizable read; a ReadState with this context follows in a Ready, or nothing does.

@@ -6,6 +6,7 @@ from protocols.records.agreement import (
     Ack,
     Certificate,
     Election,
+    Handover,
     Header,
     PreVote,
     Receipt,
@@ -41,6 +42,9 @@ from protocols.records.schema import (
 )
 from protocols.records.statements import (
     BLOCK_RECORDS,
+    CHANGE_ADD,
+    CHANGE_MODE,
+    CHANGE_REMOVE,
     QUALITY_CORRECTED,
     QUALITY_ESTIMATED,
     QUALITY_MEASURED,
@@ -56,6 +60,7 @@ from protocols.records.statements import (
     Leave,
     OpenCounters,
     Order,
+    QuorumChange,
     Reading,
     Spoken,
     Support,
@@ -65,6 +70,9 @@ from protocols.records.statements import (
 
 __all__ = [
     "BLOCK_RECORDS",
+    "CHANGE_ADD",
+    "CHANGE_MODE",
+    "CHANGE_REMOVE",
     "CLOCK_DEMONSTRATION",
     "CLOCK_REAL",
     "DEFAULT_LIMITS",
@@ -88,6 +96,7 @@ __all__ = [
     "Election",
     "Evidence",
     "Genesis",
+    "Handover",
     "Header",
     "Join",
     "KeyChange",
@@ -99,6 +108,7 @@ __all__ = [
     "OpenCounters",
     "Order",
     "PreVote",
+    "QuorumChange",
     "Reading",
     "Receipt",
     "Record",

@@ -29,6 +29,11 @@ MAX_RECEIPT_HEADERS = 1024
 # Header envelopes have some 400 bytes, a certificate of twenty validators 1700.
 MAX_HEADER_BYTES = 512
 MAX_CERTIFICATE_BYTES = 2048
+# A change of the validators has two or three kilobytes with its proof; after many elections
+# without a certificate there may be some dozens of headers more.
+MAX_CHANGE_BYTES = 32 * 1024
+# One every month for five years. What is decided later is still proved by any node, not by a file.
+MAX_RECEIPT_CHANGES = 64
 
 PHASE_PREPARE = 1
 PHASE_COMMIT = 2
@@ -171,6 +176,14 @@ class Election(Record, frozen=True, kw_only=True):
         )
 
 
+@register(38)
+class Handover(Record, frozen=True, kw_only=True):
+    """A leader lets one validator be elected while it still leads itself."""
+
+    term: Annotated[int, Field(1, Int(1), "of the leader that signs")]
+    successor: Annotated[bytes, Field(2, KeyId, "device key id")]
+
+
 @register(48)
 class Receipt(Record, frozen=True, kw_only=True):
     """Proof that a record stands in a final block. Not signed itself: it carries the signatures."""
@@ -188,3 +201,11 @@ class Receipt(Record, frozen=True, kw_only=True):
         ),
     ]
     certificate: Annotated[bytes, Field(6, Bytes(1, MAX_CERTIFICATE_BYTES), "certificate of the last header")]
+    changes: Annotated[
+        tuple[bytes, ...],
+        Field(
+            7,
+            ListOf(Bytes(1, MAX_CHANGE_BYTES), MAX_RECEIPT_CHANGES),
+            "the changes of the validators up to there, in order, each an encoded Receipt without `changes`",
+        ),
+    ] = ()

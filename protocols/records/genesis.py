@@ -198,9 +198,14 @@ def genesis_faults(genesis: Genesis) -> tuple[str, ...]:
     faults += [
         f"genesis.validators: {key_id_of(key).hex()} is no member's device key" for key in voters if key not in devices
     ]
-    if genesis.quorum_mode == QUORUM_BYZANTINE and (len(voters) < 4 or len(voters) % 3 != 1):
+    if genesis.quorum_mode == QUORUM_BYZANTINE and not is_byzantine_size(len(voters)):
         faults.append(f"genesis.validators: byzantine quorums need 4, 7 or 10 validators, found {len(voters)}")
     return tuple(faults)
+
+
+def is_byzantine_size(validators: int) -> bool:
+    """Whether so many validators tolerate a lying minority, and none to spare: 3f + 1 of them, f > 0."""
+    return validators >= 4 and validators % 3 == 1
 
 
 def keys_of(member: MemberEntry) -> tuple[bytes, ...]:

@@ -238,6 +238,21 @@ class Evidence(Spoken, frozen=True, kw_only=True):
     ]
 
 
+CHANGE_ADD = 1
+CHANGE_REMOVE = 2
+CHANGE_MODE = 3
+
+
+@register(14)
+class QuorumChange(Spoken, frozen=True, kw_only=True):
+    """The quorum configuration changes by one step; signed by an administrator."""
+
+    previous: Annotated[bytes, Field(3, Bytes(32), "hash of the configuration that it changes")]
+    action: Annotated[int, Field(4, Int(1, 3), "1 add a validator, 2 remove one, 3 set the mode")]
+    device_key: Annotated[bytes | None, Field(5, Key, "who is added or removed")] = None
+    mode: Annotated[int | None, Field(6, Uint(1), "0 majority, 1 byzantine")] = None
+
+
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
     for struct in (
@@ -253,6 +268,7 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         Support,
         KeyChange,
         Evidence,
+        QuorumChange,
     )
 )
 """Kinds that a block may carry."""

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from meshnode.keys import verify
+from meshnode.ledger import validators
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event, Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -38,6 +39,7 @@ from protocols.records import (
     MeterEntry,
     OpenCounters,
     Order,
+    QuorumChange,
     Reading,
     Record,
     Transfer,
@@ -168,7 +170,11 @@ class Chain:
         """
         state_hash = self.machine.state_hash()
         assert state_hash is not None
+        quorum = self.machine.quorum_of(self.head.next_validators)
+        assert quorum is not None
+        self.village.quorum = quorum
         fields = {
+            "next_validators": validators.announced(self.machine.state, self.machine.height).config_hash(),
             "time_s": self.now_s + 5 if time_s is None else time_s,
             "state_height": self.machine.height,
             "state_hash": state_hash,
@@ -235,6 +241,16 @@ class Chain:
         values = OpenCounters(import_wh=import_wh, export_wh=export_wh, produced_wh=changes.pop("produced_wh", None))
         fields = {"meter": meter_id(home, number), "period_start_s": period_s(period), "values": values}
         return self.sign(Reading(**(fields | changes)), key or meter_key(home, number))
+
+    def change(self, action: int, home: str | None = None, *, by: str = "anna", **changes: Any) -> SignedRecord:
+        """A change of the validators."""
+        fields = {
+            **self.spoken(),
+            "previous": validators.decided(self.machine.state).config_hash(),
+            "action": action,
+            "device_key": None if home is None else device(home).public,
+        }
+        return self.sign(QuorumChange(**(fields | changes)), key_pair(by))
 
     def bid(self, home: str, period: int, energy_wh: int, price_u_kwh: int, **changes: Any) -> SignedRecord:
         """An order to buy."""

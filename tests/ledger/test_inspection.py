@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshnode.ledger_tools import NotInLedger, check_receipt, receipt, show
+from meshnode.market.registry import installed_mechanisms
 from meshnode.store import StoreError
 from protocols.receipt import SIGNED_BY_FOUNDER, SIGNER_LATER, ReceiptError
 from protocols.records import to_payload
@@ -73,7 +74,7 @@ def test_every_final_record_has_a_receipt(morning: Chain, ledger: Path) -> None:
     genesis = to_payload(morning.genesis)
     for block in morning.blocks[:6]:
         for index, signed in enumerate(block.records):
-            proved = check_receipt(receipt(ledger, signed.record_id), genesis)
+            proved = check_receipt(receipt(ledger, signed.record_id, installed_mechanisms()), genesis)
             assert (proved.record, proved.record_id) == (signed.record, signed.record_id)
             assert (proved.height, proved.index, proved.validators) == (block.header.height, index, 3)
             # Block 3 is proved by block 4's certificate.
@@ -86,17 +87,19 @@ def test_a_receipt_of_somebody_who_joined_later_says_so(tmp_path: Path) -> None:
     chain.block(chain.join(member("emil")))
     order = chain.bid("emil", 1, 100, 150_000)
     chain.block(order)
-    proved = check_receipt(receipt(chain.store(tmp_path), order.record_id), to_payload(chain.genesis))
+    proved = check_receipt(
+        receipt(chain.store(tmp_path), order.record_id, installed_mechanisms()), to_payload(chain.genesis)
+    )
     assert (proved.note, proved.member) == (SIGNER_LATER, None)
 
 
 def test_what_is_not_final_has_no_receipt(morning: Chain, ledger: Path) -> None:
     with pytest.raises(NotInLedger, match="in no final block up to height 6"):
-        receipt(ledger, morning.blocks[6].records[0].record_id)
+        receipt(ledger, morning.blocks[6].records[0].record_id, installed_mechanisms())
 
 
 def test_a_receipt_that_was_changed_or_is_of_another_microgrid_does_not_hold(morning: Chain, ledger: Path) -> None:
-    data = receipt(ledger, morning.blocks[1].records[1].record_id)
+    data = receipt(ledger, morning.blocks[1].records[1].record_id, installed_mechanisms())
     for offset in range(0, len(data), 11):
         flipped = bytes((*data[:offset], data[offset] ^ 4, *data[offset + 1 :]))
         with pytest.raises(ReceiptError):

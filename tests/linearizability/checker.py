@@ -28,12 +28,14 @@ import msgspec
 from tests.linearizability.history import History, Operation
 from tests.linearizability.models import Model, Part, Sequential
 
-# Configurations of one history that are kept: at about 400 bytes each, some 400 MB at the bound.
-MAX_STATES = 1_000_000
+# Configurations of one history that are kept. They take up to 600 bytes each: 300 MB at the bound.
+MAX_STATES = 500_000
 # One history: recorded ones take milliseconds, and a test that waits longer is broken anyway.
 MAX_SECONDS = 120.0
 # Steps between two looks at the clock; a look costs as much as a step.
 STEPS_PER_LOOK = 1_000
+# Operations of an order that an explanation shows: enough to see what led to the state at its end.
+LAST_SHOWN = 8
 
 
 class Verdict(StrEnum):
@@ -60,17 +62,27 @@ class Progress(msgspec.Struct, frozen=True):
     answered: int
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """An operation that had to come next, and one, if any, that it must come after all the same."""
+
+    operation: Operation
+    after: Operation | None
+
+    def __str__(self) -> str:
+        return f"    {self.operation}" + (f"\n        but only after {self.after}" if self.after else "")
+
+
 class Stuck(msgspec.Struct, frozen=True):
     """The furthest that any order of a part got.
 
-    order: the operations in that order; state: what they made;
-    waiting: the operations that had to come next, of which none fits.
+    order: the operations in that order; state: what they made, in words;
+    waiting: the operations of which one had to come next, and none leads on.
     """
 
     part: str
     order: tuple[Operation, ...]
     state: str
-    waiting: tuple[Operation, ...]
+    waiting: tuple[Waiting, ...]
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -85,11 +97,6 @@ class Result(msgspec.Struct, frozen=True):
     orders: dict[str, tuple[Operation, ...]]
     stuck: Stuck | None = None
 
-    def demand(self) -> None:
-        """Fail the calling test, with an explanation, unless the history is linearizable."""
-        if self.verdict != Verdict.LINEARIZABLE:
-            raise AssertionError(self.explained())
-
     def explained(self) -> str:
         """The verdict in lines for a person."""
         searched = f"{self.verdict}: {self.states:,} states searched"
@@ -97,16 +104,12 @@ class Result(msgspec.Struct, frozen=True):
             return searched
         stuck = self.stuck
         last = "\n".join(f"    {one}" for one in stuck.order[-LAST_SHOWN:]) or "    (none)"
-        waiting = "\n".join(f"    {one}" for one in stuck.waiting)
+        waiting = "\n".join(str(one) for one in stuck.waiting)
         return (
             f"{searched}; no order explains {stuck.part or 'the answers'}.\n"
-            f"The order that gets furthest places {len(stuck.order)} operations, the last of them\n{last}\n"
-            f"which make the state {stuck.state}; one of these had to come next, and none fits:\n{waiting}"
+            f"The order that gets furthest has length {len(stuck.order)} and ends with\n{last}\n"
+            f"Now {stuck.state}. One of these had to come next, and none leads on:\n{waiting}"
         )
-
-
-# Enough to see what led to a state; a history may have thousands of operations.
-LAST_SHOWN = 8
 
 
 def check(
@@ -118,8 +121,7 @@ def check(
 ) -> Result:
     """Whether some order explains a history.
 
-    Parts are searched one after the other until one has no order. A part whose search was given up
-    makes the verdict UNKNOWN unless another part has none.
+    Parts are searched one after the other, the smallest first, until one has no order or a bound is reached.
 
     progress: called every STEPS_PER_LOOK steps. clock: seconds, for the bound.
     Raises HistoryError if the history is not one of this model.
@@ -127,19 +129,14 @@ def check(
     bounds = bounds or Bounds()
     budget = _Budget(bounds, progress, clock)
     orders = {}
-    given_up = False
-    # The smallest part first: a wrong one found there saves the others.
     for part in sorted(model.parts(history), key=lambda part: len(part.operations)):
         search = _Search(part, budget)
         found = search.run()
         if found == Verdict.NOT_LINEARIZABLE:
             return Result(found, budget.states, {}, search.stuck())
         if found == Verdict.UNKNOWN:
-            given_up = True
-        else:
-            orders[part.label] = search.order()
-    if given_up:
-        return Result(Verdict.UNKNOWN, budget.states, {})
+            return Result(found, budget.states, {})
+        orders[part.label] = search.order()
     return Result(Verdict.LINEARIZABLE, budget.states, orders)
 
 
@@ -253,8 +250,15 @@ class _Search:
 
     def stuck(self) -> Stuck:
         """The furthest that the search got."""
-        waiting = [self._answered[number] for number in self._candidates(self._best)[0]]
-        return Stuck(self.label, tuple(self._best_trail), str(self._best.state), tuple(waiting))
+        best = self._best
+        numbers = self._candidates(best)[0]
+        state = self._object.shown(best.state, [self._answered[number] for number in numbers])
+        waiting = tuple(Waiting(self._answered[number], self._missing(best, number)) for number in numbers)
+        return Stuck(self.label, tuple(self._best_trail), state, waiting)
+
+    def _missing(self, here: _Configuration, number: int) -> Operation | None:
+        missing = (one for one in self._earlier[number] if not _have_come(here, [one]))
+        return next((self._answered[one] for one in missing), None)
 
     def _moves(self, here: _Configuration) -> Iterator[_Move]:
         candidates, deadline = self._candidates(here)
@@ -269,13 +273,12 @@ class _Search:
                 yield self._answer(here, number, state)
         for kind in self._kinds:
             count = here.used >> kind.shift & kind.mask
-            callable_now = count < len(kind.operations) and kind.operations[count].call <= deadline
-            if callable_now and _have_come(here, kind.earlier):
+            called = count < len(kind.operations) and kind.operations[count].call <= deadline
+            if called and _have_come(here, kind.earlier):
                 operation = kind.operations[count]
                 used = here.used + (1 << kind.shift)
                 for state in self._object.step(here.state, operation):
-                    if state != here.state:
-                        yield _Move(operation, here._replace(used=used, state=state))
+                    yield _Move(operation, here._replace(used=used, state=state))
 
     def _candidates(self, here: _Configuration) -> tuple[list[int], int]:
         """The answered operations that may come next, and the earliest return among those to come."""
@@ -288,9 +291,7 @@ class _Search:
                 deadline = min(deadline, self._returns[number])
             number += 1
             ahead >>= 1
-        # The deadline fell on the way; calls are sorted, so what is too late is at the end.
-        while self._answered[waiting[-1]].call > deadline:
-            waiting.pop()
+        # The deadline fell on the way, and not below any of these calls: none returns before the last was called.
         return waiting, deadline
 
     def _answer(self, here: _Configuration, number: int, state: Hashable) -> _Move:

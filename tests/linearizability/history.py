@@ -8,7 +8,7 @@ Times are integers of one clock (nanoseconds, or lines of a recording) and only 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -37,7 +37,8 @@ class Operation(msgspec.Struct, frozen=True):
         return self.returned is None
 
     def __str__(self) -> str:
-        end = "never answered" if self.pending else f"answered {self.output} at {self.returned}"
+        answer = "returned" if self.output is None else f"answered {self.output!r}"
+        end = "never answered" if self.pending else f"{answer} at {self.returned}"
         return f"client {self.client}: {self.input} called at {self.call}, {end}"
 
 
@@ -99,8 +100,3 @@ class Recorder:
         if call not in self._open:
             raise HistoryError(f"call {call} is not open; expected one of {sorted(self._open)}")
         self._open.remove(call)
-
-
-def shown(operations: Sequence[Operation]) -> str:
-    """Operations as lines, by the time of their call."""
-    return "\n".join(f"    {operation}" for operation in sorted(operations, key=lambda one: one.call))

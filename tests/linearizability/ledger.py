@@ -12,7 +12,7 @@ against every other answer.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -197,6 +197,25 @@ class _Ledger:
     def kind(self, operation: Operation) -> Hashable:
         record = self._records[operation.input.record]
         return operation.input if record.bit else record.moves
+
+    def shown(self, state: _State, operations: Sequence[Operation]) -> str:
+        facts = [f"{account} has {state.balances[index]}" for account, index in self._accounts.items()]
+        if self._counted:
+            facts.append(f"{state.records} records are final")
+        about = (one.input for one in operations if isinstance(one.input, WriteRecord | ReadRecord))
+        for name in dict.fromkeys(asked.record for asked in about):
+            record = self._records[name]
+            fates = {
+                "final": self._is_final(state, record),
+                "refused": state.refused & record.bit or self._is_held(state, record),
+                "open": True,
+            }
+            facts.append(f"record {name} is {next(fate for fate, holds in fates.items() if holds)}")
+        if state.moment < len(self._moments):
+            height, position = self._moments[state.moment]
+            told = f"a read at height {height - 1}" if position < 0 else f"the record of place {(height, position)}"
+            facts.append(f"{told} has to come before everything with a later place or height")
+        return ", ".join(facts)
 
     def _is_final(self, state: _State, record: _Record) -> bool:
         if record.place is None:

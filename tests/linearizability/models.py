@@ -31,6 +31,9 @@ class Sequential(Protocol):
     def only_looks(self, state: Any, operation: Operation) -> bool:
         """Whether an operation leaves this state, and every one that may follow, as it is wherever it is possible."""
 
+    def shown(self, state: Any, operations: Sequence[Operation]) -> str:
+        """What a person should know of a state in which none of these operations leads on."""
+
     def kind(self, operation: Operation) -> Hashable:
         """What two pending operations have in common that do the same in every state."""
 
@@ -120,6 +123,9 @@ class Register:
         # A comparison that failed changed nothing; one that is pending may yet succeed.
         return isinstance(operation.input, Read) or operation.output is False
 
+    def shown(self, state: int | str | None, operations: Sequence[Operation]) -> str:
+        return f"the register holds {state!r}"
+
     def kind(self, operation: Operation) -> Hashable:
         return operation.input  # type: ignore[no-any-return]
 
@@ -140,6 +146,9 @@ class Text:
 
     def only_looks(self, state: str, operation: Operation) -> bool:
         return isinstance(operation.input, Get)
+
+    def shown(self, state: str, operations: Sequence[Operation]) -> str:
+        return f"the text is {state!r}"
 
     def kind(self, operation: Operation) -> Hashable:
         return operation.input  # type: ignore[no-any-return]

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from tests.linearizability import ledger, models
+from tests.linearizability.checker import Result, Verdict, check
 from tests.linearizability.edn import read_edn
 from tests.linearizability.history import History, HistoryError, Operation
 from tests.linearizability.models import Append, CompareAndSet, Get, Model, Put, Read, Write
@@ -38,6 +39,14 @@ class Recording(msgspec.Struct, frozen=True):
 
     model: Model
     history: History
+
+
+class _LineError(HistoryError):
+    """What is wrong with one line of a recording."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -72,8 +81,10 @@ def read(path: Path) -> Recording:
         if path.suffix == ".json":
             return _from_json(text)
         return _from_events(list(_logged(text) if _LOGGED in text else _maps(text)))
+    except _LineError as error:
+        raise HistoryError(f"{path}:{error.line}: {error}") from error
     except HistoryError as error:
-        raise HistoryError(f"{path}:{error}") from error
+        raise HistoryError(f"{path}: {error}") from error
 
 
 def save(path: Path, model: Model, history: History) -> None:
@@ -84,13 +95,25 @@ def save(path: Path, model: Model, history: History) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(_Saved(model.name, operations)), indent=1))
 
 
+def demand_linearizable(history: History, model: Model, kept: Path) -> Result:
+    """Fail the calling test, with an explanation, unless a history is linearizable.
+
+    kept: where a history that is not, or whose search was given up, is saved for another look.
+    """
+    result = check(history, model)
+    if result.verdict != Verdict.LINEARIZABLE:
+        save(kept, model, history)
+        raise AssertionError(f"{result.explained()}\nLook again: python -m tests.linearizability {kept}")
+    return result
+
+
 def _from_json(text: str) -> Recording:
     try:
         saved = msgspec.json.decode(text, type=_Saved)
     except msgspec.DecodeError as error:
-        raise HistoryError(f" {error}") from error
+        raise HistoryError(str(error)) from error
     if saved.model not in MODELS:
-        raise HistoryError(f" no model {saved.model!r}; known are {', '.join(MODELS)}")
+        raise HistoryError(f"no model {saved.model!r}; known are {', '.join(MODELS)}")
     operations = [Operation(one.client, one.call, one.returned, one.input, one.output) for one in saved.operations]
     return Recording(MODELS[saved.model], History(tuple(operations)))
 
@@ -102,7 +125,7 @@ def _logged(text: str) -> Iterator[_Event]:
             continue
         found = _LINE.fullmatch(line)
         if found is None:
-            raise HistoryError(f"{number}: {line!r}; expected PROCESS :TYPE :F VALUE")
+            raise _LineError(number, f"{line!r}; expected PROCESS :TYPE :F VALUE")
         yield _Event(number, int(found["process"]), found["type"], found["f"], None, _value(number, found["value"]))
 
 
@@ -113,37 +136,40 @@ def _maps(text: str) -> Iterator[_Event]:
             continue
         event = _value(number, line)
         if not isinstance(event, dict) or not {":process", ":type", ":f", ":value"} <= event.keys():
-            raise HistoryError(f"{number}: {line!r}; expected a map with :process, :type, :f and :value")
-        if event[":process"] == ":nemesis":
+            raise _LineError(number, f"{line!r}; expected a map with :process, :type, :f and :value")
+        process = event[":process"]
+        if process == ":nemesis":
             continue
+        if not isinstance(process, int):
+            raise _LineError(number, f"the process {process!r}; expected a number, or :nemesis")
         key = event.get(":key")
         key = key if key is None else str(key)
-        yield _Event(number, event[":process"], event[":type"], event[":f"], key, event[":value"])
+        yield _Event(number, process, event[":type"], event[":f"], key, event[":value"])
 
 
 def _value(number: int, text: str) -> Any:
     try:
         return read_edn(text)
     except ValueError as error:
-        raise HistoryError(f"{number}: {error}") from error
+        raise _LineError(number, str(error)) from error
 
 
 def _from_events(events: list[_Event]) -> Recording:
     """Pair invocations with what became of them."""
     if not events:
-        raise HistoryError(f" no operation there; expected a Jepsen log, EDN maps or, in a {SUFFIXES[1]}, JSON")
+        raise HistoryError(f"no operation there; expected a Jepsen log, EDN maps or, in a {SUFFIXES[1]}, JSON")
     invoked: dict[int, _Event] = {}
     operations: list[Operation] = []
     for event in events:
         if event.type == ":invoke":
             if event.process in invoked:
                 line = invoked[event.process].line
-                raise HistoryError(f"{event.line}: process {event.process} is still busy with line {line}")
+                raise _LineError(event.line, f"process {event.process} is still busy with line {line}")
             invoked[event.process] = event
             continue
         started = invoked.pop(event.process, None)
         if started is None or (started.f, started.key) != (event.f, event.key):
-            raise HistoryError(f"{event.line}: process {event.process} ends a {event.f} that it did not invoke")
+            raise _LineError(event.line, f"process {event.process} ends a {event.f} that it did not invoke")
         operations += _ended(started, event)
     operations += [_operation(started, None, None) for started in invoked.values()]
     named = {type(one.input) for one in operations}
@@ -168,7 +194,7 @@ def _ended(started: _Event, event: _Event) -> list[Operation]:
         case ":fail", _:
             return []
         case _:
-            raise HistoryError(f"{event.line}: {event.type}; expected :invoke, :ok, :fail or :info")
+            raise _LineError(event.line, f"{event.type}; expected :invoke, :ok, :fail or :info")
 
 
 def _operation(started: _Event, returned: int | None, output: Any) -> Operation:
@@ -191,7 +217,8 @@ def _input(started: _Event) -> Any:
         case ":append", str() if key is not None:
             return Append(key, value)
         case _:
-            raise HistoryError(
-                f"{started.line}: {started.f} of {value!r} under key {key!r}; expected :read, :write VALUE, "
-                ":cas [OLD NEW], or with a :key also :get, :put TEXT, :append TEXT"
+            raise _LineError(
+                started.line,
+                f"{started.f} of {value!r} under key {key!r}; expected :read, :write VALUE, "
+                ":cas [OLD NEW], or with a :key also :get, :put TEXT, :append TEXT",
             )

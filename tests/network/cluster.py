@@ -23,6 +23,7 @@ from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Outgoing, Settings
 from meshnode.store import Batch, Entry, HardState, SignState
 from protocols import block as blocks
+from protocols.certificate import QuorumConfig
 from protocols.parcel import Parcel, pack
 from protocols.raft import Message, MessageKind, Role
 from protocols.records import Certificate, Election, read_as, to_payload
@@ -192,7 +193,8 @@ class _Witness:
             assert not block.records or not block.election, "a term begins with an empty block"
             if block.election is not None and block.block_hash not in self.elections:
                 self.elections.add(block.block_hash)
-                assert len(block.election.votes) * 2 > len(self._cluster.village.homes)
+                quorum = self._cluster.quorum_of(block.header.validators)
+                assert quorum.is_quorum(row[0] for row in block.election.votes)
                 for row in block.election.votes:
                     voter = next(home for home in self._cluster.village.homes if device(home).key_id == row[0])
                     promised = self._cluster.disks[voter].sign
@@ -365,6 +367,15 @@ class Cluster:
             # What need not wait for the disk.
             self.send(receiver, self.validators[receiver].urgent())
         return fault
+
+    def quorum_of(self, config_hash: bytes) -> QuorumConfig:
+        """The configuration of a hash that an executed block announces."""
+        for validator in self.validators.values():
+            for _, row in validator.machine.state.quorums.items():
+                config = QuorumConfig(row.mode, row.voters)
+                if config.config_hash() == config_hash:
+                    return config
+        raise AssertionError(f"validators {config_hash.hex()} were never decided")
 
     def lied(self, entry: Entry) -> bool:
         """Whether a liar made this block."""

@@ -60,7 +60,7 @@ def draw(cluster: Cluster, faults: set[str]) -> None:
             cluster.stop_writing(home, chance.choice(list(Moment)))
     if "elections" in faults:
         home = chance.choice(homes)
-        if home not in cluster.down:
+        if home in cluster.validators and home not in cluster.down:
             validator = cluster.validators[home]
             if chance.randrange(2):
                 validator.campaign()

@@ -29,13 +29,16 @@ def test_certificates_that_do_not_hold_are_worth_nothing_anywhere() -> None:
         msgspec.structs.replace(good, height=MAX_AHEAD * 9),
         msgspec.structs.replace(good, block=bytes(32)),
         msgspec.structs.replace(good, ack_term=good.ack_term + 1),
-        msgspec.structs.replace(good, validators=bytes(32)),
         msgspec.structs.replace(good, phase=1),
     ]
     for certificate in bad:
         cluster.liars.add(liar)
         fault = cluster.hand_over(liar, victim, Parcel(certificates=(certificate,)))
         assert fault is not None and validator.final_height == 1 and not validator.halted
+    # Of validators that nobody here knows (yet) it may be as good as any: it counts for nothing, and is no fault.
+    unknown = Parcel(certificates=(msgspec.structs.replace(good, validators=bytes(32)),))
+    assert cluster.hand_over(liar, victim, unknown) is None
+    assert validator.counters["certificate of unknown validators"] == 1
     assert validator._finalizer._finality.pending() == []
     settled(cluster)
 

@@ -7,12 +7,12 @@ import pytest
 from meshnode.ledger import rows
 from meshnode.network import chain
 from meshnode.network.pledges import Pledges
-from meshnode.network.validator import MAX_BLOCKS_IN_FLIGHT
+from meshnode.network.proposer import MAX_BLOCKS_IN_FLIGHT
 from meshnode.store import HardState, SignState
 from protocols import block as blocks
 from protocols.parcel import Parcel
 from protocols.raft import Role
-from protocols.records import OpenCounters, Tip, Vote
+from protocols.records import Ack, OpenCounters, Tip, Vote
 from tests.network.cluster import ELECTION_TICKS, PERIOD_S, Cluster, Moment, Writing
 from tests.protocols.village import START_S, device
 
@@ -469,7 +469,7 @@ def test_what_contradicts_a_promise_is_not_promised() -> None:
     key = device("anna")
     state = SignState(5, b"candidat", 4, 10, bytes(32), 7)
     log = {10: bytes(32)}
-    pledges = Pledges(key.public, key.sign, bytes(32), bytes(32), state, lambda height, block: log.get(height) == block)
+    pledges = Pledges(key.public, key.sign, bytes(32), state, lambda height, block: log.get(height) == block)
     tip = Tip(term=4, height=10, block=bytes(32))
 
     def vote(term: int, candidate: bytes) -> bool:
@@ -478,12 +478,16 @@ def test_what_contradicts_a_promise_is_not_promised() -> None:
 
     assert vote(5, b"candidat") and vote(6, b"somebody")
     assert not vote(5, b"somebody") and not vote(4, b"candidat")
-    assert pledges.allows(None, pledges.ack(10, 4, bytes(32))) and pledges.allows(None, pledges.ack(9, 5, b"x" * 32))
-    assert pledges.allows(None, pledges.ack(9, 4, b"x" * 32)), "an ancestor: what was acknowledged is in the log"
-    assert not pledges.allows(None, pledges.ack(11, 3, bytes(32)))
+
+    def ack(height: int, term: int, block: bytes) -> bool:
+        return pledges.allows(None, Ack(validators=bytes(32), ack_term=term, height=height, block=block))
+
+    assert ack(10, 4, bytes(32)) and ack(9, 5, b"x" * 32)
+    assert ack(9, 4, b"x" * 32), "an ancestor: what was acknowledged is in the log"
+    assert not ack(11, 3, bytes(32))
     assert (pledges.acked_height(4), pledges.acked_height(5)) == (10, 0)
     # It was replaced. In this term nothing more is signed, at no height; in the next one it may be.
     log[10] = b"x" * 32
     for height in (9, 10, 11):
-        assert not pledges.allows(None, pledges.ack(height, 4, log.get(height, bytes(32))))
-    assert pledges.allows(None, pledges.ack(9, 5, b"x" * 32))
+        assert not ack(height, 4, log.get(height, bytes(32)))
+    assert ack(9, 5, b"x" * 32)

@@ -53,7 +53,10 @@ def meter(home: str) -> KeyPair:
 
 
 class Village:
-    """A microgrid of `homes`, all of whose nodes vote; `keys` gives each name its key pair."""
+    """A microgrid of `homes`, all of whose nodes vote unless `validators` says otherwise.
+
+    keys: gives each name its key pair.
+    """
 
     def __init__(self, homes: int = 3, *, keys: Callable[[str], KeyPair] = key_pair, **changes: Any) -> None:
         self.homes = HOMES[:homes]
@@ -87,6 +90,10 @@ class Village:
         self.quorum = QuorumConfig.of_genesis(self.genesis)
         self.root = Parent.of_genesis(self.genesis, self.chain_id)
 
+    def voters(self) -> list[str]:
+        """The homes whose nodes vote, as `quorum` says; whoever changes the validators sets it."""
+        return [home for home in HOMES if self.quorum.has(self.keys(f"{home} device").public)]
+
     def sign(self, record: Record, key: KeyPair) -> SignedRecord:
         """A record signed for this microgrid."""
         return blocks.sign_record(record, self.chain_id, key.public, key.sign)
@@ -115,11 +122,11 @@ class Village:
     def election(
         self, leader: str, term: int, parent: Parent, voters: Sequence[str] | None = None, **changes: Any
     ) -> Election:
-        """An election certificate: `voters` (else all) vote for `leader` to follow `parent`."""
+        """An election certificate: `voters` (else all that may) vote for `leader` to follow `parent`."""
         tip = Tip(term=parent.term, height=parent.height, block=parent.block_hash)
         fields: dict[str, Any] = {"term": term, "candidate": device(leader).key_id, "candidate_tip": tip} | changes
         rows = []
-        for voter in self.homes if voters is None else voters:
+        for voter in self.voters() if voters is None else voters:
             vote = Vote(**fields, voter_tip=tip)
             rows.append(self.vote_row(vote, device(voter)))
         return Election(**fields, votes=tuple(sorted(rows)))
@@ -182,8 +189,8 @@ class Village:
         return key.key_id, ack, envelope.signature
 
     def certificate(self, block: Block, homes: Sequence[str] | None = None, **changes: Any) -> Certificate:
-        """A certificate of `homes` (else all) for a block."""
-        acks = [self.ack(block, home, **changes) for home in (self.homes if homes is None else homes)]
+        """A certificate of `homes` (else of all that vote) for a block."""
+        acks = [self.ack(block, home, **changes) for home in (self.voters() if homes is None else homes)]
         ack = acks[0][1]
         return Certificate(
             validators=ack.validators,

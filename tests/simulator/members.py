@@ -173,7 +173,8 @@ class Members:
             self.counts["never answered"] += 1
             del self.waiting[record_id]
             return
-        node = self._chance.choice(world.nodes)
+        # A node that is off refuses the connection, and the client tries another at once.
+        node = self._chance.choice([node for node in world.nodes if node.up] or world.nodes)
         request.node = node.name
         if node.up and record_id not in node.pool_ids() and node.add(request.signed) is None:
             self._spread(node, request.signed)

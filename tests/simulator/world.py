@@ -45,6 +45,8 @@ TURNS_PER_SIDE = 8
 # The last things that happened, shown when something fails.
 NOTES_KEPT = 60
 FRAMES_SHOWN = 4
+# What parcels say is encoded and read once, however many nodes say it or hear it.
+REMEMBERED_PARCELS = 1024
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -98,6 +100,7 @@ class World:
         self._held_off: Counter[str] = Counter()
         self._undo: dict[int, Undo] = {}
         self._parcels: dict[bytes, Parcel | str] = {}
+        self._encoded: dict[Parcel, bytes] = {}
         self.witness = Witness(self)
         founding = self._machine()
         self.accounts = {
@@ -364,9 +367,18 @@ class World:
         receiver = self._sides.get((node.home, home)) or self._by_name[home]
         if node.liar is not None and self._sides.get((home, node.home), node) is not node:
             return  # they take the other one for the only one
-        data = parcel if isinstance(parcel, bytes) else to_payload(parcel)
+        data = parcel if isinstance(parcel, bytes) else self._encode(parcel)
         number = self._number_of[node.home]
         self.network.send(node.home, home, receiver.receive, node.home, number, data)
+
+    def _encode(self, parcel: Parcel) -> bytes:
+        """The bytes of a parcel. Heartbeats are the same again and again, to everybody."""
+        known = self._encoded.get(parcel)
+        if known is None:
+            known = self._encoded[parcel] = to_payload(parcel)
+            if len(self._encoded) > REMEMBERED_PARCELS:
+                del self._encoded[next(iter(self._encoded))]
+        return known
 
     def post_lies(self, node: Node, lies: Iterable[tuple[int, Parcel | bytes]]) -> None:
         """A liar sends what it likes."""
@@ -385,7 +397,7 @@ class World:
             except RecordError as error:
                 known = str(error)
             self._parcels[data] = known
-            if len(self._parcels) > 4096:
+            if len(self._parcels) > REMEMBERED_PARCELS:
                 del self._parcels[next(iter(self._parcels))]
         return known
 

@@ -1,0 +1,123 @@
+"""Electorate: who votes at which height of a log, under which number, and the core's membership that follows it.
+
+The configuration of a height is what its parent's header announces; which devices stand
+behind that hash, the state says. A block whose configuration the state does not know yet
+was not judged by its state either: until it is executed this node stands for no election.
+"""
+
+from __future__ import annotations
+
+from meshnode.ledger import validators
+from meshnode.machine import Machine
+from meshnode.network.chain import Chain
+from protocols.certificate import QuorumConfig
+from protocols.raft import RawNode, Role
+
+
+class Electorate:
+    """The voters of one log, as one node sees them.
+
+    Invariant: after `follow`, the core of a node that does not lead counts by the configuration that
+    the last block of its log announces; that of a leader changes when such a block is final.
+
+    Attributes:
+        number: of this node.
+    """
+
+    def __init__(self, machine: Machine, chain: Chain, device_key: bytes) -> None:
+        """Args:
+        device_key: of this node, which validates or did or is about to.
+        """
+        self._machine = machine
+        self._chain = chain
+        self._key = device_key
+        self._keys: dict[int, bytes] = {}
+        self.number = machine.state.seats[device_key].number
+
+    # --- configurations
+
+    def of(self, config_hash: bytes) -> QuorumConfig | None:
+        """The configuration of a hash, if it may agree on what is not executed here yet."""
+        return self._machine.quorum_of(config_hash)
+
+    def at(self, height: int) -> QuorumConfig | None:
+        """The configuration of a height above the final one, up to the one after the log's last block."""
+        return self.of(self._chain.head(height - 1).next_validators)
+
+    def possible_at(self, height: int) -> tuple[QuorumConfig, ...]:
+        """What may be the configuration of a height in somebody's log, as far as it is known here."""
+        if self.is_settled(height):
+            return (validators.at(self._machine.state, height),)
+        return (self._machine.quorum, self.decided())
+
+    def is_settled(self, height: int) -> bool:
+        """Whether the configuration of a height is the same in all logs, as the blocks before it are executed."""
+        return height <= self._machine.height + 1
+
+    def votes_at(self, height: int) -> bool:
+        """Whether this node votes at a height."""
+        config = self.at(height)
+        return config is not None and config.has(self._key)
+
+    def decided(self) -> QuorumConfig:
+        """What the next block of a leader announces."""
+        return validators.decided(self._machine.state)
+
+    def change_due(self, last_height: int) -> bool:
+        """Whether the log does not announce yet what is decided."""
+        return self._chain.head(last_height).next_validators != self.decided().config_hash()
+
+    def changes_at(self, height: int) -> bool:
+        """Whether the block of a height announces others than agree on it."""
+        return self._chain.head(height).next_validators != self._chain.head(height - 1).next_validators
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this node votes at the next height or is to vote soon."""
+        return self._machine.quorum.has(self._key) or self.decided().has(self._key)
+
+    # --- numbers
+
+    def number_of(self, device_key: bytes) -> int | None:
+        """The number of a device that votes, or is to; None for everybody else."""
+        if not (self._machine.quorum.has(device_key) or self.decided().has(device_key)):
+            return None
+        return self._machine.state.seats[device_key].number
+
+    def key_of(self, number: int) -> bytes:
+        """The device that has this number, whether it votes now or did once."""
+        if number not in self._keys:
+            self._keys = {seat.number: key for key, seat in self._machine.state.seats.items()}
+        return self._keys[number]
+
+    def peers(self) -> list[tuple[bytes, int]]:
+        """Device key and number of all others that vote at the next height or are to."""
+        voters = dict((*self._machine.quorum.voters, *self.decided().voters))
+        return [(key, self._machine.state.seats[key].number) for key in sorted(voters) if key != self._key]
+
+    def numbers(self, config: QuorumConfig) -> frozenset[int]:
+        """The numbers of a configuration's voters."""
+        return frozenset(self._machine.state.seats[key].number for key, _ in config.voters)
+
+    # --- the core
+
+    def follow(self, core: RawNode, final_height: int) -> None:
+        """Let the core count by what its log says now; a leader that votes no more hands over."""
+        config = self.of(self._chain.head(core.last_index).next_validators)
+        if config is None:
+            return
+        numbers = self.numbers(config)
+        if numbers == core.voters:
+            return
+        if core.state is Role.LEADER:
+            if core.last_index > final_height:
+                return
+            if self.number not in numbers:
+                _hand_over(core, numbers)
+        core.follow_membership(numbers)
+
+
+def _hand_over(core: RawNode, numbers: frozenset[int]) -> None:
+    """The one that has most, the first of several, is to lead at once."""
+    voters = sorted(numbers)
+    core.transfer_leadership(max(voters, key=core.match_of))
