@@ -24,15 +24,21 @@ from meshnode.network.recall import Recall
 from meshnode.network.recollection import Recollection
 from meshnode.network.transport import Transport
 from meshnode.network.validator import Validator
-from meshnode.store import Batch, SignState, Store
+from meshnode.room import LOOK_S, Room
+from meshnode.store import Batch, DiskFull, SignState, Store
 from meshnode.store.scrubber import STEP_EVERY_S, Scrubber
 from protocols.cose import Verifier
+from protocols.raft import Role
 from protocols.signatures import Signatures
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
+
+# A leader whose disk is full asks another to lead. Whoever takes over has done so within this many
+# election timeouts; else the leader just falls silent, and the others find one.
+HAND_OVER_TIMEOUTS = 2
 
 # A person wants to know where; of a thousand, the first few say it.
 SHOWN_HEIGHTS = 5
@@ -66,6 +72,7 @@ class Duty:
         self._transport = transport
         self._timing = timing
         self._reopen = reopen
+        self._room = Room(store.place)
         self._source: Validator | Learner | None = None
         self._recollection: Recollection | None = None
         # While anything is lost, this node only follows; when nothing is any more, it begins anew.
@@ -93,7 +100,9 @@ class Duty:
     def licence(self) -> Licence:
         """What a validator may sign for now."""
         decision = FREE if self._recollection is None else self._recollection.decision
-        return decision if isinstance(decision, Licence) else Licence(silent=decision.reason)
+        if isinstance(decision, Retired):
+            return Licence(silent=decision.reason)
+        return Licence(silent=self._room.sentence) if self._room.is_full else decision
 
     @property
     def notice(self) -> str:
@@ -105,13 +114,30 @@ class Duty:
             )
         if self._refilling:
             return self._lost()
+        if self._room.is_full:
+            return self._room.sentence
         if isinstance(self._source, Validator) and self._source.licence.silent:
             return f"not voting yet: {self._source.licence.silent}"
         return ""
 
     async def persist(self, batch: Batch) -> None:
-        """Write with one fsync, in a thread so that nothing else waits. Raises StoreError."""
-        await trio.to_thread.run_sync(self._store.persist, batch)
+        """Write with one fsync, in a thread so that nothing else waits.
+
+        Waits for room where there is none; a validator is silent meanwhile. Raises StoreError.
+        """
+        if isinstance(self._source, Learner):
+            # Nobody waits for a learner, so it does not touch the last megabytes.
+            await self._room.wait()
+        while True:
+            try:
+                await trio.to_thread.run_sync(self._store.persist, batch)
+                break
+            except DiskFull as full:
+                log.error("%s", full)
+                self._room.refused()
+                self._permit()
+                await self._room.wait()
+                self._permit()
         if self._refilling and not self._store.lost:
             self._reopen("what the disk had lost is there again")
 
@@ -133,7 +159,27 @@ class Duty:
         async with trio.open_nursery() as nursery:
             await nursery.start(recall.run)
             nursery.start_soon(self._scrub)
+            nursery.start_soon(self._watch_room)
             task_status.started()
+
+    async def _watch_room(self) -> None:
+        """Stop acknowledging before the disk is full, and go on when there is room."""
+        if self._room.is_full:
+            log.error("%s", self._room.sentence)
+        while True:
+            await trio.sleep(LOOK_S)
+            if not self._room.look():
+                continue
+            log.log(logging.ERROR if self._room.is_full else logging.WARNING, "%s", self._room.sentence)
+            if self._room.is_full and isinstance(self._source, Validator) and self._source.hand_over():
+                with trio.move_on_after(HAND_OVER_TIMEOUTS * self._timing.election_ticks * self._timing.tick_s):
+                    while self._source.role is Role.LEADER:
+                        await trio.sleep(self._timing.tick_s)
+            self._permit()
+
+    def _permit(self) -> None:
+        if isinstance(self._source, Validator):
+            self._source.permit(self.licence)
 
     async def _scrub(self) -> None:
         """Look at all rows again and again; what is not as it was written is mended at a new beginning."""
@@ -169,7 +215,7 @@ class Duty:
         if isinstance(decision, Licence):
             if validator is not None:
                 log.info("%s", decision.silent or "this node signs")
-                validator.permit(decision)
+                validator.permit(self.licence)
             return
         if validator is not None:
             validator.permit(Licence(silent=decision.reason))
@@ -187,6 +233,6 @@ class Duty:
 
     def _signed(self) -> tuple[SignState, int] | None:
         source = self._source
-        if isinstance(source, Validator) and not source.licence.silent:
+        if isinstance(source, Validator) and self._recollection is not None and self._recollection.decided:
             return source.signed()
         return None

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Settings
 from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
+from meshnode.room import when_there_is_room
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Store
 from meshnode.submissions import Submissions
@@ -70,8 +72,6 @@ log = logging.getLogger(__name__)
 # Final blocks that may wait for the views. At the bound no further block is taken in until the
 # views' disk has followed, so that a node that catches up does not hold the ledger in memory.
 FINAL_QUEUE = 256
-# One replayed block in so many is reported to whoever shows progress.
-PROGRESS_EVERY = 50
 # How long an answer waits for the certificate of its block, and how often it looks: one fsync of
 # a slow card, with room. Without it the receipt is of no use to whoever checks it.
 CERTIFICATE_WAIT_S = 5.0
@@ -233,7 +233,7 @@ class Microgrid:
 
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
-            await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
+            await when_there_is_room("showing a block", partial(self.views.apply, entry.block, entry.events))
             await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
             self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
@@ -482,19 +482,3 @@ class Microgrid:
             telegrams=health.telegrams,
             errors=health.errors,
         )
-
-
-def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
-    """Execute the ledger on disk up to its final height, and bring the views along.
-
-    Args:
-        progress: gets (height, final height) now and then.
-    """
-    final = store.final_height()
-    for height in range(machine.height + 1, final + 1):
-        block = blocks.read(store.entry(height).data, machine.chain_id)
-        events = machine.apply(block)
-        if height > views.height:
-            views.apply(block, events)
-        if height % PROGRESS_EVERY == 0:
-            progress(height, final)

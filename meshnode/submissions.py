@@ -20,6 +20,7 @@ from meshnode.machine import RecordDone
 from meshnode.mempool import Refusal
 from meshnode.news import News
 from meshnode.outbox import Outbox
+from meshnode.room import when_there_is_room
 from meshnode.store import Store
 from meshnode.views import Views
 from meshnode.web.backend import Refused, Update
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Times of own records to their finality that the figures are made of.
 TIMES_KEPT = 1024
+# A person who speaks is told soon that there is no room for it; a reading waits.
+ROOM_WAIT_S = 3.0
 # How long what became of a record is remembered without asking the disk.
 OUTCOMES_KEPT = 4096
 
@@ -76,7 +79,7 @@ class Submissions:
 
     async def keep(self, signed: SignedRecord) -> None:
         """An own record goes to the disk before anybody hears of it."""
-        for record_id in await trio.to_thread.run_sync(self._outbox.add, signed):
+        for record_id in await when_there_is_room("an own record", lambda: self._outbox.add(signed)):
             log.warning("the outbox is full: record %s is not kept any longer", record_id.hex())
 
     async def publish(self, signed: SignedRecord, publisher: Publisher) -> Refusal | None:
@@ -92,7 +95,10 @@ class Submissions:
         """Keep a record and pass it on, unless it is final already. Raises Refused."""
         if self._place(signed.record_id) is not None:
             return
-        await self.keep(signed)
+        with trio.move_on_after(ROOM_WAIT_S) as waiting:
+            await self.keep(signed)
+        if waiting.cancelled_caught:
+            raise Refused("the disk of this node is full; make room, and say it again")
         refusal = await self.publish(signed, publisher)
         if refusal is not None:
             await self.settled([signed.record_id])
@@ -123,7 +129,7 @@ class Submissions:
 
     async def settled(self, record_ids: list[bytes]) -> None:
         """The outbox need not keep these any longer."""
-        await trio.to_thread.run_sync(self._outbox.final, record_ids)
+        await when_there_is_room("tidying up the outbox", lambda: self._outbox.final(record_ids))
 
     async def wait(self, record_id: bytes, wait_s: float) -> tuple[int, Verdict] | None:
         """Height and verdict of a record, waiting for it if need be; None if it is in no final block yet."""

@@ -199,6 +199,14 @@ class Validator(Observed):
         """Hand leadership to another validator."""
         self._core.transfer_leadership(number)
 
+    def hand_over(self) -> bool:
+        """As leader: hand leadership to whoever has most of the log; whether there is somebody."""
+        others = {number: view.match for number, view in self._core.progress.items() if number != self.number}
+        if self.role != Role.LEADER or not others:
+            return False
+        self.transfer(max(others, key=lambda number: (others[number], number)))
+        return True
+
     def receive(self, sender: int, parcel: Parcel) -> str | None:
         """Take a parcel from validator `sender`.
 

@@ -6,6 +6,7 @@ No clock, no network and no rules of the ledger here: bytes in, the same bytes o
 
 from meshnode.store.place import (
     Damage,
+    DiskFull,
     StoreError,
     chain_of,
     microgrid_directory,
@@ -19,6 +20,7 @@ from meshnode.store.store import Store
 __all__ = [
     "Batch",
     "Damage",
+    "DiskFull",
     "Entry",
     "HardState",
     "LedgerReader",

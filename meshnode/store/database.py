@@ -109,11 +109,16 @@ def put_standing(db: sqlite3.Connection, standing: Standing) -> None:
     db.execute(f"INSERT OR REPLACE INTO standing (one, {rows.STANDING_COLUMNS}) VALUES (1, {marks})", values)
 
 
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there was no room: SQLite has undone the transaction, and the next may succeed."""
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+
+
 def why(error: sqlite3.Error) -> str:
     """An error of SQLite in words that say what to do."""
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_FULL"):
-        return "the disk is full; nothing that was acknowledged is lost: make room and start the node again"
+        return "the disk is full; nothing that was acknowledged is lost: make room"
     if name.startswith("SQLITE_IOERR"):
         return f"the disk failed ({error}, {name}); nothing that was acknowledged is lost: check the card"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):

@@ -7,11 +7,12 @@ tears spoils one, and the other still holds. What they say is `meshnode.store.re
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 from meshnode.store import reservation
-from meshnode.store.place import StoreError, sync_directory
+from meshnode.store.place import DiskFull, StoreError, sync_directory
 from meshnode.store.reservation import Reservation
 
 SIGN_FILE = "signed.slots"
@@ -78,6 +79,8 @@ class SignFile:
         self.older, self.newest, self.is_there = self.newest, next_, True
 
     def _broken(self, error: OSError) -> StoreError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFull(f"{self._path}: {error.strerror}; nothing is signed without it: make room")
         return StoreError(f"{self._path}: {error.strerror}; nothing is signed without it: check the disk")
 
 

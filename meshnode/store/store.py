@@ -20,11 +20,12 @@ import msgspec
 
 from meshnode.store import reservation
 from meshnode.store.cache import TailCache
-from meshnode.store.database import KEYS, Changes, connect, records_of, transaction, why, write
+from meshnode.store.database import KEYS, Changes, connect, is_full, records_of, transaction, why, write
 from meshnode.store.mending import Mending
 from meshnode.store.place import (
     DATABASE_FILE,
     Damage,
+    DiskFull,
     Lock,
     StoreError,
     chain_of,
@@ -177,7 +178,8 @@ class Store:
         that is refused has changed nothing.
 
         Raises:
-            StoreError: the disk failed or is full, or the batch would change what is final,
+            DiskFull: there is no room; the same batch may be tried again.
+            StoreError: the disk failed, or the batch would change what is final,
                 leave a gap, or certify what is not final. The caller ends the process.
         """
         with self._writing:
@@ -191,6 +193,8 @@ class Store:
             try:
                 write(self._db, changes)
             except sqlite3.Error as error:
+                if is_full(error):
+                    raise DiskFull(f"{self._path}: {why(error)}") from error
                 self._failed = f"an earlier write failed ({error})"
                 raise StoreError(f"{self._path}: {why(error)}") from error
             self._standing = changes.standing
@@ -335,14 +339,6 @@ class Store:
             return self._reader.elections_after(term, limit)
         except DamagedRow as damage:
             raise self._damaged(damage, damage.height) from damage
-
-    def last_certificate(self) -> tuple[int, bytes] | None:
-        """Height and bytes of the highest certificate.
-
-        Raises:
-            StoreError: it is damaged.
-        """
-        return self.certificate_below(self.final_height())
 
     def find_record(self, record_id: bytes) -> tuple[int, int] | None:
         """Height and position of a record of a final block; where it stood first, if it came again."""

@@ -219,7 +219,7 @@ def test_the_newest_certificate_is_fetched_again(tmp_path: Path) -> None:
         # A neighbour has one of a later height; it proves the same.
         store.persist(certified(TEN[3:5]))
         assert (store.lost, store.final_height(), store.last_index()) == ((), 5, 10)
-        assert store.last_certificate() == final(TEN[4]).certificates[0]
+        assert store.certificate_below(store.final_height()) == final(TEN[4]).certificates[0]
 
 
 def test_a_rotten_election_is_dropped(tmp_path: Path) -> None:
@@ -369,43 +369,6 @@ def test_two_processes_cannot_have_one_ledger(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="in use by another process"):
             Store.open(tmp_path, CHAIN)
     Store.open(tmp_path, CHAIN).close()
-
-
-# --- a full disk
-
-
-def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    """A page limit plays the full disk here: SQLite reports both with the same error."""
-    Store.create(tmp_path, GENESIS)
-    store = Store.open(tmp_path, CHAIN)
-    store.persist(Batch(entries=entries(TEN[:5])))
-    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
-    many = make_blocks(100, after=TEN[:5])
-    with pytest.raises(StoreError, match="the disk is full; nothing that was acknowledged is lost: make room"):
-        store.persist(Batch(entries=entries(many), sign_state=acked(many[-1])))
-    # It goes on to answer, and does not write again: who knows what the disk would do.
-    assert (store.last_index(), store.sign_state().ack_height) == (5, 0)
-    assert store.entries(1, 6, 10**9) == list(entries(TEN[:5]))
-    with pytest.raises(StoreError, match="an earlier write failed"):
-        store.persist(Batch(entries=entries(TEN[5:6])))
-    store.close()
-    with Store.open(tmp_path, CHAIN) as again:
-        assert again.last_index() == 5
-        again.persist(Batch(entries=entries(TEN[5:])))
-        assert again.last_index() == 10
-
-
-def test_a_disk_that_refuses_to_write_ends_the_writer(tmp_path: Path) -> None:
-    """A limit on the size of files, set for a child process, makes the kernel refuse its writes."""
-    Store.create(tmp_path, GENESIS)
-    child = run_writer(tmp_path, "--file-limit", "300000")
-    reported = [int(line) for line in child.stdout.splitlines()]
-    assert child.returncode == 1
-    assert "the disk failed" in child.stderr or "the disk is full" in child.stderr
-    assert "nothing that was acknowledged is lost" in child.stderr
-    assert len(reported) > 3
-    check_after_a_crash(tmp_path, reported[-1])
 
 
 # --- killed

@@ -58,7 +58,7 @@ def test_a_new_ledger_is_empty_and_knows_its_genesis(store: Store) -> None:
     assert (store.first_index(), store.last_index(), store.final_height(), store.term(0)) == (1, 0, 0, 0)
     assert store.hard_state() == HardState(0, 0, 0)
     assert store.sign_state() == SignState(0, b"", 0, 0, b"", 0)
-    assert store.last_certificate() is None
+    assert store.certificate_below(store.final_height()) is None
     assert read_genesis(store.place) == GENESIS
     assert store.place.name == CHAIN.hex()
 
@@ -176,7 +176,7 @@ def test_a_batch_is_there_after_a_restart(store: Store) -> None:
         assert opened.certificate_from(1) == (5, certificate)
         assert opened.certificate_from(6) is None
         assert opened.certificate_below(4) is None
-        assert opened.last_certificate() == opened.certificate_below(10) == (5, certificate)
+        assert opened.certificate_below(opened.final_height()) == opened.certificate_below(10) == (5, certificate)
 
 
 def test_what_a_batch_does_not_say_stays(store: Store) -> None:
