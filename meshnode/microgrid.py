@@ -18,17 +18,19 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from meshnode import ledger_tools
+from meshnode.accuser import Accuser
 from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import Timing
 from meshnode.duty import Duty
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows, validators
-from meshnode.ledger.verdicts import SENTENCES, Verdict
+from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool
 from meshnode.network.consensus import Consensus
+from meshnode.network.freshness import Freshness
 from meshnode.network.gossip import Gossip, prefix
 from meshnode.network.sync import BlockServer, Follower
 from meshnode.network.transport import PeerId, Transport, peer_id_of
@@ -42,7 +44,7 @@ from meshnode.store import Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.vitals import process_age_s, rss_mb
-from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.backend import MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.speaking import spoken
 from protocols import block as blocks
 from protocols.block import SignedRecord
@@ -58,6 +60,7 @@ from protocols.records import (
     Reading,
     Record,
     RecordError,
+    Spoken,
     Support,
     meter_id_of,
     read_as,
@@ -72,10 +75,6 @@ log = logging.getLogger(__name__)
 # Final blocks that may wait for the views. At the bound no further block is taken in until the
 # views' disk has followed, so that a node that catches up does not hold the ledger in memory.
 FINAL_QUEUE = 256
-# How long an answer waits for the certificate of its block, and how often it looks: one fsync of
-# a slow card, with room. Without it the receipt is of no use to whoever checks it.
-CERTIFICATE_WAIT_S = 5.0
-CERTIFICATE_LOOK_S = 0.02
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
 # How often a change of the node's health is looked for, to be told to open pages.
@@ -134,7 +133,7 @@ class Microgrid:
         self._random = random
         self._news = News()
         self._outbox = outbox
-        self._submissions = Submissions(outbox, store, views, self._news)
+        self._submissions = Submissions(outbox, store, views, self._news, machine, self._prove)
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
             transport,
@@ -166,6 +165,7 @@ class Microgrid:
                 self.duty.licence,
             )
             self.duty.attach(self.validator)
+            self._part: Validator | Follower = self.validator
             self.consensus = Consensus(
                 self.validator,
                 transport,
@@ -178,7 +178,10 @@ class Microgrid:
         else:
             self.follower = Follower(machine, store, transport, self.duty.persist, self._final, check, random)
             self.duty.attach(self.follower.learner)
+            self._part = self.follower
+        self.accuser = Accuser(self, self._part.watcher, store, device, self._submissions, self.gossip)
         self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
+        self.freshness = Freshness(transport, machine, self.consensus, views.height, random)
         self._live_sequence = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
 
@@ -191,14 +194,16 @@ class Microgrid:
             nursery.start_soon(self._write_views)
             await nursery.start(self.gossip.run)
             await nursery.start(self.blocks.run)
+            await nursery.start(self.freshness.run)
             if self.consensus is not None:
                 await nursery.start(self.consensus.run)
             if self.follower is not None:
                 await nursery.start(self.follower.run)
             await nursery.start(self.duty.run)
-            nursery.start_soon(self._submissions.run, self.gossip)
+            await nursery.start(self._submissions.run, self.gossip)
             nursery.start_soon(self._declare_support)
             nursery.start_soon(self._watch_health)
+            nursery.start_soon(self.accuser.run)
             self._startup_s = process_age_s()
             task_status.started()
 
@@ -208,7 +213,8 @@ class Microgrid:
         for entry in final:
             self.mempool.final([record.record_id for record in entry.block.records])
             done = [event for event in entry.events if isinstance(event, RecordDone)]
-            self._submissions.final(entry.block.header.height, done)
+            self._submissions.final(entry.block.header.height, entry.block.header.time_s, done)
+            self.accuser.executed(entry.events)
             members_changed |= any(event.record.KIND in _CHANGES_MEMBERS for event in done)
             await self._to_views.send(entry)
         if members_changed:
@@ -220,7 +226,8 @@ class Microgrid:
         while True:
             meters = [(collector.health.state, collector.health.problem) for collector in self.collectors]
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
-            now = (role, self._halted(), self.duty.notice, len(self._transport.peers()), meters)
+            found_out = self.accuser.found_out()
+            now = (role, self._halted(), self.duty.notice, found_out, len(self._transport.peers()), meters)
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now
@@ -234,6 +241,7 @@ class Microgrid:
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
             await when_there_is_room("showing a block", partial(self.views.apply, entry.block, entry.events))
+            self.freshness.rounds.reached(entry.block.header.height)
             await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
             self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
@@ -338,11 +346,15 @@ class Microgrid:
         return int(spoken(self)["valid_until_s"])
 
     async def submit(self, record: Record) -> bytes:
-        """Sign with the member key, pass on, and give the record id. Raises Refused."""
+        """Sign with the member key and pass on, unless that was done before; the record id. Raises Refused."""
         if not self.account:
-            raise Refused("this node has not caught up with its own admission yet; try again in a moment")
+            raise Refused(
+                "this node has not caught up with its own admission yet; try again in a moment", lasting=False
+            )
         if isinstance(record, Order) and self.machine.rules().book.open and not self._has_meter():
             raise Refused(NO_METER)
+        if isinstance(record, Spoken) and (known := self._submissions.said(self._member.key_id, record.nonce)):
+            return known
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
         except RecordError as error:
@@ -363,25 +375,24 @@ class Microgrid:
         await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
 
-    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
+    async def outcome(self, record_id: bytes, wait_s: float, valid_until_s: int | None = None) -> Outcome:
         """What became of a record; waits up to `wait_s` real seconds for it to become final."""
-        place = await self._submissions.wait(record_id, wait_s)
-        if place is None:
-            return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
-        height, verdict = place
-        # The certificate reaches the disk with the next batch, a moment after the block is final.
-        with trio.move_on_after(CERTIFICATE_WAIT_S):
-            while self._store.certificate_from(height) is None:
-                await trio.sleep(CERTIFICATE_LOOK_S)
-        proof = await trio.to_thread.run_sync(
-            ledger_tools.receipt,
-            self._store.place,
-            record_id,
-            self._mechanisms,
-            self.chain_id,
-            validators.decisions(self.machine.state),
+        return await self._submissions.outcome(record_id, wait_s, valid_until_s)
+
+    async def fresh(self, wait_s: float) -> int:
+        """Wait until what is asked from now on misses nothing that is final anywhere; see `Backend`."""
+        if halted := self._halted():
+            raise NotFresh(f"this node has halted: {halted}")
+        with trio.move_on_after(wait_s):
+            return await self.freshness.rounds.until_fresh()
+        raise NotFresh(f"no majority of the validators confirmed within {wait_s:g} s what is newest")
+
+    async def _prove(self, record_id: bytes) -> bytes:
+        """The receipt of a record of a final block whose certificate is on the disk."""
+        decisions = validators.decisions(self.machine.state)
+        return await trio.to_thread.run_sync(
+            ledger_tools.receipt, self._store.place, record_id, self._mechanisms, self.chain_id, decisions
         )
-        return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
@@ -426,7 +437,7 @@ class Microgrid:
             validators=len(machine.quorum.voters),
             peers=len(self._transport.peers()),
             mempool=len(self.mempool),
-            certificates_verified=self._certificates(),
+            certificates_verified=self._part.certificates_verified,
             halted=self._halted(),
             notice=self.duty.notice,
             rss_mb=rss_mb(),
@@ -435,15 +446,11 @@ class Microgrid:
             screen_ms=percentiles(self._news.screen_ms),
             counters=self._counters(),
             meters=tuple(self._health(collector) for collector in self.collectors),
+            found_out=self.accuser.found_out(),
         )
 
-    def _certificates(self) -> int:
-        source = self.validator or self.follower
-        return 0 if source is None else source.certificates_verified
-
     def _halted(self) -> str:
-        source = self.validator or self.follower
-        return "" if source is None or source.halted is None else source.halted
+        return self.accuser.in_words(self._part.halted)
 
     def _counters(self) -> dict[str, int]:
         found: Counter[str] = Counter()
@@ -452,6 +459,7 @@ class Microgrid:
             self.mempool.counters.items(),
             self.gossip.counters.items(),
             self.blocks.counters.items(),
+            self.freshness.counters.items(),
             self._news.counters.items(),
             (("outbox: damaged record dropped", self._outbox.damaged),) if self._outbox.damaged else (),
             () if self.door is None else ((f"door: {name}", count) for name, count in self.door.counters.items()),

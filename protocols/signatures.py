@@ -23,14 +23,14 @@ MAX_MESSAGE_BYTES = 2048
 Signature = Bytes(SIGNATURE_BYTES)
 
 
-@register(61)
+@register(65)
 class SignaturesRequest(Record, frozen=True, kw_only=True):
     """What do you hold that this device key has signed?"""
 
     key_id: Annotated[bytes, Field(1, Bytes(KEY_ID_BYTES), "device key id")]
 
 
-@register(62)
+@register(66)
 class Signatures(Record, frozen=True, kw_only=True):
     """The newest that the server holds of each kind; none of a kind that it does not hold."""
 

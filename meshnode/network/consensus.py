@@ -8,6 +8,7 @@ heartbeats go out. What becomes final is handed on through `on_final`.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ OUTBOX_PARCELS = 64
 REOPEN_DELAY_S = 0.5
 # A second stream replaces a broken one before the first is noticed to be dead.
 STREAMS_PER_PEER = 2
+# Names a process among all that ever ask a leader: eight bytes of chance never meet again.
+SESSION_BYTES = 8
 
 _REPLACED_BY_NEWER = (MessageKind.HEARTBEAT, MessageKind.HEARTBEAT_RESP)
 
@@ -80,6 +83,9 @@ class Consensus:
         self._block_interval_s = block_interval_s
         self._wake = trio.Event()
         self._outboxes: dict[int, _Outbox] = {}
+        self._session = bytes([validator.number]) + os.urandom(SESSION_BYTES)
+        self._questions = 0
+        self._reads: dict[bytes, _Read] = {}
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled, or until the disk fails."""
@@ -95,6 +101,21 @@ class Consensus:
     def wake(self) -> None:
         """There may be something to propose."""
         self._wake.set()
+
+    async def read_index(self, wait_s: float) -> int | None:
+        """A height that everything final before the call lies below; None if no leader told it in time."""
+        self._questions += 1
+        context = self._session + self._questions.to_bytes(8, "big")
+        if not self.validator.read_index(context):
+            return None
+        read = self._reads[context] = _Read()
+        self._wake.set()
+        try:
+            with trio.move_on_after(wait_s):
+                await read.answered.wait()
+        finally:
+            del self._reads[context]
+        return read.height
 
     async def _tick_loop(self) -> None:
         while True:
@@ -118,6 +139,10 @@ class Consensus:
                     await self._persist(work.batch)
                 for outgoing in self.validator.persisted():
                     self._post(outgoing)
+            for answer in self.validator.take_reads():
+                # Nobody waits any more for one that comes late.
+                if answer.context in self._reads:
+                    self._reads[answer.context].answer(answer.index)
             await self._drop_faulty()
             final = self.validator.take_final()
             if final:
@@ -177,6 +202,18 @@ class Consensus:
                 await self._drop(stream.peer, str(error))
                 return
             self._wake.set()
+
+
+class _Read:
+    """A question to the leader."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.height: int | None = None
+
+    def answer(self, height: int) -> None:
+        self.height = height
+        self.answered.set()
 
 
 class _Outbox:

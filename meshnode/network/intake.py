@@ -17,11 +17,11 @@ from meshnode.machine import Machine
 from meshnode.network.chain import Chain
 from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
-from meshnode.network.pledges import Pledges
 from meshnode.network.terms import without_entries
+from meshnode.network.watcher import Watcher
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, Parent
-from protocols.certificate import QuorumConfig
+from protocols.certificate import QuorumConfig, check_election
 from protocols.cose import Verifier
 from protocols.finality import Finality
 from protocols.raft import NO_NODE, BadMessage, Entry, Message, RawNode
@@ -58,7 +58,7 @@ class Intake:
         electorate: Electorate,
         finality: Finality,
         elections: ElectionBook,
-        pledges: Pledges,
+        watcher: Watcher,
         verifier: Verifier,
         clock: Callable[[], int],
         counters: Counter[str],
@@ -70,7 +70,7 @@ class Intake:
         self._electorate = electorate
         self._finality = finality
         self._elections = elections
-        self._pledges = pledges
+        self._watcher = watcher
         self._verifier = verifier
         self._clock = clock
         self._counters = counters
@@ -231,8 +231,10 @@ class Intake:
                     self._counters["append held: its validators are not known yet"] += 1
                     break
                 self._check_form(entry, candidate, parent, quorum)
+                self._watcher.block(candidate)
             except (BlockError, FormError) as error:
                 self._counters["block refused: form"] += 1
+                self._watcher.bad_block(entry.data, self._envelope_of(parent, checked))
                 return str(error)
             if entry.index > certified and not self._may_acknowledge(candidate):
                 break
@@ -264,6 +266,13 @@ class Intake:
         self._counters["append held: it replaces blocks without an election that justifies it"] += 1
         return False
 
+    def _envelope_of(self, parent: Parent, checked: list[Block]) -> bytes | None:
+        """The header envelope of the block before the one that is judged; None before the first."""
+        if not parent.height:
+            return None
+        block = checked[-1] if checked else self._chain.block(parent.height)
+        return block.header_envelope.encode()
+
     def _may_follow(self, message: Message, candidate: Block, parent: Parent) -> bool:
         """Whether a batch may continue our log behind `parent`, before the blocks themselves are judged.
 
@@ -275,9 +284,6 @@ class Intake:
             # Blocks of a term are added by its one leader and never replaced by it. Whoever
             # follows such an append acknowledges two blocks in one term.
             raise FormError(f"block {height}: replaces a block, but our log ends with this very term {message.term}")
-        if height <= self._pledges.acked_height(message.term):
-            # What was acknowledged to the leader of this term stands in its log, which only grows.
-            raise FormError(f"block {height}: replaces a block that was acknowledged in this very term {message.term}")
         if candidate.header.parent != parent.block_hash:
             # Same term and height, another block: the leader of that term made two. Who of those
             # that pass them on is the liar cannot be seen from here.
@@ -292,6 +298,9 @@ class Intake:
         signed = key is not None and candidate.header_envelope.verify(
             Header.KIND, self._machine.chain_id, key, self._verifier
         )
+        if signed:
+            self._watcher.header(candidate.header_envelope, candidate.header, candidate.block_hash)
+            self._show_election(candidate, self._chain.head(ours.height - 1))
         if signed and candidate.leader == ours.leader:
             self._counters["equivocation: two blocks of one leader in one term and height"] += 1
             if message.term > ours.term:
@@ -300,6 +309,16 @@ class Intake:
             f"block {ours.height}: {candidate.block_hash.hex()} in place of {ours.block_hash.hex()}, "
             f"both of term {ours.term}"
         )
+
+    def _show_election(self, candidate: Block, parent: Parent) -> None:
+        """Two leaders of one term have a voter in common: who it is stands in their election certificates."""
+        election, machine = candidate.election, self._machine
+        if election is None or candidate.header.election != blocks.election_hash(election):
+            return
+        leader, term, chain_id = candidate.leader, candidate.header.term, machine.chain_id
+        quorum = self._electorate.of(parent.next_validators)
+        if quorum is not None and not check_election(election, leader, term, parent, quorum, chain_id, self._verifier):
+            self._watcher.election(election)
 
     def _check_form(self, entry: Entry, candidate: Block, parent: Parent, quorum: QuorumConfig) -> None:
         if (candidate.header.height, candidate.header.term) != (entry.index, entry.term):

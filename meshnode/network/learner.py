@@ -20,12 +20,14 @@ from meshnode.ledger import members
 from meshnode.machine import Machine, StateMismatch
 from meshnode.network.chain import StoredLog
 from meshnode.network.heard import Heard
+from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, Entry, HardState
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, MismatchError, Parent
 from protocols.certificate import check_certificate
 from protocols.cose import Verifier
+from protocols.histories import History
 from protocols.records import Certificate, read_as, to_payload
 
 
@@ -59,6 +61,7 @@ class Learner:
             self.newest_certificate = read_as(Certificate, below[1])
         self._log = log
         self._verifier = verifier
+        self.watcher = Watcher(lambda: machine.roll, verifier)
         self._hard = log.hard_state()
         self._parent = Parent.of_genesis(machine.genesis, machine.chain_id)
         if self.final_height:
@@ -93,6 +96,7 @@ class Learner:
         if fault is not None:
             raise RangeFault(fault)
         self.certificates_verified += 1
+        self.watcher.certificate(certificate)
         return True
 
     def begin(self, encoded: Sequence[bytes], certificate: Certificate) -> None:
@@ -113,8 +117,10 @@ class Learner:
         first, parent = found[0].header, self._parent
         if first.parent != parent.block_hash:
             # Proved by hashes and a certificate, whoever served it: two certified histories.
+            self._compare(encoded, certificate)
             self._halt(
-                f"block {first.height}: its certified parent is {first.parent.hex()}, ours is {parent.block_hash.hex()}"
+                f"block {first.height}: its certified parent is {first.parent.hex()}, "
+                f"ours is {parent.block_hash.hex()}; {TWO_HISTORIES}"
             )
             return
         for block in found:
@@ -227,6 +233,17 @@ class Learner:
         except MismatchError as error:
             raise RangeFault(str(error)) from error
 
+    def _compare(self, encoded: Sequence[bytes], certificate: Certificate) -> None:
+        """Who is to blame that a certified range does not follow from what is final here?"""
+        first = max(self._log.first_index(), self.final_height - COMPARED_BLOCKS)
+        newest = self.newest_certificate
+        ours = History(
+            blocks=tuple(self._log.entry(height).data for height in range(first, self.final_height + 1)),
+            certificates=() if newest is None else (to_payload(newest),),
+        )
+        theirs = History(blocks=tuple(encoded), certificates=(to_payload(certificate),))
+        self.watcher.compare([ours, theirs])
+
     def _halt(self, reason: str) -> None:
-        self.halted = reason
+        self.halted = "; ".join([reason, *self.watcher.convictions()])
         self.counters["halted"] += 1

@@ -40,7 +40,7 @@ class Observed:
 
     @property
     def halted(self) -> str | None:
-        """Why this node acknowledges and leads no more; None if it does."""
+        """Why this node acknowledges and leads no more, and who was found out (by key id); None if it does."""
         return self._finalizer.halted
 
     @property

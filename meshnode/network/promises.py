@@ -72,8 +72,10 @@ class Promises:
         if message.term != core.term:
             return None
         if message.kind == MessageKind.APP_RESP:
-            new = message.index > self._machine.height
-            return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
+            if message.index <= self._machine.height:
+                return Pledge(message)
+            silent = self._chain.head(message.index).term != message.term
+            return Pledge(message, ack=self._ack(message.index, message.term), silent=silent)
         asked, own = self._ballots.tip_of(message.term, message.to), self._chain.tip(self._core.last_index)
         if asked is None or core.leader != NO_NODE:
             return None

@@ -34,6 +34,7 @@ from meshnode.network.transport import (
     StreamReset,
     Transport,
 )
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, StoreError
 from protocols import sync
@@ -283,6 +284,11 @@ class Follower:
     def halted(self) -> str | None:
         """Why nothing more is taken; None while all is well."""
         return self.learner.halted
+
+    @property
+    def watcher(self) -> Watcher:
+        """Remembers what validators signed, and who contradicted itself."""
+        return self.learner.watcher
 
     @property
     def certificates_verified(self) -> int:

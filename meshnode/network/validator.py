@@ -39,13 +39,14 @@ from meshnode.network.pledges import Pledges
 from meshnode.network.promises import Promises
 from meshnode.network.proposer import Proposer
 from meshnode.network.terms import bounded
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
 from protocols import raft
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, pack, unpack
-from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
+from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Ack, Certificate, Election, RecordError, Tip, Vote, to_payload
 
@@ -93,26 +94,18 @@ class Validator(Observed):
         self._chain = Chain(log, machine.genesis, self._chain_id)
         self._electorate = Electorate(machine, self._chain, device_key)
         self.number = self._electorate.number
-        self._ballots = Ballots(self._chain_id, verifier)
+        self.watcher = Watcher(lambda: machine.roll, verifier)
+        self._ballots = Ballots(self._chain_id, verifier, self.watcher)
         self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
         self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
         self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has, licence)
         self._ready: Ready | None = None
+        self._reads: list[ReadState] = []
         self._proposer = Proposer(
             machine, self._chain, self._electorate, self._ballots, proposals, device_key, signer, clock
         )
         self._core = RawNode(
-            raft.Config(
-                id=self.number,
-                election_tick=settings.election_ticks,
-                heartbeat_tick=settings.heartbeat_ticks,
-                applied=log.final_height(),
-                max_size_per_msg=settings.max_append_bytes,
-                max_inflight_msgs=16,
-                disable_proposal_forwarding=True,
-                external_commit=True,
-                priority=settings.priority,
-            ),
+            settings.core(self.number, log.final_height()),
             CoreStorage(log, self._electorate.numbers(self._electorate.at(log.last_index() + 1) or machine.quorum)),
             random=random,
             sealer=self._seal,
@@ -125,6 +118,7 @@ class Validator(Observed):
             self._electorate,
             finality,
             self._certificates,
+            self.watcher,
             verifier,
             self.counters,
         )
@@ -136,6 +130,7 @@ class Validator(Observed):
             device_key,
             signer,
             verifier,
+            self.watcher,
             self.counters,
         )
         self._intake = Intake(
@@ -145,7 +140,7 @@ class Validator(Observed):
             self._electorate,
             finality,
             self._elections,
-            self._pledges,
+            self.watcher,
             verifier,
             clock,
             self.counters,
@@ -296,6 +291,7 @@ class Validator(Observed):
         elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
+        self._reads += ready.read_states
         now = [self._outgoing(message) for message in ready.messages]
         if certificates and self.role == Role.LEADER:
             # Everybody learns at once what is final.
@@ -339,12 +335,23 @@ class Validator(Observed):
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
         if pledges.own_ack is not None and not self.halted:
             self._finalizer.count_ack(self._key_id, pledges.own_ack, pledges.sign_ack(pledges.own_ack))
-        after = tuple(self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.ack) for pledge in pledges.waiting)
+        after = tuple(
+            self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.spoken) for pledge in pledges.waiting
+        )
         self._core.advance(ready)
         self._finalizer.advance()
         self._electorate.follow(self._core, self.final_height)
         self._drain()
         return after
+
+    def read_index(self, context: bytes) -> bool:
+        """Ask the leader for a height that everything final until now lies below; as `RawNode.read_index`."""
+        return not self.halted and self._core.read_index(context)
+
+    def take_reads(self) -> list[ReadState]:
+        """Answers since the last call: once `final_height` has reached the index, reads miss nothing."""
+        reads, self._reads = self._reads, []
+        return reads
 
     @property
     def silence(self) -> int:

@@ -13,7 +13,7 @@ import msgspec
 from meshnode.amounts import MICRO, PPM, split
 from meshnode.views import BlockRow, OrderRow, TradeRow
 from meshnode.web import charts
-from meshnode.web.backend import MeterHealth, Status
+from meshnode.web.backend import FoundOut, MeterHealth, Status
 from meshnode.web.figures import Figures
 from meshnode.web.history import Point
 from meshnode.web.html import Html, fill, join
@@ -368,7 +368,14 @@ def node(moment: Moment) -> Html:
         halted = fill('<p class="alarm">{text}</p>', text=words("halted", why=status.halted))
     elif status.notice:
         halted = fill('<p class="alarm">{text}</p>', text=words("notice", why=status.notice))
-    return fill('{halted}<dl class="facts">{facts}</dl>', halted=halted, facts=facts)
+    found_out = join(fill('<p class="alarm">{text}</p>', text=_found_out(words, found)) for found in status.found_out)
+    return fill('{halted}{found_out}<dl class="facts">{facts}</dl>', halted=halted, found_out=found_out, facts=facts)
+
+
+def _found_out(words: Words, found: FoundOut) -> str:
+    what = words(f"lie_{found.kind.lower()}", term=found.term, height=found.height)
+    key = "found_out" if found.status == "proved" else f"found_out_{found.status}"
+    return words(key, name=found.name, what=what)
 
 
 def _leader(moment: Moment) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from meshnode import amounts
+from meshnode.ledger.findings import SENTENCES
 from meshnode.views import DayRow
+from protocols.evidence import EvidenceKind
 
 LANGUAGES: Final = {"en": "English", "it": "Italiano"}
 DEFAULT: Final = "en"
@@ -33,6 +35,37 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "offline": ("No connection to the node", "Nessuna connessione al nodo"),
     "halted": ("This node has stopped taking part: {why}", "Questo nodo ha smesso di partecipare: {why}"),
     "notice": ("This node takes part only in part: {why}", "Questo nodo partecipa solo in parte: {why}"),
+    "found_out": ("Found out: the node of {name} {what}.", "Scoperto: il nodo di {name} {what}."),
+    "found_out_asked": (
+        "The node of {name} is asked why it {what}.",
+        "Al nodo di {name} si chiede perché {what}.",
+    ),
+    "found_out_answered": (
+        "The node of {name} {what}, and has shown that an election made it do so.",
+        "Il nodo di {name} {what}, e ha mostrato che un’elezione lo ha richiesto.",
+    ),
+    "lie_headers": (SENTENCES[EvidenceKind.HEADERS], "ha fatto due blocchi diversi per un posto nel mandato {term}"),
+    "lie_acks": (
+        SENTENCES[EvidenceKind.ACKS],
+        "ha confermato due storie diverse nel mandato {term}, al blocco {height}",
+    ),
+    "lie_votes": (SENTENCES[EvidenceKind.VOTES], "ha votato per due candidati nel mandato {term}"),
+    "lie_form": (
+        SENTENCES[EvidenceKind.FORM],
+        "ha fatto un blocco contro le regole, il blocco {height} nel mandato {term}",
+    ),
+    "lie_tip": (
+        SENTENCES[EvidenceKind.TIP],
+        "ha votato nel mandato {term} dichiarando il falso su ciò che possiede",
+    ),
+    "lie_extension": (
+        SENTENCES[EvidenceKind.EXTENSION],
+        "è stato eletto nel mandato {term} con una storia ed è partito da un’altra",
+    ),
+    "lie_older_tip": (
+        SENTENCES[EvidenceKind.OLDER_TIP],
+        "ha confermato il blocco {height} e votato nel mandato {term} come se non l’avesse mai avuto",
+    ),
     "now": ("Power now", "Potenza adesso"),
     "this_home": ("This home", "Questa casa"),
     "community": ("Community", "Comunità"),

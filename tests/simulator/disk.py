@@ -24,16 +24,18 @@ from meshnode.store import Batch, Entry, HardState, SignState, Standing, StoreEr
 from meshnode.store.cache import TailCache
 from meshnode.store.rows import DamagedRow
 from meshnode.store.store import CACHED_AT_OPEN
+from protocols.records import Election, read_as
 
 CHECKSUM_BYTES = 8
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """What one write changes: log rows from `cut_from` on, certificates, and the standing."""
+    """What one write changes: log rows from `cut_from` on, certificates, elections, and the standing."""
 
     cut_from: int | None
     entries: tuple[Entry, ...]
     certificates: tuple[tuple[int, bytes], ...]
+    elections: tuple[bytes, ...]
     standing: Standing
 
     def encode(self) -> bytes:
@@ -43,6 +45,7 @@ class Transaction(msgspec.Struct, frozen=True):
                 self.cut_from,
                 [rows.log_row(entry) for entry in self.entries],
                 [rows.certificate_row(height, data) for height, data in self.certificates],
+                self.elections,
                 rows.standing_row(self.standing),
             )
         )
@@ -56,11 +59,12 @@ class Transaction(msgspec.Struct, frozen=True):
         payload, digest = data[4 : 4 + size], data[4 + size :]
         if len(data) < 4 or hashlib.blake2b(payload, digest_size=CHECKSUM_BYTES).digest() != digest:
             return None
-        cut_from, log, certificates, standing = msgspec.msgpack.decode(payload)
+        cut_from, log, certificates, elections, standing = msgspec.msgpack.decode(payload)
         return Transaction(
             cut_from,
             tuple(rows.read_log_row(tuple(row)) for row in log),
             tuple(rows.read_certificate_row(tuple(row)) for row in certificates),
+            tuple(elections),
             rows.read_standing_row(tuple(standing)),
         )
 
@@ -71,19 +75,21 @@ class Image(msgspec.Struct):
     log: dict[int, Entry | tuple[Any, ...]]
     certificates: dict[int, bytes | tuple[Any, ...]]
     certified: list[int]
+    elections: dict[bytes, int]
     standing: Standing | tuple[Any, ...]
 
     def copy(self) -> Image:
         """An image of the whole card."""
-        return Image(dict(self.log), dict(self.certificates), list(self.certified), self.standing)
+        return Image(dict(self.log), dict(self.certificates), list(self.certified), dict(self.elections), self.standing)
 
 
 class _Undo(msgspec.Struct, frozen=True):
-    """What a write has changed: rows replaced, heights added, certificates added, the standing before."""
+    """What a write has changed: rows replaced, heights, certificates and elections added, the standing before."""
 
     replaced: dict[int, Entry | tuple[Any, ...]]
     added: list[int]
     certified: list[int]
+    elections: list[bytes]
     standing: Standing | tuple[Any, ...]
 
 
@@ -98,7 +104,7 @@ class Disk:
     def __init__(self, chain_id: bytes) -> None:
         self.full = self.failing = False
         self.replaced: tuple[Entry, ...] = ()
-        self._image = Image({}, {}, [], rows.first_standing(chain_id))
+        self._image = Image({}, {}, [], {}, rows.first_standing(chain_id))
         # What each write since the last `sync` has changed, so that a power cut can take it back.
         self._unsynced: list[_Undo] = []
         self._pending: Transaction | None = None
@@ -154,6 +160,10 @@ class Disk:
         place = bisect_left(self._image.certified, height)
         return self._certificate(self._image.certified[place]) if place < len(self._image.certified) else None
 
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        known = self._image.elections
+        return sorted((data for data in known if known[data] > term), key=lambda data: (known[data], data))[:limit]
+
     def _certificate(self, height: int) -> tuple[int, bytes]:
         stored = self._image.certificates[height]
         try:
@@ -188,7 +198,9 @@ class Disk:
             final_height=final,
             last_height=last,
         )
-        self._pending = Transaction(entries[0].index if entries else None, entries, batch.certificates, standing)
+        self._pending = Transaction(
+            entries[0].index if entries else None, entries, batch.certificates, batch.elections, standing
+        )
 
     def finish(self) -> None:
         """The batch is written and synced."""
@@ -205,7 +217,7 @@ class Disk:
 
     def _write(self, transaction: Transaction) -> None:
         image = self._image
-        undo = _Undo({}, [entry.index for entry in transaction.entries], [], image.standing)
+        undo = _Undo({}, [entry.index for entry in transaction.entries], [], [], image.standing)
         if transaction.cut_from is not None:
             for height in range(transaction.cut_from, self._standing.last_height + 1):
                 undo.replaced[height] = image.log.pop(height)
@@ -216,6 +228,10 @@ class Disk:
                 insort(image.certified, height)
                 undo.certified.append(height)
             image.certificates[height] = data
+        for data in transaction.elections:
+            if data not in image.elections:
+                image.elections[data] = read_as(Election, data).term
+                undo.elections.append(data)
         image.standing = transaction.standing
         self.replaced = tuple(stored for stored in undo.replaced.values() if isinstance(stored, Entry))
         self._unsynced.append(undo)
@@ -228,6 +244,8 @@ class Disk:
         for height in undo.certified:
             image.certified.remove(height)
             del image.certificates[height]
+        for data in undo.elections:
+            del image.elections[data]
         image.standing = undo.standing
 
     def _new_entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

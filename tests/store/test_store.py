@@ -23,6 +23,7 @@ from meshnode.store import (
     read_genesis,
 )
 from meshnode.store.cache import TailCache
+from meshnode.store.place import DATABASE_FILE
 from meshnode.store.refounding import SET_ASIDE, refound
 from meshnode.store.reservation import Trust
 from protocols import block as blocks
@@ -406,3 +407,26 @@ def test_a_validator_begins_its_ledger_again_without_its_key(tmp_path: Path) -> 
             assert (store.last_index(), store.sign_state().sequence) == (0, 0)
             assert store.places(key_id_of(anna)).trust() == (Trust.RETIRED, SET_ASIDE)
             assert store.places(b"another!").trust()[0] is Trust.UNUSED
+
+
+def test_elections_are_kept_for_good_beside_the_block_that_goes(store: Store) -> None:
+    parent = VILLAGE.root
+    elections = [to_payload(VILLAGE.election("anna", term, parent)) for term in (3, 1, 2)]
+    again = VILLAGE.election("bela", 2, parent)
+    store.persist(Batch(entries=entries(TEN[:2]), elections=(elections[0],)))
+    # What takes a block's place and what justifies it are one write.
+    store.persist(Batch(entries=(entry(TEN[1]),), elections=(*elections[1:], elections[0], to_payload(again))))
+    for opened in before_and_after_a_restart(store):
+        assert opened.elections_after(0, 99)[0] == elections[1]
+        assert set(opened.elections_after(1, 99)) == {elections[2], to_payload(again), elections[0]}
+        assert opened.elections_after(2, 99) == [elections[0]] and opened.elections_after(3, 99) == []
+        assert opened.elections_after(0, 1) == [elections[1]]
+
+
+def test_a_damaged_election_is_found_when_it_is_read(store: Store) -> None:
+    store.persist(Batch(elections=(to_payload(VILLAGE.election("anna", 1, VILLAGE.root)),)))
+    with sqlite3.connect(store.place / DATABASE_FILE) as db:
+        db.execute("UPDATE election SET data = x'00'")
+    db.close()
+    with store, pytest.raises(StoreError, match="election row 1"):
+        store.elections_after(0, 1)

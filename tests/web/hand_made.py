@@ -14,13 +14,13 @@ from meshnode.clock import GridClock
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, PeriodClosed, RecordDone
 from meshnode.views import Views
-from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.backend import FoundOut, MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.history import now_ms
 from meshnode.web.server import serve
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import CLOCK_DEMONSTRATION, Clock, Record, RecordError
+from protocols.records import CLOCK_DEMONSTRATION, Clock, Record, RecordError, Spoken
 from tests.protocols.keys import key_pair
 from tests.web.street import Street
 
@@ -55,6 +55,9 @@ class HandMade:
         self.subscribed = 0
         self.halted = ""
         self.notice = ""
+        self.majority = True
+        self.full = False
+        self.found_out: tuple[FoundOut, ...] = ()
         self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
 
@@ -105,6 +108,7 @@ class HandMade:
             screen_ms={"p50": 41, "p95": 160, "count": 520},
             counters={},
             meters=(MeterHealth("home", "dsmr", "reading", "", self.clock.now_s(), 5210, 0),),
+            found_out=self.found_out,
         )
 
     def live(self) -> tuple[PowerNow, ...]:
@@ -118,6 +122,11 @@ class HandMade:
         self.tell(Update("live", {**data, "arrived_ms": arrived}))
 
     async def submit(self, record: Record) -> bytes:
+        for known in self.said:
+            if isinstance(record, Spoken) and isinstance(known.record, Spoken) and known.record.nonce == record.nonce:
+                return known.record_id
+        if self.full:
+            raise Refused("the mempool is full; try again later", lasting=False)
         try:
             signed = self.street.village.sign(record, key_pair(self.home))
         except RecordError as error:
@@ -149,12 +158,20 @@ class HandMade:
                 self.tell(Update("period", {"period_start_s": event.start_s}))
         self.tell(Update("block", {"height": height, "records": len(records), "time_s": time_s}))
 
-    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
+    async def outcome(self, record_id: bytes, wait_s: float, valid_until_s: int | None = None) -> Outcome:
         if record_id not in self._outcomes:
             await trio.sleep(wait_s)
+            if valid_until_s is not None and valid_until_s < self.machine.time_s:
+                return Outcome("never", record_id.hex(), 0, "EXPIRED", "no block carried it", b"")
             return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
         height, verdict = self._outcomes[record_id]
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], b"receipt")
+
+    async def fresh(self, wait_s: float) -> int:
+        await trio.lowlevel.checkpoint()
+        if not self.majority:
+            raise NotFresh(f"nobody confirmed within {wait_s:g} s what is newest")
+        return self.machine.height
 
     def block(self, height: int) -> dict[str, Any] | None:
         if not 1 <= height <= self.machine.height:
