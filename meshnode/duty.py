@@ -18,8 +18,8 @@ import trio
 from meshnode.config import Timing
 from meshnode.keys import SigningKey
 from meshnode.machine import Machine
-from meshnode.network.learner import Learner
-from meshnode.network.licence import FREE, Licence, Retired
+from meshnode.network.licence import Licence, Retired
+from meshnode.network.participation import Participation
 from meshnode.network.recall import Recall
 from meshnode.network.recollection import Recollection
 from meshnode.network.transport import Transport
@@ -73,33 +73,32 @@ class Duty:
         self._timing = timing
         self._reopen = reopen
         self._room = Room(store.place)
-        self._source: Validator | Learner | None = None
-        self._recollection: Recollection | None = None
+        self._part: Participation | None = None
         # While anything is lost, this node only follows; when nothing is any more, it begins anew.
         self._refilling = bool(store.lost)
         if self._refilling:
             log.error("%s", self._lost())
-        if machine.quorum.key_of(device.key_id) is not None:
-            self._recollection = Recollection(
-                store.places(device.key_id),
-                store.hard_state().term,
-                device.public,
-                lambda: machine.quorum,
-                machine.chain_id,
-                check,
-                timing.election_ticks,
-            )
-            self._judge(self._recollection.decision)
+        # Also one that only follows may be decided to vote, and may have done so before.
+        self._recollection = Recollection(
+            store.places(device.key_id),
+            store.hard_state().term,
+            device.public,
+            lambda: machine.quorum,
+            machine.chain_id,
+            check,
+            timing.election_ticks,
+        )
+        self._judge(self._recollection.decision)
 
     @property
-    def votes(self) -> bool:
-        """Whether this node is a validator; one that may have to keep silent."""
-        return self._recollection is not None and not self.retired and not self._refilling
+    def may_vote(self) -> bool:
+        """Whether this node can be a validator; one that may have to keep silent."""
+        return not self.retired and not self._refilling
 
     @property
     def licence(self) -> Licence:
         """What a validator may sign for now."""
-        decision = FREE if self._recollection is None else self._recollection.decision
+        decision = self._recollection.decision
         if isinstance(decision, Retired):
             return Licence(silent=decision.reason)
         return Licence(silent=self._room.sentence) if self._room.is_full else decision
@@ -110,14 +109,16 @@ class Duty:
         if self.retired:
             return (
                 f"the device key {self._device.key_id.hex()} never signs again ({self.retired}); "
-                "this node follows without voting and gets a new device key"
+                "this node follows without voting, and gets a new device key by itself; an administrator may then "
+                "have the new key vote (meshnode validators add) and the old one not (meshnode validators remove)"
             )
         if self._refilling:
             return self._lost()
         if self._room.is_full:
             return self._room.sentence
-        if isinstance(self._source, Validator) and self._source.licence.silent:
-            return f"not voting yet: {self._source.licence.silent}"
+        validator = self._validator
+        if validator is not None and validator.licence.silent:
+            return f"not voting yet: {validator.licence.silent}"
         return ""
 
     async def persist(self, batch: Batch) -> None:
@@ -125,7 +126,7 @@ class Duty:
 
         Waits for room where there is none; a validator is silent meanwhile. Raises StoreError.
         """
-        if isinstance(self._source, Learner):
+        if self._validator is None:
             # Nobody waits for a learner, so it does not touch the last megabytes.
             await self._room.wait()
         while True:
@@ -141,9 +142,13 @@ class Duty:
         if self._refilling and not self._store.lost:
             self._reopen("what the disk had lost is there again")
 
-    def attach(self, source: Validator | Learner) -> None:
-        """The part that knows what was signed, here and by others."""
-        self._source = source
+    def attach(self, part: Participation) -> None:
+        """What this node does now."""
+        self._part = part
+
+    @property
+    def _validator(self) -> Validator | None:
+        return None if self._part is None else self._part.validator
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ask and answer until cancelled."""
@@ -151,7 +156,7 @@ class Duty:
             self._transport,
             self._machine.chain_id,
             self._answer,
-            self._recollection if self.votes else None,
+            self._recollection if not self.retired else None,
             self._judge,
             self._signed,
             self._timing.tick_s,
@@ -171,15 +176,16 @@ class Duty:
             if not self._room.look():
                 continue
             log.log(logging.ERROR if self._room.is_full else logging.WARNING, "%s", self._room.sentence)
-            if self._room.is_full and isinstance(self._source, Validator) and self._source.hand_over():
+            validator = self._validator
+            if self._room.is_full and validator is not None and validator.hand_over():
                 with trio.move_on_after(HAND_OVER_TIMEOUTS * self._timing.election_ticks * self._timing.tick_s):
-                    while self._source.role is Role.LEADER:
+                    while validator.role is Role.LEADER:
                         await trio.sleep(self._timing.tick_s)
             self._permit()
 
     def _permit(self) -> None:
-        if isinstance(self._source, Validator):
-            self._source.permit(self.licence)
+        if self._validator is not None:
+            self._validator.permit(self.licence)
 
     async def _scrub(self) -> None:
         """Look at all rows again and again; what is not as it was written is mended at a new beginning."""
@@ -188,8 +194,8 @@ class Duty:
             while True:
                 await trio.sleep(STEP_EVERY_S)
                 found = await trio.to_thread.run_sync(scrubber.step)
-                if isinstance(self._source, Validator) and not self._source.licence.silent:
-                    await trio.to_thread.run_sync(self._store.repaid, self._source.final_height)
+                if not self._refilling:
+                    await trio.to_thread.run_sync(self._store.repaid, self._machine.height)
                 if found.index:
                     log.warning(
                         "%d rows of the index of records were missing or wrong, and are made again", len(found.index)
@@ -211,28 +217,23 @@ class Duty:
 
     def _judge(self, decision: Licence | Retired) -> None:
         """Act on what the two places and the others say."""
-        validator = self._source if isinstance(self._source, Validator) else None
         if isinstance(decision, Licence):
-            if validator is not None:
-                log.info("%s", decision.silent or "this node signs")
-                validator.permit(self.licence)
+            self._permit()
             return
-        if validator is not None:
-            validator.permit(Licence(silent=decision.reason))
         self.retired = decision.reason
         # On disk before anything else: whatever a later start finds, this key is not used again.
         self._store.retire(decision.reason)
         log.error("%s", self.notice)
-        if validator is not None:
+        if self._part is not None:
+            self._permit()
             self._reopen(self.notice)
 
     def _answer(self, key_id: bytes) -> Signatures:
-        source = self._source
-        assert source is not None
+        assert self._part is not None
+        source = self._part.signer
         return source.heard.of(key_id, source.term, source.tip())
 
     def _signed(self) -> tuple[SignState, int] | None:
-        source = self._source
-        if isinstance(source, Validator) and self._recollection is not None and self._recollection.decided:
-            return source.signed()
-        return None
+        if self._recollection.decided and self._validator is not None:
+            return self._validator.signed()
+        return (self._store.sign_state(), self._store.hard_state().term) if self._recollection.decided else None

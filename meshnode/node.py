@@ -42,7 +42,7 @@ from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
 from meshnode.renewal import Renewal, follows_a_retired_key
-from meshnode.replay import replay
+from meshnode.replaying import replay
 from meshnode.store import Damage, Store, read_genesis
 from meshnode.store.place import GENESIS_FILE, MICROGRIDS, genesis_missing, microgrid_directory
 from meshnode.views import Views
@@ -339,6 +339,7 @@ class Node:
                     self._random,
                     lambda peers: self._admit(transport, chain_id, peers),
                     self.begin_anew,
+                    self.settings.microgrid.get(chain_id.hex(), configuration.Microgrid()).replace_after_s,
                 )
             finally:
                 outbox.close()

@@ -150,11 +150,12 @@ class Submissions:
             if waiting.cancelled_caught:
                 raise Refused("the disk of this node is full; make room, and say it again")
             refusal = await self.publish(signed, publisher)
-            if refusal is None:
-                return
-            if refusal.verdict == Verdict.REPEATED:
-                # On the ledger, and not in the views yet: that is what it was for.
+            repeated = refusal is not None and refusal.verdict == Verdict.REPEATED
+            if repeated or signed.record_id in self._outcomes:
+                # On the ledger, and perhaps not in the views yet: that is what it was for.
                 await self.settled([signed.record_id])
+                return
+            if refusal is None:
                 return
             if refusal.lasting:
                 self._refuse(signed.record_id, refusal)
@@ -286,10 +287,6 @@ class Submissions:
 
 # Too late by the ledger's own time.
 _LATE = frozenset({Verdict.EXPIRED, Verdict.CORRECTION_TOO_LATE})
-
-
-def _numbered(signed: SignedRecord, key_id: bytes, nonce: int) -> bool:
-    return signed.key_id == key_id and isinstance(signed.record, Spoken) and signed.record.nonce == nonce
 
 
 def sentence(refusal: Refusal) -> str:

@@ -75,7 +75,10 @@ class Parcel(Record, frozen=True, kw_only=True):
     """One frame between validators."""
 
     message: Annotated[RaftMessage | None, Field(1, Nested(RaftMessage), "what Raft says")] = None
-    tip: Annotated[bytes | None, Field(2, Hash, "with a vote request: hash of the candidate's last block")] = None
+    tip: Annotated[
+        bytes | None,
+        Field(2, Hash, "with a vote request: hash of the candidate's last block; with an append: of the block before"),
+    ] = None
     vote: Annotated[
         VoteRow | None,
         Field(3, VOTE_ROW, "with a granted vote: its signature"),

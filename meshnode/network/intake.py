@@ -38,8 +38,10 @@ MAX_PARKED_BYTES = 8 * 1024 * 1024
 # it appends wait, so that a leader who never gets a quorum cannot fill memory and disk.
 MAX_UNCERTIFIED_BYTES = 16 * 1024 * 1024
 
-# A liar that claims to lead makes the true leader look like the second one: no ground to drop anybody.
-_UNPROVED = frozenset({Fault.SECOND_LEADER, Fault.NOT_FROM_LEADER})
+# A liar that claims to lead makes the true leader look like the second one, and one that votes for
+# a candidate without a block that it acknowledged gives others a leader who has less than they: no
+# ground to drop anybody.
+_UNPROVED = frozenset({Fault.SECOND_LEADER, Fault.NOT_FROM_LEADER, Fault.BEYOND_LOG})
 
 
 class Intake:
@@ -77,6 +79,17 @@ class Intake:
         self._parked: deque[Message] = deque()
         self._parked_bytes = 0
         self._faults: list[tuple[int, str]] = []
+
+    def take_append(self, message: Message, before: bytes | None) -> str | None:
+        """Take an append of a proved leader; `before` is the hash of the leader's block at its index.
+
+        Returns:
+            Why its sender must be dropped, or None.
+        """
+        known = message.index > 0 and self._is_news(message) and self._follows(message)
+        if known and before not in (None, self._chain.head(message.index).block_hash):
+            return self._ask_for_earlier(message)
+        return self.take(message) if message.entries else self.step(message)
 
     def take(self, message: Message) -> str | None:
         """Take an append with blocks, now or when its turn comes.
@@ -218,13 +231,16 @@ class Intake:
             try:
                 candidate = self._chain.read(entry)
                 if not checked and self.in_log(entry.index, entry.term):
-                    parent = self._chain.head(entry.index)
-                    if candidate.block_hash != parent.block_hash:
-                        return self._two_blocks(message, candidate, parent)
-                    known += 1
-                    continue
+                    ours = self._chain.head(entry.index)
+                    if candidate.block_hash == ours.block_hash:
+                        parent = ours
+                        known += 1
+                        continue
+                    fault = self._two_blocks(message, candidate, ours)
+                    if fault is not None or entry.index <= self._core.commit or message.term <= ours.term:
+                        return fault
                 if not checked and not self._may_follow(message, candidate, parent):
-                    return None
+                    return self._ask_for_earlier(message)
                 quorum = self._electorate.of(parent.next_validators)
                 if quorum is None:
                     # Decided in a block before it that is not final here yet; the leader sends it again.
@@ -259,9 +275,12 @@ class Intake:
 
     def _may_replace(self, message: Message, checked: list[Block]) -> bool:
         """Whether the blocks of ours that these replace may go: only with what justifies it later."""
-        lost = range(checked[0].header.height, self._core.last_index + 1)
+        lost = [self._chain.head(height) for height in range(checked[0].header.height, self._core.last_index + 1)]
+        # In place of one of the same height and term nobody has less than before.
+        places = {(block.header.height, block.header.term) for block in checked}
+        lost = [head for head in lost if (head.height, head.term) not in places]
         own = [block.election for block in checked if block.election is not None]
-        if self._elections.justify((self._chain.head(height) for height in lost), own, message.term):
+        if self._elections.justify(lost, own, message.term):
             return True
         self._counters["append held: it replaces blocks without an election that justifies it"] += 1
         return False
@@ -284,15 +303,26 @@ class Intake:
             # Blocks of a term are added by its one leader and never replaced by it. Whoever
             # follows such an append acknowledges two blocks in one term.
             raise FormError(f"block {height}: replaces a block, but our log ends with this very term {message.term}")
-        if candidate.header.parent != parent.block_hash:
-            # Same term and height, another block: the leader of that term made two. Who of those
-            # that pass them on is the liar cannot be seen from here.
-            self._counters["append refused: another block before it"] += 1
-            return False
-        return True
+        return candidate.header.parent == parent.block_hash
+
+    def _ask_for_earlier(self, message: Message) -> str | None:
+        """The leader has another block than we where its append begins, of the same height and term.
+
+        Who led that term made two, and who of those that pass them on is the liar cannot be seen
+        from here. Ours, if it is not final, gives way to that of a later leader, which sends more
+        if it hears that what it takes for known here is not: as if the block were of another term.
+        """
+        self._counters["append refused: another block before it"] += 1
+        if message.index <= self._core.commit or message.log_term >= message.term:
+            return None
+        return self.step(msgspec.structs.replace(message, log_term=message.log_term + 1, entries=()))
 
     def _two_blocks(self, message: Message, candidate: Block, ours: Parent) -> str | None:
-        """One leader, one term, one height, two blocks: ours stays. The sender is dropped if it made them."""
+        """One term, one height, two blocks: ours stays, unless a later leader passes on what it was told.
+
+        Returns:
+            Why the sender must be dropped: it made them, or cannot show who did; else None.
+        """
         quorum = self._electorate.at(candidate.header.height)
         key = None if quorum is None else quorum.key_of(candidate.leader)
         signed = key is not None and candidate.header_envelope.verify(
@@ -301,10 +331,10 @@ class Intake:
         if signed:
             self._watcher.header(candidate.header_envelope, candidate.header, candidate.block_hash)
             self._show_election(candidate, self._chain.head(ours.height - 1))
-        if signed and candidate.leader == ours.leader:
-            self._counters["equivocation: two blocks of one leader in one term and height"] += 1
-            if message.term > ours.term:
-                return None  # a later leader passes on what it was told
+            self._counters["equivocation: two blocks of one term and height"] += 1
+            # In one term, two leaders are the fault of who voted for both.
+            if message.term > ours.term or candidate.leader != ours.leader:
+                return None
         return (
             f"block {ours.height}: {candidate.block_hash.hex()} in place of {ours.block_hash.hex()}, "
             f"both of term {ours.term}"

@@ -128,6 +128,18 @@ class Learner:
             parent = Parent.of(block)
         self._range, self._certificate = found, certificate
 
+    def prove(self, encoded: Sequence[bytes], certificate: Certificate) -> None:
+        """Whether a range follows the final height and its certificate holds; nothing is taken.
+
+        Raises:
+            RangeFault: it does not.
+        """
+        try:
+            found = [blocks.read(data, self.machine.chain_id) for data in encoded]
+        except BlockError as error:
+            raise RangeFault(str(error)) from error
+        self._check_proof(found, certificate)
+
     def to_verify(self) -> list[tuple[bytes, bytes, bytes]]:
         """Signatures of the range's records: (public key, message, signature), for threads."""
         state, chain = self.machine.state, self.machine.chain_id

@@ -239,8 +239,8 @@ class Validator(Observed):
         fault = self._elections.hear(parcel.elections)
         if fault is not None:
             return fault
-        if message.kind == MessageKind.APP and message.entries:
-            fault = self._intake.take(message)
+        if message.kind == MessageKind.APP:
+            fault = self._intake.take_append(message, parcel.tip)
             self._electorate.follow(self._core, self.final_height)
             return fault
         if message.kind == MessageKind.VOTE:
@@ -264,7 +264,9 @@ class Validator(Observed):
         """
         if self.role != Role.LEADER or self.halted or self.licence.silent or self._patience.resting:
             return False
-        if not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
+        # Before a block of the new voters is made, the core must send to them.
+        self._electorate.follow(self._core, self.final_height)
+        if self.role != Role.LEADER or not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
             return False
         try:
             self._core.propose(b"")
@@ -439,6 +441,8 @@ class Validator(Observed):
         certificates: tuple[Certificate, ...] = ()
         if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
             certificates = self._certificates.along(message)
+        if message.kind == MessageKind.APP and message.index and message.term == self._core.term:
+            tip = self._chain.head(message.index).block_hash
         elections: tuple[Election, ...] = ()
         if message.entries and message.entries[-1].term < message.term:
             # The append ends before our branch shows why it may replace another one.

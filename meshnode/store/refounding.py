@@ -23,6 +23,7 @@ from meshnode.store.place import (
     microgrid_directory,
     read_genesis,
     sync_directory,
+    was_validator,
     write_genesis,
 )
 from meshnode.store.reservation import changed
@@ -89,17 +90,19 @@ def refound(directory: Path, chain_id: bytes, device_key: bytes, name: str, besi
             f"{place}: the genesis here was altered or misplaced\n"
             "    copy genesis.cbor from another member of the community first"
         )
-    validators = [entry.device_key for entry in check_genesis(genesis_bytes).validators]
-    if validators == [device_key]:
+    founders = [entry.device_key for entry in check_genesis(genesis_bytes).validators]
+    if founders == [device_key]:
         raise _refused(directory)
     aside = place / name
     try:
         lock = Lock(place)
         try:
             file = SignFile(place)
-            if device_key in validators or file.is_there:
+            key_id = key_id_of(device_key)
+            has_signed = file.newest is not None and file.newest.key_id == key_id
+            if device_key in founders or was_validator(place) or has_signed:
                 never = first_standing(chain_id).sign_state
-                file.write(changed(file.newest, key_id_of(device_key), b"", never, retired=SET_ASIDE))
+                file.write(changed(file.newest, key_id, b"", never, retired=SET_ASIDE))
             aside.mkdir(mode=0o700)
             for database in (DATABASE_FILE, *beside):
                 for old in sorted(place.glob(f"{database}*")):

@@ -13,6 +13,7 @@ import trio
 
 from meshnode.clock import GridClock
 from meshnode.machine import Machine
+from meshnode.roster import Roster
 from meshnode.views import Views
 from protocols.records import Record
 
@@ -155,6 +156,9 @@ class Backend(Protocol):
         """What blocks did, as rows for screens."""
 
     def status(self) -> Status: ...
+
+    def roster(self) -> Roster:
+        """Who validates and who could, and what the autopilot proposes."""
 
     def live(self) -> tuple[PowerNow, ...]:
         """The newest power of every meter that was heard of, by account."""

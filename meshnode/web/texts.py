@@ -155,6 +155,19 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "role_candidate": ("stands for election", "candidato a guidare"),
     "role_pre_candidate": ("looks for a leader", "cerca una guida"),
     "role_learner": ("follows, without a vote", "segue, senza voto"),
+    "advice_gone": (
+        "{name} has not been seen for {hours} h and validates. Proposed, one after the other:",
+        "{name} è un validatore e non si vede da {hours} h. Proposta, un passo dopo l’altro:",
+    ),
+    "advice_even": (
+        "One validator more tolerates one failure more. Proposed:",
+        "Un validatore in più tollera un guasto in più. Proposta:",
+    ),
+    "advice_back": (
+        "A replacement is done; byzantine quorums can come back. Proposed:",
+        "La sostituzione è fatta; i quorum bizantini possono tornare. Proposta:",
+    ),
+    "advice_who": ("An administrator can do this.", "Può farlo un amministratore."),
     "nobody": ("nobody yet", "ancora nessuno"),
     "peers": ("Peers", "Nodi vicini"),
     "peers_of": ("{peers} connected, {validators} validators", "connessi: {peers}, {validators} validatori"),

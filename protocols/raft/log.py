@@ -124,14 +124,15 @@ class Log:
     def append_after(self, term: int, index: int, entries: Sequence[Entry]) -> int | None:
         """A follower's append: entries that follow (term, index), or None if that entry is not here.
 
-        Idempotent: what is there already stays; the log is cut only where a
-        term differs, so an old or repeated message cannot remove anything.
+        Idempotent: what is there already stays; the log is cut only where an
+        entry differs, so an old or repeated message cannot remove anything. One
+        term has one leader, and its entries differ by index alone; unless it lied.
         Returns the index of the last entry that is now known to match.
         """
         if not self.matches(term, index):
             return None
         for position, entry in enumerate(entries):
-            if not self.matches(entry.term, entry.index):
+            if not self._holds(entry):
                 if entry.index <= self.last_index:
                     self._logger.info(
                         "found conflict at index %d [existing term: %d, conflicting term: %d]",
@@ -142,6 +143,12 @@ class Log:
                 self.append(entries[position:])
                 break
         return index + len(entries)
+
+    def _holds(self, entry: Entry) -> bool:
+        """Is this very entry in the log? What is committed is not compared byte by byte: it never changes."""
+        if not self.matches(entry.term, entry.index):
+            return False
+        return entry.index <= self.committed or self._slice(entry.index, entry.index + 1, 0)[0].data == entry.data
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace the whole log by a snapshot."""

@@ -1,8 +1,8 @@
 """The unstable tail: entries and a snapshot that are not known to be on disk yet.
 
 Part of it may be on its way there (`offset_in_progress`). It leaves memory only
-when the disk has confirmed exactly these entries, by term and index: a write
-that was overtaken by a newer leader's entries confirms nothing.
+when the disk has confirmed exactly these entries, by term and index, after they were
+handed out: a write that was overtaken by a newer leader's entries confirms nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Unstable:
             self._logger.info("entry at index %d missing from unstable log; ignoring", index)
         elif index < self.offset:
             self._logger.info("entry at index %d matched unstable snapshot; ignoring", index)
-        elif held != term:
+        elif held != term or index >= self.offset_in_progress:
+            # Overtaken: what was written is not what is held here now.
             self._logger.info(
                 "entry at (index,term)=(%d,%d) mismatched with entry at (%d,%d) in unstable log; ignoring",
                 index,

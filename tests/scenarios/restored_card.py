@@ -4,8 +4,9 @@ Carla's node is stopped and its directory copied, as one copies a card. She star
 her node votes and acknowledges. Then the card fails, and the copy is put in its place. The
 copy has stopped in order and contradicts itself nowhere; but the neighbours hold newer
 signatures of it. It never signs with that device key again, has the ledger take a new one,
-and follows with it. Everything that any node ever signed is compared in the end: nobody,
-Carla least of all, has signed two things in one place.
+and follows with it, until Anna, the administrator, makes the new key a validator and the old one none.
+Everything that any node ever signed is compared in the end: nobody, Carla least of all, has signed
+two things in one place.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from meshnode.keys import DEVICE_KEY
 from meshnode.loopback import NodeProcess
 from meshnode.network.transport import peer_id_of
 from protocols.cose import key_id_of
-from tests.scenarios.mesh import VILLAGE, Mesh, open_mesh
+from tests.scenarios.mesh import VILLAGE, Mesh, open_mesh, run_meshnode
 from tests.scenarios.signed import Signed
 
 RENEWED_S = 90.0
@@ -73,11 +74,22 @@ async def play(place: Path) -> dict[str, Any]:
         line = (await mesh.lines(anna, start_s))["carla"]
         assert line["consumption_wh"] > 0
 
+        # The administrator has it vote again: the new key in, the old one out.
+        for action, key in (("add", new_key), ("remove", old_key)):
+            words = ("validators", action, key.hex(), "--dir", str(anna.directory), "--wait", "30")
+            code, told, complaint = await run_meshnode(*words)
+            assert code == 0, f"{action}: {told}{complaint}"
+        await mesh.until("the node votes with its new key", lambda: _signs(mesh, carla))
+        mesh["bela"].kill()
+        await mesh.until_settled(mesh.next_period_s())
+        height = await mesh.check_one_history()
+
         for node in mesh.running:
             assert await node.stop() == 0, node.tail()
             signed.read(node.directory)
         after = signed.newest(key_id_of(old_key))
         assert after == newest, f"the old device key has signed after its card was restored: {after}, before {newest}"
+        assert signed.newest(key_id_of(new_key))[0] > newest[0], "the new key has acknowledged nothing"
         return {"height": height, "signatures_compared": signed.count, "last_acknowledged": newest[0]}
 
 

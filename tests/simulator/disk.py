@@ -24,13 +24,14 @@ from meshnode.store import Batch, Entry, HardState, SignState, Standing, StoreEr
 from meshnode.store.cache import TailCache
 from meshnode.store.rows import DamagedRow
 from meshnode.store.store import CACHED_AT_OPEN
+from protocols.histories import History
 from protocols.records import Election, read_as
 
 CHECKSUM_BYTES = 8
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """What one write changes: log rows from `cut_from` on, certificates, elections, and the standing."""
+    """What one write changes: log rows from `cut_from` on, certificates, and the standing."""
 
     cut_from: int | None
     entries: tuple[Entry, ...]
@@ -45,7 +46,7 @@ class Transaction(msgspec.Struct, frozen=True):
                 self.cut_from,
                 [rows.log_row(entry) for entry in self.entries],
                 [rows.certificate_row(height, data) for height, data in self.certificates],
-                self.elections,
+                [rows.election_row(_term_of(data), data) for data in self.elections],
                 rows.standing_row(self.standing),
             )
         )
@@ -64,7 +65,7 @@ class Transaction(msgspec.Struct, frozen=True):
             cut_from,
             tuple(rows.read_log_row(tuple(row)) for row in log),
             tuple(rows.read_certificate_row(tuple(row)) for row in certificates),
-            tuple(elections),
+            tuple(rows.read_election_row(tuple(row)) for row in elections),
             rows.read_standing_row(tuple(standing)),
         )
 
@@ -84,7 +85,7 @@ class Image(msgspec.Struct):
 
 
 class _Undo(msgspec.Struct, frozen=True):
-    """What a write has changed: rows replaced, heights, certificates and elections added, the standing before."""
+    """What a write has changed: rows replaced, what was added, and the standing before."""
 
     replaced: dict[int, Entry | tuple[Any, ...]]
     added: list[int]
@@ -161,8 +162,8 @@ class Disk:
         return self._certificate(self._image.certified[place]) if place < len(self._image.certified) else None
 
     def elections_after(self, term: int, limit: int) -> list[bytes]:
-        known = self._image.elections
-        return sorted((data for data in known if known[data] > term), key=lambda data: (known[data], data))[:limit]
+        found = sorted((held, data) for data, held in self._image.elections.items() if held > term)
+        return [data for _, data in found[:limit]]
 
     def _certificate(self, height: int) -> tuple[int, bytes]:
         stored = self._image.certificates[height]
@@ -198,9 +199,8 @@ class Disk:
             final_height=final,
             last_height=last,
         )
-        self._pending = Transaction(
-            entries[0].index if entries else None, entries, batch.certificates, batch.elections, standing
-        )
+        cut_from = entries[0].index if entries else None
+        self._pending = Transaction(cut_from, entries, batch.certificates, batch.elections, standing)
 
     def finish(self) -> None:
         """The batch is written and synced."""
@@ -230,7 +230,7 @@ class Disk:
             image.certificates[height] = data
         for data in transaction.elections:
             if data not in image.elections:
-                image.elections[data] = read_as(Election, data).term
+                image.elections[data] = _term_of(data)
                 undo.elections.append(data)
         image.standing = transaction.standing
         self.replaced = tuple(stored for stored in undo.replaced.values() if isinstance(stored, Entry))
@@ -299,6 +299,16 @@ class Disk:
             image.standing = _flip(rows.standing_row(image.standing), chance)
         return "the standing row"
 
+    def history(self, owner: bytes) -> History:
+        """What can be read from the card, for whoever compares histories."""
+        image = self._image
+        return History(
+            owner=owner,
+            blocks=tuple(stored.data for stored in image.log.values() if isinstance(stored, Entry)),
+            certificates=tuple(stored for stored in image.certificates.values() if isinstance(stored, bytes)),
+            elections=tuple(image.elections),
+        )
+
     def image(self) -> Image:
         """A copy of the card, as somebody might keep in a drawer."""
         return self._image.copy()
@@ -337,6 +347,10 @@ class Disk:
                 del self._image.log[height]
             self._standing = msgspec.structs.replace(standing, last_height=good)
             self._image.standing = self._standing
+
+
+def _term_of(election: bytes) -> int:
+    return read_as(Election, election).term
 
 
 def _entry(stored: Entry | tuple[Any, ...]) -> Entry:

@@ -1,4 +1,4 @@
-"""Replay: the ledger on disk, executed again at every start."""
+"""Replaying: a ledger on disk is executed again, when a node starts."""
 
 from __future__ import annotations
 
