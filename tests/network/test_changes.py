@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from meshnode.ledger import validators
@@ -9,7 +10,7 @@ from protocols.block import Parent
 from protocols.parcel import Elected, Parcel, pack
 from protocols.raft import Message, MessageKind, Role
 from protocols.records import CHANGE_ADD, QUORUM_BYZANTINE, QUORUM_MAJORITY, read_as
-from tests.network.changing import Changing
+from tests.network.changing import LOST_TICKS, Changing
 from tests.network.cluster import ELECTION_TICKS
 from tests.network.test_validator import accepted, order
 from tests.protocols.village import HOMES, device
@@ -128,6 +129,29 @@ def test_a_newcomer_whose_vote_is_needed_gets_the_first_block_at_once() -> None:
     cluster.settle()
     cluster.until(lambda: accepted(cluster, *records), 20)
     assert accepted(cluster, *records) and len(cluster.voters()) == 4
+
+
+def test_who_missed_the_certificates_before_a_change_looks_for_them() -> None:
+    # Carla has the blocks, and every certificate that could have told her that they are final was lost. Those
+    # that the leader sends now are of validators of whom she would know only if she had executed the blocks.
+    cluster = grown(5, 4)
+    victim = next(home for home in cluster.followers() if home in cluster.validators)
+    hand_over = cluster.hand_over
+
+    def without_certificates(sender: str, receiver: str, parcel: Parcel) -> str | None:
+        if receiver == victim:
+            parcel = msgspec.structs.replace(parcel, certificates=())
+        return hand_over(sender, receiver, parcel)
+
+    cluster.hand_over = without_certificates  # type: ignore[method-assign]
+    cluster.add_validator("emil")
+    others = [home for home in cluster.village.homes if home != victim]
+    cluster.until(lambda: all(len(voting(cluster, home)) == 5 for home in others))
+    alive(cluster)
+    assert cluster.validators[victim].last_height > cluster.validators[victim].final_height
+    cluster.hand_over = hand_over  # type: ignore[method-assign]
+    cluster.until(lambda: cluster.in_force(*HOMES[:5]) and victim in cluster.validators and cluster.agreed())
+    assert cluster.validators[victim].astray < LOST_TICKS
 
 
 def decided(cluster: Changing, home: str) -> int:
