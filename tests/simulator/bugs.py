@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.simulator.plan import Plan
+from tests.simulator.plan import MAX_APPEND_BYTES, Plan
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -19,21 +19,23 @@ class Bug(msgspec.Struct, frozen=True):
     """One bug.
 
     Attributes:
-        needs: a fault or a lie without which it cannot show; seeds that lack it are passed over.
+        needs: faults or lies without which it cannot show; seeds that lack one are passed over.
+        append_bytes: likewise, the most that an append may carry.
     """
 
     name: str
     changes: tuple[Change, ...]
-    needs: str = ""
+    needs: tuple[str, ...] = ()
+    append_bytes: int = MAX_APPEND_BYTES
     mode: str = "majority"
 
     def fits(self, plan: Plan) -> bool:
         """Whether a seed could show the bug."""
-        return not self.needs or self.needs in (*plan.faults, *plan.lies)
+        return {*plan.faults, *plan.lies}.issuperset(self.needs) and plan.append_bytes <= self.append_bytes
 
 
 def _bug(name: str, function: str, old: str, new: str, *, needs: str = "") -> Bug:
-    return Bug(name, (Change(function, old, new),), needs)
+    return Bug(name, (Change(function, old, new),), (needs,) if needs else ())
 
 
 _VALIDATOR = "meshnode.network.validator:Validator"
@@ -70,7 +72,7 @@ BUGS: tuple[Bug, ...] = (
         "votes twice in a term",
         (
             Change(f"{_REPLICA}._answer_vote_request", "self.vote == message.sender", "True"),
-            Change("meshnode.network.pledges:Pledges.allows", "state = self._state", "return True"),
+            Change("meshnode.network.pledges:Pledges.allows", "state = self.state", "return True"),
         ),
     ),
     _bug("votes for a shorter log", f"{_LOG}.is_up_to_date", "return (term, index) >= self.last", "return True"),
@@ -103,7 +105,7 @@ BUGS: tuple[Bug, ...] = (
                 "return None",
             ),
         ),
-        "usurped term",
+        ("usurped term",),
     ),
     _bug(
         "votes unchecked",
@@ -151,7 +153,7 @@ BUGS: tuple[Bug, ...] = (
             Change("protocols.block:check_belonging", "if head.parent != parent.block_hash:", "if False:"),
             Change(f"{_INTAKE}._may_follow", "return candidate.header.parent == parent.block_hash", "return True"),
         ),
-        "bad blocks",
+        ("bad blocks",),
     ),
     # Certificates.
     _bug("too few acks certify", f"{_FINALITY}._try_certify", "if not link.quorum.is_quorum(matching):", "if False:"),
@@ -174,6 +176,8 @@ BUGS: tuple[Bug, ...] = (
                 "silent = False",
             ),
         ),
+        ("outage", "slow disk"),
+        1,
     ),
     _bug(
         "size of certificates unchecked",

@@ -22,6 +22,8 @@ TROUBLE_MS = 7 * MINUTE_MS
 # Real Ed25519 so often; it is sixty times slower than a keyed hash.
 REAL_KEYS_EVERY = 50
 
+MAX_APPEND_BYTES = Settings().max_append_bytes
+
 # What may go wrong without anybody lying, with the most that one round sees of it.
 FAULTS: dict[str, int] = {
     "crash": 6,
@@ -119,5 +121,5 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
         liars=liars,
         lies=tuple(sorted(chance.sample(LIES, chance.randrange(1, 4)))) if liars else (),
         records_per_hour=chance.choice((60, 240, 1200)),
-        append_bytes=chance.choice((Settings().max_append_bytes, 2_000, 1)),
+        append_bytes=chance.choice((MAX_APPEND_BYTES, 2_000, 1)),
     )
