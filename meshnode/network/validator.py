@@ -145,6 +145,8 @@ class Validator(Observed):
             clock,
             self.counters,
         )
+        # Ticks since a certificate came that cannot be checked here, of a height that is not final here.
+        self._unable = 0
         self._promises = Promises(
             self._core, machine, self._chain, self._electorate, self._ballots, self._pledges, self.counters
         )
@@ -175,6 +177,7 @@ class Validator(Observed):
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
+        self._unable = self._unable + 1 if self._finalizer.unknown_height > self.final_height else 0
         if self._may_not_lead() or self._patience.exhausted(self.final_height):
             return
         self._core.tick()
@@ -356,9 +359,10 @@ class Validator(Observed):
         return reads
 
     @property
-    def silence(self) -> int:
-        """Ticks since somebody was heard that has proved to lead; 0 on a leader."""
-        return self._leadership.silence
+    def astray(self) -> int:
+        """For how many ticks this node has heard no leader, or only certificates of validators unknown to it: then the
+        others may have gone on without it."""
+        return max(self._leadership.silence, self._unable)
 
     @property
     def takes_part(self) -> bool:
