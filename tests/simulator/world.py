@@ -19,7 +19,7 @@ from protocols.parcel import Parcel
 from protocols.raft import Role
 from protocols.records import RecordError, read_as, to_payload
 from tests.protocols.keys import KeyPair
-from tests.protocols.village import START_S, Village
+from tests.protocols.village import HOMES, START_S, Village
 from tests.simulator.disk import Disk
 from tests.simulator.faults import FAULTS, Undo
 from tests.simulator.keys import Keyring
@@ -91,6 +91,7 @@ class World:
         self.village = Village(
             plan.homes,
             keys=self.keyring.pair,
+            administrators=HOMES[:1],
             quorum_mode=MODES[plan.mode],
             binding=encode(read(text)),
             binding_text=text.encode(),
