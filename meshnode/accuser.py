@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -59,24 +59,29 @@ class Accuser:
     def __init__(
         self,
         grid: Grid,
-        watcher: Watcher,
+        watcher: Callable[[], Watcher],
         store: Store,
         device: SigningKey,
         submissions: Submissions,
         publisher: Publisher,
     ) -> None:
         """Args:
+        watcher: of what votes or follows here at the moment.
         store: the ledger beside which the evidence is kept.
         """
         self._grid = grid
         self._machine = grid.machine
-        self._watcher = watcher
+        self._watcher_now = watcher
         self._store = store
         self._device = device
         self._submissions = submissions
         self._publisher = publisher
         self._own: dict[tuple[bytes, int, int], tuple[Case, Evidence]] = {}
         self._questions: deque[Evidence] = deque()
+
+    @property
+    def _watcher(self) -> Watcher:
+        return self._watcher_now()
 
     # --- what pages and commands show
 

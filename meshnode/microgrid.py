@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from meshnode import ledger_tools
 from meshnode.accuser import Accuser
 from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
-from meshnode.config import Timing
+from meshnode.config import REPLACE_AFTER_S, Timing
+from meshnode.duty import Duty
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows, validators
 from meshnode.ledger.verdicts import Verdict
@@ -29,15 +31,19 @@ from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool
 from meshnode.network.consensus import Consensus
 from meshnode.network.freshness import Freshness
-from meshnode.network.gossip import Gossip, prefix
-from meshnode.network.sync import BlockServer, Follower
+from meshnode.network.gossip import Gossip
+from meshnode.network.participation import Participation
+from meshnode.network.sightings import Sightings
+from meshnode.network.sync import BlockServer
 from meshnode.network.transport import PeerId, Transport, peer_id_of
 from meshnode.network.validator import Validator
-from meshnode.network.work import FinalBlock, Settings
+from meshnode.network.work import FinalBlock
 from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
+from meshnode.room import when_there_is_room
+from meshnode.roster import Roster, roster
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
-from meshnode.store import Batch, Store
+from meshnode.store import Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.vitals import process_age_s, rss_mb
@@ -72,8 +78,6 @@ log = logging.getLogger(__name__)
 # Final blocks that may wait for the views. At the bound no further block is taken in until the
 # views' disk has followed, so that a node that catches up does not hold the ledger in memory.
 FINAL_QUEUE = 256
-# One replayed block in so many is reported to whoever shows progress.
-PROGRESS_EVERY = 50
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
 # How often a change of the node's health is looked for, to be told to open pages.
@@ -105,11 +109,15 @@ class Microgrid:
         mechanisms: Mechanisms,
         random: Random,
         on_members: Callable[[frozenset[PeerId]], None],
+        reopen: Callable[[str], None],
+        replace_after_s: int = REPLACE_AFTER_S,
     ) -> None:
         """Args:
         transport: of the whole node, opened with this microgrid's topics.
         device, member: keys of the node and of its owner.
         on_members: gets the peer ids of all members' devices, whenever they change.
+        reopen: has the whole node begin anew in this process; gets the reason.
+        replace_after_s: how long a validator is gone before somebody is proposed in its place.
         """
         self.name = name
         self.chain_id = machine.chain_id
@@ -125,6 +133,7 @@ class Microgrid:
         self._member = member
         self._mechanisms = mechanisms
         self._on_members = on_members
+        self._replace_after_s = replace_after_s
         self._startup_s = 0.0
         self._check = check
         self._random = random
@@ -144,37 +153,31 @@ class Microgrid:
             on_record=self._record_came,
             random=random,
         )
-        self.validator: Validator | None = None
-        self.consensus: Consensus | None = None
-        self.follower: Follower | None = None
-        if machine.quorum.key_of(device.key_id) is not None:
-            self.validator = Validator(
-                machine,
-                store,
-                self.mempool,
-                device.public,
-                device.sign,
-                check,
-                self.clock.now_s,
-                random,
-                Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
-            )
-            self._part: Validator | Follower = self.validator
-            self.consensus = Consensus(
-                self.validator,
-                transport,
-                f"{prefix(self.chain_id)}/consensus/1",
-                self.persist,
-                self._final,
-                tick_s=timing.tick_s,
-                block_interval_s=timing.block_interval_s,
-            )
-        else:
-            self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
-            self._part = self.follower
-        self.accuser = Accuser(self, self._part.watcher, store, device, self._submissions, self.gossip)
-        self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
-        self.freshness = Freshness(transport, machine, self.consensus, views.height, random)
+        self.duty = Duty(store, machine, device, transport, check, timing, reopen)
+        self.part = Participation(
+            machine,
+            store,
+            self.mempool,
+            transport,
+            device,
+            check,
+            self.clock.now_s,
+            random,
+            timing,
+            self.duty,
+            self._final,
+        )
+        self.duty.attach(self.part)
+        self.accuser = Accuser(self, lambda: self.part.watcher, store, device, self._submissions, self.gossip)
+        self.blocks = BlockServer(
+            transport,
+            store,
+            self.chain_id,
+            announce=self.validator is not None,
+            provable_until=partial(validators.provable_until, machine.state),
+        )
+        self.freshness = Freshness(transport, machine, lambda: self.part.consensus, views.height, random)
+        self.sightings = Sightings(transport, self.chain_id, lambda: self.part.newest_certificate)
         self._live_sequence = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
 
@@ -188,20 +191,25 @@ class Microgrid:
             await nursery.start(self.gossip.run)
             await nursery.start(self.blocks.run)
             await nursery.start(self.freshness.run)
-            if self.consensus is not None:
-                await nursery.start(self.consensus.run)
-            if self.follower is not None:
-                await nursery.start(self.follower.run)
+            await nursery.start(self.part.run)
+            await nursery.start(self.duty.run)
             await nursery.start(self._submissions.run, self.gossip)
+            nursery.start_soon(self.sightings.run)
             nursery.start_soon(self._declare_support)
             nursery.start_soon(self._watch_health)
             nursery.start_soon(self.accuser.run)
             self._startup_s = process_age_s()
             task_status.started()
 
-    async def persist(self, batch: Batch) -> None:
-        """Write with one fsync, in a thread so that nothing else waits."""
-        await trio.to_thread.run_sync(self._store.persist, batch)
+    @property
+    def validator(self) -> Validator | None:
+        """What votes here; None on a node that follows."""
+        return self.part.validator
+
+    @property
+    def consensus(self) -> Consensus | None:
+        """What carries the validator's parcels; None on a node that follows."""
+        return self.part.consensus
 
     async def _final(self, final: list[FinalBlock]) -> None:
         """Blocks became final: the mempool forgets their records, waiting clients hear of theirs."""
@@ -215,6 +223,7 @@ class Microgrid:
             await self._to_views.send(entry)
         if members_changed:
             self._admit()
+        self.blocks.announces = self.part.is_wanted()
 
     async def _watch_health(self) -> None:
         """Open pages are told when the node's role, its peers or its meters change."""
@@ -222,7 +231,8 @@ class Microgrid:
         while True:
             meters = [(collector.health.state, collector.health.problem) for collector in self.collectors]
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
-            now = (role, self._halted(), self.accuser.found_out(), len(self._transport.peers()), meters)
+            found_out = self.accuser.found_out()
+            now = (role, self.part.halted, self.duty.notice, found_out, len(self._transport.peers()), meters)
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now
@@ -235,7 +245,7 @@ class Microgrid:
 
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
-            await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
+            await when_there_is_room("showing a block", partial(self.views.apply, entry.block, entry.events))
             self.freshness.rounds.reached(entry.block.header.height)
             await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
@@ -249,7 +259,7 @@ class Microgrid:
     async def _declare_support(self) -> None:
         """Say on the ledger what this node can execute, if the ledger does not know it yet."""
         mechanisms = self._mechanisms.supported()
-        while not self.machine.height or self._device.key_id not in self.machine.state.keys:
+        while self.duty.retired or not self.machine.height or self._device.key_id not in self.machine.state.keys:
             # Before the first block there is nobody who could take it, and a newcomer's
             # ledger does not know the newcomer before it has caught up.
             await trio.sleep(CAUGHT_UP_LOOK_S)
@@ -384,10 +394,8 @@ class Microgrid:
 
     async def _prove(self, record_id: bytes) -> bytes:
         """The receipt of a record of a final block whose certificate is on the disk."""
-        decisions = validators.decisions(self.machine.state)
-        return await trio.to_thread.run_sync(
-            ledger_tools.receipt, self._store.place, record_id, self._mechanisms, self.chain_id, decisions
-        )
+        work = (self._store.place, record_id, self._mechanisms, self.chain_id, validators.decisions(self.machine.state))
+        return await trio.to_thread.run_sync(ledger_tools.receipt, *work)
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
@@ -412,7 +420,6 @@ class Microgrid:
     def status(self) -> Status:
         """Where the node stands."""
         machine, validator = self.machine, self.validator
-        leader = None if validator is None else validator.leader
         state_hash = machine.state_hash()
         return Status(
             name=self.name,
@@ -420,7 +427,7 @@ class Microgrid:
             chain_id=self.chain_id.hex(),
             peer_id=self._transport.peer_id,
             role="learner" if validator is None else validator.role.name.lower(),
-            leader="" if leader is None else self._name_of(leader),
+            leader="" if self.part.leader is None else self._name_of(self.part.leader),
             term=0 if validator is None else validator.term,
             height=machine.height,
             state_hash="" if state_hash is None else state_hash.hex(),
@@ -432,8 +439,9 @@ class Microgrid:
             validators=len(machine.quorum.voters),
             peers=len(self._transport.peers()),
             mempool=len(self.mempool),
-            certificates_verified=self._part.certificates_verified,
+            certificates_verified=self.part.certificates_verified,
             halted=self._halted(),
+            notice=self.duty.notice,
             rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
             commit_ms=percentiles(self._submissions.commit_ms),
@@ -443,8 +451,14 @@ class Microgrid:
             found_out=self.accuser.found_out(),
         )
 
+    def roster(self) -> Roster:
+        """Who validates and who could, as this node knows it, and what the autopilot proposes."""
+        return roster(
+            self.machine, self.sightings, self._device.public, self.account, self.part.leader, self._replace_after_s
+        )
+
     def _halted(self) -> str:
-        return self.accuser.in_words(self._part.halted)
+        return self.accuser.in_words(self.part.halted)
 
     def _counters(self) -> dict[str, int]:
         found: Counter[str] = Counter()
@@ -453,13 +467,12 @@ class Microgrid:
             self.mempool.counters.items(),
             self.gossip.counters.items(),
             self.blocks.counters.items(),
+            self.part.counts().items(),
+            self.sightings.counters.items(),
             self.freshness.counters.items(),
             self._news.counters.items(),
             (("outbox: damaged record dropped", self._outbox.damaged),) if self._outbox.damaged else (),
             () if self.door is None else ((f"door: {name}", count) for name, count in self.door.counters.items()),
-            () if self.validator is None else self.validator.counters.items(),
-            () if self.consensus is None else self.consensus.counters.items(),
-            () if self.follower is None else self.follower.counters.items(),
         ]
         for items in sources:
             for name, count in items:
@@ -484,19 +497,3 @@ class Microgrid:
             telegrams=health.telegrams,
             errors=health.errors,
         )
-
-
-def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
-    """Execute the ledger on disk up to its final height, and bring the views along.
-
-    Args:
-        progress: gets (height, final height) now and then.
-    """
-    final = store.final_height()
-    for height in range(machine.height + 1, final + 1):
-        block = blocks.read(store.entry(height).data, machine.chain_id)
-        events = machine.apply(block)
-        if height > views.height:
-            views.apply(block, events)
-        if height % PROGRESS_EVERY == 0:
-            progress(height, final)

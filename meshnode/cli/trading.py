@@ -62,7 +62,9 @@ def add_to(app: Group) -> None:
 
 
 def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> int:
-    """Say where the running node stands. Exit 1 if it has halted, 3 if no majority confirms a fresh answer."""
+    """Say where the running node stands. Exit 1 if it has halted or does only part of its duty, 3 if no majority
+    confirms a fresh answer.
+    """
 
     async def ask(node: NodeClient) -> dict[str, Any]:
         found: dict[str, Any] = await node.get("/api/status", fresh=_seconds(fresh))
@@ -70,7 +72,7 @@ def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json:
 
     found = ask_node(node_directory(directory), chain, ask)
     answer(found, lambda: _describe(found), json)
-    return NO if found.get("halted") else FINE
+    return NO if found.get("halted") or found.get("notice") else FINE
 
 
 def _describe(found: dict[str, Any]) -> str:
@@ -91,10 +93,12 @@ def _describe(found: dict[str, Any]) -> str:
     for meter in found["meters"]:
         telegrams = format_count(meter["telegrams"], "telegram")
         rows.append((f"meter {meter['name']}", f"{meter['state']}, {telegrams} {meter['problem']}"))
-    for lie in found["found_out"]:
+    for lie in found.get("found_out", ()):
         rows.append((_FOUND_OUT[lie["status"]], colour(described(lie), "red", sys.stdout)))
     if found["halted"]:
         rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))
+    if found.get("notice"):
+        rows.append(("NOTICE", colour(found["notice"], "yellow", sys.stdout)))
     return table(rows)
 
 
@@ -123,7 +127,7 @@ def _placing(side: str, what: str) -> Callable[..., int]:
             "energy_wh": parse_energy(energy),
             "price_u_kwh": parse_price(price, _currency(place, chain)),
         }
-        return _act(place, chain, "/api/orders", body, wait, key, json)
+        return act(place, chain, "/api/orders", body, wait, key, json)
 
     command.__doc__ = f"{what} Exit 1 if the community refuses the order, 3 if that is not known yet."
     return command
@@ -144,7 +148,7 @@ def cancel(
 ) -> int:
     """Withdraw an order. Exit 1 if there is no such open order of yours, 3 if not known yet."""
     wanted = record_id_of(order_id, "an order's id", "meshnode order list").hex()
-    return _act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, key, json)
+    return act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, key, json)
 
 
 @order.command("list")
@@ -191,7 +195,7 @@ def transfer(
     json: Json = False,
 ) -> int:
     """Send an amount of an asset to another member. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    return _act(
+    return act(
         node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, key, json
     )
 
@@ -210,7 +214,7 @@ def issue(
 ) -> int:
     """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"asset": code, "kind": kind, "cap": cap, "amount": amount}
-    return _act(node_directory(directory), chain, "/api/assets", body, wait, key, json)
+    return act(node_directory(directory), chain, "/api/assets", body, wait, key, json)
 
 
 def record(
@@ -233,7 +237,7 @@ def record(
     return _say(ask_node(place, chain, ask), place, chain, json)
 
 
-def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, key: str, json: bool) -> int:
+def act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, key: str, json: bool) -> int:
     """Have the node sign and pass on a record, and say what became of it."""
     name = key or secrets.token_hex(KEY_BYTES)
 

@@ -75,13 +75,13 @@ class Electorate:
     @property
     def takes_part(self) -> bool:
         """Whether this node votes at the next height or is to vote soon."""
-        return self._machine.quorum.has(self._key) or self.decided().has(self._key)
+        return validators.votes(self._machine.state, self._machine.height, self._key)
 
     # --- numbers
 
     def number_of(self, device_key: bytes) -> int | None:
         """The number of a device that votes, or is to; None for everybody else."""
-        if not (self._machine.quorum.has(device_key) or self.decided().has(device_key)):
+        if not validators.votes(self._machine.state, self._machine.height, device_key):
             return None
         return self._machine.state.seats[device_key].number
 

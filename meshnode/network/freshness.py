@@ -70,31 +70,39 @@ class Freshness:
     """
 
     def __init__(
-        self, transport: Transport, machine: Machine, consensus: Consensus | None, height: int, random: Random
+        self,
+        transport: Transport,
+        machine: Machine,
+        consensus: Callable[[], Consensus | None],
+        height: int,
+        random: Random,
     ) -> None:
         """Args:
-        consensus: None on a node that does not vote.
+        consensus: what runs while this node votes; None while it does not.
         height: up to which this node's answers reach now.
         """
         chain_id = machine.chain_id
-        self._server: HeightServer | None = None
-        if consensus is None:
-            asker = ValidatorAsker(
-                transport, chain_id, lambda: [peer_id_of(key) for key, _ in machine.quorum.voters], random
-            )
-            self.counters = asker.counters
-            self.rounds = Rounds(asker, height)
-        else:
-            self.rounds = Rounds(lambda: consensus.read_index(ATTEMPT_S), height)
-            self._server = HeightServer(transport, chain_id, self.rounds.confirmed)
-            self.counters = self._server.counters
+        self._consensus = consensus
+        self._asker = ValidatorAsker(
+            transport, chain_id, lambda: [peer_id_of(key) for key, _ in machine.quorum.voters], random
+        )
+        self.rounds = Rounds(self._ask, height)
+        self._server = HeightServer(transport, chain_id, self.rounds.confirmed, lambda: consensus() is not None)
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was asked and answered."""
+        return self._asker.counters + self._server.counters
+
+    async def _ask(self) -> int | None:
+        consensus = self._consensus()
+        return await (self._asker() if consensus is None else consensus.read_index(ATTEMPT_S))
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ask when somebody wants to know, and on a validator answer others, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.rounds.run)
-            if self._server is not None:
-                await nursery.start(self._server.run)
+            await nursery.start(self._server.run)
             task_status.started()
 
 
@@ -161,14 +169,22 @@ class _Round:
 class HeightServer:
     """Answers the questions of nodes that do not vote, on a validator."""
 
-    def __init__(self, transport: Transport, chain_id: bytes, confirmed: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        chain_id: bytes,
+        confirmed: Callable[[], Awaitable[int]],
+        votes: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Args:
         confirmed: a height that everything final before the call lies below.
+        votes: whether this node votes now; two that do not could ask one another for ever.
         """
         self.counters: Counter[str] = Counter()
         self._transport = transport
         self._protocol = protocol(chain_id)
         self._confirmed = confirmed
+        self._votes = votes
         self._budgets = Budgets(REQUESTS_PER_S, REQUESTS_BURST, trio.current_time)
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -180,6 +196,10 @@ class HeightServer:
     async def _serve(self, stream: Stream) -> None:
         link = Framed(stream, MAX_MESSAGE_BYTES)
         while (payload := await link.receive()) is not None:
+            if not self._votes():
+                self.counters["height: asked one that does not vote"] += 1
+                await stream.reset()
+                return
             if not self._budgets.take(stream.peer, 1.0):
                 self.counters["height: too many questions"] += 1
                 await stream.reset()

@@ -29,8 +29,11 @@ from meshnode.network.chain import Chain, CoreStorage, StoredLog
 from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
 from meshnode.network.finalizer import Finalizer
+from meshnode.network.heard import Heard
 from meshnode.network.intake import Intake
 from meshnode.network.leadership import Leadership
+from meshnode.network.licence import FREE, Licence
+from meshnode.network.observed import Observed
 from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledges
 from meshnode.network.promises import Promises
@@ -52,7 +55,7 @@ _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, Messag
 _TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
 
 
-class Validator:
+class Validator(Observed):
     """See the module text. Nodes are numbered 1, 2, ... in the order of their device keys."""
 
     def __init__(
@@ -66,12 +69,14 @@ class Validator:
         clock: Callable[[], int],
         random: Random,
         settings: Settings,
+        licence: Licence = FREE,
     ) -> None:
         """Take up where the log stands.
 
         Args:
             machine: executed up to the log's final height.
             clock: UTC seconds of the microgrid's clock.
+            licence: what may be signed, until `permit` says otherwise.
         Raises:
             ValueError: the disk has signatures of a term that Raft on the same disk has not reached.
         """
@@ -83,6 +88,7 @@ class Validator:
             )
         self.machine = machine
         self.counters: Counter[str] = Counter()
+        self.heard = Heard(log, machine.chain_id)
         self._key_id = key_id_of(device_key)
         self._chain_id = machine.chain_id
         self._chain = Chain(log, machine.genesis, self._chain_id)
@@ -92,7 +98,7 @@ class Validator:
         self._ballots = Ballots(self._chain_id, verifier, self.watcher)
         self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
         self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
-        self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has)
+        self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has, licence)
         self._ready: Ready | None = None
         self._reads: list[ReadState] = []
         self._proposer = Proposer(
@@ -149,49 +155,9 @@ class Validator:
     # --- what the owner sees
 
     @property
-    def role(self) -> Role:
-        """Follower, candidate or leader."""
-        return self._core.state
-
-    @property
-    def term(self) -> int:
-        """Raft's term."""
-        return self._core.term
-
-    @property
     def leader(self) -> bytes | None:
         """Device key of the leader, as far as known."""
         return self._electorate.key_of(self._core.leader) if self._core.leader != NO_NODE else None
-
-    @property
-    def final_height(self) -> int:
-        """Height up to which blocks are final and executed here."""
-        return self.machine.height
-
-    @property
-    def halted(self) -> str | None:
-        """Why this node acknowledges and leads no more, and who was found out (by key id); None if it does."""
-        return self._finalizer.halted
-
-    @property
-    def disputed(self) -> str | None:
-        """Both state hashes of the last block that was refused for another state; None if there was none."""
-        return self._intake.disputed
-
-    @property
-    def newest_certificate(self) -> Certificate | None:
-        """The highest certificate that this node has made or verified."""
-        return self._certificates.newest
-
-    @property
-    def certificates_verified(self) -> int:
-        """How many certificates were made or verified here since the start."""
-        return self._certificates.verified
-
-    @property
-    def last_height(self) -> int:
-        """Height of the last block in the log, final or not."""
-        return self._core.last_index
 
     def peers(self) -> list[tuple[bytes, int]]:
         """Device key and number of every other validator, those among them that are about to become one."""
@@ -228,6 +194,14 @@ class Validator:
         """Hand leadership to another validator."""
         self._core.transfer_leadership(number)
 
+    def hand_over(self) -> bool:
+        """As leader: hand leadership to whoever has most of the log; whether there is somebody."""
+        others = {number: view.match for number, view in self._core.progress.items() if number != self.number}
+        if self.role != Role.LEADER or not others:
+            return False
+        self.transfer(max(others, key=lambda number: (others[number], number)))
+        return True
+
     def receive(self, sender: int, parcel: Parcel) -> str | None:
         """Take a parcel from validator `sender`.
 
@@ -247,6 +221,10 @@ class Validator:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
+        if not self.licence.hears(message.term):
+            # As if nobody were here: whatever Raft answers is worth a signature.
+            self.counters["not heard: nothing may be signed yet"] += 1
+            return None
         if self.halted and message.entries:
             self.counters[f"refused while halted: {message.kind.name}"] += 1
             return None
@@ -284,9 +262,11 @@ class Validator:
         Returns:
             Whether a block was made.
         """
-        if self.role != Role.LEADER or self.halted or self._patience.resting:
+        if self.role != Role.LEADER or self.halted or self.licence.silent or self._patience.resting:
             return False
-        if not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
+        # Before a block of the new voters is made, the core must send to them.
+        self._electorate.follow(self._core, self.final_height)
+        if self.role != Role.LEADER or not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
             return False
         try:
             self._core.propose(b"")
@@ -308,6 +288,8 @@ class Validator:
         if not self._core.has_ready() and not self._certificates.has_unwritten():
             return None
         certificates = self._certificates.take_unwritten()
+        for certificate in certificates:
+            self.heard.certificate(certificate)
         elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
@@ -349,6 +331,7 @@ class Validator:
             replaced = not self._intake.in_log(entry.index, entry.term)
             if not replaced and self._chain.head(entry.index).block_hash == block.block_hash:
                 self._finalizer.link(block)
+                self.heard.block(block)
         pledges = self._pledges
         if pledges.own_vote is not None:
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
@@ -400,18 +383,20 @@ class Validator:
         return self._intake.take_faults()
 
     def _may_not_lead(self) -> bool:
-        """Halted, or back from a power cut with blocks whose certificate was not on the disk yet.
+        """Halted, without licence, or back from a power cut with blocks whose certificate was not on the disk yet.
 
         A block of ours would then name an older state than the one before it, which
         convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
-        return self.halted is not None or self._chain.head(self.last_height).state_height > self.machine.height
+        if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
+            return True
+        return self._chain.head(self.last_height).state_height > self.machine.height
 
     def _chain_has(self, height: int, block_hash: bytes) -> bool:
         return height <= self.last_height and self._chain.head(height).block_hash == block_hash
 
     def _drain(self) -> None:
-        if not self.halted:
+        if not self.halted and not self.licence.silent:
             self._intake.drain()
             self._electorate.follow(self._core, self.final_height)
 
@@ -429,7 +414,10 @@ class Validator:
             voter_tip=Tip(term=term, height=height, block=block),
             lock=row[2],
         )
-        return self._ballots.take(row, vote, self._electorate.key_of(sender))
+        fault = self._ballots.take(row, vote, self._electorate.key_of(sender))
+        if fault is None:
+            self.heard.vote(row, vote)
+        return fault
 
     def _own_tip(self) -> Tip:
         return self._chain.tip(self._core.last_index)

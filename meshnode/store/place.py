@@ -21,6 +21,8 @@ from protocols.records import Genesis, RecordError, read_as
 MICROGRIDS = "microgrids"
 GENESIS_FILE = "genesis.cbor"
 DATABASE_FILE = "ledger.sqlite"
+# Present once this node has voted in the ledger; it stays when the ledger is set aside.
+VALIDATOR_FILE = "validator"
 LOCK_FILE = "ledger.lock"
 
 # Twenty times the genesis of a hundred homes; whatever is larger is not one.
@@ -37,6 +39,14 @@ class StoreError(Exception):
     def __init__(self, message: str, height: int | None = None) -> None:
         super().__init__(message)
         self.height = height
+
+
+class Damage(StoreError):
+    """The disk gives back something else than was written; `height` says where. Seen at a start, it is mended."""
+
+
+class DiskFull(StoreError):
+    """There is no room for a write. Nothing was changed and nothing is damaged: it can be tried again."""
 
 
 def microgrid_directory(directory: Path, chain_id: bytes) -> Path:
@@ -131,12 +141,36 @@ def write_genesis(place: Path, genesis_bytes: bytes) -> None:
     sync_directory(place)
 
 
+def free_bytes(place: Path) -> int:
+    """How much this user may still write on the disk of a directory. Raises OSError."""
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
+
+
 def make_directory(place: Path) -> None:
     """Make a microgrid directory for its owner alone, and make sure that a power cut does not unmake it."""
     missing = [path for path in (place, *place.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
         sync_directory(path.parent)
+
+
+def mark_as_validator(place: Path) -> None:
+    """Remember beside the ledger that this node votes in it, for good: it must never begin an empty one again.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    try:
+        (place / VALIDATOR_FILE).touch(mode=0o600)
+        sync_directory(place)
+    except OSError as error:
+        raise StoreError(f"{place}: {error.strerror}; check the disk and the permissions") from error
+
+
+def was_validator(place: Path) -> bool:
+    """Whether this node votes in the ledger here, or ever did."""
+    return (place / VALIDATOR_FILE).exists()
 
 
 def sync_directory(path: Path) -> None:

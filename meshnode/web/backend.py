@@ -13,6 +13,7 @@ import trio
 
 from meshnode.clock import GridClock
 from meshnode.machine import Machine
+from meshnode.roster import Roster
 from meshnode.views import Views
 from protocols.records import Record
 
@@ -77,7 +78,10 @@ class FoundOut(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty."""
+    """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty.
+
+    notice: why it does not do all that it should for now, and what becomes of that; or empty.
+    """
 
     name: str
     community: str
@@ -98,6 +102,7 @@ class Status(msgspec.Struct, frozen=True):
     mempool: int
     certificates_verified: int
     halted: str
+    notice: str
     rss_mb: int
     startup_s: float
     commit_ms: dict[str, int]
@@ -151,6 +156,9 @@ class Backend(Protocol):
         """What blocks did, as rows for screens."""
 
     def status(self) -> Status: ...
+
+    def roster(self) -> Roster:
+        """Who validates and who could, and what the autopilot proposes."""
 
     def live(self) -> tuple[PowerNow, ...]:
         """The newest power of every meter that was heard of, by account."""

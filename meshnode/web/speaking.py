@@ -52,7 +52,7 @@ def spoken(backend: Backend) -> dict[str, Any]:
     return {"nonce": secrets.randbits(NONCE_BITS), "valid_until_s": clock.now_s() + valid_s}
 
 
-def _spoken(backend: Backend, request: Request) -> dict[str, Any]:
+def spoken_once(backend: Backend, request: Request) -> dict[str, Any]:
     """As `spoken`; requests with the same idempotency key get the same nonce.
 
     The ledger takes a nonce once, so that whatever happens to requests and nodes such a record takes
@@ -122,43 +122,43 @@ class Speaking:
         if given["period_start_s"] == NEXT:
             length_s = self._backend.machine.rules().period.length_s
             given["period_start_s"] = (self._backend.clock.now_s() // length_s + 1) * length_s
-        order = Order(**_spoken(self._backend, request), **given)
+        order = Order(**spoken_once(self._backend, request), **given)
         return await self._say(order, period_start_s=order.period_start_s)
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /api/orders/{id} or POST /api/orders/{id}/cancel."""
         asking.check_token(request, self._token)
         order = asking.hex_id(request.path_params["id"], "order id", RECORD_ID_BYTES)
-        return await self._say(Cancel(**_spoken(self._backend, request), order=order))
+        return await self._say(Cancel(**spoken_once(self._backend, request), order=order))
 
     async def transfer(self, request: Request) -> Response:
         """POST /api/transfers {to, asset, amount}."""
         asking.check_token(request, self._token)
         given = await asking.fields(request, _TRANSFER)
         given["to"] = account_of(self._backend, given["to"], "to")
-        return await self._say(Transfer(**_spoken(self._backend, request), **given))
+        return await self._say(Transfer(**spoken_once(self._backend, request), **given))
 
     async def issue(self, request: Request) -> Response:
         """POST /api/assets {asset, kind, cap, amount}."""
         asking.check_token(request, self._token)
         given = await asking.fields(request, _ASSET)
         given["asset_kind"] = given.pop("kind")
-        return await self._say(AssetIssue(**_spoken(self._backend, request), **given))
+        return await self._say(AssetIssue(**spoken_once(self._backend, request), **given))
 
     async def record(self, request: Request) -> Response:
         """POST /api/records: the COSE_Sign1 envelope of a record that was signed elsewhere."""
         asking.check_token(request, self._token)
         envelope = await asking.body(request, "application/cbor", MAX_ENVELOPE_BYTES)
         try:
-            return _accepted(await self._backend.submit_envelope(envelope))
+            return accepted(await self._backend.submit_envelope(envelope))
         except Refused as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     async def _say(self, record: Spoken, **more: Any) -> Response:
         try:
-            return _accepted(await self._backend.submit(record), valid_until_s=record.valid_until_s, **more)
+            return accepted(await self._backend.submit(record), valid_until_s=record.valid_until_s, **more)
         except Refused as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
 
 def account_of(backend: Backend, name: str, place: str) -> bytes:
@@ -178,11 +178,11 @@ def account_of(backend: Backend, name: str, place: str) -> bytes:
     raise Faults(400, Fault(place, shown(name), "the name or the account id of a member"))
 
 
-def _accepted(record_id: bytes, **more: Any) -> Response:
+def accepted(record_id: bytes, **more: Any) -> Response:
     return answer({"record_id": record_id.hex(), **more}, 202, {"location": f"/api/records/{record_id.hex()}"})
 
 
-def _refused(error: Refused) -> Faults:
+def refused(error: Refused) -> Faults:
     if error.lasting:
         return Faults(409, Fault("record", str(error), "a record that the community's rules allow"))
     fault = Fault("record", str(error), "one that this node can take now", "hand it in again in a while")

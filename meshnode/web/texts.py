@@ -34,6 +34,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "connecting": ("Connecting …", "Connessione …"),
     "offline": ("No connection to the node", "Nessuna connessione al nodo"),
     "halted": ("This node has stopped taking part: {why}", "Questo nodo ha smesso di partecipare: {why}"),
+    "notice": ("This node takes part only in part: {why}", "Questo nodo partecipa solo in parte: {why}"),
     "found_out": ("Found out: the node of {name} {what}.", "Scoperto: il nodo di {name} {what}."),
     "found_out_asked": (
         "The node of {name} is asked why it {what}.",
@@ -154,6 +155,19 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "role_candidate": ("stands for election", "candidato a guidare"),
     "role_pre_candidate": ("looks for a leader", "cerca una guida"),
     "role_learner": ("follows, without a vote", "segue, senza voto"),
+    "advice_gone": (
+        "{name} has not been seen for {hours} h and validates. Proposed, one after the other:",
+        "{name} è un validatore e non si vede da {hours} h. Proposta, un passo dopo l’altro:",
+    ),
+    "advice_even": (
+        "One validator more tolerates one failure more. Proposed:",
+        "Un validatore in più tollera un guasto in più. Proposta:",
+    ),
+    "advice_back": (
+        "A replacement is done; byzantine quorums can come back. Proposed:",
+        "La sostituzione è fatta; i quorum bizantini possono tornare. Proposta:",
+    ),
+    "advice_who": ("An administrator can do this.", "Può farlo un amministratore."),
     "nobody": ("nobody yet", "ancora nessuno"),
     "peers": ("Peers", "Nodi vicini"),
     "peers_of": ("{peers} connected, {validators} validators", "connessi: {peers}, {validators} validatori"),

@@ -32,6 +32,11 @@ BELA = SigningKey(seed_of("bela device"))
 FULL = Refusal(None, "the mempool is full; try again later", blame=False, lasting=False)
 
 
+async def prove_nothing(_record_id: bytes) -> bytes:
+    """Nobody asks for a receipt here."""
+    return b""
+
+
 class Desk:
     """Bela's accuser with a real ledger, outbox and machine, and a list in place of the gossip."""
 
@@ -44,8 +49,8 @@ class Desk:
         self.store = Store.open(place, chain.chain_id)
         self._views = Views.open(self.store.place, chain.genesis, self.store.final_height())
         self._outbox = Outbox.open(self.store.place, chain.chain_id)
-        submissions = Submissions(self._outbox, self.store, self._views, News())
-        self.accuser = Accuser(self, self.watcher, self.store, BELA, submissions, self)
+        submissions = Submissions(self._outbox, self.store, self._views, News(), chain.machine, prove_nothing)
+        self.accuser = Accuser(self, lambda: self.watcher, self.store, BELA, submissions, self)
 
     def nonce(self) -> int:
         return self.chain.nonce()

@@ -197,7 +197,7 @@ async def test_a_record_that_is_final_before_it_was_passed_on_leaves_nothing_beh
 
     monkeypatch.setattr(desk.disk, "add", slow)
     await desk.submissions.hand_in(order(), desk.air)
-    assert not desk.submissions._began
+    assert not desk.submissions._began and desk.disk.waiting == []
 
 
 async def test_what_is_final_already_is_not_handed_in_again(desk: Desk) -> None:

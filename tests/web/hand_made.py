@@ -11,8 +11,10 @@ from typing import Any
 import trio
 
 from meshnode.clock import GridClock
+from meshnode.config import REPLACE_AFTER_S
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, PeriodClosed, RecordDone
+from meshnode.roster import Roster, roster
 from meshnode.views import Views
 from meshnode.web.backend import FoundOut, MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.history import now_ms
@@ -22,6 +24,7 @@ from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
 from protocols.records import CLOCK_DEMONSTRATION, Clock, Record, RecordError, Spoken
 from tests.protocols.keys import key_pair
+from tests.protocols.village import device
 from tests.web.street import Street
 
 TOKEN = "a-token-of-the-tests"
@@ -54,6 +57,9 @@ class HandMade:
         self.said: list[SignedRecord] = []
         self.subscribed = 0
         self.halted = ""
+        self.notice = ""
+        # (seconds since it was seen, height it named) of nodes that are not simply there.
+        self.away: dict[bytes, tuple[int, int]] = {}
         self.majority = True
         self.full = False
         self.found_out: tuple[FoundOut, ...] = ()
@@ -100,6 +106,7 @@ class HandMade:
             mempool=0,
             certificates_verified=machine.height,
             halted=self.halted,
+            notice=self.notice,
             rss_mb=84,
             startup_s=1.4,
             commit_ms={"p50": 262, "p95": 488, "count": 31},
@@ -108,6 +115,18 @@ class HandMade:
             meters=(MeterHealth("home", "dsmr", "reading", "", self.clock.now_s(), 5210, 0),),
             found_out=self.found_out,
         )
+
+    def roster(self) -> Roster:
+        leader = device("anna").public
+        return roster(self.machine, self, device(self.home).public, self.account, leader, REPLACE_AFTER_S)
+
+    def absent_s(self, device_key: bytes) -> int:
+        """For how long a node has not been seen from here."""
+        return self.away.get(device_key, (0, 0))[0]
+
+    def height(self, device_key: bytes) -> int:
+        """How far a node said that it is."""
+        return self.away.get(device_key, (0, self.machine.height))[1]
 
     def live(self) -> tuple[PowerNow, ...]:
         return tuple(sorted(self.powers.values(), key=lambda now: (now.account, now.meter)))
