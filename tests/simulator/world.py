@@ -184,6 +184,9 @@ class World:
                 self.timeline.run(min(self.timeline.now_ms + MINUTE_MS, end))
             self._heal()
             self._settle()
+            if self.witness.stopped:
+                self._watch_fork()
+                return
             self.timeline.run(min(start + ROUND_MS, self.plan.duration_ms))
 
     def _watch_fork(self) -> None:
@@ -231,6 +234,9 @@ class World:
         record_id = self.members.speak_plainly()
         while not self._settled(record_id):
             if self.timeline.now_ms >= end:
+                self.witness.stopped |= self.witness.deceived(self._judged())
+                if self.witness.stopped:
+                    return
                 self.witness.broken("settles after trouble", self._standing())
             self.timeline.run(self.timeline.now_ms + LOOK_MS)
         self.witness.checked["settles after trouble"] += 1
