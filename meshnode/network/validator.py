@@ -21,6 +21,8 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+import msgspec
+
 from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
@@ -51,6 +53,7 @@ from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Ack, Certificate, Election, RecordError, Tip, Vote, to_payload
 
 _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
+_ASKS_FOR_VOTES = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
 # What makes a leader of a node; one that is halted must not become it.
 _TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
 
@@ -145,6 +148,8 @@ class Validator(Observed):
             clock,
             self.counters,
         )
+        # Ticks since a certificate came that cannot be checked here, of a height that is not final here.
+        self._unable = 0
         self._promises = Promises(
             self._core, machine, self._chain, self._electorate, self._ballots, self._pledges, self.counters
         )
@@ -175,6 +180,7 @@ class Validator(Observed):
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
+        self._unable = self._unable + 1 if self._finalizer.unknown_height > self.final_height else 0
         if self._may_not_lead() or self._patience.exhausted(self.final_height):
             return
         self._core.tick()
@@ -254,6 +260,11 @@ class Validator(Observed):
             fault = self._finalizer.take_ack(key, parcel)
         if fault is not None:
             return fault
+        if message.kind in _ASKS_FOR_VOTES and self._lacks_final(message.index, parcel.tip):
+            # By term and height its log is as good as ours, because a leader made two blocks. Raft is
+            # told of a log with nothing in it.
+            self.counters["vote refused: lacks a final block"] += 1
+            message = msgspec.structs.replace(message, index=0, log_term=0)
         return self._intake.step(message)
 
     def propose(self) -> bool:
@@ -356,9 +367,10 @@ class Validator(Observed):
         return reads
 
     @property
-    def silence(self) -> int:
-        """Ticks since somebody was heard that has proved to lead; 0 on a leader."""
-        return self._leadership.silence
+    def astray(self) -> int:
+        """For how many ticks this node has heard no leader, or only certificates of validators unknown to it: then the
+        others may have gone on without it."""
+        return max(self._leadership.silence, self._unable)
 
     @property
     def takes_part(self) -> bool:
@@ -391,6 +403,10 @@ class Validator(Observed):
         if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
             return True
         return self._chain.head(self.last_height).state_height > self.machine.height
+
+    def _lacks_final(self, height: int, tip: bytes | None) -> bool:
+        """Whether a log that ends with this block has another one in place of what is final here."""
+        return tip is not None and 0 < height <= self.final_height and not self._chain_has(height, tip)
 
     def _chain_has(self, height: int, block_hash: bytes) -> bool:
         return height <= self.last_height and self._chain.head(height).block_hash == block_hash
@@ -443,6 +459,8 @@ class Validator(Observed):
             certificates = self._certificates.along(message)
         if message.kind == MessageKind.APP and message.index and message.term == self._core.term:
             tip = self._chain.head(message.index).block_hash
+        if message.kind == MessageKind.PRE_VOTE and message.index == self.last_height:
+            tip = self._own_tip().block
         elections: tuple[Election, ...] = ()
         if message.entries and message.entries[-1].term < message.term:
             # The append ends before our branch shows why it may replace another one.
