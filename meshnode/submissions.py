@@ -148,7 +148,10 @@ class Submissions:
             with trio.move_on_after(ROOM_WAIT_S) as waiting:
                 await self.keep(signed)
             if waiting.cancelled_caught:
-                raise Refused("the disk of this node is full; make room, and say it again")
+                if signed.record_id in self._promised:
+                    return
+                text = "the disk of this node is full; make room, or say it at another node"
+                raise Refused(text, lasting=False)
             refusal = await self.publish(signed, publisher)
             repeated = refusal is not None and refusal.verdict == Verdict.REPEATED
             if repeated or signed.record_id in self._outcomes:
