@@ -15,6 +15,7 @@ import msgspec
 
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
+from meshnode.network.finalizer import TWO_HISTORIES
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch
 from protocols import cbor, cose
@@ -185,6 +186,9 @@ class Witness:
         known = self._votes.setdefault((node.home, vote.term), (vote.candidate, vote.candidate_tip.block))
         if known != (vote.candidate, vote.candidate_tip.block):
             self.broken("nobody signs against itself", f"{node.name} voted twice in term {vote.term}")
+        theirs, own = vote.candidate_tip, vote.voter_tip
+        if (theirs.term, theirs.height) < (own.term, own.height):
+            self.broken("leader completeness", f"{node.name} votes for a log that lacks what it has")
         signed, hard = node.disk.sign_state(), node.disk.hard_state()
         if hard.term < vote.term or (signed.vote_term, signed.vote_candidate) < (vote.term, vote.candidate):
             self.broken("signed only what is on disk", f"{node.name}: the vote of term {vote.term} is not promised")
@@ -305,7 +309,7 @@ class Witness:
             if (validator.term, key_id_of(validator.leader)) not in self._elected:
                 self.broken("follows only who was elected", f"{node.name}, term {validator.term}")
         if validator.halted is not None and not self.forks:
-            if not (self._equivocated and self._world.may_fork):
+            if not (self._equivocated and self._world.may_fork and TWO_HISTORIES in validator.halted):
                 self.broken("stops only for a fork", f"{node.name}: {validator.halted}")
             self.stopped.add(node.name)
 
