@@ -31,8 +31,8 @@ from protocols.records.schema import (
 
 # Appends are cut at a few hundred kilobytes; a thousand tiny blocks stay below that.
 MAX_ENTRIES = 1024
-# A sender has two to tell, the newest one and the one that covers the entries sent along;
-# room for as many again.
+# A sender has four to tell: the newest one, the one that covers the entries sent along, the one before
+# the validators change, and, in byzantine mode, the newest of the prepare phase.
 MAX_CERTIFICATES = 4
 # A branch with blocks of more terms than these, none of them certified, has not been seen.
 MAX_ELECTIONS = 4
@@ -75,7 +75,15 @@ class Parcel(Record, frozen=True, kw_only=True):
     """One frame between validators."""
 
     message: Annotated[RaftMessage | None, Field(1, Nested(RaftMessage), "what Raft says")] = None
-    tip: Annotated[bytes | None, Field(2, Hash, "with a vote request: hash of the candidate's last block")] = None
+    tip: Annotated[
+        bytes | None,
+        Field(
+            2,
+            Hash,
+            "with a vote request: hash of the candidate's last block; with an append in byzantine mode: "
+            "of the block before its entries",
+        ),
+    ] = None
     vote: Annotated[
         VoteRow | None,
         Field(3, VOTE_ROW, "with a granted vote: its signature"),
@@ -96,6 +104,9 @@ class Parcel(Record, frozen=True, kw_only=True):
         tuple[Election, ...],
         Field(9, ListOf(Nested(Election), MAX_ELECTIONS), "with an append: of the next terms, ascending"),
     ] = ()
+    lock: Annotated[
+        Certificate | None, Field(10, Nested(Certificate), "with a vote request or a refusal of one: the sender's lock")
+    ] = None
 
 
 def pack(message: Message) -> RaftMessage:

@@ -63,5 +63,4 @@ class Ballots:
 
 def row_of(vote: Vote, key_id: bytes, signature: bytes) -> VoteRow:
     """A vote as it travels and stands in a certificate."""
-    own = vote.voter_tip
-    return (key_id, (own.term, own.height, own.block), vote.lock, signature)
+    return (key_id, vote.voter_tip.row(), None if vote.lock is None else vote.lock.row(), signature)

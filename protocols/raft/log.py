@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from protocols.raft.logger import Logger
 from protocols.raft.messages import (
+    MAX_INT,
     Entry,
     HardState,
     Snapshot,
@@ -19,11 +20,15 @@ from protocols.raft.messages import (
 from protocols.raft.storage import Compacted, Storage, Unavailable
 from protocols.raft.unstable import Unstable
 
+NO_DOUBT = MAX_INT
+"""Greater than every index."""
+
 
 class Log:
     """One node's log.
 
     max_applying_bytes: how much may be handed out for applying before some of it is acknowledged.
+    doubtful: entries from this index on match nothing, and are replaced by whatever comes there.
     """
 
     def __init__(self, storage: Storage, logger: Logger, max_applying_bytes: int) -> None:
@@ -31,6 +36,7 @@ class Log:
         self._logger = logger
         self._max_applying_bytes = max_applying_bytes
         self.unstable = Unstable(storage.last_index() + 1, logger)
+        self.doubtful = NO_DOUBT
         self.committed = storage.first_index() - 1
         self.applying = self.committed
         self.applied = self.committed
@@ -78,7 +84,7 @@ class Log:
     def matches(self, term: int, index: int) -> bool:
         """Is exactly this entry in the log? The entry (0, 0) before all others always is."""
         try:
-            return self.term(index) == term
+            return index < self.doubtful and self.term(index) == term
         except (Compacted, Unavailable):
             return False
 
@@ -102,7 +108,7 @@ class Log:
         Terms never fall along a log, so entries of a greater term cannot match: whole terms are skipped
         per round trip, and found by halving, as a peer chooses both numbers. Term 0 means unknown.
         """
-        low, high = self.first_index - 1, index
+        low, high = self.first_index - 1, min(index, self.doubtful - 1)
         if not low <= high <= self.last_index:
             return index, 0
         if self.term(low) > term:
@@ -119,6 +125,7 @@ class Log:
         if entries:
             assert entries[0].index > self.committed, "committed entries are never replaced"
             self.unstable.replace_from(entries)
+            self.doubtful = NO_DOUBT
         return self.last_index
 
     def append_after(self, term: int, index: int, entries: Sequence[Entry]) -> int | None:

@@ -25,6 +25,7 @@ class Unstable:
         self.entries: list[Entry] = []
         self.offset = offset
         self.offset_in_progress = offset
+        self._overtaken = False
         self._logger = logger
 
     @property
@@ -59,10 +60,14 @@ class Unstable:
         """Everything held here is now being written."""
         self.offset_in_progress = self.offset + len(self.entries)
         self.snapshot_in_progress = self.snapshot is not None
+        self._overtaken = False
 
     def stable_to(self, term: int, index: int) -> None:
         """The disk holds everything up to (term, index); nothing changes unless that is what is held here."""
         held = self.term(index)
+        if self._overtaken:
+            # Term and index may be the same, and yet it is another entry than the one that was written.
+            return
         if held is None:
             self._logger.info("entry at index %d missing from unstable log; ignoring", index)
         elif index < self.offset:
@@ -99,6 +104,8 @@ class Unstable:
         start = entries[0].index
         end = self.offset + len(self.entries)
         assert start <= end, f"entry {start} after {end - 1}: entries between them are missing"
+        # Only for an owner that has doubted an entry is there another one of the same term.
+        self._overtaken |= start < self.offset_in_progress and self.term(start) == entries[0].term
         if start == end:
             self.entries.extend(entries)
         elif start <= self.offset:
