@@ -17,6 +17,8 @@ from meshnode.machine import Machine
 from meshnode.network.chain import Chain
 from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
+from meshnode.network.leadership import Leadership
+from meshnode.network.locking import Locking, head_at
 from meshnode.network.pledges import Pledges
 from meshnode.network.terms import without_entries
 from protocols import block as blocks
@@ -27,7 +29,7 @@ from protocols.finality import Finality
 from protocols.raft import NO_NODE, BadMessage, Entry, Message, RawNode
 from protocols.raft.errors import Fault
 from protocols.raft.messages import entries_bytes
-from protocols.records import Header
+from protocols.records import Certificate, Header
 
 # Appends that wait for their turn; the leader sends again what is dropped beyond that.
 # A leader's whole pipeline fits in: 16 messages of 192 KiB.
@@ -58,6 +60,8 @@ class Intake:
         electorate: Electorate,
         finality: Finality,
         elections: ElectionBook,
+        leadership: Leadership,
+        locking: Locking,
         pledges: Pledges,
         verifier: Verifier,
         clock: Callable[[], int],
@@ -70,6 +74,8 @@ class Intake:
         self._electorate = electorate
         self._finality = finality
         self._elections = elections
+        self._leadership = leadership
+        self._locking = locking
         self._pledges = pledges
         self._verifier = verifier
         self._clock = clock
@@ -77,6 +83,28 @@ class Intake:
         self._parked: deque[Message] = deque()
         self._parked_bytes = 0
         self._faults: list[tuple[int, str]] = []
+
+    def compare(self, message: Message, tip: bytes | None) -> str | None:
+        """Hold the block before an append against ours, where its leader names it (byzantine mode).
+
+        A lying leader may have given others another block of the same term than us. A later leader
+        who has theirs must not take ours for it: Raft looks for where the logs part.
+
+        Returns:
+            Why the sender must be dropped, or None.
+        """
+        height = message.index
+        if tip is None or not height or not self.in_log(height, message.log_term):
+            return None
+        ours = self._chain.head(height)
+        if ours.block_hash == tip:
+            return None
+        if ours.term >= message.term:
+            return f"block {height}: {tip.hex()} in place of {ours.block_hash.hex()}, both of term {ours.term}"
+        if height > self._finality.final_height:
+            self._counters["logs part in one term"] += 1
+            self._core.doubt(height)
+        return None
 
     def take(self, message: Message) -> str | None:
         """Take an append with blocks, now or when its turn comes.
@@ -167,12 +195,17 @@ class Intake:
         certified = self._certified_until(message)
         room = MAX_UNCERTIFIED_BYTES - self._chain.kept_bytes
         for count, entry in enumerate(message.entries):
-            if entry.index <= certified or self.in_log(entry.index, entry.term):
+            if entry.index <= certified:
                 continue
             try:
-                head = self._chain.read(entry).header
+                candidate = self._chain.read(entry)
             except BlockError:
                 return count + 1  # it will be refused with its reason
+            head = candidate.header
+            if self.in_log(entry.index, entry.term) and not self._may_doubt(
+                message, candidate, self._chain.head(entry.index)
+            ):
+                continue
             if head.state_height >= entry.index:
                 return count + 1  # so will a state that cannot come before the block
             room -= len(entry.data)
@@ -219,10 +252,13 @@ class Intake:
                 candidate = self._chain.read(entry)
                 if not checked and self.in_log(entry.index, entry.term):
                     parent = self._chain.head(entry.index)
-                    if candidate.block_hash != parent.block_hash:
+                    if candidate.block_hash == parent.block_hash:
+                        known += 1
+                        continue
+                    if not self._may_doubt(message, candidate, parent):
                         return self._two_blocks(message, candidate, parent)
-                    known += 1
-                    continue
+                    self._core.doubt(entry.index)
+                    parent = self._chain.head(entry.index - 1)
                 if not checked and not self._may_follow(message, candidate, parent):
                     return None
                 quorum = self._electorate.of(parent.next_validators)
@@ -231,6 +267,9 @@ class Intake:
                     self._counters["append held: its validators are not known yet"] += 1
                     break
                 self._check_form(entry, candidate, parent, quorum)
+                fault = self._locking.check_first(candidate, head_at(self._chain, message.index + known, checked))
+                if fault is not None:
+                    raise FormError(f"block {entry.index}: {fault}")
             except (BlockError, FormError) as error:
                 self._counters["block refused: form"] += 1
                 return str(error)
@@ -242,7 +281,8 @@ class Intake:
             if not known + len(checked):
                 return None
             message = _head(message, known + len(checked))
-        if checked and not self._may_replace(message, checked):
+        replaced, lock = self._replacement(message, checked)
+        if not replaced:
             return None
         fault = self.step(message)
         # Raft may have had its own reasons not to take them.
@@ -253,16 +293,36 @@ class Intake:
                 self._chain.keep(block)
                 if block.election is not None:
                     self._elections.keep(block.election)
+            self._locking.changed_over(lock, checked)
         return fault
 
-    def _may_replace(self, message: Message, checked: list[Block]) -> bool:
-        """Whether the blocks of ours that these replace may go: only with what justifies it later."""
-        lost = range(checked[0].header.height, self._core.last_index + 1)
+    def _replacement(self, message: Message, checked: list[Block]) -> tuple[bool, Certificate | None]:
+        """Whether the blocks of ours that these replace may go: only with what justifies it later.
+
+        And the lock that this node has afterwards.
+        """
+        if not checked:
+            return True, None
+        first = checked[0].header.height
+        lost = range(first, self._core.last_index + 1)
         own = [block.election for block in checked if block.election is not None]
-        if self._elections.justify((self._chain.head(height) for height in lost), own, message.term):
-            return True
+        election = self._leadership.byzantine_election(message.term)
+        allowed, lock = self._locking.replacement(first, election, head_at(self._chain, first - 1, checked))
+        by_tips = [height for height in lost if not self._electorate.is_byzantine_at(height)]
+        if allowed and self._elections.justify((self._chain.head(height) for height in by_tips), own, message.term):
+            return True, lock
         self._counters["append held: it replaces blocks without an election that justifies it"] += 1
-        return False
+        return False, None
+
+    def _may_doubt(self, message: Message, candidate: Block, ours: Parent) -> bool:
+        """Whether the block of a lying leader that we have may go for the one that a later leader has."""
+        height = candidate.header.height
+        return (
+            candidate.block_hash != ours.block_hash
+            and message.term > ours.term
+            and height > self._finality.final_height
+            and self._locking.is_on
+        )
 
     def _may_follow(self, message: Message, candidate: Block, parent: Parent) -> bool:
         """Whether a batch may continue our log behind `parent`, before the blocks themselves are judged.

@@ -11,8 +11,8 @@ Sealer = Callable[[int, int, bytes, bool], bytes]
 the leader, in order of index: a sealer that signs must never be asked to sign two blocks for one place."""
 
 
-Judge = Callable[[Message], bool]
-"""Whether the sender of this VOTE or PRE_VOTE has enough to lead: in place of comparing the tips of logs."""
+Judge = Callable[[Message, bool], bool]
+"""(VOTE or PRE_VOTE, whether its sender's log says that it reaches as far as ours) -> whether it has enough to lead."""
 
 
 def unsealed(term: int, index: int, payload: bytes, first_of_term: bool) -> bytes:

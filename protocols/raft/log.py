@@ -182,6 +182,8 @@ class Log:
         if index <= self.committed:
             return False
         self.committed = index
+        if index >= self.doubtful:
+            self.doubtful = NO_DOUBT
         return True
 
     def next_committed(self, *, allow_unstable: bool) -> Sequence[Entry]:

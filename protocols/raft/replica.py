@@ -148,6 +148,7 @@ class Replica:
         self._reset(self.term + 1)
         self.vote = self.id
         self.since_promise = 0
+        self.log.doubtful = NO_DOUBT
         self.role = Role.CANDIDATE
         self.logger.info("%x became candidate at term %d", self.id, self.term)
 
@@ -170,7 +171,6 @@ class Replica:
         if term != self.term:
             self.term = term
             self.vote = NO_NODE
-            self.log.doubtful = NO_DOUBT
         self.leader = NO_NODE
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
@@ -219,7 +219,8 @@ class Replica:
                 self.term,
             )
         else:
-            if self.heard_term > self.term:
+            if self.heard_term > self.term and self.role is not Role.FOLLOWER:
+                # We have asked once already, and were told that a later term has begun.
                 self.become_follower(self.heard_term, NO_NODE)
             self.logger.info("%x is starting a new election at term %d", self.id, self.term)
             # A successor chosen by the leader does not come out of a partition, so it need not ask first.
@@ -366,9 +367,8 @@ class Replica:
             self._refuse_vote(message)
 
     def _has_enough(self, message: Message) -> bool:
-        if self.judge is not None:
-            return self.judge(message)
-        return self.log.is_up_to_date(message.log_term, message.index)
+        up_to_date = self.log.is_up_to_date(message.log_term, message.index)
+        return up_to_date if self.judge is None else self.judge(message, up_to_date)
 
     def _refuse_vote(self, message: Message) -> None:
         self._log_vote("rejected %s from", message)

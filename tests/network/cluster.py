@@ -49,6 +49,7 @@ class Disk:
         self.certificates: dict[int, bytes] = {}
         self.elections: dict[bytes, int] = {}
         self.final = 0
+        self.locked = b""
 
     def persist(self, batch: Batch) -> None:
         if batch.entries:
@@ -65,6 +66,7 @@ class Disk:
             assert not same or batch.hard_state.vote == before.vote, "a vote was taken back"
             self.hard = batch.hard_state
         self.sign = batch.sign_state or self.sign
+        self.locked = self.locked if batch.lock is None else batch.lock
         if batch.final_height is not None:
             assert batch.final_height <= max(self.log, default=0)
             self.final = max(self.final, batch.final_height)
@@ -105,6 +107,9 @@ class Disk:
 
     def final_height(self) -> int:
         return self.final
+
+    def lock(self) -> bytes:
+        return self.locked
 
     def elections_after(self, term: int, limit: int) -> list[bytes]:
         return sorted((data for data, held in self.elections.items() if held > term), key=self.elections.__getitem__)[

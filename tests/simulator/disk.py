@@ -112,6 +112,9 @@ class Disk:
     def sign_state(self) -> SignState:
         return self._standing.sign_state
 
+    def lock(self) -> bytes:
+        return self._standing.lock
+
     def final_height(self) -> int:
         return self._standing.final_height
 
@@ -187,6 +190,7 @@ class Disk:
             sign_state=batch.sign_state or now.sign_state,
             final_height=final,
             last_height=last,
+            lock=now.lock if batch.lock is None else batch.lock,
         )
         self._pending = Transaction(entries[0].index if entries else None, entries, batch.certificates, standing)
 
