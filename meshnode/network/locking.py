@@ -78,6 +78,7 @@ class Locking:
         self._stored = stored
         self._own: Certificate | None = None
         self._promised: Place = NOWHERE
+        self._signed: Ack | None = None
         self._told: Place = NOWHERE
         self._shown: dict[int, Place] = {}
         lock = read_as(Certificate, stored) if stored else None
@@ -132,12 +133,16 @@ class Locking:
         """This commit ack is signed once the batch is on the disk."""
         self._promised = (ack.ack_term, ack.height)
 
+    def signed(self, ack: Ack) -> None:
+        """The batch is on the disk: this commit ack may be said, as often as it is of use."""
+        self._signed = ack
+
     def committed(self) -> Ack | None:
-        """The commit ack that was promised and has made nothing final yet: it may have got lost."""
+        """The commit ack that was signed and has made nothing final yet: it may have got lost."""
         lock = self._own
-        if lock is None or self._promised != place_of(lock) or not self._is_current(lock):
+        if lock is None or self._signed != commit_ack(lock) or not self._is_current(lock):
             return None
-        return commit_ack(lock)
+        return self._signed
 
     # --- prepare acks and their certificates
 

@@ -74,6 +74,7 @@ class Parcels:
         if ack is None or self._finalizer.halted or ack.ack_term != core.term:
             return ()
         signature = self._pledges.sign_ack(ack)
+        self._locking.signed(ack)
         if core.state is Role.LEADER:
             self._finalizer.count_ack(self._pledges.key_id, ack, signature)
         elif core.leader != NO_NODE:

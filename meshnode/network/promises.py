@@ -8,6 +8,7 @@ from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.chain import Chain
 from meshnode.network.electorate import Electorate
+from meshnode.network.leadership import Leadership
 from meshnode.network.locking import Locking
 from meshnode.network.pledges import Pledge, Pledges
 from protocols.cose import key_id_of
@@ -25,6 +26,7 @@ class Promises:
         chain: Chain,
         electorate: Electorate,
         ballots: Ballots,
+        leadership: Leadership,
         locking: Locking,
         pledges: Pledges,
         counters: Counter[str],
@@ -34,6 +36,7 @@ class Promises:
         self._chain = chain
         self._electorate = electorate
         self._ballots = ballots
+        self._leadership = leadership
         self._locking = locking
         self._pledges = pledges
         self._counters = counters
@@ -82,7 +85,8 @@ class Promises:
             new = message.index > self._machine.height
             return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
         asked, own = self._ballots.tip_of(message.term, message.to), self._chain.tip(self._core.last_index)
-        if asked is None or core.leader != NO_NODE:
+        # Once somebody has led the term our log may have changed, even if that leader is forgotten meanwhile.
+        if asked is None or core.leader != NO_NODE or self._leadership.proved_term >= message.term:
             return None
         candidate = key_id_of(self._electorate.key_of(message.to))
         lock = self._locking.of_vote()

@@ -171,6 +171,7 @@ class Validator:
             self._chain,
             self._electorate,
             self._ballots,
+            self._leadership,
             self._locking,
             self._pledges,
             self.counters,

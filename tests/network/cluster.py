@@ -24,9 +24,17 @@ from meshnode.network.work import FinalBlock, Outgoing, Settings
 from meshnode.store import Batch, Entry, HardState, SignState
 from protocols import block as blocks
 from protocols.certificate import QuorumConfig
+from protocols.locks import NOWHERE, place_of
 from protocols.parcel import Parcel, pack
 from protocols.raft import Message, MessageKind, Role
-from protocols.records import Certificate, Election, read_as, to_payload
+from protocols.records import (
+    PHASE_COMMIT,
+    QUORUM_BYZANTINE,
+    Certificate,
+    Election,
+    read_as,
+    to_payload,
+)
 from tests.protocols.keys import KeyPair
 from tests.protocols.village import START_S, Village, device
 from zencode.binding import encode
@@ -116,6 +124,12 @@ class Disk:
             :limit
         ]
 
+    def lock_place(self) -> tuple[int, int]:
+        """(term, height) that binds whoever has this disk: of its lock, or of what is final in the same mode."""
+        lock = place_of(read_as(Certificate, self.locked) if self.locked else None)
+        found = self.certificate_below(self.final)
+        return max(lock, NOWHERE if found is None else place_of(read_as(Certificate, found[1])))
+
     def certificate_below(self, height: int) -> tuple[int, bytes] | None:
         known = [place for place in self.certificates if place <= height]
         return (max(known), self.certificates[max(known)]) if known else None
@@ -162,6 +176,10 @@ class _Witness:
             assert disk.hard.term > term or (disk.hard.term, disk.hard.vote) == (term, outgoing.to), "vote not on disk"
             assert (disk.sign.vote_term, disk.sign.vote_candidate) >= (term, device(candidate).key_id)
             assert parcel.vote[1][0] < term, "the voter's tip is of the term that it votes about"
+            lock = disk.lock_place()
+            assert parcel.vote[2] is None or parcel.vote[2][:2] <= lock, f"{home}: the lock of its vote is not on disk"
+            if self._cluster.byzantine:
+                assert (parcel.vote[2] or NOWHERE)[:2] == lock, f"{home}: the vote hides its lock"
         message = parcel.message
         if message is not None and message.kind == MessageKind.VOTE and message.index:
             entry = disk.log[message.index]
@@ -173,6 +191,8 @@ class _Witness:
             assert entry is not None and entry.block_hash == ack.block, f"{home}: ack of a block that is not on disk"
             assert entry.term <= ack.ack_term <= disk.hard.term, f"{home}: ack of a term that is not the block's"
             assert (disk.sign.ack_term, disk.sign.ack_height) >= (ack.ack_term, ack.height), "ack not promised"
+            if self._cluster.byzantine and ack.phase == PHASE_COMMIT:
+                assert disk.lock_place() >= (ack.ack_term, ack.height), f"{home}: committed without a lock on disk"
         for certificate in parcel.certificates:
             self.certificate(certificate)
 
@@ -255,6 +275,7 @@ class Cluster:
         self.village = Village(
             size, binding=encode(binding), binding_text=preset("neighbour_market").encode(), **genesis
         )
+        self.byzantine = self.village.genesis.quorum_mode == QUORUM_BYZANTINE
         self.now_s = START_S
         self.ticks = 0
         self.offset_s: dict[str, int] = {}
