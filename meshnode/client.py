@@ -8,7 +8,7 @@ the command line and by the demonstration. The page's server is `meshnode.web`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -25,6 +25,7 @@ MAX_EVENT_BYTES: Final = 256 * 1024
 # The server says at least a comment every quarter of a minute; this long without one and it is gone.
 SILENCE_S: Final = 60.0
 _READ_BYTES: Final = 64 * 1024
+_HELD: Final = ("wait", "fresh")
 
 
 class ClientError(Exception):
@@ -33,12 +34,14 @@ class ClientError(Exception):
     Attributes:
         status: of the HTTP answer; 0 if there was none.
         answer: what came with it, as JSON values; None if that was nothing or no JSON.
+        in_doubt: the request may have reached the node, and been carried out, although nobody said so.
     """
 
     def __init__(self, sentence: str, status: int = 0, answer: Any = None) -> None:
         super().__init__(sentence)
         self.status = status
         self.answer = answer
+        self.in_doubt = False
 
 
 class NobodyThere(ClientError):
@@ -76,20 +79,33 @@ class NodeClient:
     async def get(self, path: str, *, deadline_s: float | None = None, **params: object) -> Any:
         """The JSON answer to a question; `params` become the query, None ones are left out.
 
+        `wait` and `fresh` let the node hold the question back for so many seconds (see
+        `meshnode.web.api`); without a deadline given, they lengthen the usual one.
+
         Raises:
             ClientError: no answer in time, an answer that is an error, or one that is no JSON.
         """
+        if deadline_s is None:
+            held_s = sum(float(str(params.get(name) or 0)) for name in _HELD)
+            deadline_s = self._deadline_s + held_s
         return await self._ask("GET", path, params, None, deadline_s)
 
     async def post(
-        self, path: str, body: Mapping[str, Any] | bytes | None = None, *, deadline_s: float | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | bytes | None = None,
+        *,
+        key: str | None = None,
+        deadline_s: float | None = None,
     ) -> Any:
         """The JSON answer to a request: a mapping goes as JSON, bytes as a signed envelope (CBOR).
 
+        Args:
+            key: idempotency key; a request that is sent again with it is carried out once.
         Raises:
             ClientError: as `get`; refused by the node, too.
         """
-        return await self._ask("POST", path, {}, body, deadline_s)
+        return await self._ask("POST", path, {}, body, deadline_s, [] if key is None else [("Idempotency-Key", key)])
 
     async def delete(self, path: str, *, deadline_s: float | None = None) -> Any:
         """The JSON answer to the wish that something go away. Raises ClientError as `post`."""
@@ -130,15 +146,22 @@ class NodeClient:
         params: Mapping[str, object],
         body: Mapping[str, Any] | bytes | None,
         deadline_s: float | None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> Any:
         limit = self._deadline_s if deadline_s is None else deadline_s
         payload = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = self._request(method, path, params, body, "application/json", len(payload))
-        with _sentences(self.base_url, limit), trio.fail_after(limit):
-            async with await _Exchange.open(self._host, self._port) as exchange:
-                await exchange.send(request, payload)
-                status, _ = await exchange.head()
-                data = await exchange.body()
+        request = self._request(method, path, params, body, "application/json", len(payload), headers)
+        connected = False
+        try:
+            with _sentences(self.base_url, limit), trio.fail_after(limit):
+                async with await _Exchange.open(self._host, self._port) as exchange:
+                    connected = True
+                    await exchange.send(request, payload)
+                    status, _ = await exchange.head()
+                    data = await exchange.body()
+        except ClientError as error:
+            error.in_doubt = connected
+            raise
         if not 200 <= status < 300:
             raise _refusal(self.base_url + path, status, data)
         try:
@@ -156,9 +179,10 @@ class NodeClient:
         body: Mapping[str, Any] | bytes | None,
         accept: str,
         length: int = 0,
+        more: Sequence[tuple[str, str]] = (),
     ) -> h11.Request:
         query = urlencode({key: value for key, value in params.items() if value is not None})
-        headers = [("Host", self._authority), ("Accept", accept), ("Connection", "close")]
+        headers = [("Host", self._authority), ("Accept", accept), ("Connection", "close"), *more]
         if self._token is not None:
             headers.append(("Authorization", f"Bearer {self._token}"))
         if method != "GET":

@@ -41,6 +41,8 @@ TOKEN_FILE = "api.token"
 MAX_CONFIG_BYTES = 256 * 1024
 # A home has a handful of meters; the bound is the one of the ledger.
 MAX_METERS = 16
+# Longer than a night without power or an evening's repair, shorter than two.
+REPLACE_AFTER_S = 12 * 3600
 # Ports are 16 bits wide.
 LAST_PORT = 65_535
 
@@ -80,10 +82,15 @@ class Web(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Microgrid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One microgrid that the node belongs to. joining: where newcomers are let in, "" for nowhere."""
+    """One microgrid that the node belongs to.
+
+    joining: where newcomers are let in, "" for nowhere. replace_after_s: how long a validator must not have been
+    seen before it is proposed to replace it.
+    """
 
     peers: tuple[str, ...] = ()
     joining: str = ""
+    replace_after_s: int = REPLACE_AFTER_S
 
 
 class Rehearsal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +189,9 @@ def parse(text: str, place: str) -> Config:
         if not re.fullmatch("[0-9a-f]{64}", chain):
             wrong.append(f"{where}: not a chain id (64 hex digits)\n    take it from: meshnode status")
         microgrids[chain] = Microgrid(**_read(section, Microgrid, where, wrong))
+        if microgrids[chain].replace_after_s <= 0:
+            found = microgrids[chain].replace_after_s
+            wrong.append(f"{where}: replace_after_s is {found}\n    write seconds, like {REPLACE_AFTER_S}")
     sections = file.get("meter", ())
     if len(sections) > MAX_METERS:
         wrong.append(

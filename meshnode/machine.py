@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import assets, book, members, readings, rows, validators
+from meshnode.ledger import assets, book, findings, members, readings, rows, validators
+from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
@@ -22,9 +23,11 @@ from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFin
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
+from protocols.evidence import Case, judge
 from protocols.records import (
     AssetIssue,
     Cancel,
+    Evidence,
     Genesis,
     Join,
     KeyChange,
@@ -38,6 +41,8 @@ from protocols.records import (
     Transfer,
     genesis_faults,
 )
+from protocols.roll import Roll
+from protocols.trial import EvidenceError
 
 # State hashes are remembered this far back: a header names a state height that is
 # never older than the leader's window of uncertified blocks.
@@ -54,7 +59,7 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-Event = RecordDone | PeriodClosed | PeriodCorrected | PeriodFinal
+Event = RecordDone | FoundOut | PeriodClosed | PeriodCorrected | PeriodFinal
 
 
 class StateMismatch(Exception):
@@ -71,6 +76,7 @@ _PURPOSES: dict[type[Record], int] = {
     AssetIssue: rows.PURPOSE_MEMBER,
     Support: rows.PURPOSE_DEVICE,
     KeyChange: rows.PURPOSE_MEMBER,
+    Evidence: rows.PURPOSE_DEVICE,
     QuorumChange: rows.PURPOSE_MEMBER,
 }
 """Which of a member's keys signs which record. What is not listed is not executed by this version."""
@@ -112,6 +118,18 @@ class Machine:
         if state is None:
             self._found()
         self._hashes: dict[int, bytes] = {self.height: self.state.state_hash()}
+
+    @property
+    def roll(self) -> Roll:
+        """Everybody who votes or has voted, for judging what they signed."""
+        return Roll(self.genesis, self.chain_id, tuple(one.config for one in validators.decisions(self.state)))
+
+    def hear(self, evidence: Evidence) -> Case | None:
+        """What evidence comes to; None if it proves nothing."""
+        try:
+            return judge(evidence, self.roll, self._verifier)
+        except EvidenceError:
+            return None
 
     @property
     def height(self) -> int:
@@ -438,6 +456,16 @@ def _change_quorum(call: _Call, record: QuorumChange) -> Verdict:
     return validators.change(call.state, record, call.key.account, founded, call.height)
 
 
+def _evidence(call: _Call, record: Evidence) -> Verdict:
+    case = call.machine.hear(record)
+    if case is None:
+        return Verdict.NOT_PROVED
+    verdict = findings.enter(call.state, case, call.signed.record_id, call.height)
+    if verdict == Verdict.ACCEPTED:
+        call.events.append(FoundOut(case, record))
+    return verdict
+
+
 _EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
     Join: _join,
     Leave: _leave,
@@ -448,6 +476,7 @@ _EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
     AssetIssue: _issue,
     Support: _support,
     KeyChange: _change_key,
+    Evidence: _evidence,
     QuorumChange: _change_quorum,
 }
 

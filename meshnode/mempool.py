@@ -15,11 +15,11 @@ from collections import Counter
 
 import msgspec
 
-from meshnode.ledger import members
+from meshnode.ledger import findings, members
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
 from protocols.block import SignedRecord
-from protocols.records import Reading, Spoken
+from protocols.records import Evidence, Reading, Spoken
 
 # A day of quarter-hours of 200 homes, with room: about 20 MB at 300 bytes and their objects.
 MAX_RECORDS = 20_000
@@ -39,7 +39,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
     Attributes:
         blame: whether no honest node would have passed it on.
-        lasting: whether the same record will never be taken; else it may be later.
+        lasting: whether the same record will never be taken, here or anywhere; else it may be later, or elsewhere.
     """
 
     verdict: Verdict | None
@@ -54,6 +54,8 @@ class Refusal(msgspec.Struct, frozen=True):
 _BLAME = frozenset({Verdict.BAD_SIGNATURE, Verdict.WRONG_KEY})
 # What may change by itself: a Join that is not final here yet, a clock that goes on.
 _PASSING = frozenset({Verdict.UNKNOWN_KEY, Verdict.PERIOD_NOT_OVER, Verdict.VALID_TOO_LONG})
+# What our clock says too early, if it is ahead: only the ledger's own time makes it last.
+_BY_THE_CLOCK = frozenset({Verdict.EXPIRED, Verdict.CORRECTION_TOO_LATE})
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -195,20 +197,39 @@ class Mempool:
             verdict = Verdict.PERIOD_NOT_OVER
         if verdict == Verdict.ACCEPTED:
             return None
-        return Refusal(verdict, verdict.name, blame=verdict in _BLAME, lasting=verdict not in _PASSING)
+        lasting = verdict not in _PASSING
+        if verdict in _BY_THE_CLOCK:
+            # A block of an earlier time may still carry it: of a leader whose clock is behind ours, or under way.
+            lasting = self._verdict(signed, self._machine.time_s, verified=True) == verdict
+        return Refusal(verdict, verdict.name, blame=verdict in _BLAME, lasting=lasting)
 
     def _verdict(self, signed: SignedRecord, time_s: int, *, verified: bool) -> Verdict:
         """What speaks against a record: to the machine, then on the ledger as it stands here."""
         verdict = self._machine.check_record(signed, time_s, verified=verified)
+        if verdict == Verdict.EXPIRED and self._is_on_ledger(signed):
+            return Verdict.REPEATED
         if verdict != Verdict.ACCEPTED:
             return verdict
         if isinstance(signed.record, Reading):
             return self._reading(signed.record, signed.record_id, time_s)
+        if isinstance(signed.record, Evidence):
+            # What proves nothing, or what somebody else has proved meanwhile, is not passed on.
+            case = self._machine.hear(signed.record)
+            if case is None:
+                return Verdict.NOT_PROVED
+            if not findings.news(self._machine.state, case):
+                return Verdict.KNOWN_EVIDENCE
         if isinstance(signed.record, Spoken):
             used = self._machine.state.nonces.get((signed.key_id, signed.record.nonce))
             if used is not None:
                 return Verdict.REPEATED if used.record_id == signed.record_id else Verdict.NONCE_TAKEN
         return Verdict.ACCEPTED
+
+    def _is_on_ledger(self, signed: SignedRecord) -> bool:
+        """Whether a statement with a nonce is on the ledger, as long as the ledger remembers it."""
+        assert isinstance(signed.record, Spoken), "only those expire"
+        used = self._machine.state.nonces.get((signed.key_id, signed.record.nonce))
+        return used is not None and used.record_id == signed.record_id
 
     def _reading(self, reading: Reading, record_id: bytes, time_s: int) -> Verdict:
         rules = self._machine.rules(reading.period_start_s).period

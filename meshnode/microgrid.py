@@ -11,35 +11,41 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from meshnode import ledger_tools
+from meshnode.accuser import Accuser
 from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
-from meshnode.config import Timing
+from meshnode.config import REPLACE_AFTER_S, Timing
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows, validators
-from meshnode.ledger.verdicts import SENTENCES, Verdict
+from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.mempool import Mempool
 from meshnode.network.consensus import Consensus
-from meshnode.network.gossip import Gossip, prefix
-from meshnode.network.sync import BlockServer, Follower
+from meshnode.network.freshness import Freshness
+from meshnode.network.gossip import Gossip
+from meshnode.network.participation import Participation
+from meshnode.network.sightings import Sightings
+from meshnode.network.sync import BlockServer
 from meshnode.network.transport import PeerId, Transport, peer_id_of
 from meshnode.network.validator import Validator
-from meshnode.network.work import FinalBlock, Settings
+from meshnode.network.work import FinalBlock
 from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
+from meshnode.roster import Roster, roster
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from meshnode.store import Batch, Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.vitals import process_age_s, rss_mb
-from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.backend import MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.speaking import spoken
 from protocols import block as blocks
 from protocols.block import SignedRecord
@@ -55,6 +61,7 @@ from protocols.records import (
     Reading,
     Record,
     RecordError,
+    Spoken,
     Support,
     meter_id_of,
     read_as,
@@ -69,12 +76,6 @@ log = logging.getLogger(__name__)
 # Final blocks that may wait for the views. At the bound no further block is taken in until the
 # views' disk has followed, so that a node that catches up does not hold the ledger in memory.
 FINAL_QUEUE = 256
-# One replayed block in so many is reported to whoever shows progress.
-PROGRESS_EVERY = 50
-# How long an answer waits for the certificate of its block, and how often it looks: one fsync of
-# a slow card, with room. Without it the receipt is of no use to whoever checks it.
-CERTIFICATE_WAIT_S = 5.0
-CERTIFICATE_LOOK_S = 0.02
 # So often a newcomer looks whether it has caught up as far as its own admission.
 CAUGHT_UP_LOOK_S = 1.0
 # How often a change of the node's health is looked for, to be told to open pages.
@@ -106,11 +107,13 @@ class Microgrid:
         mechanisms: Mechanisms,
         random: Random,
         on_members: Callable[[frozenset[PeerId]], None],
+        replace_after_s: int = REPLACE_AFTER_S,
     ) -> None:
         """Args:
         transport: of the whole node, opened with this microgrid's topics.
         device, member: keys of the node and of its owner.
         on_members: gets the peer ids of all members' devices, whenever they change.
+        replace_after_s: how long a validator is gone before somebody is proposed in its place.
         """
         self.name = name
         self.chain_id = machine.chain_id
@@ -126,12 +129,13 @@ class Microgrid:
         self._member = member
         self._mechanisms = mechanisms
         self._on_members = on_members
+        self._replace_after_s = replace_after_s
         self._startup_s = 0.0
         self._check = check
         self._random = random
         self._news = News()
         self._outbox = outbox
-        self._submissions = Submissions(outbox, store, views, self._news)
+        self._submissions = Submissions(outbox, store, views, self._news, machine, self._prove)
         self.mempool = Mempool(machine)
         self.gossip = Gossip(
             transport,
@@ -145,33 +149,29 @@ class Microgrid:
             on_record=self._record_came,
             random=random,
         )
-        self.validator: Validator | None = None
-        self.consensus: Consensus | None = None
-        self.follower: Follower | None = None
-        if machine.quorum.key_of(device.key_id) is not None:
-            self.validator = Validator(
-                machine,
-                store,
-                self.mempool,
-                device.public,
-                device.sign,
-                check,
-                self.clock.now_s,
-                random,
-                Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
-            )
-            self.consensus = Consensus(
-                self.validator,
-                transport,
-                f"{prefix(self.chain_id)}/consensus/1",
-                self.persist,
-                self._final,
-                tick_s=timing.tick_s,
-                block_interval_s=timing.block_interval_s,
-            )
-        else:
-            self.follower = Follower(machine, store, transport, self.persist, self._final, check, random)
-        self.blocks = BlockServer(transport, store, self.chain_id, announce=self.validator is not None)
+        self.part = Participation(
+            machine,
+            store,
+            self.mempool,
+            transport,
+            device,
+            check,
+            self.clock.now_s,
+            random,
+            timing,
+            self.persist,
+            self._final,
+        )
+        self.accuser = Accuser(self, lambda: self.part.watcher, store, device, self._submissions, self.gossip)
+        self.blocks = BlockServer(
+            transport,
+            store,
+            self.chain_id,
+            announce=self.validator is not None,
+            provable_until=partial(validators.provable_until, machine.state),
+        )
+        self.freshness = Freshness(transport, machine, lambda: self.part.consensus, views.height, random)
+        self.sightings = Sightings(transport, self.chain_id, lambda: self.part.newest_certificate)
         self._live_sequence = 0
         self._to_views, self._from_consensus = trio.open_memory_channel[FinalBlock](FINAL_QUEUE)
 
@@ -184,15 +184,25 @@ class Microgrid:
             nursery.start_soon(self._write_views)
             await nursery.start(self.gossip.run)
             await nursery.start(self.blocks.run)
-            if self.consensus is not None:
-                await nursery.start(self.consensus.run)
-            if self.follower is not None:
-                await nursery.start(self.follower.run)
-            nursery.start_soon(self._submissions.run, self.gossip)
+            await nursery.start(self.freshness.run)
+            await nursery.start(self.part.run)
+            await nursery.start(self._submissions.run, self.gossip)
+            nursery.start_soon(self.sightings.run)
             nursery.start_soon(self._declare_support)
             nursery.start_soon(self._watch_health)
+            nursery.start_soon(self.accuser.run)
             self._startup_s = process_age_s()
             task_status.started()
+
+    @property
+    def validator(self) -> Validator | None:
+        """What votes here; None on a node that follows."""
+        return self.part.validator
+
+    @property
+    def consensus(self) -> Consensus | None:
+        """What carries the validator's parcels; None on a node that follows."""
+        return self.part.consensus
 
     async def persist(self, batch: Batch) -> None:
         """Write with one fsync, in a thread so that nothing else waits."""
@@ -204,11 +214,13 @@ class Microgrid:
         for entry in final:
             self.mempool.final([record.record_id for record in entry.block.records])
             done = [event for event in entry.events if isinstance(event, RecordDone)]
-            self._submissions.final(entry.block.header.height, done)
+            self._submissions.final(entry.block.header.height, entry.block.header.time_s, done)
+            self.accuser.executed(entry.events)
             members_changed |= any(event.record.KIND in _CHANGES_MEMBERS for event in done)
             await self._to_views.send(entry)
         if members_changed:
             self._admit()
+        self.blocks.announces = self.part.is_wanted()
 
     async def _watch_health(self) -> None:
         """Open pages are told when the node's role, its peers or its meters change."""
@@ -216,7 +228,7 @@ class Microgrid:
         while True:
             meters = [(collector.health.state, collector.health.problem) for collector in self.collectors]
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
-            now = (role, self._halted(), len(self._transport.peers()), meters)
+            now = (role, self.part.halted, self.accuser.found_out(), len(self._transport.peers()), meters)
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now
@@ -230,6 +242,7 @@ class Microgrid:
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
             await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
+            self.freshness.rounds.reached(entry.block.header.height)
             await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
             self._news.tell(Update("block", {"height": head.height, "records": head.tx_count, "time_s": head.time_s}))
@@ -334,11 +347,15 @@ class Microgrid:
         return int(spoken(self)["valid_until_s"])
 
     async def submit(self, record: Record) -> bytes:
-        """Sign with the member key, pass on, and give the record id. Raises Refused."""
+        """Sign with the member key and pass on, unless that was done before; the record id. Raises Refused."""
         if not self.account:
-            raise Refused("this node has not caught up with its own admission yet; try again in a moment")
+            raise Refused(
+                "this node has not caught up with its own admission yet; try again in a moment", lasting=False
+            )
         if isinstance(record, Order) and self.machine.rules().book.open and not self._has_meter():
             raise Refused(NO_METER)
+        if isinstance(record, Spoken) and (known := self._submissions.said(self._member.key_id, record.nonce)):
+            return known
         try:
             signed = blocks.sign_record(record, self.chain_id, self._member.public, self._member.sign)
         except RecordError as error:
@@ -359,25 +376,22 @@ class Microgrid:
         await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
 
-    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
+    async def outcome(self, record_id: bytes, wait_s: float, valid_until_s: int | None = None) -> Outcome:
         """What became of a record; waits up to `wait_s` real seconds for it to become final."""
-        place = await self._submissions.wait(record_id, wait_s)
-        if place is None:
-            return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
-        height, verdict = place
-        # The certificate reaches the disk with the next batch, a moment after the block is final.
-        with trio.move_on_after(CERTIFICATE_WAIT_S):
-            while self._store.certificate_from(height) is None:
-                await trio.sleep(CERTIFICATE_LOOK_S)
-        proof = await trio.to_thread.run_sync(
-            ledger_tools.receipt,
-            self._store.place,
-            record_id,
-            self._mechanisms,
-            self.chain_id,
-            validators.decisions(self.machine.state),
-        )
-        return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], proof)
+        return await self._submissions.outcome(record_id, wait_s, valid_until_s)
+
+    async def fresh(self, wait_s: float) -> int:
+        """Wait until what is asked from now on misses nothing that is final anywhere; see `Backend`."""
+        if halted := self._halted():
+            raise NotFresh(f"this node has halted: {halted}")
+        with trio.move_on_after(wait_s):
+            return await self.freshness.rounds.until_fresh()
+        raise NotFresh(f"no majority of the validators confirmed within {wait_s:g} s what is newest")
+
+    async def _prove(self, record_id: bytes) -> bytes:
+        """The receipt of a record of a final block whose certificate is on the disk."""
+        work = (self._store.place, record_id, self._mechanisms, self.chain_id, validators.decisions(self.machine.state))
+        return await trio.to_thread.run_sync(ledger_tools.receipt, *work)
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form; None if there is none."""
@@ -402,7 +416,6 @@ class Microgrid:
     def status(self) -> Status:
         """Where the node stands."""
         machine, validator = self.machine, self.validator
-        leader = None if validator is None else validator.leader
         state_hash = machine.state_hash()
         return Status(
             name=self.name,
@@ -410,7 +423,7 @@ class Microgrid:
             chain_id=self.chain_id.hex(),
             peer_id=self._transport.peer_id,
             role="learner" if validator is None else validator.role.name.lower(),
-            leader="" if leader is None else self._name_of(leader),
+            leader="" if self.part.leader is None else self._name_of(self.part.leader),
             term=0 if validator is None else validator.term,
             height=machine.height,
             state_hash="" if state_hash is None else state_hash.hex(),
@@ -422,7 +435,7 @@ class Microgrid:
             validators=len(machine.quorum.voters),
             peers=len(self._transport.peers()),
             mempool=len(self.mempool),
-            certificates_verified=self._certificates(),
+            certificates_verified=self.part.certificates_verified,
             halted=self._halted(),
             rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
@@ -430,15 +443,17 @@ class Microgrid:
             screen_ms=percentiles(self._news.screen_ms),
             counters=self._counters(),
             meters=tuple(self._health(collector) for collector in self.collectors),
+            found_out=self.accuser.found_out(),
         )
 
-    def _certificates(self) -> int:
-        source = self.validator or self.follower
-        return 0 if source is None else source.certificates_verified
+    def roster(self) -> Roster:
+        """Who validates and who could, as this node knows it, and what the autopilot proposes."""
+        return roster(
+            self.machine, self.sightings, self._device.public, self.account, self.part.leader, self._replace_after_s
+        )
 
     def _halted(self) -> str:
-        source = self.validator or self.follower
-        return "" if source is None or source.halted is None else source.halted
+        return self.accuser.in_words(self.part.halted)
 
     def _counters(self) -> dict[str, int]:
         found: Counter[str] = Counter()
@@ -447,12 +462,12 @@ class Microgrid:
             self.mempool.counters.items(),
             self.gossip.counters.items(),
             self.blocks.counters.items(),
+            self.part.counts().items(),
+            self.sightings.counters.items(),
+            self.freshness.counters.items(),
             self._news.counters.items(),
             (("outbox: damaged record dropped", self._outbox.damaged),) if self._outbox.damaged else (),
             () if self.door is None else ((f"door: {name}", count) for name, count in self.door.counters.items()),
-            () if self.validator is None else self.validator.counters.items(),
-            () if self.consensus is None else self.consensus.counters.items(),
-            () if self.follower is None else self.follower.counters.items(),
         ]
         for items in sources:
             for name, count in items:
@@ -477,19 +492,3 @@ class Microgrid:
             telegrams=health.telegrams,
             errors=health.errors,
         )
-
-
-def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
-    """Execute the ledger on disk up to its final height, and bring the views along.
-
-    Args:
-        progress: gets (height, final height) now and then.
-    """
-    final = store.final_height()
-    for height in range(machine.height + 1, final + 1):
-        block = blocks.read(store.entry(height).data, machine.chain_id)
-        events = machine.apply(block)
-        if height > views.height:
-            views.apply(block, events)
-        if height % PROGRESS_EVERY == 0:
-            progress(height, final)

@@ -35,12 +35,13 @@ from meshnode.ledger.rows import PURPOSE_DEVICE, PURPOSE_MEMBER, PURPOSE_METER
 from meshnode.ledger.state import State
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
-from meshnode.microgrid import Microgrid, replay
+from meshnode.microgrid import Microgrid
 from meshnode.network.gossip import TOPICS, topic
 from meshnode.network.joining import keep_door
 from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
+from meshnode.replaying import replay
 from meshnode.store import Store, read_genesis
 from meshnode.store.place import GENESIS_FILE, MICROGRIDS, genesis_missing, microgrid_directory
 from meshnode.views import Views
@@ -285,6 +286,7 @@ class Node:
                     mechanisms,
                     self._random,
                     lambda peers: self._admit(transport, chain_id, peers),
+                    self.settings.microgrid.get(chain_id.hex(), configuration.Microgrid()).replace_after_s,
                 )
             finally:
                 outbox.close()

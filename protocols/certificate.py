@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -46,7 +47,7 @@ class QuorumConfig(msgspec.Struct, frozen=True):
 
     def config_hash(self) -> bytes:
         """What headers, acks and certificates name: SHA-256 of the CBOR of all of it."""
-        return hashlib.sha256(cbor.encode([self.mode, self.voters, self.outgoing])).digest()
+        return _config_hash(self)
 
     def has(self, device_key: bytes) -> bool:
         """Whether this device votes."""
@@ -67,6 +68,12 @@ class QuorumConfig(msgspec.Struct, frozen=True):
         return all(
             len(found & {key_id_of(key) for key, _ in half}) >= quorum_size(len(half), self.mode) for half in halves
         )
+
+
+# A microgrid has a handful of configurations; each is hashed once, not with every parcel.
+@lru_cache(maxsize=64)
+def _config_hash(config: QuorumConfig) -> bytes:
+    return hashlib.sha256(cbor.encode([config.mode, config.voters, config.outgoing])).digest()
 
 
 def quorum_size(voters: int, mode: int) -> int:

@@ -77,12 +77,7 @@ class Parcel(Record, frozen=True, kw_only=True):
     message: Annotated[RaftMessage | None, Field(1, Nested(RaftMessage), "what Raft says")] = None
     tip: Annotated[
         bytes | None,
-        Field(
-            2,
-            Hash,
-            "with a vote request: hash of the candidate's last block; with an append in byzantine mode: "
-            "of the block before its entries",
-        ),
+        Field(2, Hash, "with a vote request: hash of the candidate's last block; with an append: of the block before"),
     ] = None
     vote: Annotated[
         VoteRow | None,

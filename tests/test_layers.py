@@ -23,7 +23,7 @@ APPLY_PATH = (
     "meshnode/billing",
     "meshnode/balancing",
 )
-PURE = (*APPLY_PATH, "zencode", "drivers/codecs")
+PURE = (*APPLY_PATH, "meshnode/autopilot.py", "meshnode/roster.py", "zencode", "drivers/codecs")
 
 # Programs that write a document from a package's tables; they read and write files, and no module imports them.
 GENERATORS = ("protocols/spec.py", "zencode/language.py")
@@ -92,9 +92,13 @@ LAYERS = (
     ("clock", "keys", "config", "vitals"),
     ("store",),
     ("views", "ledger_tools", "outbox"),
+    ("autopilot",),
+    ("roster", "replaying"),
     ("network", "web", "collector", "client"),
+    ("fate",),
     ("news",),
     ("submissions",),
+    ("accuser",),
     ("microgrid", "founding"),
     ("invitations",),
     ("admission",),

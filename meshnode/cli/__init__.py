@@ -9,7 +9,7 @@ Exit codes, the same for every command:
          file, meter port, or a node that does not answer; one message on stderr says
          where, what was found, what was expected and what to do
     3    not known yet: the community has not agreed on a record so far; it may still take or
-         refuse it (`meshnode record ID` asks again)
+         refuse it (`meshnode record ID` asks again); or no majority confirmed a --fresh answer
     130  stopped with Ctrl-C (commands that run until then end with 0)
 
 stdout has the answer, for people, or with `--json` for programs; stderr has progress,

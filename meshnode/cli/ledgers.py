@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 from meshnode.cli.output import NO, Fault, Json, No, answer, colour, progress
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, DirArgument, microgrid_place, node_directory, read_input, write_output
+from meshnode.cli.place import (
+    Chain,
+    Dir,
+    DirArgument,
+    chain_id_of,
+    microgrid_place,
+    node_directory,
+    read_input,
+    write_output,
+)
 
 ledger = Group("The ledger on disk: verify it, look into it.")
 receipt = Group("Proofs that a record is on the ledger; receipt ID writes one.", default="get")
@@ -101,7 +110,7 @@ def show(
     from meshnode.market.registry import installed_mechanisms
 
     place = node_directory(directory)
-    block = show_block(place, height, installed_mechanisms(), _chain_id(place, chain))
+    block = show_block(place, height, installed_mechanisms(), chain_id_of(place, chain))
     answer(block, lambda: _describe_block(block), json)
 
 
@@ -170,7 +179,7 @@ def get(
 
     wanted = record_id_of(record_id)
     place = node_directory(directory)
-    data = make_receipt(place, wanted, installed_mechanisms(), _chain_id(place, chain))
+    data = make_receipt(place, wanted, installed_mechanisms(), chain_id_of(place, chain))
     file = out or Path(f"{wanted.hex()}{FILE_EXTENSION}")
     write_output(file, data)
     answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", json)
@@ -248,8 +257,3 @@ def check(
         f"  {jsonlib.dumps(value['fields'], ensure_ascii=False)}"
     )
     answer(value, text, json)
-
-
-def _chain_id(place: Path, chain: str) -> bytes | None:
-    """The chain id that begins with these digits; None if none were given."""
-    return bytes.fromhex(microgrid_place(place, chain).name) if chain else None

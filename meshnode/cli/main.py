@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 
 from meshnode import __version__
-from meshnode.cli import bindings, demonstration, ledgers, meters, microgrids, newcomer, running, trading
+from meshnode.cli import (
+    bindings,
+    community,
+    demonstration,
+    ledgers,
+    lies,
+    meters,
+    microgrids,
+    newcomer,
+    running,
+    trading,
+)
 from meshnode.cli.output import guarded
 from meshnode.cli.parser import Group
 
@@ -15,7 +26,7 @@ app = Group(
     "3 not known yet (ask again with: meshnode record ID), 130 stopped.\n"
     "The version: meshnode --version.",
 )
-for part in (running, microgrids, newcomer, trading, bindings, meters, ledgers, demonstration):
+for part in (running, microgrids, newcomer, community, trading, bindings, meters, ledgers, lies, demonstration):
     part.add_to(app)
 
 

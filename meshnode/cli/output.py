@@ -52,6 +52,10 @@ class No(Exception):
     """The answer is no; the text says to what."""
 
 
+class NotYet(Exception):
+    """Neither yes nor no so far; the text says what is not known."""
+
+
 def guarded(function: Callable[[], int | None]) -> int:
     """Run a command; its errors become messages and exit codes. Returns the exit code."""
     try:
@@ -144,6 +148,8 @@ def _judge(error: BaseException) -> tuple[int, str] | None:
         return MEND, str(error)
     if isinstance(error, No):
         return NO, str(error)
+    if isinstance(error, NotYet):
+        return PENDING, str(error)
     for kind in type(error).__mro__:
         code = ERRORS.get(f"{kind.__module__}.{kind.__qualname__}")
         if code is not None:

@@ -52,12 +52,14 @@ class Group:
 
     Args:
         default: the command that is meant when the first word is none of the names.
+        alone: whether it is also meant when there is no such word at all, or options only.
     """
 
-    def __init__(self, help: str, default: str = "", epilog: str = "") -> None:
+    def __init__(self, help: str, default: str = "", epilog: str = "", *, alone: bool = False) -> None:
         self.help = help
         self.entries: dict[str, Group | Callable[..., int | None]] = {}
         self._default = default
+        self._alone = alone
         self._epilog = epilog
 
     def command(self, name: str = "") -> Callable[[F], F]:
@@ -81,6 +83,8 @@ class Group:
         Raises:
             SystemExit: with 0 after help was printed, with 2 after the message that says what is wrong.
         """
+        if self._alone and (not args or (args[0].startswith("-") and args[0] not in ("-h", "--help"))):
+            args = [self._default, *args]
         if not args or args[0] in ("-h", "--help"):
             print(self._describe(path), file=sys.stdout if args else sys.stderr)
             raise SystemExit(FINE if args else MEND)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from meshnode.cli.output import Fault, No
+from meshnode.cli.output import Fault, No, NotYet
 from meshnode.cli.parser import Argument, Option
 
 if TYPE_CHECKING:
@@ -124,6 +124,11 @@ def microgrid_place(directory: Path, chain: str) -> Path:
     return places[_only(directory, list(places), chain)]
 
 
+def chain_id_of(directory: Path, chain: str) -> bytes | None:
+    """The chain id that begins with these digits; None if none were given."""
+    return bytes.fromhex(microgrid_place(directory, chain).name) if chain else None
+
+
 def _only(directory: Path, chains: Sequence[str], chain: str) -> str:
     """The one chain id that begins with some digits. Raises Fault if there are none or several."""
     found = [known for known in chains if known.startswith(chain.lower())]
@@ -156,6 +161,7 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
     Raises:
         Fault, ConfigError, ClientError: there is no node to be asked, or it cannot answer.
         No: the community's answer is no.
+        NotYet: a fresh answer was wanted, and no majority confirmed one in time.
     """
     import trio
 
@@ -179,10 +185,15 @@ def ask_node(directory: Path, chain: str, question: Callable[[NodeClient], Await
                 f"{directory / TOKEN_FILE}: found another token, expected that of the running node\n"
                 "    start the node again, it then takes the one in the file"
             ) from error
-        if error.status == _REFUSED:
+        if error.status in (_REFUSED, _NOT_NOW):
             raise No(f"refused: {'; '.join(fault['found'] for fault in error.answer['errors'])}") from error
         if error.status == _NOT_THERE:
             raise No(str(error)) from error
+        if error.status == _NOT_CONFIRMED:
+            found = "; ".join(fault["found"] for fault in error.answer["errors"])
+            raise NotYet(
+                f"not known yet: {found}\n    ask again, or without --fresh for what this node knows"
+            ) from error
         raise
 
 
@@ -233,7 +244,10 @@ def settings_of(texts: list[str], place: str) -> dict[str, Any]:
     return found
 
 
-# HTTP's numbers: the token is not the node's, the community's rules do not allow a record, there is none of it.
+# HTTP's numbers: the token is not the node's, the community's rules do not allow a record, the node
+# does not take it now, there is none of it, nobody confirmed in time what is newest.
 _OTHER_TOKEN = 401
 _REFUSED = 409
+_NOT_NOW = 503
 _NOT_THERE = 404
+_NOT_CONFIRMED = 504

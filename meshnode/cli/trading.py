@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import NO, PENDING, Fault, Json, answer, colour, table
+from meshnode.cli.lies import described
+from meshnode.cli.output import NO, PENDING, Fault, Json, NotYet, answer, colour, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory, spelled_again
 
@@ -22,11 +24,28 @@ asset = Group("Assets: tokens of the community.")
 # A block becomes final within seconds; a node waits for no more than half a minute.
 WAIT_S = 10
 MAX_WAIT_S = 30
-# The node answers a question with a wait a moment after the wait is over.
-MARGIN_S = 10.0
+# Names a request among all that a home ever makes.
+KEY_BYTES = 16
+# A node that is being started again answers after some seconds.
+ATTEMPTS = 3
+ATTEMPT_DELAY_S = 2.0
+_SHOWN = ("status", "record_id", "height", "verdict", "sentence", "receipt", "accepted")
+# A majority answers within a heartbeat's round trip, or after an election.
+FRESH_S = 10
 
 Wait = Annotated[
     int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
+]
+Fresh = Annotated[
+    bool,
+    Option(
+        "--fresh",
+        "Miss nothing that any node knew to be final when you asked: a majority of the validators confirms it first.",
+    ),
+]
+Key = Annotated[
+    str,
+    Option("--key", "Names this request: given again, it is carried out once.", "TEXT"),
 ]
 Energy = Annotated[str, Option("--energy", 'At most this much, like "1.5 kWh".')]
 Price = Annotated[str, Option("--price", 'Limit price, like "0.12 EUR/kWh".')]
@@ -42,11 +61,11 @@ def add_to(app: Group) -> None:
     app.command()(record)
 
 
-def status(directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
-    """Say where the running node stands. Exit 1 if it has halted."""
+def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> int:
+    """Say where the running node stands. Exit 1 if it has halted, 3 if no majority confirms a fresh answer."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/status")
+        found: dict[str, Any] = await node.get("/api/status", fresh=_seconds(fresh))
         return found | {"web": node.base_url}
 
     found = ask_node(node_directory(directory), chain, ask)
@@ -72,9 +91,14 @@ def _describe(found: dict[str, Any]) -> str:
     for meter in found["meters"]:
         telegrams = format_count(meter["telegrams"], "telegram")
         rows.append((f"meter {meter['name']}", f"{meter['state']}, {telegrams} {meter['problem']}"))
+    for lie in found["found_out"]:
+        rows.append((_FOUND_OUT[lie["status"]], colour(described(lie), "red", sys.stdout)))
     if found["halted"]:
         rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))
     return table(rows)
+
+
+_FOUND_OUT = {"proved": "FOUND OUT", "asked": "asked", "answered": "answered"}
 
 
 def _placing(side: str, what: str) -> Callable[..., int]:
@@ -85,6 +109,7 @@ def _placing(side: str, what: str) -> Callable[..., int]:
         price: Price,
         period: Period = "next",
         wait: Wait = WAIT_S,
+        key: Key = "",
         directory: Dir = None,
         chain: Chain = "",
         json: Json = False,
@@ -98,7 +123,7 @@ def _placing(side: str, what: str) -> Callable[..., int]:
             "energy_wh": parse_energy(energy),
             "price_u_kwh": parse_price(price, _currency(place, chain)),
         }
-        return _act(place, chain, "/api/orders", body, wait, json)
+        return act(place, chain, "/api/orders", body, wait, key, json)
 
     command.__doc__ = f"{what} Exit 1 if the community refuses the order, 3 if that is not known yet."
     return command
@@ -112,21 +137,22 @@ order.command("sell")(_placing("sell", "Offer energy."))
 def cancel(
     order_id: Annotated[str, Argument("ID", "The order's record id.")],
     wait: Wait = WAIT_S,
+    key: Key = "",
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> int:
     """Withdraw an order. Exit 1 if there is no such open order of yours, 3 if not known yet."""
     wanted = record_id_of(order_id, "an order's id", "meshnode order list").hex()
-    return _act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, json)
+    return act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, key, json)
 
 
 @order.command("list")
-def list_(directory: Dir = None, chain: Chain = "", json: Json = False) -> None:
-    """List your orders, the newest first."""
+def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+    """List your orders, the newest first. Exit 3 if no majority confirms a fresh answer."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/orders")
+        found: dict[str, Any] = await node.get("/api/orders", fresh=_seconds(fresh))
         return found
 
     place = node_directory(directory)
@@ -159,13 +185,14 @@ def transfer(
     code: Annotated[str, Option("--asset", "The asset's code.")],
     amount: Annotated[int, Option("--amount", "In the asset's smallest unit.", low=1)],
     wait: Wait = WAIT_S,
+    key: Key = "",
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> int:
     """Send an amount of an asset to another member. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    return _act(
-        node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, json
+    return act(
+        node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, key, json
     )
 
 
@@ -176,13 +203,14 @@ def issue(
     amount: Annotated[int, Option("--amount", "How much is minted now, to you.", low=0)] = 0,
     kind: Annotated[str, Option("--kind", "money, energy or utility.")] = "utility",
     wait: Wait = WAIT_S,
+    key: Key = "",
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> int:
     """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"asset": code, "kind": kind, "cap": cap, "amount": amount}
-    return _act(node_directory(directory), chain, "/api/assets", body, wait, json)
+    return act(node_directory(directory), chain, "/api/assets", body, wait, key, json)
 
 
 def record(
@@ -190,6 +218,7 @@ def record(
     wait: Annotated[
         int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
     ] = 0,
+    fresh: Fresh = False,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
@@ -198,25 +227,53 @@ def record(
     wanted = record_id_of(record_id).hex()
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        return await _fate(node, wanted, wait)
+        return await _fate(node, wanted, wait, fresh=fresh)
 
     place = node_directory(directory)
     return _say(ask_node(place, chain, ask), place, chain, json)
 
 
-def _act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, json: bool) -> int:
+def act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, key: str, json: bool) -> int:
     """Have the node sign and pass on a record, and say what became of it."""
+    name = key or secrets.token_hex(KEY_BYTES)
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        return await _fate(node, (await node.post(path, body))["record_id"], wait)
+        return await _fate(node, (await _once(node, path, body, name))["record_id"], wait)
 
     return _say(ask_node(place, chain, ask, write=True), place, chain, json)
 
 
-async def _fate(node: NodeClient, record_id: str, wait: int) -> dict[str, Any]:
+async def _once(node: NodeClient, path: str, body: dict[str, Any], key: str) -> Any:
+    """The answer to a request that is carried out once, however often it has to be sent. Raises NotYet."""
+    import trio
+
+    from meshnode.client import ClientError
+
+    in_doubt = False
+    for _ in range(ATTEMPTS):
+        try:
+            return await node.post(path, body, key=key)
+        except ClientError as error:
+            in_doubt |= error.in_doubt
+            # An answer is an answer, and what was never sent is not carried out.
+            if error.status or not in_doubt:
+                raise
+            await trio.sleep(ATTEMPT_DELAY_S)
+    remedy = f"give the same command again, with --key {key}"
+    raise NotYet(f"not known yet: the node did not say whether it has taken this\n    {remedy}")
+
+
+async def _fate(node: NodeClient, record_id: str, wait: int, *, fresh: bool = False) -> dict[str, Any]:
     """What the node says of a record, and whether it was accepted; None as long as nobody knows."""
-    found: dict[str, Any] = await node.get(f"/api/records/{record_id}", wait=wait, deadline_s=wait + MARGIN_S)
-    return found | {"accepted": found["verdict"] == "ACCEPTED" if found["status"] == "final" else None}
+    from meshnode import fate
+
+    found = await fate.ask(node, record_id, wait_s=wait, fresh_s=_seconds(fresh))
+    return {name: getattr(found, name) for name in _SHOWN}
+
+
+def _seconds(fresh: bool) -> int | None:
+    """How long a fresh answer may take; None where any will do."""
+    return FRESH_S if fresh else None
 
 
 def _say(found: dict[str, Any], place: Path, chain: str, json: bool) -> int:
@@ -234,7 +291,9 @@ def _outcome(found: dict[str, Any], where: str) -> str:
         )
     if found["accepted"]:
         return f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: record {found['record_id']}"
-    return f"{colour('refused', 'red', sys.stdout)} in block {found['height']}: {found['sentence']}"
+    if found["height"]:
+        return f"{colour('refused', 'red', sys.stdout)} in block {found['height']}: {found['sentence']}"
+    return f"{colour(found['status'], 'red', sys.stdout)}: {found['sentence']}"
 
 
 def _period(text: str) -> int | str:

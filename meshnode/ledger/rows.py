@@ -8,6 +8,11 @@ PURPOSE_MEMBER = 0
 PURPOSE_DEVICE = 1
 PURPOSE_METER = 2
 
+# A lie is proved; or a node must say why it forgot a block; or it has said so.
+FINDING_PROVED = 0
+FINDING_ASKED = 1
+FINDING_ANSWERED = 2
+
 # A period is provisional until the binding's correction deadline has passed.
 PERIOD_PROVISIONAL = 0
 PERIOD_FINAL = 1
@@ -205,3 +210,15 @@ class Seat(msgspec.Struct, frozen=True):
 
     number: int
     epoch: int
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is known of a validator's lie; the table's key is (accused, kind of evidence, term).
+
+    about_height: of the block that it is about; height: of the block that carries the evidence.
+    """
+
+    status: int
+    about_height: int
+    record_id: bytes
+    height: int

@@ -148,6 +148,7 @@ class State:
         self.support: Table[bytes, rows.NodeSupport] = Table(self, 18, rows.NodeSupport)
         self.quorums: Table[int, rows.Quorum] = Table(self, 20, rows.Quorum)
         self.seats: Table[bytes, rows.Seat] = Table(self, 21, rows.Seat)
+        self.findings: Table[tuple[bytes, int, int], rows.Finding] = Table(self, 22, rows.Finding)
 
     def register(self, table: Table[Any, Any], number: int) -> None:
         """Give a table its number; part of every leaf, so never reused."""

@@ -70,6 +70,11 @@ def at(state: State, height: int) -> QuorumConfig:
     return _config([row for row in _rows(state) if 0 < row.from_height <= height][-1])
 
 
+def votes(state: State, height: int, device_key: bytes) -> bool:
+    """Whether a device votes after `height`, the last applied, or is decided to."""
+    return at(state, height + 1).has(device_key) or decided(state).has(device_key)
+
+
 def last_heights(state: State, first: int, last: int) -> list[int]:
     """The heights from `first` up to, but not including, `last` that are the last ones of their configuration."""
     return [row.from_height - 1 for row in _rows(state) if first <= row.from_height - 1 < last]

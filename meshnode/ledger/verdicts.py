@@ -57,6 +57,8 @@ class Verdict(IntEnum):
     TOO_MANY_VALIDATORS = 56
     NOT_BYZANTINE_SIZE = 57
     UNKNOWN_DEVICE = 58
+    NOT_PROVED = 60
+    KNOWN_EVIDENCE = 61
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -106,4 +108,6 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.TOO_MANY_VALIDATORS: "there are as many validators as there may be",
     Verdict.NOT_BYZANTINE_SIZE: "byzantine quorums need 4, 7 or 10 validators",
     Verdict.UNKNOWN_DEVICE: "that is not the device of a member",
+    Verdict.NOT_PROVED: "it does not prove what it accuses a node of",
+    Verdict.KNOWN_EVIDENCE: "the ledger knows of the same lie already",
 }

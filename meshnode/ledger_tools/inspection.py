@@ -44,7 +44,7 @@ def show(directory: Path, height: int, mechanisms: Mechanisms, chain_id: bytes |
         NotInLedger: no such height.
         StoreError: no ledger, several, or a damaged one.
     """
-    with _open(directory, chain_id) as ledger:
+    with open_ledger(directory, chain_id) as ledger:
         block = ledger.block(height)
         final = height <= ledger.reader.standing().final_height
         machine, verdicts = ledger.execute(height if final else ledger.reader.standing().final_height, mechanisms)
@@ -100,7 +100,7 @@ def receipt(
         ReceiptError: the next certificate is too far ahead for one receipt, or the validators have
             changed too often for one.
     """
-    with _open(directory, chain_id) as ledger:
+    with open_ledger(directory, chain_id) as ledger:
         place = ledger.reader.find_record(record_id)
         if place is None:
             raise NotInLedger(
@@ -117,7 +117,7 @@ def receipt(
         return receipts.encode(receipts.with_changes(found, changes))
 
 
-def _changes(ledger: _Ledger, decisions: Sequence[Decision]) -> list[Receipt]:
+def _changes(ledger: Ledger, decisions: Sequence[Decision]) -> list[Receipt]:
     """The proofs that lead from the validators of the genesis to those of the last decision."""
     proofs = []
     epochs: dict[bytes, int] = {}
@@ -172,7 +172,7 @@ _ALTERED = (
 _OTHER = "    check it with the genesis of its own community: meshnode receipt check FILE --genesis GENESIS"
 
 
-class _Ledger:
+class Ledger:
     """One ledger, opened for looking into it."""
 
     def __init__(self, place: Path) -> None:
@@ -182,13 +182,14 @@ class _Ledger:
         self.chain = chain_of(genesis_bytes)
         self.reader = LedgerReader(place)
 
-    def __enter__(self) -> _Ledger:
+    def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.reader.close()
 
     def block(self, height: int) -> Block:
+        """The block of a height."""
         try:
             entry = self.reader.entry(height)
             if entry is None:
@@ -230,7 +231,8 @@ class _Ledger:
         return machine, [event.verdict for event in events if isinstance(event, RecordDone)]
 
 
-def _open(directory: Path, chain_id: bytes | None) -> _Ledger:
+def open_ledger(directory: Path, chain_id: bytes | None) -> Ledger:
+    """Open the one ledger that is meant. Raises StoreError if there is none, or several."""
     places = microgrids(directory)
     if chain_id is not None:
         places = tuple(place for place in places if chain_of(read_genesis(place)) == chain_id)
@@ -239,7 +241,7 @@ def _open(directory: Path, chain_id: bytes | None) -> _Ledger:
     if len(places) > 1:
         names = ", ".join(place.name for place in places)
         raise StoreError(f"{directory}: has the ledgers of {len(places)} microgrids ({names}); name one")
-    return _Ledger(places[0])
+    return Ledger(places[0])
 
 
 def _record(machine: Machine, signed: SignedRecord, verdict: Verdict | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshnode.network.watcher import Watcher
 from protocols import cose
 from protocols.cose import Verifier
 from protocols.records import Certificate, Election, Tip, Vote, to_payload
@@ -15,9 +16,10 @@ class Ballots:
     one bad row would make everybody refuse the first block of an honest leader.
     """
 
-    def __init__(self, chain_id: bytes, verifier: Verifier) -> None:
+    def __init__(self, chain_id: bytes, verifier: Verifier, watcher: Watcher) -> None:
         self._chain_id = chain_id
         self._verifier = verifier
+        self._watcher = watcher
         # The newest request of each candidate: bounded by the number of validators.
         self._requests: dict[int, tuple[int, Tip]] = {}
         self._votes: dict[int, dict[bytes, VoteRow]] = {}
@@ -50,6 +52,7 @@ class Ballots:
         envelope = cose.Envelope(row[0], to_payload(vote), row[3])
         if not envelope.verify(Vote.KIND, self._chain_id, voter_key, self._verifier):
             return "vote whose signature does not hold"
+        self._watcher.vote(row, vote)
         self.keep(vote.term, row)
         return None
 

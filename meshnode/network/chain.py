@@ -80,6 +80,10 @@ class Chain:
         """The block of a height that is to be executed; it is not kept any longer."""
         return self._forget(height) or self.load(height)
 
+    def block(self, height: int) -> Block:
+        """The block of a height, kept or from the disk."""
+        return self._blocks.get(height) or self.load(height)
+
     def load(self, height: int) -> Block:
         """The block of a height, from the disk."""
         return blocks.read(self._log.entry(height).data, self._chain_id)

@@ -8,6 +8,7 @@ heartbeats go out. What becomes final is handed on through `on_final`.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ OUTBOX_PARCELS = 64
 REOPEN_DELAY_S = 0.5
 # A second stream replaces a broken one before the first is noticed to be dead.
 STREAMS_PER_PEER = 2
+# Names a process among all that ever ask a leader: eight bytes of chance never meet again.
+SESSION_BYTES = 8
 
 _REPLACED_BY_NEWER = (MessageKind.HEARTBEAT, MessageKind.HEARTBEAT_RESP)
 
@@ -79,22 +82,59 @@ class Consensus:
         self._tick_s = tick_s
         self._block_interval_s = block_interval_s
         self._wake = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._stopping = False
         self._outboxes: dict[int, _Outbox] = {}
+        self._session = validator.number.to_bytes(4, "big") + os.urandom(SESSION_BYTES)
+        self._questions = 0
+        self._reads: dict[bytes, _Read] = {}
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled, or until the disk fails."""
-        self._transport.handle(self._protocol, self._serve, max_streams_per_peer=STREAMS_PER_PEER)
-        async with trio.open_nursery() as nursery:
-            for key, number in self.validator.peers():
-                outbox = self._outboxes[number] = _Outbox()
-                nursery.start_soon(self._send_loop, number, peer_id_of(key), outbox)
-            nursery.start_soon(self._tick_loop)
-            nursery.start_soon(self._work_loop)
-            task_status.started()
+        """Run until cancelled, or until the disk fails. Whoever runs this gives the peers' streams to `serve`."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._follow_peers()
+                nursery.start_soon(self._tick_loop)
+                nursery.start_soon(self._work_loop)
+                task_status.started()
+        finally:
+            self._nursery = None
 
     def wake(self) -> None:
         """There may be something to propose."""
         self._wake.set()
+
+    def stop(self) -> None:
+        """End `run` once the work under way is done and handed on."""
+        self._stopping = True
+        self._wake.set()
+
+    def _follow_peers(self) -> None:
+        """Open an outbox to every other validator, and close those to devices that vote no more."""
+        peers = {number: key for key, number in self.validator.peers()}
+        for number in [known for known in self._outboxes if known not in peers]:
+            self._outboxes.pop(number).close()
+        assert self._nursery is not None, "peers are followed while the service runs"
+        for number, key in peers.items():
+            if number not in self._outboxes:
+                outbox = self._outboxes[number] = _Outbox()
+                self._nursery.start_soon(self._send_loop, number, peer_id_of(key), outbox)
+
+    async def read_index(self, wait_s: float) -> int | None:
+        """A height that everything final before the call lies below; None if no leader told it in time."""
+        self._questions += 1
+        context = self._session + self._questions.to_bytes(8, "big")
+        if not self.validator.read_index(context):
+            return None
+        read = self._reads[context] = _Read()
+        self._wake.set()
+        try:
+            with trio.move_on_after(wait_s):
+                await read.answered.wait()
+        finally:
+            del self._reads[context]
+        return read.height
 
     async def _tick_loop(self) -> None:
         while True:
@@ -109,6 +149,10 @@ class Consensus:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
+            if self._stopping:
+                assert self._nursery is not None
+                self._nursery.cancel_scope.cancel()
+                return
             if trio.current_time() - last_block >= self._block_interval_s and self.validator.propose():
                 last_block = trio.current_time()
             while (work := self.validator.poll()) is not None:
@@ -118,9 +162,14 @@ class Consensus:
                     await self._persist(work.batch)
                 for outgoing in self.validator.persisted():
                     self._post(outgoing)
+            for answer in self.validator.take_reads():
+                # Nobody waits any more for one that comes late.
+                if answer.context in self._reads:
+                    self._reads[answer.context].answer(answer.index)
             await self._drop_faulty()
             final = self.validator.take_final()
             if final:
+                self._follow_peers()
                 await self._on_final(final)
                 self._wake.set()
 
@@ -143,14 +192,15 @@ class Consensus:
 
     async def _send_loop(self, number: int, peer: PeerId, outbox: _Outbox) -> None:
         """Keep a stream to a validator open and write what is in its outbox."""
-        while True:
+        while not outbox.closed:
             stream: Stream | None = None
             try:
                 await outbox.wait()
                 stream = await self._transport.open_stream(peer, self._protocol)
-                while True:
+                while not outbox.closed:
                     await stream.send_all(b"".join(outbox.take()))
                     await outbox.wait()
+                await stream.aclose()
             except (DialError, StreamReset, StreamClosed):
                 self.counters["consensus stream broken"] += 1
                 outbox.clear()
@@ -159,14 +209,21 @@ class Consensus:
                     await stream.reset()
                 await trio.sleep(REOPEN_DELAY_S)
 
-    async def _serve(self, stream: Stream) -> None:
+    async def serve(self, stream: Stream) -> None:
         """Read the parcels of one validator; anything malformed gets it dropped."""
-        number = self.validator.number_of(public_key_of(stream.peer))
+        device = public_key_of(stream.peer)
+        number = self.validator.number_of(device)
         if number is None:
-            await self._transport.drop(stream.peer, "consensus stream from a node that is no validator")
+            # A member all the same, or it would not be connected: one that votes no more and has
+            # not heard of it, or one that is to vote and we have not.
+            self.counters["consensus stream of no validator"] += 1
+            await stream.reset()
             return
         reader = FrameReader(MAX_FRAME_BYTES)
         while data := await stream.receive_some(READ_BYTES):
+            if self._nursery is None or self.validator.number_of(device) is None:
+                await stream.reset()
+                return
             try:
                 for payload in reader.feed(data):
                     fault = self.validator.receive(number, read_as(Parcel, payload))
@@ -179,12 +236,30 @@ class Consensus:
             self._wake.set()
 
 
+class _Read:
+    """A question to the leader."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.height: int | None = None
+
+    def answer(self, height: int) -> None:
+        self.height = height
+        self.answered.set()
+
+
 class _Outbox:
     """Parcels for one peer: bounded, and a newer heartbeat replaces an older one."""
 
     def __init__(self) -> None:
+        self.closed = False
         self._parcels: deque[Parcel] = deque()
         self._filled = trio.Event()
+
+    def close(self) -> None:
+        """Nothing more is sent; who waits goes on."""
+        self.closed = True
+        self._filled.set()
 
     def put(self, parcel: Parcel) -> bool:
         """Queue a parcel; False if there is no room."""

@@ -33,6 +33,7 @@ class Electorate:
         self._chain = chain
         self._key = device_key
         self._keys: dict[int, bytes] = {}
+        self._followed: tuple[bytes, int, bool, int] | None = None
         self.number = machine.state.seats[device_key].number
 
     # --- configurations
@@ -80,13 +81,13 @@ class Electorate:
     @property
     def takes_part(self) -> bool:
         """Whether this node votes at the next height or is to vote soon."""
-        return self._machine.quorum.has(self._key) or self.decided().has(self._key)
+        return validators.votes(self._machine.state, self._machine.height, self._key)
 
     # --- numbers
 
     def number_of(self, device_key: bytes) -> int | None:
         """The number of a device that votes, or is to; None for everybody else."""
-        if not (self._machine.quorum.has(device_key) or self.decided().has(device_key)):
+        if not validators.votes(self._machine.state, self._machine.height, device_key):
             return None
         return self._machine.state.seats[device_key].number
 
@@ -109,7 +110,12 @@ class Electorate:
 
     def follow(self, core: RawNode, final_height: int) -> None:
         """Let the core count by what its log says now; a leader that votes no more hands over."""
-        config = self.of(self._chain.head(core.last_index).next_validators)
+        announced = self._chain.head(core.last_index).next_validators
+        now = (announced, self._machine.height, core.state is Role.LEADER, core.last_index - final_height)
+        if now == self._followed:
+            return
+        self._followed = now
+        config = self.of(announced)
         if config is None:
             return
         numbers = self.numbers(config)

@@ -9,21 +9,20 @@ from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
 from meshnode.network.electorate import Electorate
 from meshnode.network.locking import Locking
+from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
 from protocols.block import Block
 from protocols.certificate import check_certificate
 from protocols.cose import Verifier, key_id_of
 from protocols.finality import Finality, Link
+from protocols.histories import History
 from protocols.parcel import Parcel
 from protocols.raft import RawNode
-from protocols.records import PHASE_PREPARE, QUORUM_BYZANTINE, Ack, Certificate
+from protocols.records import PHASE_PREPARE, QUORUM_BYZANTINE, Ack, Certificate, to_payload
 
 
 class Finalizer:
     """The one way from the log into the machine.
-
-    Attributes:
-        halted: why nothing is executed or acknowledged here any more; None while all is well.
 
     Invariant: unless halted, the machine stands at `finality.final_height`, and the
     block executed there is the one that the newest certificate names.
@@ -38,10 +37,12 @@ class Finalizer:
         finality: Finality,
         certificates: CertificateBook,
         locking: Locking,
+        watcher: Watcher,
         verifier: Verifier,
         counters: Counter[str],
     ) -> None:
-        self.halted: str | None = None
+        self._halted: str | None = None
+        self._fork = False
         self._core = core
         self._machine = machine
         self._chain = chain
@@ -49,9 +50,17 @@ class Finalizer:
         self._finality = finality
         self._certificates = certificates
         self._locking = locking
+        self._watcher = watcher
         self._verifier = verifier
         self._counters = counters
         self._final: list[FinalBlock] = []
+
+    @property
+    def halted(self) -> str | None:
+        """Why nothing is executed or acknowledged here any more, and who was found out; None while all is well."""
+        if self._halted is None:
+            return None
+        return "; ".join([self._halted, *self._watcher.convictions(), *([TWO_HISTORIES] if self._fork else [])])
 
     def take_final(self) -> list[FinalBlock]:
         """Blocks executed since the last call, in order."""
@@ -65,6 +74,7 @@ class Finalizer:
     def link(self, block: Block) -> None:
         """A block is checked and on disk: it may be certified from now on. Call `advance` after the last one."""
         self._chain.keep(block)
+        self._watcher.block(block)
         head = block.header
         quorum = self._electorate.at(head.height)
         assert quorum is not None, "a block is checked, and so written, only when its voters are known"
@@ -88,7 +98,7 @@ class Finalizer:
         ack, signature = parcel.ack, parcel.ack_signature
         if ack is None or signature is None:
             return "ack without a signature"
-        if ack.height <= self._finality.final_height:
+        if ack.height <= self._finality.final_height and self._chain.head(ack.height).block_hash == ack.block:
             return None
         key_id, quorum = key_id_of(sender_key), self._electorate.of(ack.validators)
         if quorum is None:
@@ -96,6 +106,7 @@ class Finalizer:
             return None
         if not self._finality.verify_ack(key_id, ack, signature, quorum):
             return "ack whose signature does not hold"
+        self._watcher.ack(key_id, ack, signature)
         self.count_ack(key_id, ack, signature)
         return None
 
@@ -104,7 +115,8 @@ class Finalizer:
         height, finality = certificate.height, self._finality
         if certificate.phase == PHASE_PREPARE:
             return self._locking.take_certificate(certificate)
-        if height <= finality.final_height:
+        final = height <= finality.final_height
+        if final and self._chain.head(height).block_hash == certificate.block:
             return None
         quorum = self._electorate.of(certificate.validators)
         if quorum is None:
@@ -115,8 +127,14 @@ class Finalizer:
         chain_id, verifier = self._machine.chain_id, self._verifier
         if check_certificate(certificate, certificate.ack_term, quorum, chain_id, verifier) is not None:
             return f"certificate of height {height} does not hold"
+        self._watcher.certificate(certificate)
+        if final:
+            self.halt(
+                f"height {height}: a valid certificate names another block than the one that is final here", fork=True
+            )
+            return None
         if any(other.height == height and other.block != certificate.block for other in finality.pending()):
-            self.halt(f"height {height}: two valid certificates name different blocks; two histories are a fork")
+            self.halt(f"height {height}: two valid certificates name different blocks", fork=True)
             return None
         ours = self._chain.head(height) if height <= self._core.last_index else None
         if ours is not None and ours.block_hash != certificate.block:
@@ -124,7 +142,7 @@ class Finalizer:
             # replace it. One of the same term or a later one cannot stand beside it; but in byzantine mode
             # it takes only a lying leader to give us another block than a quorum in one term.
             if ours.term >= certificate.ack_term + (quorum.mode == QUORUM_BYZANTINE):
-                self.halt(f"height {height}: a valid certificate names another block than the one here")
+                self.halt(f"height {height}: a valid certificate names another block than the one here", fork=True)
                 return None
         elif finality.has(height):
             fault = finality.add_certificate(certificate)
@@ -139,12 +157,12 @@ class Finalizer:
     def advance(self) -> None:
         """Execute what is final."""
         final = self._finality.final_height
-        if self.halted or self._machine.height >= final:
+        if self._halted or self._machine.height >= final:
             return
         newest = self._certificates.newest
         assert newest is not None and newest.height == final, "a height is final only by its certificate"
         if self._chain.head(final).block_hash != newest.block:
-            self.halt(f"height {final}: certified is {newest.block.hex()}, our log has another block")
+            self.halt(f"height {final}: certified is {newest.block.hex()}, our log has another block", fork=True)
             return
         while self._machine.height < final:
             block = self._chain.take(self._machine.height + 1)
@@ -160,8 +178,31 @@ class Finalizer:
             self._final.append(FinalBlock(block, events))
         self._core.commit_to(final)
 
-    def halt(self, reason: str) -> None:
-        """Execute and acknowledge nothing from here on; a person must look."""
-        if self.halted is None:
-            self.halted = reason
+    def halt(self, reason: str, *, fork: bool = False) -> None:
+        """Execute and acknowledge nothing from here on; a person must look.
+
+        Args:
+            fork: two quorums have contradicted one another.
+        """
+        if self._halted is None:
+            self._halted, self._fork = reason, fork
             self._counters["halted"] += 1
+            self._watcher.compare([self._history()])
+
+    def _history(self) -> History:
+        """What this node has of late, for finding out who is to blame."""
+        last = self._core.last_index
+        first = max(1, min(self._machine.height, last) - COMPARED_BLOCKS)
+        newest, pending = self._certificates.newest, self._finality.pending()
+        return History(
+            blocks=tuple(self._chain.block(height).encoded for height in range(first, last + 1)),
+            certificates=tuple(to_payload(known) for known in (*pending, *([] if newest is None else [newest]))),
+            statements=self._watcher.statements(),
+        )
+
+    def _holds(self, certificate: Certificate) -> bool:
+        machine = self._machine
+        return (
+            check_certificate(certificate, certificate.ack_term, machine.quorum, machine.chain_id, self._verifier)
+            is None
+        )

@@ -165,11 +165,12 @@ class Gossip:
             await nursery.start(self.exchange.run)
             task_status.started()
 
-    async def submit(self, signed: SignedRecord) -> Refusal | None:
+    async def submit(self, signed: SignedRecord, *, promised: bool = False) -> Refusal | None:
         """Take in a record of this node and pass it on; None if it is on its way.
 
         A reading that cannot be taken yet (the mempool is full, this node has not caught
-        up) is kept and tried again, because nobody could make it anew; anything else is
+        up) is kept and tried again, because nobody could make it anew; so is what was taken
+        before the last stop (`promised`), because its author was told so. Anything else is
         refused, and may be submitted again. The caller has it on disk already.
         """
         await trio.lowlevel.checkpoint()
@@ -181,8 +182,8 @@ class Gossip:
         if refusal is None:
             self._own[signed.record_id] = own = _Own(signed, None)
             self._post(own)
-        elif isinstance(signed.record, Reading) and not refusal.lasting:
-            self.counters["own reading kept for later"] += 1
+        elif (promised or isinstance(signed.record, Reading)) and not refusal.lasting:
+            self.counters["own record kept for later"] += 1
             self._own[signed.record_id] = _Own(signed, None)
             return None
         return refusal

@@ -19,11 +19,11 @@ from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
 from meshnode.network.leadership import Leadership
 from meshnode.network.locking import Locking, head_at
-from meshnode.network.pledges import Pledges
 from meshnode.network.terms import without_entries
+from meshnode.network.watcher import Watcher
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, Parent
-from protocols.certificate import QuorumConfig
+from protocols.certificate import QuorumConfig, check_election
 from protocols.cose import Verifier
 from protocols.finality import Finality
 from protocols.raft import NO_NODE, BadMessage, Entry, Message, RawNode
@@ -40,8 +40,10 @@ MAX_PARKED_BYTES = 8 * 1024 * 1024
 # it appends wait, so that a leader who never gets a quorum cannot fill memory and disk.
 MAX_UNCERTIFIED_BYTES = 16 * 1024 * 1024
 
-# A liar that claims to lead makes the true leader look like the second one: no ground to drop anybody.
-_UNPROVED = frozenset({Fault.SECOND_LEADER, Fault.NOT_FROM_LEADER})
+# A liar that claims to lead makes the true leader look like the second one, and one that votes for
+# a candidate without a block that it acknowledged gives others a leader who has less than they: no
+# ground to drop anybody.
+_UNPROVED = frozenset({Fault.SECOND_LEADER, Fault.NOT_FROM_LEADER, Fault.BEYOND_LOG})
 
 
 class Intake:
@@ -62,7 +64,7 @@ class Intake:
         elections: ElectionBook,
         leadership: Leadership,
         locking: Locking,
-        pledges: Pledges,
+        watcher: Watcher,
         verifier: Verifier,
         clock: Callable[[], int],
         counters: Counter[str],
@@ -76,7 +78,7 @@ class Intake:
         self._elections = elections
         self._leadership = leadership
         self._locking = locking
-        self._pledges = pledges
+        self._watcher = watcher
         self._verifier = verifier
         self._clock = clock
         self._counters = counters
@@ -84,27 +86,16 @@ class Intake:
         self._parked_bytes = 0
         self._faults: list[tuple[int, str]] = []
 
-    def compare(self, message: Message, tip: bytes | None) -> str | None:
-        """Hold the block before an append against ours, where its leader names it (byzantine mode).
-
-        A lying leader may have given others another block of the same term than us. A later leader
-        who has theirs must not take ours for it: Raft looks for where the logs part.
+    def take_append(self, message: Message, before: bytes | None) -> str | None:
+        """Take an append of a proved leader; `before` is the hash of the leader's block at its index.
 
         Returns:
-            Why the sender must be dropped, or None.
+            Why its sender must be dropped, or None.
         """
-        height = message.index
-        if tip is None or not height or not self.in_log(height, message.log_term):
-            return None
-        ours = self._chain.head(height)
-        if ours.block_hash == tip:
-            return None
-        if ours.term >= message.term:
-            return f"block {height}: {tip.hex()} in place of {ours.block_hash.hex()}, both of term {ours.term}"
-        if height > self._finality.final_height:
-            self._counters["logs part in one term"] += 1
-            self._core.doubt(height)
-        return None
+        known = message.index > 0 and self._is_news(message) and self._follows(message)
+        if known and before not in (None, self._chain.head(message.index).block_hash):
+            return self._ask_for_earlier(message)
+        return self.take(message) if message.entries else self.step(message)
 
     def take(self, message: Message) -> str | None:
         """Take an append with blocks, now or when its turn comes.
@@ -202,9 +193,7 @@ class Intake:
             except BlockError:
                 return count + 1  # it will be refused with its reason
             head = candidate.header
-            if self.in_log(entry.index, entry.term) and not self._may_doubt(
-                message, candidate, self._chain.head(entry.index)
-            ):
+            if self.in_log(entry.index, entry.term) and not self._other_block(message, candidate):
                 continue
             if head.state_height >= entry.index:
                 return count + 1  # so will a state that cannot come before the block
@@ -251,16 +240,16 @@ class Intake:
             try:
                 candidate = self._chain.read(entry)
                 if not checked and self.in_log(entry.index, entry.term):
-                    parent = self._chain.head(entry.index)
-                    if candidate.block_hash == parent.block_hash:
+                    ours = self._chain.head(entry.index)
+                    if candidate.block_hash == ours.block_hash:
+                        parent = ours
                         known += 1
                         continue
-                    if not self._may_doubt(message, candidate, parent):
-                        return self._two_blocks(message, candidate, parent)
-                    self._core.doubt(entry.index)
-                    parent = self._chain.head(entry.index - 1)
+                    fault = self._two_blocks(message, candidate, ours)
+                    if fault is not None or entry.index <= self._core.commit or message.term <= ours.term:
+                        return fault
                 if not checked and not self._may_follow(message, candidate, parent):
-                    return None
+                    return self._ask_for_earlier(message)
                 quorum = self._electorate.of(parent.next_validators)
                 if quorum is None:
                     # Decided in a block before it that is not final here yet; the leader sends it again.
@@ -270,8 +259,10 @@ class Intake:
                 fault = self._locking.check_first(candidate, head_at(self._chain, message.index + known, checked))
                 if fault is not None:
                     raise FormError(f"block {entry.index}: {fault}")
+                self._watcher.block(candidate)
             except (BlockError, FormError) as error:
                 self._counters["block refused: form"] += 1
+                self._watcher.bad_block(entry.data, self._envelope_of(parent, checked))
                 return str(error)
             if entry.index > certified and not self._may_acknowledge(candidate):
                 break
@@ -296,6 +287,11 @@ class Intake:
             self._locking.changed_over(lock, checked)
         return fault
 
+    def _other_block(self, message: Message, candidate: Block) -> bool:
+        """Whether a block is to take the place of another one of its height and term."""
+        ours = self._chain.head(candidate.header.height)
+        return candidate.block_hash != ours.block_hash and message.term > ours.term
+
     def _replacement(self, message: Message, checked: list[Block]) -> tuple[bool, Certificate | None]:
         """Whether the blocks of ours that these replace may go: only with what justifies it later.
 
@@ -304,25 +300,25 @@ class Intake:
         if not checked:
             return True, None
         first = checked[0].header.height
-        lost = range(first, self._core.last_index + 1)
-        own = [block.election for block in checked if block.election is not None]
         election = self._leadership.byzantine_election(message.term)
         allowed, lock = self._locking.replacement(first, election, head_at(self._chain, first - 1, checked))
-        by_tips = [height for height in lost if not self._electorate.is_byzantine_at(height)]
-        if allowed and self._elections.justify((self._chain.head(height) for height in by_tips), own, message.term):
+        heights = range(first, self._core.last_index + 1)
+        lost = [self._chain.head(height) for height in heights if not self._electorate.is_byzantine_at(height)]
+        # In place of one of the same height and term nobody has less than before.
+        places = {(block.header.height, block.header.term) for block in checked}
+        lost = [head for head in lost if (head.height, head.term) not in places]
+        own = [block.election for block in checked if block.election is not None]
+        if allowed and self._elections.justify(lost, own, message.term):
             return True, lock
         self._counters["append held: it replaces blocks without an election that justifies it"] += 1
         return False, None
 
-    def _may_doubt(self, message: Message, candidate: Block, ours: Parent) -> bool:
-        """Whether the block of a lying leader that we have may go for the one that a later leader has."""
-        height = candidate.header.height
-        return (
-            candidate.block_hash != ours.block_hash
-            and message.term > ours.term
-            and height > self._finality.final_height
-            and self._locking.is_on
-        )
+    def _envelope_of(self, parent: Parent, checked: list[Block]) -> bytes | None:
+        """The header envelope of the block before the one that is judged; None before the first."""
+        if not parent.height:
+            return None
+        block = checked[-1] if checked else self._chain.block(parent.height)
+        return block.header_envelope.encode()
 
     def _may_follow(self, message: Message, candidate: Block, parent: Parent) -> bool:
         """Whether a batch may continue our log behind `parent`, before the blocks themselves are judged.
@@ -335,31 +331,52 @@ class Intake:
             # Blocks of a term are added by its one leader and never replaced by it. Whoever
             # follows such an append acknowledges two blocks in one term.
             raise FormError(f"block {height}: replaces a block, but our log ends with this very term {message.term}")
-        if height <= self._pledges.acked_height(message.term):
-            # What was acknowledged to the leader of this term stands in its log, which only grows.
-            raise FormError(f"block {height}: replaces a block that was acknowledged in this very term {message.term}")
-        if candidate.header.parent != parent.block_hash:
-            # Same term and height, another block: the leader of that term made two. Who of those
-            # that pass them on is the liar cannot be seen from here.
-            self._counters["append refused: another block before it"] += 1
-            return False
-        return True
+        return candidate.header.parent == parent.block_hash
+
+    def _ask_for_earlier(self, message: Message) -> str | None:
+        """The leader has another block than we where its append begins, of the same height and term.
+
+        Who led that term made two, and who of those that pass them on is the liar cannot be seen
+        from here. Ours, if it is not final, gives way to that of a later leader, which sends more
+        if it hears that what it takes for known here is not: as if the block were of another term.
+        """
+        self._counters["append refused: another block before it"] += 1
+        if message.index <= self._core.commit or message.log_term >= message.term:
+            return None
+        return self.step(msgspec.structs.replace(message, log_term=message.log_term + 1, entries=()))
 
     def _two_blocks(self, message: Message, candidate: Block, ours: Parent) -> str | None:
-        """One leader, one term, one height, two blocks: ours stays. The sender is dropped if it made them."""
+        """One term, one height, two blocks: ours stays, unless a later leader passes on what it was told.
+
+        Returns:
+            Why the sender must be dropped: it made them, or cannot show who did; else None.
+        """
         quorum = self._electorate.at(candidate.header.height)
         key = None if quorum is None else quorum.key_of(candidate.leader)
         signed = key is not None and candidate.header_envelope.verify(
             Header.KIND, self._machine.chain_id, key, self._verifier
         )
-        if signed and candidate.leader == ours.leader:
-            self._counters["equivocation: two blocks of one leader in one term and height"] += 1
-            if message.term > ours.term:
-                return None  # a later leader passes on what it was told
+        if signed:
+            self._watcher.header(candidate.header_envelope, candidate.header, candidate.block_hash)
+            self._show_election(candidate, self._chain.head(ours.height - 1))
+            self._counters["equivocation: two blocks of one term and height"] += 1
+            # In one term, two leaders are the fault of who voted for both.
+            if message.term > ours.term or candidate.leader != ours.leader:
+                return None
         return (
             f"block {ours.height}: {candidate.block_hash.hex()} in place of {ours.block_hash.hex()}, "
             f"both of term {ours.term}"
         )
+
+    def _show_election(self, candidate: Block, parent: Parent) -> None:
+        """Two leaders of one term have a voter in common: who it is stands in their election certificates."""
+        election, machine = candidate.election, self._machine
+        if election is None or candidate.header.election != blocks.election_hash(election):
+            return
+        leader, term, chain_id = candidate.leader, candidate.header.term, machine.chain_id
+        quorum = self._electorate.of(parent.next_validators)
+        if quorum is not None and not check_election(election, leader, term, parent, quorum, chain_id, self._verifier):
+            self._watcher.election(election)
 
     def _check_form(self, entry: Entry, candidate: Block, parent: Parent, quorum: QuorumConfig) -> None:
         if (candidate.header.height, candidate.header.term) != (entry.index, entry.term):

@@ -13,14 +13,15 @@ from collections.abc import Callable
 import msgspec
 
 from meshnode.network.chain import Chain
-from protocols import leadership
+from meshnode.network.watcher import Watcher
+from protocols import cbor, cose, leadership
 from protocols.block import Block
 from protocols.certificate import QuorumConfig
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.parcel import Elected, Parcel
 from protocols.raft import Message, MessageKind, RawNode
 from protocols.raft.messages import TRANSFER_CONTEXT
-from protocols.records import QUORUM_BYZANTINE, Election, RecordError
+from protocols.records import QUORUM_BYZANTINE, Election, Header, RecordError, to_payload
 
 # What only the leader of a term may say in it.
 _LEADERS_WORD = frozenset(
@@ -48,6 +49,7 @@ class Leadership:
         device_key: bytes,
         signer: Signer,
         verifier: Verifier,
+        watcher: Watcher,
         counters: Counter[str],
     ) -> None:
         """Args:
@@ -61,6 +63,7 @@ class Leadership:
         self._key = device_key
         self._signer = signer
         self._verifier = verifier
+        self._watcher = watcher
         self._counters = counters
         self._proved: tuple[int, bytes] = (0, b"")
         self._election: tuple[int, Election | None] = (0, None)
@@ -159,4 +162,9 @@ class Leadership:
         if fault is None:
             self._proved = (term, key_id_of(sender_key))
             self._election = (term, claim.election if quorum.mode == QUORUM_BYZANTINE else None)
+            signed = claim.envelope.to_be_signed(Header.KIND, self._chain_id)
+            self._watcher.header(claim.envelope, claim.header, cose.record_id(signed))
+            self._watcher.election(claim.election)
+        else:
+            self._watcher.bad_block(cbor.encode([elected.first, [], to_payload(elected.election)]), None)
         return fault

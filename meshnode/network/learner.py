@@ -19,12 +19,14 @@ from itertools import pairwise
 from meshnode.ledger import members
 from meshnode.machine import Machine, StateMismatch
 from meshnode.network.chain import StoredLog
+from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, Entry, HardState
 from protocols import block as blocks
 from protocols.block import Block, BlockError, FormError, MismatchError, Parent
 from protocols.certificate import check_certificate
 from protocols.cose import Verifier
+from protocols.histories import History
 from protocols.records import Certificate, read_as, to_payload
 
 
@@ -57,6 +59,7 @@ class Learner:
             self.newest_certificate = read_as(Certificate, below[1])
         self._log = log
         self._verifier = verifier
+        self.watcher = Watcher(lambda: machine.roll, verifier)
         self._hard = log.hard_state()
         self._parent = Parent.of_genesis(machine.genesis, machine.chain_id)
         if self.final_height:
@@ -82,6 +85,7 @@ class Learner:
         if fault is not None:
             raise RangeFault(fault)
         self.certificates_verified += 1
+        self.watcher.certificate(certificate)
         return True
 
     def begin(self, encoded: Sequence[bytes], certificate: Certificate) -> None:
@@ -102,14 +106,28 @@ class Learner:
         first, parent = found[0].header, self._parent
         if first.parent != parent.block_hash:
             # Proved by hashes and a certificate, whoever served it: two certified histories.
+            self._compare(encoded, certificate)
             self._halt(
-                f"block {first.height}: its certified parent is {first.parent.hex()}, ours is {parent.block_hash.hex()}"
+                f"block {first.height}: its certified parent is {first.parent.hex()}, "
+                f"ours is {parent.block_hash.hex()}; {TWO_HISTORIES}"
             )
             return
         for block in found:
             self._check_belonging(block, parent)
             parent = Parent.of(block)
         self._range, self._certificate = found, certificate
+
+    def prove(self, encoded: Sequence[bytes], certificate: Certificate) -> None:
+        """Whether a range follows the final height and its certificate holds; nothing is taken.
+
+        Raises:
+            RangeFault: it does not.
+        """
+        try:
+            found = [blocks.read(data, self.machine.chain_id) for data in encoded]
+        except BlockError as error:
+            raise RangeFault(str(error)) from error
+        self._check_proof(found, certificate)
 
     def to_verify(self) -> list[tuple[bytes, bytes, bytes]]:
         """Signatures of the range's records: (public key, message, signature), for threads."""
@@ -213,6 +231,17 @@ class Learner:
         except MismatchError as error:
             raise RangeFault(str(error)) from error
 
+    def _compare(self, encoded: Sequence[bytes], certificate: Certificate) -> None:
+        """Who is to blame that a certified range does not follow from what is final here?"""
+        first = max(self._log.first_index(), self.final_height - COMPARED_BLOCKS)
+        newest = self.newest_certificate
+        ours = History(
+            blocks=tuple(self._log.entry(height).data for height in range(first, self.final_height + 1)),
+            certificates=() if newest is None else (to_payload(newest),),
+        )
+        theirs = History(blocks=tuple(encoded), certificates=(to_payload(certificate),))
+        self.watcher.compare([ours, theirs])
+
     def _halt(self, reason: str) -> None:
-        self.halted = reason
+        self.halted = "; ".join([reason, *self.watcher.convictions()])
         self.counters["halted"] += 1

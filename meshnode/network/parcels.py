@@ -48,7 +48,7 @@ class Parcels:
 
     def of_pledge(self, pledge: Pledge) -> Outgoing:
         """A message whose promise is on the disk: sign it."""
-        message, ack = pledge.message, None if self._finalizer.halted else pledge.ack
+        message, ack = pledge.message, None if self._finalizer.halted else pledge.spoken
         certificates: tuple[Certificate, ...] = ()
         if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
             certificates = (*self._certificates.along(message), *self._locking.certificates_along(message))
@@ -82,7 +82,7 @@ class Parcels:
         return ()
 
     def _before(self, message: Message) -> bytes | None:
-        """The block before an append's entries: among liars term and height do not name a block."""
-        if message.kind is not MessageKind.APP or not self._locking.is_on:
+        """The block before an append's entries: of a leader that lies, term and height do not name one."""
+        if message.kind is not MessageKind.APP or not message.index or message.term != self._core.term:
             return None
         return self._chain.head(message.index).block_hash

@@ -21,12 +21,23 @@ from protocols.records.agreement import VoteRow
 
 
 class Pledge(msgspec.Struct, frozen=True):
-    """A message of Raft that waits for the disk, with the statement that is to be signed for it."""
+    """A message of Raft that waits for the disk, with the statement that is to be signed for it.
+
+    Attributes:
+        silent: the ack is promised and not signed: of a block of an earlier term it would certify
+            nothing, and a quorum of such signatures would look like a certificate.
+    """
 
     message: Message
     tip: bytes | None = None
     vote: Vote | None = None
     ack: Ack | None = None
+    silent: bool = False
+
+    @property
+    def spoken(self) -> Ack | None:
+        """The ack that is to be signed."""
+        return None if self.silent else self.ack
 
 
 class Pledges:
@@ -83,10 +94,6 @@ class Pledges:
             ack.ack_term < max(state.ack_term, state.vote_term)
             or (ack.ack_term == state.ack_term and not self._in_log(state.ack_height, state.ack_block))
         )
-
-    def acked_height(self, term: int) -> int:
-        """The highest height acknowledged in a term; 0 if that term is not the newest one with an ack."""
-        return self._state.ack_height if self._state.ack_term == term else 0
 
     def promise(self) -> SignState | None:
         """The sign state that covers every promise made, to be written; None if the written one does."""

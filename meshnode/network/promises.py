@@ -82,8 +82,10 @@ class Promises:
         if message.term != core.term:
             return None
         if message.kind == MessageKind.APP_RESP:
-            new = message.index > self._machine.height
-            return Pledge(message, ack=self._ack(message.index, message.term) if new else None)
+            if message.index <= self._machine.height:
+                return Pledge(message)
+            silent = self._chain.head(message.index).term != message.term
+            return Pledge(message, ack=self._ack(message.index, message.term), silent=silent)
         asked, own = self._ballots.tip_of(message.term, message.to), self._chain.tip(self._core.last_index)
         # Once somebody has led the term our log may have changed, even if that leader is forgotten meanwhile.
         if asked is None or core.leader != NO_NODE or self._leadership.proved_term >= message.term:
@@ -97,10 +99,6 @@ class Promises:
         """The ack of a block, to be promised; None from one who does not vote at its height."""
         if not self._electorate.votes_at(height):
             return None
-        validators_hash, head = self._chain.head(height - 1).next_validators, self._chain.head(height)
-        phase = PHASE_COMMIT
-        if self._electorate.is_byzantine_at(height):
-            phase = PHASE_PREPARE
-            if head.term != term:
-                return None  # it could only certify a block of the term itself (R1)
-        return Ack(validators=validators_hash, ack_term=term, height=height, block=head.block_hash, phase=phase)
+        validators_hash, block = self._chain.head(height - 1).next_validators, self._chain.head(height).block_hash
+        phase = PHASE_PREPARE if self._electorate.is_byzantine_at(height) else PHASE_COMMIT
+        return Ack(validators=validators_hash, ack_term=term, height=height, block=block, phase=phase)

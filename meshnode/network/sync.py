@@ -34,6 +34,7 @@ from meshnode.network.transport import (
     StreamReset,
     Transport,
 )
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, StoreError
 from protocols import sync
@@ -103,7 +104,7 @@ class BlockServer:
         in_thread: Thread = trio.to_thread.run_sync,
     ) -> None:
         """Args:
-        announce: whether to publish the newest certificate; for validators.
+        announce: whether to publish the newest certificate; for validators. `announces` changes it.
         provable_until: up to which height somebody who knows the ledger up to the given one can check
             certificates, as the validators change; None if to the end.
         """
@@ -111,7 +112,7 @@ class BlockServer:
         self._transport = transport
         self._store = store
         self._chain_id = chain_id
-        self._announces = announce
+        self.announces = announce
         self._provable_until = provable_until
         self._in_thread = in_thread
         self._budgets = Budgets(REQUESTS_PER_S, REQUESTS_BURST, trio.current_time)
@@ -122,13 +123,11 @@ class BlockServer:
         """Serve until cancelled."""
         self._transport.handle(protocol(self._chain_id), self._serve, max_streams_per_peer=STREAMS_PER_PEER)
         task_status.started()
-        if self._announces:
-            await self._announce()
-        await trio.sleep_forever()
-
-    async def _announce(self) -> None:
         said, said_at = 0, trio.current_time()
         while True:
+            await trio.sleep(ANNOUNCE_INTERVAL_S)
+            if not self.announces:
+                continue
             repeat = said > 0 and trio.current_time() - said_at >= REPEAT_S
             if repeat or self._store.final_height() > said:
                 found = await self._in_thread(self._store.certificate_below, self._store.final_height())
@@ -137,7 +136,6 @@ class BlockServer:
                     await self._transport.publish(topic(self._chain_id, BLOCKS), found[1])
                     self.counters["heads announced"] += 1
                     said, said_at = found[0], trio.current_time()
-            await trio.sleep(ANNOUNCE_INTERVAL_S)
 
     async def _serve(self, stream: Stream) -> None:
         link = Framed(stream, sync.MAX_MESSAGE_BYTES)
@@ -285,6 +283,11 @@ class Follower:
         return self.learner.halted
 
     @property
+    def watcher(self) -> Watcher:
+        """Remembers what validators signed, and who contradicted itself."""
+        return self.learner.watcher
+
+    @property
     def certificates_verified(self) -> int:
         """Since the start."""
         return self.learner.certificates_verified
@@ -299,13 +302,47 @@ class Follower:
         """The highest certificate whose block is final here."""
         return self.learner.newest_certificate
 
-    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow until cancelled, or until the disk fails."""
-        heads = self._transport.subscribe(topic(self._chain_id, BLOCKS), HEADS_CAPACITY)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hear, heads)
-            nursery.start_soon(self._follow)
-            task_status.started()
+    async def run(
+        self,
+        until: Callable[[], bool] = lambda: False,
+        task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Follow until cancelled, until the disk fails, or until a round is over and `until` holds."""
+        with self._transport.subscribe(topic(self._chain_id, BLOCKS), HEADS_CAPACITY) as heads:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hear, heads)
+                task_status.started()
+                await self._follow(until)
+                nursery.cancel_scope.cancel()
+
+    async def is_more_known(self) -> bool:
+        """Whether some peer has a range that follows what is final here, with a certificate that holds; takes none."""
+        for peer in self._candidates():
+            try:
+                stream = await self._transport.open_stream(peer, protocol(self._chain_id))
+            except DialError:
+                continue
+            try:
+                receiving = Receiving(self.learner.final_height + 1)
+                if await self._receive(Framed(stream, sync.MAX_MESSAGE_BYTES), receiving):
+                    assert receiving.certificate is not None
+                    # Not in a thread: the state may change meanwhile.
+                    self.learner.prove(receiving.blocks, receiving.certificate)
+                    return True
+            except (
+                StreamReset,
+                StreamClosed,
+                trio.TooSlowError,
+                Misbehaved,
+                SyncError,
+                RangeFault,
+                RecordError,
+            ) as error:
+                log.info("peer %s, asked for what follows: %s", peer, error)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await stream.reset()
+        return False
 
     async def _hear(self, heads: trio.MemoryReceiveChannel[GossipMessage]) -> None:
         async for message in heads:
@@ -334,7 +371,7 @@ class Follower:
             return str(error)
         return None
 
-    async def _follow(self) -> None:
+    async def _follow(self, until: Callable[[], bool]) -> None:
         while self.learner.halted is None:
             self._heard = trio.Event()
             is_behind = self._head_height > self.learner.final_height
@@ -344,12 +381,15 @@ class Follower:
                 # Where nobody said that there is more, one answer is enough.
                 if learned or (learned is not None and not is_behind):
                     break
+            if until():
+                return
             if self._head_height > self.learner.final_height:
                 await trio.sleep(0 if learned else RETRY_S)
                 continue
             with trio.move_on_after(POLL_S):
                 await self._heard.wait()
         log.error("following has stopped: %s", self.learner.halted)
+        await trio.sleep_forever()
 
     def _candidates(self) -> list[PeerId]:
         """Peers to ask: who announced the newest head, then the others in random order."""
@@ -399,6 +439,13 @@ class Follower:
         receiving = self._receiving
         if receiving is None:
             receiving = self._receiving = Receiving(self.learner.final_height + 1)
+        if not await self._receive(link, receiving):
+            return False
+        await self._take(receiving)
+        return True
+
+    async def _receive(self, link: Framed, receiving: Receiving) -> bool:
+        """Receive one range; False if the peer has none."""
         with trio.fail_after(MESSAGE_DEADLINE_S):
             await link.send(receiving.request())
         while receiving.certificate is None:
@@ -412,7 +459,6 @@ class Follower:
             if credit is not None:
                 with trio.fail_after(MESSAGE_DEADLINE_S):
                     await link.send(credit)
-        await self._take(receiving)
         return True
 
     async def _take(self, receiving: Receiving) -> None:

@@ -39,13 +39,14 @@ from meshnode.network.promises import Promises
 from meshnode.network.proposer import Proposer
 from meshnode.network.terms import bounded
 from meshnode.network.wariness import Wariness
+from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
 from protocols import raft
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, unpack
-from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
+from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import Certificate, RecordError, Tip, to_payload
 
@@ -91,23 +92,15 @@ class Validator:
         self._chain = Chain(log, machine.genesis, self._chain_id)
         self._electorate = Electorate(machine, self._chain, device_key)
         self.number = self._electorate.number
-        self._ballots = Ballots(self._chain_id, verifier)
+        self.watcher = Watcher(lambda: machine.roll, verifier)
+        self._ballots = Ballots(self._chain_id, verifier, self.watcher)
         self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
         self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
         self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has)
         self._ready: Ready | None = None
+        self._reads: list[ReadState] = []
         self._core = RawNode(
-            raft.Config(
-                id=self.number,
-                election_tick=settings.election_ticks,
-                heartbeat_tick=settings.heartbeat_ticks,
-                applied=log.final_height(),
-                max_size_per_msg=settings.max_append_bytes,
-                max_inflight_msgs=16,
-                disable_proposal_forwarding=True,
-                external_commit=True,
-                priority=settings.priority,
-            ),
+            settings.core(self.number, log.final_height()),
             CoreStorage(log, self._electorate.numbers(self._electorate.at(log.last_index() + 1) or machine.quorum)),
             random=random,
             sealer=self._seal,
@@ -135,6 +128,7 @@ class Validator:
             finality,
             self._certificates,
             self._locking,
+            self.watcher,
             verifier,
             self.counters,
         )
@@ -146,6 +140,7 @@ class Validator:
             device_key,
             signer,
             verifier,
+            self.watcher,
             self.counters,
         )
         self._proposer = Proposer(
@@ -160,7 +155,7 @@ class Validator:
             self._elections,
             self._leadership,
             self._locking,
-            self._pledges,
+            self.watcher,
             verifier,
             clock,
             self.counters,
@@ -190,7 +185,6 @@ class Validator:
         self._patience = Patience(self._core, settings.election_ticks)
         self._wariness = Wariness(
             self._core,
-            self._electorate,
             self._leadership,
             lambda: self._proposer.waits(self.last_height),
             settings.election_ticks,
@@ -224,7 +218,7 @@ class Validator:
 
     @property
     def halted(self) -> str | None:
-        """Why this node acknowledges and leads no more; None if it does."""
+        """Why this node acknowledges and leads no more, and who was found out (by key id); None if it does."""
         return self._finalizer.halted
 
     @property
@@ -316,12 +310,10 @@ class Validator:
             return fault
         message = self._leadership.without_false_haste(message, key, self.leader, parcel)
         fault = self._elections.hear(parcel.elections) or self._locking.hear(message, parcel)
-        if fault is None and message.kind == MessageKind.APP:
-            fault = self._intake.compare(message, parcel.tip)
         if fault is not None:
             return fault
-        if message.kind == MessageKind.APP and message.entries:
-            fault = self._intake.take(message)
+        if message.kind == MessageKind.APP:
+            fault = self._intake.take_append(message, parcel.tip)
             self._electorate.follow(self._core, self.final_height)
             return fault
         if message.kind == MessageKind.VOTE:
@@ -348,7 +340,9 @@ class Validator:
         """
         if self.role != Role.LEADER or self.halted or self._patience.resting:
             return False
-        if not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
+        # Before a block of the new voters is made, the core must send to them.
+        self._electorate.follow(self._core, self.final_height)
+        if self.role != Role.LEADER or not self._proposer.prepare(self.last_height, self._finalizer.executed_unseen()):
             return False
         try:
             self._core.propose(b"")
@@ -373,6 +367,7 @@ class Validator:
         elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
+        self._reads += ready.read_states
         now = [self._parcels.of(message) for message in ready.messages]
         now += self._locking.tell([number for _, number in self.peers()])
         if certificates and self.role == Role.LEADER:
@@ -385,9 +380,7 @@ class Validator:
             for entry in ready.entries
         )
         self._promises.prepare(ready)
-        sign = self._pledges.promise()
-        lock = self._locking.take_unwritten()
-        hard = ready.hard_state
+        sign, lock, hard = self._pledges.promise(), self._locking.take_unwritten(), ready.hard_state
         batch = None
         if entries or certificates or elections or (hard, sign, lock) != (None, None, None):
             batch = Batch(
@@ -424,6 +417,15 @@ class Validator:
         self._electorate.follow(self._core, self.final_height)
         self._drain()
         return after
+
+    def read_index(self, context: bytes) -> bool:
+        """Ask the leader for a height that everything final until now lies below; as `RawNode.read_index`."""
+        return not self.halted and self._core.read_index(context)
+
+    def take_reads(self) -> list[ReadState]:
+        """Answers since the last call: once `final_height` has reached the index, reads miss nothing."""
+        reads, self._reads = self._reads, []
+        return reads
 
     @property
     def silence(self) -> int:
@@ -474,10 +476,9 @@ class Validator:
     def _take_vote(self, sender: int, message: Message, parcel: Parcel) -> str | None:
         if message.term != self._core.term or self._core.state != Role.CANDIDATE or parcel.vote is None:
             return None if parcel.vote is not None else "vote without a signature"
-        row = parcel.vote
-        vote = voted(row, message.term, self._key_id, self._own_tip())
+        vote = voted(parcel.vote, message.term, self._key_id, self._own_tip())
         by_tips = not self._locking.is_on
-        return self._ballots.take(row, vote, self._electorate.key_of(sender), by_tips=by_tips)
+        return self._ballots.take(parcel.vote, vote, self._electorate.key_of(sender), by_tips=by_tips)
 
     def _may_elect(self, message: Message, up_to_date: bool) -> bool:
         """Whether the sender of a vote request has enough to lead (called by the core)."""

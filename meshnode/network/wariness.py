@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from meshnode.network.electorate import Electorate
 from meshnode.network.leadership import Leadership
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Role
 
@@ -57,7 +56,6 @@ class Wariness:
     def __init__(
         self,
         core: RawNode,
-        electorate: Electorate,
         leadership: Leadership,
         waits: Callable[[], bool],
         election_ticks: int,
@@ -67,7 +65,6 @@ class Wariness:
         waits: whether a leader has something to do that it has not done.
         """
         self._core = core
-        self._electorate = electorate
         self._leadership = leadership
         self._waits = waits
         self._election_ticks = election_ticks

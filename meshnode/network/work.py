@@ -8,8 +8,12 @@ import msgspec
 
 from meshnode.machine import Event
 from meshnode.store import Batch
+from protocols import raft
 from protocols.block import Block, SignedRecord
 from protocols.parcel import Parcel
+
+# To one follower: what hides its round trip and one fsync; it parks no more than that (see `intake`).
+MAX_APPENDS_IN_FLIGHT = 16
 
 
 class Proposals(Protocol):
@@ -53,3 +57,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_ticks: int = 5
     max_append_bytes: int = 192 * 1024
     priority: int = 0
+
+    def core(self, number: int, applied: int) -> raft.Config:
+        """The settings of the Raft core of node `number`, executed up to `applied`."""
+        return raft.Config(
+            id=number,
+            election_tick=self.election_ticks,
+            heartbeat_tick=self.heartbeat_ticks,
+            applied=applied,
+            max_size_per_msg=self.max_append_bytes,
+            max_inflight_msgs=MAX_APPENDS_IN_FLIGHT,
+            disable_proposal_forwarding=True,
+            external_commit=True,
+            priority=self.priority,
+        )

@@ -21,6 +21,8 @@ from protocols.records import Genesis, RecordError, read_as
 MICROGRIDS = "microgrids"
 GENESIS_FILE = "genesis.cbor"
 DATABASE_FILE = "ledger.sqlite"
+# Present once this node has voted in the ledger; it stays when the ledger is set aside.
+VALIDATOR_FILE = "validator"
 LOCK_FILE = "ledger.lock"
 
 # Twenty times the genesis of a hundred homes; whatever is larger is not one.
@@ -137,6 +139,24 @@ def make_directory(place: Path) -> None:
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
         sync_directory(path.parent)
+
+
+def mark_as_validator(place: Path) -> None:
+    """Remember beside the ledger that this node votes in it, for good: it must never begin an empty one again.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    try:
+        (place / VALIDATOR_FILE).touch(mode=0o600)
+        sync_directory(place)
+    except OSError as error:
+        raise StoreError(f"{place}: {error.strerror}; check the disk and the permissions") from error
+
+
+def was_validator(place: Path) -> bool:
+    """Whether this node votes in the ledger here, or ever did."""
+    return (place / VALIDATOR_FILE).exists()
 
 
 def sync_directory(path: Path) -> None:

@@ -20,6 +20,7 @@ from meshnode.store.place import (
     microgrid_directory,
     read_genesis,
     sync_directory,
+    was_validator,
 )
 from meshnode.store.store import found_database, why
 
@@ -47,7 +48,9 @@ def refound(directory: Path, chain_id: bytes, device_key: bytes, name: str, besi
             f"{place}: the genesis here was altered or misplaced\n"
             "    copy genesis.cbor from another member of the community first"
         )
-    _check_learner(directory, device_key, [entry.device_key for entry in check_genesis(genesis_bytes).validators])
+    founders = [entry.device_key for entry in check_genesis(genesis_bytes).validators]
+    if device_key in founders or was_validator(place):
+        raise _votes(directory, len(founders) == 1 and device_key in founders)
     aside = place / name
     try:
         lock = Lock(place)
@@ -68,11 +71,9 @@ def refound(directory: Path, chain_id: bytes, device_key: bytes, name: str, besi
     return aside
 
 
-def _check_learner(directory: Path, device_key: bytes, validators: Sequence[bytes]) -> None:
-    if device_key not in validators:
-        return
-    votes = f"one of the {len(validators)} that vote" if len(validators) > 1 else "the only one that votes"
-    raise StoreError(
+def _votes(directory: Path, alone: bool) -> StoreError:
+    votes = "the only one that votes" if alone else "one of those that vote, or did"
+    return StoreError(
         f"{directory}: this node is {votes} in its microgrid, so its ledger cannot "
         "be fetched again; nothing was changed\n"
         "    the lost ledger says what this node signed last; with an empty one it could sign twice for one height,\n"

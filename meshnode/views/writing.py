@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
@@ -58,7 +59,9 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     values = (head.height, block.block_hash, head.time_s, head.term, block.leader)
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
-        _EVENTS[type(event)](db, head.height, head.time_s, event)
+        # Who was found out is asked from the state itself.
+        if not isinstance(event, FoundOut):
+            _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 
 def _record_done(db: sqlite3.Connection, height: int, time_s: int, event: RecordDone) -> None:

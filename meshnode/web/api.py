@@ -2,11 +2,16 @@
 
 Energies are Wh, money micro-units of the currency, times UTC seconds of the microgrid's clock.
 A list that is longer than its limit ends with "next": the query parameters that go on.
+
+An answer says what this node knows, which may be a moment behind. With `fresh=SECONDS` in the query it
+misses nothing that was final on any node when it was asked for: a majority of the validators
+confirms that first, or the answer is an error 504 after so many seconds. The header
+`fresh-height` of such an answer is the height that it reaches at least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,14 +21,17 @@ from starlette.routing import Route
 
 from meshnode.views import END_POSTING, END_S, MAX_ROWS, Views
 from meshnode.web import asking
-from meshnode.web.backend import Backend
+from meshnode.web.backend import Backend, NotFresh
 from meshnode.web.faults import Fault, Faults, answer
 from meshnode.web.figures import ask, gather, live_rows
-from meshnode.web.speaking import account_of
+from meshnode.web.speaking import LAST_SECOND, account_of
 from protocols.records.statements import RECORD_ID_BYTES
 
 # How long /api/records/{id} holds a request that waits for finality, real seconds.
 MAX_WAIT_S = 30
+# How long a fresh answer may wait for its majority: several elections.
+MAX_FRESH_S = 30
+FRESH_HEADER = "fresh-height"
 # Requests that wait at a time; beyond that they are answered at once.
 MAX_WAITING = 32
 DEFAULT_ROWS = 96
@@ -31,6 +39,7 @@ DEFAULT_ROWS = 96
 MAX_SKIP = 8_192
 
 T = TypeVar("T")
+Answerer = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -42,22 +51,43 @@ class Api:
 
     def routes(self) -> list[Route]:
         """The endpoints, for the application."""
+        reading: dict[str, Answerer] = {
+            "/api/status": self.status,
+            "/api/home": self.home,
+            "/api/periods": self.periods,
+            "/api/lines": self.lines,
+            "/api/trades": self.trades,
+            "/api/orders": self.orders,
+            "/api/postings": self.postings,
+            "/api/blocks": self.blocks,
+            "/api/blocks/{height:int}": self.block,
+            "/api/records/{id}": self.record,
+            "/api/report": self.report,
+            "/api/state/{height:int}": self.state,
+        }
         return [
             Route("/healthz", self.health),
-            Route("/api/status", self.status),
             Route("/api/live", self.live),
-            Route("/api/home", self.home),
-            Route("/api/periods", self.periods),
-            Route("/api/lines", self.lines),
-            Route("/api/trades", self.trades),
-            Route("/api/orders", self.orders),
-            Route("/api/postings", self.postings),
-            Route("/api/blocks", self.blocks),
-            Route("/api/blocks/{height:int}", self.block),
-            Route("/api/records/{id}", self.record),
-            Route("/api/report", self.report),
-            Route("/api/state/{height:int}", self.state),
+            *(Route(path, self._fresh(answerer)) for path, answerer in reading.items()),
         ]
+
+    def _fresh(self, answerer: Answerer) -> Answerer:
+        """The endpoint, with `fresh` in its query."""
+
+        async def endpoint(request: Request) -> Response:
+            wait_s = asking.whole(request, "fresh", 0, 0, MAX_FRESH_S)
+            if not wait_s:
+                return await answerer(request)
+            try:
+                height = await self._backend.fresh(wait_s)
+            except NotFresh as error:
+                remedy = "ask again, or without fresh for what this node knows"
+                raise Faults(504, Fault("query fresh", str(error), "a majority that confirms it", remedy)) from error
+            response = await answerer(request)
+            response.headers[FRESH_HEADER] = str(height)
+            return response
+
+        return endpoint
 
     async def health(self, _request: Request) -> Response:
         """GET /healthz: 200 while the node takes part, 503 with the reason when it has stopped to."""
@@ -141,14 +171,19 @@ class Api:
         return answer(found)
 
     async def record(self, request: Request) -> Response:
-        """GET /api/records/{id}?wait=seconds: what became of a record, with its receipt in hex."""
+        """GET /api/records/{id}?wait=seconds&valid_until_s: what became of a record, with its receipt in hex.
+
+        See `meshnode.web.backend.Outcome`; whoever says until when the record is valid hears "never"
+        after that, from every node.
+        """
         record_id = asking.hex_id(request.path_params["id"], "record id", RECORD_ID_BYTES)
         wait_s = asking.whole(request, "wait", 0, 0, MAX_WAIT_S)
+        valid_until_s = asking.whole(request, "valid_until_s", -1, 0, LAST_SECOND)
         if self._waiting >= MAX_WAITING:
             wait_s = 0
         self._waiting += 1
         try:
-            outcome = await self._backend.outcome(record_id, wait_s)
+            outcome = await self._backend.outcome(record_id, wait_s, None if valid_until_s < 0 else valid_until_s)
         finally:
             self._waiting -= 1
         fields: dict[str, Any] = msgspec.structs.asdict(outcome)

@@ -13,12 +13,26 @@ import trio
 
 from meshnode.clock import GridClock
 from meshnode.machine import Machine
+from meshnode.roster import Roster
 from meshnode.views import Views
 from protocols.records import Record
 
 
 class Refused(Exception):
-    """A record that was not taken; the text is a sentence for its author."""
+    """A record that was not taken here and is not passed on; the text is a sentence for its author.
+
+    Attributes:
+        lasting: no node will ever take it. Else this one did not, for now: it may be handed in again, here
+            or elsewhere, and where it was handed in before it may still be on its way.
+    """
+
+    def __init__(self, text: str, *, lasting: bool = True) -> None:
+        super().__init__(text)
+        self.lasting = lasting
+
+
+class NotFresh(Exception):
+    """Nobody could confirm in time what is newest; the text is a sentence for whoever asked."""
 
 
 class PowerNow(msgspec.Struct, frozen=True):
@@ -49,6 +63,20 @@ class MeterHealth(msgspec.Struct, frozen=True):
     errors: int
 
 
+class FoundOut(msgspec.Struct, frozen=True):
+    """A validator that lied. kind, term, height: see `protocols.evidence`; status: "proved", "asked" or "answered".
+
+    name: of the member whose node it is; on_ledger: whether everybody has it in their state.
+    """
+
+    name: str
+    kind: str
+    term: int
+    height: int
+    status: str
+    on_ledger: bool
+
+
 class Status(msgspec.Struct, frozen=True):
     """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty."""
 
@@ -77,11 +105,15 @@ class Status(msgspec.Struct, frozen=True):
     screen_ms: dict[str, int]
     counters: dict[str, int]
     meters: tuple[MeterHealth, ...]
+    found_out: tuple[FoundOut, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a record. status: "final", "refused" or "unknown" (ask again with the same id).
+    """What became of a record; every status but "unknown" is for good, and the same on all nodes.
 
+    status: "final": in a final block, with its verdict and receipt. "refused": known here never
+        to take effect, the sentence says why. "never": no block carried it, and none can any more,
+        because the ledger has passed the end of its validity. "unknown": ask again with the same id.
     receipt: offline proof of a final record; verdict: name of the ledger's verdict.
     """
 
@@ -121,6 +153,9 @@ class Backend(Protocol):
 
     def status(self) -> Status: ...
 
+    def roster(self) -> Roster:
+        """Who validates and who could, and what the autopilot proposes."""
+
     def live(self) -> tuple[PowerNow, ...]:
         """The newest power of every meter that was heard of, by account."""
 
@@ -130,8 +165,24 @@ class Backend(Protocol):
     async def submit_envelope(self, envelope: bytes) -> bytes:
         """Take a record that was signed elsewhere, and give its id. Raises Refused."""
 
-    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
-        """What became of a record; waits up to `wait_s` real seconds for it to become final."""
+    async def outcome(self, record_id: bytes, wait_s: float, valid_until_s: int | None = None) -> Outcome:
+        """What became of a record; waits up to `wait_s` real seconds for it to become final.
+
+        Args:
+            valid_until_s: of the record, if whoever asks knows it: then "unknown" ends in "never" on every
+                node, not only on those that have the record.
+        """
+
+    async def fresh(self, wait_s: float) -> int:
+        """Wait until what is asked afterwards misses nothing that was final anywhere when this was called.
+
+        Args:
+            wait_s: how long at most, real seconds.
+        Returns:
+            The height that answers reach now.
+        Raises:
+            NotFresh: no majority of the validators confirmed it in time, or this node has halted.
+        """
 
     def block(self, height: int) -> dict[str, Any] | None:
         """A final block in JSON form, with verdicts and who certified it; None if there is none."""

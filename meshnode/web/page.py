@@ -138,6 +138,7 @@ class Page:
         return Moment(
             figures=await gather(self._backend),
             status=self._backend.status(),
+            roster=self._backend.roster(),
             points=self._history.points(),
             window_s=self._history.window_s,
             words=Words(language),

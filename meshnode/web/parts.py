@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from meshnode.amounts import MICRO, PPM, split
+from meshnode.roster import Roster
 from meshnode.views import BlockRow, OrderRow, TradeRow
 from meshnode.web import charts
-from meshnode.web.backend import MeterHealth, Status
+from meshnode.web.backend import FoundOut, MeterHealth, Status
 from meshnode.web.figures import Figures
 from meshnode.web.history import Point
 from meshnode.web.html import Html, fill, join
@@ -32,6 +33,7 @@ class Moment(msgspec.Struct, frozen=True):
 
     figures: Figures
     status: Status
+    roster: Roster
     points: tuple[Point, ...]
     window_s: int
     words: Words
@@ -366,7 +368,32 @@ def node(moment: Moment) -> Html:
     halted = NONE
     if status.halted:
         halted = fill('<p class="alarm">{text}</p>', text=words("halted", why=status.halted))
-    return fill('{halted}<dl class="facts">{facts}</dl>', halted=halted, facts=facts)
+    found_out = join(fill('<p class="alarm">{text}</p>', text=_found_out(words, found)) for found in status.found_out)
+    return fill(
+        '{halted}{found_out}<dl class="facts">{facts}</dl>{advice}',
+        halted=halted,
+        found_out=found_out,
+        facts=facts,
+        advice=_advice(moment),
+    )
+
+
+def _found_out(words: Words, found: FoundOut) -> str:
+    what = words(f"lie_{found.kind.lower()}", term=found.term, height=found.height)
+    key = "found_out" if found.status == "proved" else f"found_out_{found.status}"
+    return words(key, name=found.name, what=what)
+
+
+def _advice(moment: Moment) -> Html:
+    """What the autopilot proposes about the validators; it is done by command, by who may."""
+    words, proposal = moment.words, moment.roster.proposal
+    if proposal is None:
+        return NONE
+    hours = max(1, proposal.absent_s // 3600)
+    why = words(f"advice_{proposal.reason}", name=proposal.gone, hours=words.number(hours))
+    commands = join(fill("<li><code>{command}</code></li>", command=command) for command in moment.roster.commands)
+    who = NONE if moment.roster.may_decide else fill("<p>{text}</p>", text=words("advice_who"))
+    return fill('<div class="advice"><p>{why}</p><ol>{commands}</ol>{who}</div>', why=why, commands=commands, who=who)
 
 
 def _leader(moment: Moment) -> str:

@@ -27,6 +27,7 @@ from starlette.routing import Route
 from meshnode.config import ConfigError
 from meshnode.web.api import Api
 from meshnode.web.backend import Backend
+from meshnode.web.community import Community
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
 from meshnode.web.guard import Guard
@@ -65,6 +66,7 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
             *Page(backend, history).routes(),
             Route("/api/events", Events(backend).stream),
             *Speaking(backend, token).routes(),
+            *Community(backend, token).routes(),
             *Api(backend).routes(),
         ],
         middleware=[Middleware(Guard, names=names)],

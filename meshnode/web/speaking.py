@@ -1,11 +1,17 @@
 """Speaking: the endpoints that write - orders, transfers, assets, and records signed elsewhere.
 
-All of them need the node's token. An answer means that the record was passed on, not
-that it took effect: what became of it is asked at /api/records/{id}.
+All of them need the node's token. 202 means that the record is on the node's disk and passed on, not
+that it took effect: what became of it is asked at /api/records/{id}. 409 means that it will never
+take effect, 503 that this node does not take it for now, and has not passed it on.
+
+Who gets no answer asks again. A record signed elsewhere is the same each time. Where the node signs, the
+header `Idempotency-Key`, a text of the client's choice, makes it so: the first request with it
+counts, the others get the id of its record, until the validity of that record has ended.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from typing import Any
 
@@ -18,7 +24,7 @@ from meshnode.web.asking import Field
 from meshnode.web.backend import Backend, Refused
 from meshnode.web.faults import Fault, Faults, answer, shown
 from protocols.cose import MAX_ENVELOPE_BYTES
-from protocols.records import SIDE_BUY, SIDE_SELL, AssetIssue, Cancel, Order, Record, Transfer
+from protocols.records import SIDE_BUY, SIDE_SELL, AssetIssue, Cancel, Order, Spoken, Transfer
 from protocols.records.identity import ACCOUNT_ID_BYTES
 from protocols.records.statements import MAX_AMOUNT, MAX_ORDER_WH, MAX_PRICE_U_KWH, RECORD_ID_BYTES
 
@@ -29,6 +35,10 @@ NONCE_BITS = 63
 # The end of the microgrid's own time scale; anything later is a typing mistake.
 LAST_SECOND = 1 << 40
 NEXT = "next"
+# A client draws a key at random; 128 bits in hex are half of this.
+MAX_KEY_BYTES = 64
+# A node that is full, or has not caught up, looks otherwise in a while.
+RETRY_AFTER_S = 5
 
 _SIDES = {"buy": SIDE_BUY, "sell": SIDE_SELL}
 _ASSET_KINDS = {"money": 0, "energy": 1, "utility": 2}
@@ -40,6 +50,27 @@ def spoken(backend: Backend) -> dict[str, Any]:
     # Half of what the community allows leaves room for clocks that differ.
     valid_s = min(VALID_REAL_S * clock.speed, limits.max_validity_s // 2)
     return {"nonce": secrets.randbits(NONCE_BITS), "valid_until_s": clock.now_s() + valid_s}
+
+
+def spoken_once(backend: Backend, request: Request) -> dict[str, Any]:
+    """As `spoken`; requests with the same idempotency key get the same nonce.
+
+    The ledger takes a nonce once, so that whatever happens to requests and nodes such a record takes
+    effect at most once.
+
+    Raises:
+        Faults: 400, the key is no key.
+    Source: The Idempotency-Key HTTP Header Field (draft-ietf-httpapi-idempotency-key-header).
+    """
+    key = request.headers.get("idempotency-key")
+    found = spoken(backend)
+    if key is None:
+        return found
+    if not (1 <= len(key) <= MAX_KEY_BYTES and key.isascii() and key.isprintable()):
+        expected = f"1 to {MAX_KEY_BYTES} printable ASCII characters"
+        raise Faults(400, Fault("header Idempotency-Key", shown(key), expected))
+    digest = hashlib.sha256(b"meshnode idempotency key\0" + key.encode()).digest()
+    return found | {"nonce": int.from_bytes(digest[:8], "big") >> (64 - NONCE_BITS)}
 
 
 def _period(value: Any) -> int | str:
@@ -91,42 +122,43 @@ class Speaking:
         if given["period_start_s"] == NEXT:
             length_s = self._backend.machine.rules().period.length_s
             given["period_start_s"] = (self._backend.clock.now_s() // length_s + 1) * length_s
-        return await self._say(Order(**spoken(self._backend), **given), period_start_s=given["period_start_s"])
+        order = Order(**spoken_once(self._backend, request), **given)
+        return await self._say(order, period_start_s=order.period_start_s)
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /api/orders/{id} or POST /api/orders/{id}/cancel."""
         asking.check_token(request, self._token)
         order = asking.hex_id(request.path_params["id"], "order id", RECORD_ID_BYTES)
-        return await self._say(Cancel(**spoken(self._backend), order=order))
+        return await self._say(Cancel(**spoken_once(self._backend, request), order=order))
 
     async def transfer(self, request: Request) -> Response:
         """POST /api/transfers {to, asset, amount}."""
         asking.check_token(request, self._token)
         given = await asking.fields(request, _TRANSFER)
         given["to"] = account_of(self._backend, given["to"], "to")
-        return await self._say(Transfer(**spoken(self._backend), **given))
+        return await self._say(Transfer(**spoken_once(self._backend, request), **given))
 
     async def issue(self, request: Request) -> Response:
         """POST /api/assets {asset, kind, cap, amount}."""
         asking.check_token(request, self._token)
         given = await asking.fields(request, _ASSET)
         given["asset_kind"] = given.pop("kind")
-        return await self._say(AssetIssue(**spoken(self._backend), **given))
+        return await self._say(AssetIssue(**spoken_once(self._backend, request), **given))
 
     async def record(self, request: Request) -> Response:
         """POST /api/records: the COSE_Sign1 envelope of a record that was signed elsewhere."""
         asking.check_token(request, self._token)
         envelope = await asking.body(request, "application/cbor", MAX_ENVELOPE_BYTES)
         try:
-            return _accepted(await self._backend.submit_envelope(envelope))
+            return accepted(await self._backend.submit_envelope(envelope))
         except Refused as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
-    async def _say(self, record: Record, **more: Any) -> Response:
+    async def _say(self, record: Spoken, **more: Any) -> Response:
         try:
-            return _accepted(await self._backend.submit(record), **more)
+            return accepted(await self._backend.submit(record), valid_until_s=record.valid_until_s, **more)
         except Refused as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
 
 def account_of(backend: Backend, name: str, place: str) -> bytes:
@@ -146,9 +178,12 @@ def account_of(backend: Backend, name: str, place: str) -> bytes:
     raise Faults(400, Fault(place, shown(name), "the name or the account id of a member"))
 
 
-def _accepted(record_id: bytes, **more: Any) -> Response:
+def accepted(record_id: bytes, **more: Any) -> Response:
     return answer({"record_id": record_id.hex(), **more}, 202, {"location": f"/api/records/{record_id.hex()}"})
 
 
-def _refused(error: Refused) -> Faults:
-    return Faults(409, Fault("record", str(error), "a record that the community's rules allow"))
+def refused(error: Refused) -> Faults:
+    if error.lasting:
+        return Faults(409, Fault("record", str(error), "a record that the community's rules allow"))
+    fault = Fault("record", str(error), "one that this node can take now", "hand it in again in a while")
+    return Faults(503, fault, headers={"retry-after": str(RETRY_AFTER_S)})

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from meshnode import amounts
+from meshnode.ledger.findings import SENTENCES
 from meshnode.views import DayRow
+from protocols.evidence import EvidenceKind
 
 LANGUAGES: Final = {"en": "English", "it": "Italiano"}
 DEFAULT: Final = "en"
@@ -32,6 +34,37 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "connecting": ("Connecting …", "Connessione …"),
     "offline": ("No connection to the node", "Nessuna connessione al nodo"),
     "halted": ("This node has stopped taking part: {why}", "Questo nodo ha smesso di partecipare: {why}"),
+    "found_out": ("Found out: the node of {name} {what}.", "Scoperto: il nodo di {name} {what}."),
+    "found_out_asked": (
+        "The node of {name} is asked why it {what}.",
+        "Al nodo di {name} si chiede perché {what}.",
+    ),
+    "found_out_answered": (
+        "The node of {name} {what}, and has shown that an election made it do so.",
+        "Il nodo di {name} {what}, e ha mostrato che un’elezione lo ha richiesto.",
+    ),
+    "lie_headers": (SENTENCES[EvidenceKind.HEADERS], "ha fatto due blocchi diversi per un posto nel mandato {term}"),
+    "lie_acks": (
+        SENTENCES[EvidenceKind.ACKS],
+        "ha confermato due storie diverse nel mandato {term}, al blocco {height}",
+    ),
+    "lie_votes": (SENTENCES[EvidenceKind.VOTES], "ha votato per due candidati nel mandato {term}"),
+    "lie_form": (
+        SENTENCES[EvidenceKind.FORM],
+        "ha fatto un blocco contro le regole, il blocco {height} nel mandato {term}",
+    ),
+    "lie_tip": (
+        SENTENCES[EvidenceKind.TIP],
+        "ha votato nel mandato {term} dichiarando il falso su ciò che possiede",
+    ),
+    "lie_extension": (
+        SENTENCES[EvidenceKind.EXTENSION],
+        "è stato eletto nel mandato {term} con una storia ed è partito da un’altra",
+    ),
+    "lie_older_tip": (
+        SENTENCES[EvidenceKind.OLDER_TIP],
+        "ha confermato il blocco {height} e votato nel mandato {term} come se non l’avesse mai avuto",
+    ),
     "now": ("Power now", "Potenza adesso"),
     "this_home": ("This home", "Questa casa"),
     "community": ("Community", "Comunità"),
@@ -121,6 +154,19 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "role_candidate": ("stands for election", "candidato a guidare"),
     "role_pre_candidate": ("looks for a leader", "cerca una guida"),
     "role_learner": ("follows, without a vote", "segue, senza voto"),
+    "advice_gone": (
+        "{name} has not been seen for {hours} h and validates. Proposed, one after the other:",
+        "{name} è un validatore e non si vede da {hours} h. Proposta, un passo dopo l’altro:",
+    ),
+    "advice_even": (
+        "One validator more tolerates one failure more. Proposed:",
+        "Un validatore in più tollera un guasto in più. Proposta:",
+    ),
+    "advice_back": (
+        "A replacement is done; byzantine quorums can come back. Proposed:",
+        "La sostituzione è fatta; i quorum bizantini possono tornare. Proposta:",
+    ),
+    "advice_who": ("An administrator can do this.", "Può farlo un amministratore."),
     "nobody": ("nobody yet", "ancora nessuno"),
     "peers": ("Peers", "Nodi vicini"),
     "peers_of": ("{peers} connected, {validators} validators", "connessi: {peers}, {validators} validatori"),

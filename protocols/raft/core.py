@@ -159,9 +159,8 @@ class RawNode:
         return progress.match if progress is not None and self._replica.role is Role.LEADER else 0
 
     def term_of(self, index: int) -> int | None:
-        """Term of an entry of the log, None where the log does not know it or it is in doubt."""
-        log = self._replica.log
-        return log.term_or_zero(index) or None if index < log.doubtful else None
+        """Term of an entry of the log, None where the log does not know it."""
+        return self._replica.log.term_or_zero(index) or None
 
     @property
     def since_promise(self) -> int:
@@ -221,15 +220,6 @@ class RawNode:
         membership = restore(MembershipState(voters=tuple(sorted(voters))))
         quorum = msgspec.structs.replace(membership.quorum, needed=needed)
         return self._replica.switch_membership(msgspec.structs.replace(membership, quorum=quorum))
-
-    def doubt(self, index: int) -> None:
-        """Our entries from `index` on are not those of the leader that we follow, whatever their terms say.
-
-        A leader that lied has made two entries for one place. Until they are replaced or committed, or we
-        campaign with them, they match nothing, so that this leader finds out from where to send.
-        """
-        assert index > self.commit, "what is committed is never doubted"
-        self._replica.log.doubtful = min(self._replica.log.doubtful, index)
 
     def hear_term(self, term: int) -> None:
         """Somebody says that this term has begun: our next campaign is for a later one."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from protocols.raft.logger import Logger
 from protocols.raft.messages import (
-    MAX_INT,
     Entry,
     HardState,
     Snapshot,
@@ -20,15 +19,11 @@ from protocols.raft.messages import (
 from protocols.raft.storage import Compacted, Storage, Unavailable
 from protocols.raft.unstable import Unstable
 
-NO_DOUBT = MAX_INT
-"""Greater than every index."""
-
 
 class Log:
     """One node's log.
 
     max_applying_bytes: how much may be handed out for applying before some of it is acknowledged.
-    doubtful: entries from this index on match nothing, and are replaced by whatever comes there.
     """
 
     def __init__(self, storage: Storage, logger: Logger, max_applying_bytes: int) -> None:
@@ -36,7 +31,6 @@ class Log:
         self._logger = logger
         self._max_applying_bytes = max_applying_bytes
         self.unstable = Unstable(storage.last_index() + 1, logger)
-        self.doubtful = NO_DOUBT
         self.committed = storage.first_index() - 1
         self.applying = self.committed
         self.applied = self.committed
@@ -84,7 +78,7 @@ class Log:
     def matches(self, term: int, index: int) -> bool:
         """Is exactly this entry in the log? The entry (0, 0) before all others always is."""
         try:
-            return index < self.doubtful and self.term(index) == term
+            return self.term(index) == term
         except (Compacted, Unavailable):
             return False
 
@@ -108,7 +102,7 @@ class Log:
         Terms never fall along a log, so entries of a greater term cannot match: whole terms are skipped
         per round trip, and found by halving, as a peer chooses both numbers. Term 0 means unknown.
         """
-        low, high = self.first_index - 1, min(index, self.doubtful - 1)
+        low, high = self.first_index - 1, index
         if not low <= high <= self.last_index:
             return index, 0
         if self.term(low) > term:
@@ -125,20 +119,20 @@ class Log:
         if entries:
             assert entries[0].index > self.committed, "committed entries are never replaced"
             self.unstable.replace_from(entries)
-            self.doubtful = NO_DOUBT
         return self.last_index
 
     def append_after(self, term: int, index: int, entries: Sequence[Entry]) -> int | None:
         """A follower's append: entries that follow (term, index), or None if that entry is not here.
 
-        Idempotent: what is there already stays; the log is cut only where a
-        term differs, so an old or repeated message cannot remove anything.
+        Idempotent: what is there already stays; the log is cut only where an
+        entry differs, so an old or repeated message cannot remove anything. One
+        term has one leader, and its entries differ by index alone; unless it lied.
         Returns the index of the last entry that is now known to match.
         """
         if not self.matches(term, index):
             return None
         for position, entry in enumerate(entries):
-            if not self.matches(entry.term, entry.index):
+            if not self._holds(entry):
                 if entry.index <= self.last_index:
                     self._logger.info(
                         "found conflict at index %d [existing term: %d, conflicting term: %d]",
@@ -149,6 +143,12 @@ class Log:
                 self.append(entries[position:])
                 break
         return index + len(entries)
+
+    def _holds(self, entry: Entry) -> bool:
+        """Is this very entry in the log? What is committed is not compared byte by byte: it never changes."""
+        if not self.matches(entry.term, entry.index):
+            return False
+        return entry.index <= self.committed or self._slice(entry.index, entry.index + 1, 0)[0].data == entry.data
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace the whole log by a snapshot."""
@@ -182,8 +182,6 @@ class Log:
         if index <= self.committed:
             return False
         self.committed = index
-        if index >= self.doubtful:
-            self.doubtful = NO_DOUBT
         return True
 
     def next_committed(self, *, allow_unstable: bool) -> Sequence[Entry]:

@@ -16,7 +16,7 @@ from protocols.raft import candidate, follower, leader
 from protocols.raft.config import Config
 from protocols.raft.errors import BadMessage, Fault
 from protocols.raft.hooks import Judge, Sealer
-from protocols.raft.log import NO_DOUBT, Log
+from protocols.raft.log import Log
 from protocols.raft.logger import Logger
 from protocols.raft.membership import Membership, carries_change, restore
 from protocols.raft.messages import (
@@ -148,7 +148,6 @@ class Replica:
         self._reset(self.term + 1)
         self.vote = self.id
         self.since_promise = 0
-        self.log.doubtful = NO_DOUBT
         self.role = Role.CANDIDATE
         self.logger.info("%x became candidate at term %d", self.id, self.term)
 

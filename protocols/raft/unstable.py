@@ -1,8 +1,8 @@
 """The unstable tail: entries and a snapshot that are not known to be on disk yet.
 
 Part of it may be on its way there (`offset_in_progress`). It leaves memory only
-when the disk has confirmed exactly these entries, by term and index: a write
-that was overtaken by a newer leader's entries confirms nothing.
+when the disk has confirmed exactly these entries, by term and index, after they were
+handed out: a write that was overtaken by a newer leader's entries confirms nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ class Unstable:
         self.entries: list[Entry] = []
         self.offset = offset
         self.offset_in_progress = offset
-        self._overtaken = False
         self._logger = logger
 
     @property
@@ -60,19 +59,16 @@ class Unstable:
         """Everything held here is now being written."""
         self.offset_in_progress = self.offset + len(self.entries)
         self.snapshot_in_progress = self.snapshot is not None
-        self._overtaken = False
 
     def stable_to(self, term: int, index: int) -> None:
         """The disk holds everything up to (term, index); nothing changes unless that is what is held here."""
         held = self.term(index)
-        if self._overtaken:
-            # Term and index may be the same, and yet it is another entry than the one that was written.
-            return
         if held is None:
             self._logger.info("entry at index %d missing from unstable log; ignoring", index)
         elif index < self.offset:
             self._logger.info("entry at index %d matched unstable snapshot; ignoring", index)
-        elif held != term:
+        elif held != term or index >= self.offset_in_progress:
+            # Overtaken: what was written is not what is held here now.
             self._logger.info(
                 "entry at (index,term)=(%d,%d) mismatched with entry at (%d,%d) in unstable log; ignoring",
                 index,
@@ -104,8 +100,6 @@ class Unstable:
         start = entries[0].index
         end = self.offset + len(self.entries)
         assert start <= end, f"entry {start} after {end - 1}: entries between them are missing"
-        # Only for an owner that has doubted an entry is there another one of the same term.
-        self._overtaken |= start < self.offset_in_progress and self.term(start) == entries[0].term
         if start == end:
             self.entries.extend(entries)
         elif start <= self.offset:

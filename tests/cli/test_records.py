@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from meshnode.cli.place import write_running
-from tests.cli.servers import answering, serving
+from tests.cli.servers import Behaviour, answering, serving
 from tests.cli.shell import Done, complaint, meshnode
 
 ID = "ab" * 32
@@ -76,3 +76,81 @@ def test_the_help_names_the_code() -> None:
 
 def app_help(command: str) -> bool:
     return "3 if that is not known yet" in " ".join(meshnode(command, "--help").out.split())
+
+
+@pytest.mark.parametrize("command", [("status",), ("order", "list"), ("record", ID)], ids=" ".join)
+def test_what_no_majority_confirms_is_not_known_yet(tmp_path: Path, command: tuple[str, ...]) -> None:
+    fault = {"place": "query fresh", "found": "no majority", "expected": "a majority", "remedy": "ask again"}
+    asked: list[bytes] = []
+
+    async def main() -> Done:
+        refuse = answering(msgspec.json.encode({"errors": [fault]}), status="504 Gateway Timeout")
+
+        async def behave(request: bytes, stream: trio.SocketStream) -> None:
+            asked.append(request.split()[1])
+            await refuse(request, stream)
+
+        async with serving(behave) as address:
+            write_running(tmp_path, [{"chain_id": "00" * 32, "web": address}], [])
+            return await trio.to_thread.run_sync(lambda: meshnode(*command, "--fresh", "--dir", tmp_path))
+
+    done = trio.run(main)
+    assert (done.code, done.out) == (3, "")
+    assert done.err == "error: not known yet: no majority\n    ask again, or without --fresh for what this node knows\n"
+    assert b"fresh=10" in asked[0]
+
+
+def act(tmp_path: Path, behave: Behaviour, *words: str) -> Done:
+    """What `meshnode transfer` makes of a node that behaves so."""
+    (tmp_path / "api.token").write_text("a-token-of-the-tests\n")
+
+    async def main() -> Done:
+        async with serving(behave) as address:
+            write_running(tmp_path, [{"chain_id": "00" * 32, "web": address}], [])
+            command = ("transfer", "--to", "bela", "--asset", "SUN", "--amount", "1", *words)
+            return await trio.to_thread.run_sync(lambda: meshnode(*command, "--dir", tmp_path))
+
+    return trio.run(main)
+
+
+def test_a_transfer_whose_answer_is_lost_is_sent_again_and_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[bytes] = []
+    taken = answering(msgspec.json.encode({"record_id": ID}), status="202 Accepted")
+    final = answering(msgspec.json.encode({"record_id": ID, "receipt": "", **ACCEPTED}))
+
+    async def behave(request: bytes, stream: trio.SocketStream) -> None:
+        if request.startswith(b"GET"):
+            await final(request, stream)
+            return
+        keys.append(next(line for line in request.split(b"\r\n") if line.lower().startswith(b"idempotency-key")))
+        if len(keys) > 1:
+            await taken(request, stream)
+
+    done = act(tmp_path, behave)
+    assert (done.code, done.out) == (0, f"accepted in block 7: record {ID}\n")
+    assert len(keys) == 2 and keys[0] == keys[1]
+
+
+def test_a_transfer_that_never_gets_an_answer_is_not_known_and_can_be_repeated(tmp_path: Path) -> None:
+    async def die(_request: bytes, _stream: trio.SocketStream) -> None:
+        await trio.lowlevel.checkpoint()
+
+    done = act(tmp_path, die, "--key", "my-transfer")
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error: not known yet: the node did not say whether it has taken this\n")
+    assert "--key my-transfer" in done.err
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (UNKNOWN | {"status": "never", "verdict": "EXPIRED", "sentence": "none can any more"}, "never: none can any"),
+        (UNKNOWN | {"status": "refused", "sentence": "its number was used"}, "refused: its number was used"),
+    ],
+    ids=["never", "refused"],
+)
+def test_what_is_in_no_block_and_never_will_be_is_a_no(tmp_path: Path, outcome: dict[str, Any], said: str) -> None:
+    done = ask(tmp_path, outcome)
+    assert (done.code, done.err) == (1, "") and done.out.startswith(said)

@@ -15,8 +15,8 @@ import pytest
 from meshnode.keys import verify
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
-from meshnode.microgrid import replay
 from meshnode.node import chains
+from meshnode.replaying import replay
 from meshnode.store import Store, read_genesis
 from meshnode.views import Views
 from protocols.records import Genesis, read_as

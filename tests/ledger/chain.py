@@ -24,6 +24,7 @@ from meshnode.market import Mechanisms
 from meshnode.market.registry import installed_mechanisms
 from meshnode.store import Batch, Entry, HardState, SignState, Store, microgrid_directory
 from protocols.block import Block, Parent, SignedRecord
+from protocols.evidence import EvidenceKind
 from protocols.raft import EntryType
 from protocols.records import (
     SIDE_BUY,
@@ -31,6 +32,7 @@ from protocols.records import (
     AssetIssue,
     Cancel,
     Certificate,
+    Evidence,
     Genesis,
     Join,
     KeyChange,
@@ -42,7 +44,9 @@ from protocols.records import (
     QuorumChange,
     Reading,
     Record,
+    Tip,
     Transfer,
+    Vote,
     account_id_of,
     join_request_bytes,
     meter_id_of,
@@ -294,6 +298,21 @@ class Chain:
         """A key is replaced or, without a new one, revoked."""
         fields = {"old_key_id": old.key_id, "new_key": None if new is None else new.public}
         return self.sign(KeyChange(**(self.spoken() | fields | changes)), key_pair(home))
+
+    # --- lies
+
+    def vote(self, voter: str, term: int, candidate: str, own: Tip | None = None) -> bytes:
+        """The envelope of a node's vote, with the genesis as its tip if nothing else is said."""
+        tip = own or Tip(term=0, height=0, block=self.chain_id)
+        vote = Vote(term=term, candidate=device(candidate).key_id, candidate_tip=tip, voter_tip=tip)
+        return self.sign(vote, device(voter)).envelope_bytes
+
+    def evidence(self, kind: EvidenceKind, accused: str, *statements: bytes, signer: str) -> SignedRecord:
+        """Evidence that a member's node hands in."""
+        found = Evidence(
+            **self.spoken(), evidence_kind=int(kind), accused=device(accused).key_id, statements=statements
+        )
+        return self.sign(found, device(signer))
 
     # --- on disk
 

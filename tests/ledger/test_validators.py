@@ -71,6 +71,20 @@ def test_the_header_must_announce_what_the_state_says() -> None:
     assert "OTHER_VALIDATORS" in (chain.machine.check_view(late) or "")
 
 
+def test_who_is_behind_is_served_only_what_it_can_check() -> None:
+    chain = founded(5, 3)
+    chain.block()
+    assert validators.provable_until(chain.machine.state, 0) is None, "nothing was ever decided"
+    assert decide(chain, CHANGE_ADD, "dora") == Verdict.ACCEPTED  # in block 2, announced by block 3
+    chain.block()
+    assert decide(chain, CHANGE_ADD, "emil") == Verdict.ACCEPTED  # in block 5, announced by block 6
+    chain.block()
+    found = {height: validators.provable_until(chain.machine.state, height) for height in range(8)}
+    assert found == {0: 3, 1: 3, 2: 6, 3: 6, 4: 6, 5: None, 6: None, 7: None}
+    assert validators.last_heights(chain.machine.state, 1, 7) == [3, 6]
+    assert validators.last_heights(chain.machine.state, 4, 6) == []
+
+
 def test_numbers_stay_and_sessions_rise() -> None:
     chain = founded(4, 4)
     seats = {home: chain.machine.state.seats[device(home).public] for home in HOMES[:4]}

@@ -10,6 +10,7 @@ import pytest
 
 from meshnode.ledger.book import MAX_ORDERS_PER_ACCOUNT
 from meshnode.ledger.verdicts import SENTENCES, Verdict
+from protocols.evidence import EvidenceKind
 from protocols.records import (
     CHANGE_ADD,
     CHANGE_MODE,
@@ -386,6 +387,22 @@ def _() -> Verdict | list[Verdict]:
         chain.change_key("bela", device("bela"), None),
         chain.leave("bela"),
     )
+
+
+@story(Verdict.NOT_PROVED)
+def _() -> Verdict | list[Verdict]:
+    """Bela's vote for carla is no lie, and anna cannot make one of it by saying so."""
+    chain = Chain()
+    return chain.say(chain.evidence(EvidenceKind.VOTES, "bela", chain.vote("bela", 3, "carla"), signer="anna"))
+
+
+@story(Verdict.KNOWN_EVIDENCE)
+def _() -> Verdict | list[Verdict]:
+    """Two nodes find out the same; the second says nothing new."""
+    chain = Chain()
+    lie = (chain.vote("bela", 3, "carla"), chain.vote("bela", 3, "anna"))
+    chain.block(chain.evidence(EvidenceKind.VOTES, "bela", *lie, signer="anna"))
+    return chain.say(chain.evidence(EvidenceKind.VOTES, "bela", *lie, signer="carla"))
 
 
 # --- validators; more of them in test_validators

@@ -189,7 +189,7 @@ class _Witness:
             self.ack(key_id, ack.ack_term, ack.height, ack.block)
             entry = disk.log.get(ack.height)
             assert entry is not None and entry.block_hash == ack.block, f"{home}: ack of a block that is not on disk"
-            assert entry.term <= ack.ack_term <= disk.hard.term, f"{home}: ack of a term that is not the block's"
+            assert entry.term == ack.ack_term <= disk.hard.term, f"{home}: ack of a term that is not the block's"
             assert (disk.sign.ack_term, disk.sign.ack_height) >= (ack.ack_term, ack.height), "ack not promised"
             if self._cluster.byzantine and ack.phase == PHASE_COMMIT:
                 assert disk.lock_place() >= (ack.ack_term, ack.height), f"{home}: committed without a lock on disk"
@@ -221,6 +221,8 @@ class _Witness:
                 quorum = self._cluster.quorum_of(block.header.validators)
                 assert quorum.is_quorum(row[0] for row in block.election.votes)
                 for row in block.election.votes:
+                    if not self._cluster.is_honest(row[0]):
+                        continue
                     voter = next(home for home in self._cluster.village.homes if device(home).key_id == row[0])
                     promised = self._cluster.disks[voter].sign
                     assert (promised.vote_term, promised.vote_candidate) >= (
@@ -232,7 +234,8 @@ class _Witness:
     def executed(self, home: str, final: list[FinalBlock]) -> None:
         for done in final:
             height = done.block.header.height
-            assert self.final.setdefault(height, done.block.block_hash) == done.block.block_hash, f"fork at {height}"
+            same = self.final.setdefault(height, done.block.block_hash) == done.block.block_hash
+            assert same or self._cluster.may_fork, f"fork at {height}"
             written = self._cluster.disks[home].log.get(height)
             assert written is not None and written.block_hash == done.block.block_hash, "executed before it was on disk"
             for event in done.events:
@@ -241,7 +244,8 @@ class _Witness:
         if final and home not in self._cluster.may_halt:
             machine = self._cluster.validators[home].machine
             ours = machine.state_hash()
-            assert self.states.setdefault(machine.height, ours) == ours, f"states differ at {machine.height}"
+            same = self.states.setdefault(machine.height, ours) == ours
+            assert same or self._cluster.may_fork, f"states differ at {machine.height}"
 
     def check(self) -> None:
         cluster = self._cluster
@@ -252,12 +256,16 @@ class _Witness:
             disk = cluster.disks[home]
             for height in range(self.checked.get(home, 0) + 1, disk.final + 1):
                 block = disk.log[height].block_hash
-                assert self.final.setdefault(height, block) == block, f"{home}: {height} is final with another block"
+                same = self.final.setdefault(height, block) == block
+                assert same or cluster.may_fork, f"{home}: {height} is final with another block"
             self.checked[home] = disk.final
             assert not [name for name in validator.counters if "not applied here" in name], "judged without its state"
             if home in cluster.down:
                 continue
             assert validator.halted is None or home in cluster.may_halt, f"{home}: {validator.halted}"
+        for home, validator in cluster.validators.items():
+            named = [case for case in validator.watcher.cases if cluster.is_honest(case.accused)]
+            assert not named, f"{home} accuses an honest node: {named[0]}"
         honest = [fault for fault in cluster.faults if fault[0] not in cluster.liars]
         assert not honest, f"honest node dropped: {honest[:3]}"
 
@@ -266,6 +274,7 @@ class Cluster:
     """`size` validators; `down` and `cut` say which are off and which links are broken.
 
     liars: homes whose machine lies; they may be dropped. may_halt: nodes that may stop for a fork.
+    forged: homes with whose keys the test itself has signed. may_fork: liars bring about two histories.
     """
 
     def __init__(self, size: int, seed: int = 1, **genesis: Any) -> None:
@@ -291,6 +300,8 @@ class Cluster:
         self.faults: list[tuple[str, str, str]] = []
         self.liars: set[str] = set()
         self.may_halt: set[str] = set()
+        self.forged: set[str] = set()
+        self.may_fork = False
         self.witness = _Witness(self)
         for home in self.village.homes:
             self.start(home)
@@ -393,6 +404,10 @@ class Cluster:
             # What need not wait for the disk.
             self.send(receiver, self.validators[receiver].urgent())
         return fault
+
+    def is_honest(self, key_id: bytes) -> bool:
+        """Whether this is the device key id of a node that does not lie, and whose key no test has used."""
+        return not any(device(liar).key_id == key_id for liar in self.liars | self.forged)
 
     def quorum_of(self, config_hash: bytes) -> QuorumConfig:
         """The configuration of a hash that an executed block announces."""

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from protocols import block as blocks
 from protocols.block import Block, Parent
+from protocols.evidence import judge
+from protocols.histories import History, extract
 from protocols.raft import Entry, EntryType, MessageKind
+from protocols.roll import Roll
 from tests.network.cluster import ELECTION_TICKS, Cluster, Disk
 from tests.network.test_validator import accepted, order
-from tests.protocols.village import Village
+from tests.protocols.keys import verify
+from tests.protocols.village import Village, device
+
+
+def history(cluster: Cluster, home: str) -> History:
+    """What a node has on its disk, and what it remembers of what others signed."""
+    disk = cluster.disks[home]
+    return History(
+        owner=device(home).key_id,
+        blocks=tuple(disk.log[height].data for height in sorted(disk.log)),
+        certificates=tuple(disk.certificates.values()),
+        elections=tuple(disk.elections),
+        statements=cluster.validators[home].watcher.statements(),
+    )
+
+
+def culprits(cluster: Cluster, homes: Iterable[str] = ()) -> dict[str, set[str]]:
+    """Whom the disks of these nodes (else all) together convict: home -> kinds."""
+    village = cluster.village
+    roll = Roll.of_genesis(village.genesis, village.chain_id)
+    found = extract([history(cluster, home) for home in homes or village.homes], roll, verify)
+    assert not found.unreadable and (homes or not found.open)
+    names = {device(home).key_id: home for home in village.homes}
+    named: dict[str, set[str]] = {}
+    for evidence in found.evidence:
+        case = judge(evidence, roll, verify)
+        named.setdefault(names[case.accused], set()).add(case.kind.name)
+    return named
 
 
 def settled(cluster: Cluster, nonce: int = 1) -> None:
@@ -36,8 +67,10 @@ def entry(block: Block) -> Entry:
     return Entry(block.header.term, block.header.height, EntryType.NORMAL, block.encoded)
 
 
-def append(cluster: Cluster, liar: str, receiver: str, parent: Parent, *batch: Block, term: int = 0) -> str | None:
-    """The liar's append of these blocks behind `parent`."""
+def append(
+    cluster: Cluster, liar: str, receiver: str, parent: Parent, *batch: Block, term: int = 0, **extra: Any
+) -> str | None:
+    """The liar's append of these blocks behind `parent`, with what else its parcel carries."""
     return cluster.lie(
         liar,
         receiver,
@@ -47,6 +80,7 @@ def append(cluster: Cluster, liar: str, receiver: str, parent: Parent, *batch: B
         log_term=parent.term,
         entries=tuple(entry(block) for block in batch),
         epoch=1,
+        **extra,
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any
 
+import msgspec
 import trio
 
 from meshnode.keys import SignatureCheck, SigningKey
@@ -40,6 +41,11 @@ def real_village(homes: int = 3, **changes: Any) -> Village:
 
 def machine_of(village: Village, check: SignatureCheck | None = None) -> Machine:
     return Machine(village.genesis, village.chain_id, installed_mechanisms(), check or SignatureCheck())
+
+
+def ledger_time(machine: Machine, time_s: int) -> None:
+    """As if a block with this time and nothing in it were final."""
+    machine.state.meta.put(0, msgspec.structs.replace(machine.state.meta[0], time_s=time_s))
 
 
 async def inline(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from protocols.records import QUORUM_BYZANTINE, QUORUM_MAJORITY, OpenCounters
 from tests.network.cluster import ELECTION_TICKS, PERIOD_S, Cluster, Moment
+from tests.network.liars import culprits
 from tests.protocols.village import START_S
 
 # Each run draws some of the faults, never all: one alone often shows more.
@@ -36,6 +37,7 @@ def test_whatever_happens_nothing_is_lost_and_nobody_is_blamed(size: int, mode: 
     assert len(cluster.hashes()) == 1, f"size {size}, seed {seed}"
     assert cluster.validators["anna"].final_height > 2
     cluster.validators["anna"].machine.check_invariants()
+    assert not culprits(cluster), f"size {size}, seed {seed}: honest nodes convict one another"
 
 
 def draw(cluster: Cluster, faults: set[str]) -> None:

@@ -48,21 +48,21 @@ def test_two_valid_certificates_for_one_height_stop_the_node_that_sees_them() ->
     cluster = Cluster(3)
     leader = cluster.founded()
     victim = cluster.followers()[0]
-    cluster.may_halt = {victim}
+    cluster.may_halt, cluster.forged = {victim}, set(cluster.village.homes)
     parent = head(cluster.disks[leader], 1, cluster.village)
     for time_s in (1, 2):
         block = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + time_s)
         certificate = cluster.village.certificate(block)
         cluster.hand_over(leader, victim, Parcel(certificates=(certificate,)))
     halted = cluster.validators[victim].halted
-    assert halted is not None and "fork" in halted
+    assert halted is not None and "two histories" in halted
     assert cluster.validators[victim].final_height == 1
 
 
 def test_a_leader_that_has_halted_makes_room() -> None:
     cluster = Cluster(3)
     leader = cluster.founded()
-    cluster.may_halt = {leader}
+    cluster.may_halt, cluster.forged = {leader}, set(cluster.village.homes)
     parent = head(cluster.disks[leader], 1, cluster.village)
     for time_s in (1, 2):
         block = forged(cluster, leader, parent, parent.term, time_s=parent.time_s + time_s)
@@ -77,7 +77,7 @@ def test_a_certificate_against_the_block_of_its_own_term_stops_the_node() -> Non
     cluster = Cluster(3)
     leader = cluster.founded()
     victim = cluster.followers()[0]
-    cluster.may_halt = {victim}
+    cluster.may_halt, cluster.forged = {victim}, set(cluster.village.homes)
     cluster.liars = {leader}
     parent = head(cluster.disks[leader], 1, cluster.village)
     cluster.cut = {(victim, leader)}
@@ -98,7 +98,7 @@ def test_an_ack_that_was_promised_before_the_node_stopped_is_not_signed() -> Non
     cluster = Cluster(3)
     leader = cluster.founded()
     victim = cluster.followers()[0]
-    cluster.may_halt = {victim}
+    cluster.may_halt, cluster.forged = {victim}, set(cluster.village.homes)
     parent = head(cluster.disks[leader], 1, cluster.village)
     validator = cluster.validators[victim]
     block = forged(cluster, leader, parent, parent.term)

@@ -19,7 +19,7 @@ from protocols.raft import Entry, MessageKind, Role
 from protocols.raft.messages import MAX_INT
 from protocols.records import Tip, Vote, to_payload
 from tests.network.cluster import ELECTION_TICKS, Cluster
-from tests.network.liars import append, block_at, entry, forged, head, settled
+from tests.network.liars import append, forged, head, settled
 from tests.network.test_validator import accepted, order
 from tests.protocols.keys import KeyPair, key_pair
 from tests.protocols.village import device
@@ -152,6 +152,18 @@ def test_who_only_says_that_it_leads_gets_nobody_dropped() -> None:
     settled(cluster)
 
 
+def test_who_has_more_than_its_leader_is_not_blamed() -> None:
+    # A liar that voted for this leader although it has acknowledged more is the reason, perhaps.
+    cluster = Cluster(3)
+    leader = cluster.founded()
+    follower = cluster.followers()[0]
+    term = cluster.validators[leader].term
+    progress = cluster.validators[leader]._core.progress
+    epoch = progress[cluster.validators[follower].number].epoch
+    assert cluster.lie(follower, leader, MessageKind.APP_RESP, term=term, index=9, epoch=epoch) is None
+    assert cluster.validators[leader].counters["message refused: speaks of entries that do not exist"] == 1
+
+
 def test_a_peer_cannot_make_the_leader_make_blocks() -> None:
     cluster = Cluster(3)
     leader = cluster.founded()
@@ -175,7 +187,7 @@ def test_two_blocks_of_one_leader_in_one_term_the_first_stays() -> None:
     assert cluster.disks[victim].log[2].block_hash == one.block_hash
     fault = append(cluster, liar, victim, parent, two)
     assert "in place of" in (fault or "") and cluster.disks[victim].log[2].block_hash == one.block_hash
-    assert cluster.validators[victim].counters["equivocation: two blocks of one leader in one term and height"] == 1
+    assert cluster.validators[victim].counters["equivocation: two blocks of one term and height"] == 1
 
 
 def test_who_passes_on_the_other_of_two_blocks_is_not_blamed() -> None:
@@ -194,23 +206,45 @@ def test_who_passes_on_the_other_of_two_blocks_is_not_blamed() -> None:
     cluster.cut = set()
     cluster.run(20 * ELECTION_TICKS)
     assert cluster.leader() in (one_home, two_home) and not cluster.faults
-    # Sending the block itself is no fault either, and it does not replace ours.
+    # Neither block is certified: the one of the new leader's branch stays, and they go on.
     leader = cluster.leader()
     other = one_home if leader == two_home else two_home
-    ours = cluster.disks[other].log[2].block_hash
-    validator = cluster.validators[leader]
-    message = MessageKind.APP
-    cluster.lie(
-        leader,
-        other,
-        message,
-        term=validator.term,
-        index=1,
-        log_term=parent.term,
-        entries=(entry(block_at(cluster, leader, 2)),),
-    )
-    assert not cluster.faults and cluster.disks[other].log[2].block_hash == ours
-    assert cluster.validators[other].counters["equivocation: two blocks of one leader in one term and height"]
+    record = order(cluster, 1)
+    cluster.add(record, [one_home, two_home])
+    cluster.until(lambda: accepted(cluster, record) and cluster.agreed(), 60 * ELECTION_TICKS)
+    assert cluster.disks[other].log[2] == cluster.disks[leader].log[2] and not cluster.faults
+
+
+def test_a_branch_that_a_lying_leader_gave_to_one_alone_gives_way() -> None:
+    # Three blocks of the liar's stand here that nobody else has; the others have certified others
+    # of the same heights and term, and much more since.
+    cluster = Cluster(5)
+    liar = cluster.founded()
+    victim, *others = cluster.followers()
+    cluster.cut = {(home, liar) for home in cluster.followers()}
+    first = head(cluster.disks[liar], 1, cluster.village)
+    for homes, shift_s in (([victim], 1), (others, 2)):
+        parent = first
+        for _ in range(3):
+            block = forged(cluster, liar, parent, parent.term, time_s=parent.time_s + shift_s)
+            for home in homes:
+                assert append(cluster, liar, home, parent, block) is None
+            parent = Parent.of(block)
+    cluster.settle()
+    assert cluster.disks[victim].last_index() == cluster.disks[others[0]].last_index() == 4
+    cluster.stop(liar)
+    cluster.cut = {(a, b) for a in (victim,) for b in others} | {(b, a) for a in (victim,) for b in others}
+    honest = [victim, *others]
+    for nonce in range(3):
+        record = order(cluster, nonce)
+        cluster.add(record, others)
+        cluster.until(lambda record=record: accepted(cluster, record), 60 * ELECTION_TICKS)
+    cluster.cut = set()
+    record = order(cluster, 9)
+    cluster.add(record, honest)
+    cluster.until(lambda: accepted(cluster, record) and cluster.agreed(), 60 * ELECTION_TICKS)
+    assert not cluster.faults and not cluster.validators[victim].halted
+    assert cluster.disks[victim].log[2] == cluster.disks[others[0]].log[2]
 
 
 def test_a_leader_cannot_take_back_its_block_and_have_two_acknowledged() -> None:

@@ -13,9 +13,11 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.mempool import Mempool
 from protocols.block import SignedRecord
 from protocols.cose import Envelope
+from protocols.evidence import EvidenceKind
 from protocols.records import MeterEntry, OpenCounters, meter_id_of
+from tests.ledger.chain import Chain
 from tests.network.cluster import Cluster
-from tests.network.neighbours import NOW_S, PERIOD_S, machine_of, real_village
+from tests.network.neighbours import NOW_S, PERIOD_S, ledger_time, machine_of, real_village
 from tests.protocols.keys import key_pair
 from tests.protocols.village import START_S, Village
 
@@ -51,16 +53,18 @@ def test_refusals_say_who_is_at_fault_and_whether_it_lasts() -> None:
     village = real_village()
     pool = Mempool(machine_of(village))
     good = reading(village)
+    correction = pool._machine.rules().period.correction_s // PERIOD_S
     envelope = msgspec.structs.replace(good.envelope, signature=bytes(64))
     story = {
         "bad signature": (SignedRecord(good.record, envelope, envelope.encode(), good.record_id), True, True),
         "wrong key": (village.sign(good.record, key_pair("anna")), True, True),
         "unknown key": (village.sign(good.record, key_pair("nobody")), False, False),
-        "expired": (village.order(valid_until_s=NOW_S - 1), False, True),
+        # Of a clock that is ahead: only the ledger's own time says that no block can carry these.
+        "expired": (village.order(valid_until_s=NOW_S - 1), False, False),
         # A clock that is a little ahead of ours makes these; ours will get there.
         "valid too long": (village.order(valid_until_s=NOW_S + 30 * 86400), False, False),
         "period not over": (reading(village, period=11), False, False),
-        "correction too late": (reading(village, period=-300), False, True),
+        "correction too late": (reading(village, period=3 - correction), False, False),
     }
     for name, (signed, blame, lasting) in story.items():
         refusal = pool.add(signed, NOW_S)
@@ -68,6 +72,10 @@ def test_refusals_say_who_is_at_fault_and_whether_it_lasts() -> None:
         assert (refusal.reason, refusal.blame, refusal.lasting) == (name.replace(" ", "_").upper(), blame, lasting)
     assert len(pool) == 0
     assert pool.counters["refused: BAD_SIGNATURE"] == 1
+    ledger_time(pool._machine, NOW_S)
+    for name in ("expired", "correction too late"):
+        refusal = pool.add(story[name][0], NOW_S)
+        assert refusal is not None and refusal.lasting, name
 
 
 def test_a_reading_of_a_clock_a_little_ahead_waits_for_its_time() -> None:
@@ -104,6 +112,17 @@ def test_what_stands_on_the_ledger_is_not_taken_again() -> None:
         assert refusal is not None
         assert (refusal.verdict, refusal.blame, refusal.lasting) == (verdict, False, True)
     assert pool.add(reading(village, period=1, version=1), cluster.now_s) is None
+
+
+def test_what_stands_on_the_ledger_is_not_called_expired() -> None:
+    """Its author asks again after the end of its validity, and must not hear that it was refused."""
+    cluster = Cluster(1)
+    cluster.until(lambda: cluster.heights() == {1})
+    order = cluster.village.order("anna", valid_until_s=START_S + 600, period_start_s=START_S + 4 * PERIOD_S)
+    cluster.add(order)
+    cluster.until(lambda: len(cluster.pools["anna"]) == 0)
+    refusal = Mempool(cluster.validators["anna"].machine).add(order, START_S + 601)
+    assert refusal is not None and refusal.verdict == Verdict.REPEATED
 
 
 def test_what_lost_a_race_meanwhile_is_dropped_from_the_next_block() -> None:
@@ -237,3 +256,16 @@ def test_the_verifier_keeps_its_bound_when_threads_use_it_at_once() -> None:
     assert len(check._good) <= 16
     assert not check(key.public, b"other", work[0][2])
     assert isinstance(Envelope(key.key_id, b"", bytes(64)).verify(4, bytes(32), key.public, check), bool)
+
+
+def test_evidence_waits_only_if_it_proves_something_that_is_not_known_yet() -> None:
+    chain = Chain()
+    pool = Mempool(chain.machine)
+    lie = (chain.vote("bela", 3, "carla"), chain.vote("bela", 3, "anna"))
+    first, second = (chain.evidence(EvidenceKind.VOTES, "bela", *lie, signer=home) for home in ("anna", "carla"))
+    refusal = pool.add(chain.evidence(EvidenceKind.VOTES, "bela", lie[0], signer="anna"), chain.now_s)
+    assert refusal is not None and (refusal.verdict, refusal.blame) == (Verdict.NOT_PROVED, False)
+    assert pool.add(first, chain.now_s) is None and pool.add(second, chain.now_s) is None
+    chain.block(first)
+    pool.final([first.record_id])
+    assert selected(pool, chain.now_s) == [] and pool.counters["dropped: KNOWN_EVIDENCE"] == 1

@@ -18,13 +18,14 @@ from meshnode.network.transport import Stream, StreamReset
 from meshnode.store import Batch, Entry
 from protocols import cbor, cose, sync
 from protocols.block import Block, Parent
+from protocols.evidence import EvidenceKind
 from protocols.frames import frame
 from protocols.records import Certificate, read_as, to_payload
 from protocols.sync import BlocksRequest, Chunk, Credit, RangeEnd, RangeStart
 from tests.network.followers import Learned, Shelf, Stage, finished, small_ranges, stage
 from tests.network.neighbours import machine_of
 from tests.network.world import introduce, meet, until
-from tests.protocols.village import START_S, Village
+from tests.protocols.village import START_S, Village, device
 
 # --- liars
 
@@ -195,7 +196,14 @@ async def test_a_second_certified_history_stops_the_follower(autojump_clock: Moc
         server.handle(protocol(village.chain_id), lambda stream: lie(stream, *messages), max_streams_per_peer=9)
         emil = await scene.learner(shelf=shelf)
         await until(lambda: emil.follower.halted is not None)
-        assert "parent" in str(emil.follower.halted)
+        halted = str(emil.follower.halted)
+        assert "certified parent" in halted and "two histories" in halted
+        # All of them acknowledged both sides, in one term: their own signatures say so, linked by the served header.
+        cases = emil.follower.watcher.cases
+        assert {(case.accused, case.kind) for case in cases if case.kind is EvidenceKind.ACKS} == {
+            (device(home).key_id, EvidenceKind.ACKS) for home in village.homes
+        }
+        assert all(device(home).key_id.hex() in halted for home in village.homes)
 
 
 # --- heads

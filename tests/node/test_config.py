@@ -107,11 +107,12 @@ MISTAKES = {
         f"config.toml, microgrid.{'9F' * 32}: not a chain id (64 hex digits)\n    take it from: meshnode status"
     ),
     f'name = "anna"\n[microgrid.{CHAIN}]\npeer = []': (
-        f"config.toml, microgrid.{CHAIN}: there is no key `peer`\n    the keys here are: peers, joining"
+        f"config.toml, microgrid.{CHAIN}: there is no key `peer`\n"
+        "    the keys here are: peers, joining, replace_after_s"
     ),
     f'name = "anna"\n[microgrid.{CHAIN}]\njoining = 4172': (
         f"config.toml, microgrid.{CHAIN}, joining: expected a text, got a whole number\n"
-        "    the keys here are: peers, joining"
+        "    the keys here are: peers, joining, replace_after_s"
     ),
     meter('metering_point = "home"'): 'config.toml, meter 1: driver is missing\n    write a line like: driver = "..."',
     meter('driver = "sml"'): (

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from meshnode import submissions
+from meshnode.ledger.rows import Nonce
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import RecordDone
 from meshnode.mempool import Refusal
@@ -18,10 +19,11 @@ from meshnode.submissions import OUTCOMES_KEPT, Submissions, sentence
 from meshnode.web.backend import Refused, Update
 from protocols.block import SignedRecord
 from protocols.records import account_id_of
+from tests.network.neighbours import machine_of, real_village
 from tests.protocols.keys import key_pair
-from tests.protocols.village import START_S, Village
+from tests.protocols.village import START_S
 
-VILLAGE = Village(2)
+VILLAGE = real_village(2)
 FULL = Refusal(None, "the mempool is full; try again later", blame=False, lasting=False)
 TAKEN = Refusal(Verdict.NONCE_TAKEN, "NONCE_TAKEN", blame=False, lasting=True)
 
@@ -46,13 +48,15 @@ class Disk:
         self.waiting: list[SignedRecord] = []
         self.blocks: dict[bytes, int] = {}
         self.verdicts: dict[bytes, int] = {}
+        self.certified: set[int] = set()
         self.room = 100
 
     # --- outbox
 
     def add(self, signed: SignedRecord) -> tuple[bytes, ...]:
         self.diary.append(("kept", name(signed.record_id)))
-        self.waiting.append(signed)
+        if signed not in self.waiting:
+            self.waiting.append(signed)
         gone = self.waiting[: max(0, len(self.waiting) - self.room)]
         del self.waiting[: len(gone)]
         return tuple(one.record_id for one in gone)
@@ -74,6 +78,9 @@ class Disk:
     def verdict(self, record_id: bytes) -> int | None:
         return self.verdicts.get(record_id)
 
+    def certificate_from(self, height: int) -> tuple[int, bytes] | None:
+        return (height, b"certificate") if height in self.certified else None
+
 
 class Air:
     """The publisher: what it says to each record, and when it was heard."""
@@ -82,9 +89,9 @@ class Air:
         self.answers: dict[bytes, Refusal] = {}
         self._disk = disk
 
-    async def submit(self, signed: SignedRecord) -> Refusal | None:
+    async def submit(self, signed: SignedRecord, *, promised: bool = False) -> Refusal | None:
         await trio.lowlevel.checkpoint()
-        self._disk.diary.append(("heard", name(signed.record_id)))
+        self._disk.diary.append(("promised" if promised else "heard", name(signed.record_id)))
         return self.answers.get(signed.record_id)
 
 
@@ -97,6 +104,11 @@ def name(record_id: bytes) -> str:
     return NAMES[record_id]
 
 
+async def prove(record_id: bytes) -> bytes:
+    await trio.lowlevel.checkpoint()
+    return b"receipt of " + record_id
+
+
 class Desk:
     """Submissions with everything around them."""
 
@@ -105,7 +117,7 @@ class Desk:
         self.air = Air(self.disk)
         self.news = News()
         self.page = self.news.subscribe()
-        self.submissions = Submissions(self.disk, self.disk, self.disk, self.news)  # type: ignore[arg-type]
+        self.submissions = Submissions(self.disk, self.disk, self.disk, self.news, machine_of(VILLAGE), prove)  # type: ignore[arg-type]
 
     def told(self) -> list[Update]:
         found = []
@@ -153,7 +165,7 @@ async def test_a_refused_record_is_told_and_forgotten(desk: Desk, refusal: Refus
     assert str(refused.value) == said == sentence(refusal)
     assert desk.disk.waiting == []
     assert desk.disk.diary[-1] == ("forgotten", "order 1")
-    desk.submissions.final(9, [done(order())])
+    desk.submissions.final(9, START_S, [done(order())])
     assert not desk.submissions.commit_ms, "its time is not counted"
 
 
@@ -180,17 +192,17 @@ async def test_a_record_that_is_final_before_it_was_passed_on_leaves_nothing_beh
     keep = desk.disk.add
 
     def slow(signed: SignedRecord) -> tuple[bytes, ...]:
-        desk.submissions.final(7, [done(signed)])
+        desk.submissions.final(7, START_S, [done(signed)])
         return keep(signed)
 
     monkeypatch.setattr(desk.disk, "add", slow)
     await desk.submissions.hand_in(order(), desk.air)
-    assert not desk.submissions._began
+    assert not desk.submissions._began and desk.disk.waiting == []
 
 
 async def test_what_is_final_already_is_not_handed_in_again(desk: Desk) -> None:
     """A client that asks again after an answer was lost."""
-    desk.submissions.final(7, [done(order())])
+    desk.submissions.final(7, START_S, [done(order())])
     await desk.submissions.hand_in(order(), desk.air)
     assert desk.disk.diary == []
 
@@ -217,10 +229,10 @@ async def test_after_a_start_what_was_not_final_goes_out_again_in_its_order(desk
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert desk.disk.diary == [
-        ("heard", "reading 1"),
+        ("promised", "reading 1"),
         ("forgotten", "order 1"),
-        ("heard", "reading 2"),
-        ("heard", "order 2"),
+        ("promised", "reading 2"),
+        ("promised", "order 2"),
         ("forgotten", "reading 2"),
     ]
     assert desk.disk.waiting == [reading(1), order(2)], "what may be taken later is kept for later"
@@ -252,7 +264,150 @@ async def test_a_void_record_is_told_to_its_author_and_leaves_the_disk(
     assert caplog.messages[0] == f"Order {order(1).record_id.hex()} is void: {why}"
 
 
-# --- outcomes
+# --- final, refused, never or unknown
+
+
+async def status(desk: Desk, signed: SignedRecord, valid_until_s: int | None = None) -> str:
+    return (await desk.submissions.outcome(signed.record_id, 0, valid_until_s)).status
+
+
+async def test_a_final_record_has_its_receipt_and_without_a_certificate_it_is_unknown(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.submissions.final(7, START_S, [done(order(), Verdict.NOT_ENOUGH)])
+    # Power went before the batch with the certificate was written, and nobody has brought it again so far.
+    assert await status(desk, order()) == "unknown"
+    assert trio.current_time() == submissions.CERTIFICATE_WAIT_S
+    desk.disk.certified = {7}
+    outcome = await desk.submissions.outcome(order().record_id, 0)
+    assert (outcome.status, outcome.height, outcome.verdict) == ("final", 7, "NOT_ENOUGH")
+    assert outcome.receipt == b"receipt of " + order().record_id
+
+
+async def test_unknown_becomes_never_by_the_ledgers_time_and_by_no_clock(desk: Desk) -> None:
+    await desk.submissions.hand_in(order(), desk.air)
+    valid_until_s = order().record.valid_until_s  # type: ignore[attr-defined]
+    assert await status(desk, order()) == "unknown"
+    desk.submissions.final(7, valid_until_s, [])
+    assert await status(desk, order()) == "unknown", "a block with this very time may still carry it"
+    desk.submissions.final(8, valid_until_s + 1, [])
+    assert await status(desk, order()) == "never"
+    # A node that has never heard of it says so to whoever knows until when it is valid.
+    assert await status(desk, order(2)) == "unknown"
+    assert await status(desk, order(2), valid_until_s) == "never"
+    assert await status(desk, order(2), valid_until_s + 1) == "unknown"
+
+
+async def test_a_reading_is_never_final_after_the_time_for_corrections(desk: Desk) -> None:
+    await desk.submissions.keep(reading(1))
+    rules = desk.submissions._machine.rules(START_S).period
+    last_s = START_S + 900 + rules.length_s + rules.correction_s
+    desk.submissions.final(7, last_s, [])
+    assert await status(desk, reading(1)) == "unknown"
+    desk.submissions.final(8, last_s + 1, [])
+    assert await status(desk, reading(1)) == "never"
+
+
+async def test_never_is_not_said_of_a_record_whose_block_is_on_the_disk(desk: Desk) -> None:
+    """The views are behind: height and verdict come in a moment."""
+    valid_until_s = order().record.valid_until_s  # type: ignore[attr-defined]
+    desk.submissions.final(8, valid_until_s + 1, [])
+    desk.disk.blocks[order().record_id] = 3
+    assert await status(desk, order(), valid_until_s) == "unknown"
+
+
+@pytest.mark.parametrize("refusal", [TAKEN, FULL], ids=["for good", "for now"])
+async def test_only_a_refusal_for_good_is_an_answer_to_who_asks_later(desk: Desk, refusal: Refusal) -> None:
+    desk.air.answers[order().record_id] = refusal
+    with pytest.raises(Refused) as refused:
+        await desk.submissions.hand_in(order(), desk.air)
+    assert refused.value.lasting == refusal.lasting
+    assert await status(desk, order()) == ("refused" if refusal.lasting else "unknown")
+
+
+async def test_a_bad_signature_says_nothing_of_the_record_whose_id_it_borrows(desk: Desk) -> None:
+    desk.air.answers[order().record_id] = Refusal(Verdict.BAD_SIGNATURE, "BAD_SIGNATURE", blame=True, lasting=True)
+    with pytest.raises(Refused):
+        await desk.submissions.hand_in(order(), desk.air)
+    assert await status(desk, order()) == "unknown"
+
+
+async def test_who_waits_for_a_record_that_becomes_void_is_told_at_once(desk: Desk, autojump_clock: MockClock) -> None:
+    await desk.submissions.hand_in(order(), desk.air)
+    told: list[str] = []
+
+    async def wait() -> None:
+        told.append((await desk.submissions.outcome(order().record_id, 60)).sentence)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.sleep(3)
+        desk.submissions.void(order(), TAKEN)
+    assert told == [SENTENCES[Verdict.NONCE_TAKEN]] and trio.current_time() == 3.0
+
+
+async def test_what_is_on_the_ledger_is_not_refused_because_the_views_are_behind(desk: Desk) -> None:
+    """The same envelope was sent to two nodes; the other one's block came first."""
+    desk.air.answers[order().record_id] = Refusal(Verdict.REPEATED, "REPEATED", blame=False, lasting=True)
+    await desk.submissions.hand_in(order(), desk.air)
+    assert desk.disk.waiting == [], "and it is not kept"
+    assert await status(desk, order()) == "unknown"
+
+
+async def test_what_was_promised_stays_promised_when_it_is_handed_in_again(desk: Desk) -> None:
+    await desk.submissions.hand_in(order(), desk.air)
+    # The mempool has let it go meanwhile, and is full.
+    desk.air.answers[order().record_id] = FULL
+    await desk.submissions.hand_in(order(), desk.air)
+    assert desk.disk.waiting == [order()]
+    desk.air.answers[order().record_id] = TAKEN
+    with pytest.raises(Refused):
+        await desk.submissions.hand_in(order(), desk.air)
+    assert (desk.disk.waiting, await status(desk, order())) == ([], "refused")
+
+
+async def test_what_was_promised_before_a_restart_is_still_promised(desk: Desk) -> None:
+    desk.disk.waiting = [order()]
+    desk.air.answers[order().record_id] = FULL
+    async with trio.open_nursery() as nursery:
+        # Nothing is handed in before it is known what was promised.
+        await nursery.start(desk.submissions.run, desk.air)
+        await desk.submissions.hand_in(order(), desk.air)
+        nursery.cancel_scope.cancel()
+    assert desk.disk.waiting == [order()]
+
+
+async def test_what_made_room_for_another_record_is_promised_no_longer(desk: Desk) -> None:
+    desk.disk.room = 1
+    await desk.submissions.hand_in(order(1), desk.air)
+    await desk.submissions.hand_in(order(2), desk.air)
+    desk.air.answers[order(1).record_id] = FULL
+    with pytest.raises(Refused):
+        await desk.submissions.hand_in(order(1), desk.air)
+
+
+async def test_a_record_is_found_by_its_number_on_its_way_and_on_the_ledger(desk: Desk) -> None:
+    """A request that is sent again after its answer was lost must not become a second record."""
+    signed = order(3)
+    assert desk.submissions.said(signed.key_id, 3) is None
+    await desk.submissions.hand_in(signed, desk.air)
+    assert desk.submissions.said(signed.key_id, 3) == signed.record_id
+    assert desk.submissions.said(order(4).key_id, 4) is None
+    assert desk.submissions.said(bytes(8), 3) is None
+    await desk.submissions.settled([signed.record_id])
+    assert desk.submissions.said(signed.key_id, 3) is None
+    desk.submissions._machine.state.nonces.put((signed.key_id, 3), Nonce(signed.record_id, START_S + 900, 5))
+    assert desk.submissions.said(signed.key_id, 3) == signed.record_id
+
+
+async def test_refusals_are_remembered_up_to_their_bound(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submissions, "REFUSALS_KEPT", 2)
+    for number in (1, 2, 3):
+        desk.submissions.void(order(number), TAKEN)
+    assert [await status(desk, order(number)) for number in (1, 2, 3)] == ["unknown", "refused", "refused"]
+
+
+# --- waiting
 
 
 async def test_who_waits_is_told_when_the_block_is_final(desk: Desk, autojump_clock: MockClock) -> None:
@@ -266,7 +421,7 @@ async def test_who_waits_is_told_when_the_block_is_final(desk: Desk, autojump_cl
         for wait_s in (1.0, 10.0, 10.0):
             nursery.start_soon(wait, wait_s)
         await trio.sleep(3)
-        desk.submissions.final(8, [done(order(2)), done(order(), Verdict.NONCE_TAKEN)])
+        desk.submissions.final(8, START_S, [done(order(2)), done(order(), Verdict.NONCE_TAKEN)])
     # The impatient one does not keep the others from hearing it.
     assert told == [(1.0, None), (3.0, (8, Verdict.NONCE_TAKEN)), (3.0, (8, Verdict.NONCE_TAKEN))]
     assert await desk.submissions.wait(order().record_id, 10) == (8, Verdict.NONCE_TAKEN)
@@ -299,7 +454,7 @@ async def test_outcomes_are_remembered_up_to_their_bound(desk: Desk, monkeypatch
     assert OUTCOMES_KEPT == 4096
     monkeypatch.setattr(submissions, "OUTCOMES_KEPT", 2)
     for number in (1, 2, 3):
-        desk.submissions.final(number, [done(order(number))])
+        desk.submissions.final(number, START_S, [done(order(number))])
     assert [await desk.submissions.wait(order(number).record_id, 0) for number in (1, 2, 3)] == [
         None,
         (2, Verdict.ACCEPTED),
@@ -314,7 +469,7 @@ async def test_the_time_to_finality_is_that_of_own_records(desk: Desk, monkeypat
     await desk.submissions.hand_in(order(2), desk.air)
     desk.submissions.void(order(2), TAKEN)
     now = 100.2504
-    desk.submissions.final(4, [done(order(1)), done(order(2)), done(order(3))])
-    desk.submissions.final(5, [done(order(1))])
+    desk.submissions.final(4, START_S, [done(order(1)), done(order(2)), done(order(3))])
+    desk.submissions.final(5, START_S, [done(order(1))])
     assert list(desk.submissions.commit_ms) == [250]
     assert desk.submissions._began == {}

@@ -16,7 +16,7 @@ from typing import Any
 import cbor2
 
 from protocols import block as blocks
-from protocols import cbor, cose, gossip, merkle, receipt, sync
+from protocols import cbor, cose, freshness, gossip, merkle, receipt, sync
 from protocols.block import Parent
 from protocols.certificate import quorum_size
 from protocols.evidence import CONVICTING
@@ -41,7 +41,10 @@ from tests.protocols.village import START_S, Village, meter
 
 FOLDER = pathlib.Path(blocks.__file__).parent / "vectors"
 # Messages between two nodes over a connection that has proved both ends.
-MESSAGES = (Parcel, *gossip.MESSAGES.values(), *sync.TO_SERVER.values(), *sync.TO_CLIENT.values())
+MESSAGES = (
+    *(Parcel, *gossip.MESSAGES.values(), *sync.TO_SERVER.values(), *sync.TO_CLIENT.values()),
+    *(freshness.HeightRequest, freshness.HeightAnswer),
+)
 UNSIGNED = (Genesis, Certificate, Election, Receipt, *MESSAGES)
 SEED = 20
 

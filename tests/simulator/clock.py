@@ -19,20 +19,20 @@ class NodeClock:
     Attributes:
         offset_ms: how far it is ahead of true time, but for its drift.
         drift_ppm: how much faster than true time it runs.
+        highest_s: the latest time that it has ever shown.
     """
 
     def __init__(self) -> None:
         self.offset_ms = 0
         self.drift_ppm = 0
+        self.highest_s = 0
         self._since_ms = 0
 
     def utc_s(self, now_ms: int) -> int:
         """UTC seconds, as this node believes at virtual time `now_ms`."""
-        return START_S + (now_ms + self._ahead_ms(now_ms)) // 1000
-
-    def ahead_ms(self, now_ms: int) -> int:
-        """How far this clock is ahead of true time."""
-        return self._ahead_ms(now_ms)
+        now_s = START_S + (now_ms + self._ahead_ms(now_ms)) // 1000
+        self.highest_s = max(self.highest_s, now_s)
+        return now_s
 
     def set(self, now_ms: int, offset_ms: int, drift_ppm: int) -> None:
         """From now on the clock is off by this much, and drifts from there."""

@@ -24,6 +24,8 @@ from meshnode.store import Batch, Entry, HardState, SignState, Standing, StoreEr
 from meshnode.store.cache import TailCache
 from meshnode.store.rows import DamagedRow
 from meshnode.store.store import CHECKED_AT_OPEN
+from protocols.histories import History
+from protocols.records import Election, read_as
 
 CHECKSUM_BYTES = 8
 
@@ -34,6 +36,7 @@ class Transaction(msgspec.Struct, frozen=True):
     cut_from: int | None
     entries: tuple[Entry, ...]
     certificates: tuple[tuple[int, bytes], ...]
+    elections: tuple[bytes, ...]
     standing: Standing
 
     def encode(self) -> bytes:
@@ -43,6 +46,7 @@ class Transaction(msgspec.Struct, frozen=True):
                 self.cut_from,
                 [rows.log_row(entry) for entry in self.entries],
                 [rows.certificate_row(height, data) for height, data in self.certificates],
+                [rows.election_row(_term_of(data), data) for data in self.elections],
                 rows.standing_row(self.standing),
             )
         )
@@ -56,11 +60,12 @@ class Transaction(msgspec.Struct, frozen=True):
         payload, digest = data[4 : 4 + size], data[4 + size :]
         if len(data) < 4 or hashlib.blake2b(payload, digest_size=CHECKSUM_BYTES).digest() != digest:
             return None
-        cut_from, log, certificates, standing = msgspec.msgpack.decode(payload)
+        cut_from, log, certificates, elections, standing = msgspec.msgpack.decode(payload)
         return Transaction(
             cut_from,
             tuple(rows.read_log_row(tuple(row)) for row in log),
             tuple(rows.read_certificate_row(tuple(row)) for row in certificates),
+            tuple(rows.read_election_row(tuple(row)) for row in elections),
             rows.read_standing_row(tuple(standing)),
         )
 
@@ -71,19 +76,21 @@ class Image(msgspec.Struct):
     log: dict[int, Entry | tuple[Any, ...]]
     certificates: dict[int, bytes | tuple[Any, ...]]
     certified: list[int]
+    elections: dict[bytes, int]
     standing: Standing | tuple[Any, ...]
 
     def copy(self) -> Image:
         """An image of the whole card."""
-        return Image(dict(self.log), dict(self.certificates), list(self.certified), self.standing)
+        return Image(dict(self.log), dict(self.certificates), list(self.certified), dict(self.elections), self.standing)
 
 
 class _Undo(msgspec.Struct, frozen=True):
-    """What a write has changed: rows replaced, heights added, certificates added, the standing before."""
+    """What a write has changed: rows replaced, what was added, and the standing before."""
 
     replaced: dict[int, Entry | tuple[Any, ...]]
     added: list[int]
     certified: list[int]
+    elections: list[bytes]
     standing: Standing | tuple[Any, ...]
 
 
@@ -98,7 +105,7 @@ class Disk:
     def __init__(self, chain_id: bytes) -> None:
         self.full = self.failing = False
         self.replaced: tuple[Entry, ...] = ()
-        self._image = Image({}, {}, [], rows.first_standing(chain_id))
+        self._image = Image({}, {}, [], {}, rows.first_standing(chain_id))
         # What each write since the last `sync` has changed, so that a power cut can take it back.
         self._unsynced: list[_Undo] = []
         self._pending: Transaction | None = None
@@ -157,6 +164,10 @@ class Disk:
         place = bisect_left(self._image.certified, height)
         return self._certificate(self._image.certified[place]) if place < len(self._image.certified) else None
 
+    def elections_after(self, term: int, limit: int) -> list[bytes]:
+        found = sorted((held, data) for data, held in self._image.elections.items() if held > term)
+        return [data for _, data in found[:limit]]
+
     def _certificate(self, height: int) -> tuple[int, bytes]:
         stored = self._image.certificates[height]
         try:
@@ -192,7 +203,8 @@ class Disk:
             last_height=last,
             lock=now.lock if batch.lock is None else batch.lock,
         )
-        self._pending = Transaction(entries[0].index if entries else None, entries, batch.certificates, standing)
+        cut_from = entries[0].index if entries else None
+        self._pending = Transaction(cut_from, entries, batch.certificates, batch.elections, standing)
 
     def finish(self) -> None:
         """The batch is written and synced."""
@@ -209,7 +221,7 @@ class Disk:
 
     def _write(self, transaction: Transaction) -> None:
         image = self._image
-        undo = _Undo({}, [entry.index for entry in transaction.entries], [], image.standing)
+        undo = _Undo({}, [entry.index for entry in transaction.entries], [], [], image.standing)
         if transaction.cut_from is not None:
             for height in range(transaction.cut_from, self._standing.last_height + 1):
                 undo.replaced[height] = image.log.pop(height)
@@ -220,6 +232,10 @@ class Disk:
                 insort(image.certified, height)
                 undo.certified.append(height)
             image.certificates[height] = data
+        for data in transaction.elections:
+            if data not in image.elections:
+                image.elections[data] = _term_of(data)
+                undo.elections.append(data)
         image.standing = transaction.standing
         self.replaced = tuple(stored for stored in undo.replaced.values() if isinstance(stored, Entry))
         self._unsynced.append(undo)
@@ -232,6 +248,8 @@ class Disk:
         for height in undo.certified:
             image.certified.remove(height)
             del image.certificates[height]
+        for data in undo.elections:
+            del image.elections[data]
         image.standing = undo.standing
 
     def _new_entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -285,6 +303,16 @@ class Disk:
             image.standing = _flip(rows.standing_row(image.standing), chance)
         return "the standing row"
 
+    def history(self, owner: bytes) -> History:
+        """What can be read from the card, for whoever compares histories."""
+        image = self._image
+        return History(
+            owner=owner,
+            blocks=tuple(stored.data for stored in image.log.values() if isinstance(stored, Entry)),
+            certificates=tuple(stored for stored in image.certificates.values() if isinstance(stored, bytes)),
+            elections=tuple(image.elections),
+        )
+
     def image(self) -> Image:
         """A copy of the card, as somebody might keep in a drawer."""
         return self._image.copy()
@@ -323,6 +351,10 @@ class Disk:
                 del self._image.log[height]
             self._standing = msgspec.structs.replace(standing, last_height=good)
             self._image.standing = self._standing
+
+
+def _term_of(election: bytes) -> int:
+    return read_as(Election, election).term
 
 
 def _entry(stored: Entry | tuple[Any, ...]) -> Entry:

@@ -10,20 +10,23 @@ twice, all by the rules.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshnode.mempool import Mempool
 from meshnode.network.ballots import row_of
+from meshnode.network.work import FinalBlock, Proposals
 from protocols import block as blocks
 from protocols import cose
-from protocols.block import Block, BlockError
+from protocols.block import Block, BlockError, Parent, SignedRecord
 from protocols.frames import MAX_FRAME_BYTES
 from protocols.parcel import Parcel, RaftMessage
 from protocols.raft import MessageKind
-from protocols.records import Ack, Certificate, Tip, Vote, to_payload
+from protocols.raft.messages import MAX_INT
+from protocols.records import Ack, Certificate, Election, Header, Tip, Vote, to_payload
 
 if TYPE_CHECKING:
     from tests.simulator.node import Node
@@ -57,6 +60,16 @@ class Liar:
         self._encoded: dict[bytes, bytes] = {}
         self._heard_acks: dict[Ack, dict[bytes, bytes]] = {}
         self._certificate: Certificate | None = None
+        self._records: deque[SignedRecord] = deque(maxlen=KEPT)
+
+    def proposals(self, pool: Mempool) -> Proposals:
+        """Where the liar's blocks get their records from."""
+        return _Again(pool, self._records, self._chance, self._count) if "repeated records" in self._lies else pool
+
+    def executed(self, final: list[FinalBlock]) -> None:
+        """Blocks became final at the liar's own node."""
+        for done in final:
+            self._records.extend(done.block.records)
 
     # --- what leaves the node
 
@@ -67,8 +80,11 @@ class Liar:
         if (to, kind) in self._withheld:
             self._count("withheld")
             return
-        if "two blocks" in self._lies and to in self._deceived and parcel.message is not None:
-            parcel = self._other_history(parcel)
+        if parcel.message is not None:
+            if ("two blocks" in self._lies and to in self._deceived) or "bad blocks" in self._lies:
+                parcel = self._other_history(parcel)
+            if "bad signatures" in self._lies:
+                parcel = self._badly_signed(parcel)
         yield to, parcel
 
     def heard(self, sender: int, parcel: Parcel) -> Iterator[Sent]:
@@ -81,7 +97,7 @@ class Liar:
             yield sender, self._vote(sender, message, parcel.tip)
         if "double ack" in self._lies and message.kind == MessageKind.APP and message.entries:
             yield from self._ack_anything(sender, message)
-        if parcel.ack is not None and parcel.ack_signature is not None and "two blocks" in self._lies:
+        if parcel.ack is not None and parcel.ack_signature is not None:
             self._count_ack(parcel.ack, self._world.device_of(sender).key_id, parcel.ack_signature)
 
     def scheme(self) -> Iterator[tuple[int, Parcel | bytes]]:
@@ -97,6 +113,14 @@ class Liar:
             yield to, chance.choice(self._kept)
         if "forged tip" in self._lies:
             yield from ((number, self._forged_tip()) for number in numbers)
+        if "usurped term" in self._lies:
+            yield from ((number, parcel) for number in numbers for parcel in self._usurped())
+        if "false certificates" in self._lies:
+            yield from ((to, parcel) for parcel in self._false_certificates())
+        if "giant terms" in self._lies:
+            self._count("giant terms")
+            kind = chance.choice((MessageKind.HEARTBEAT_RESP, MessageKind.HEARTBEAT, MessageKind.APP_RESP))
+            yield to, Parcel(message=RaftMessage(kind=int(kind), term=MAX_INT, reject=True))
         if "garbage" in self._lies:
             self._count("garbage")
             yield to, self._garbage()
@@ -160,6 +184,82 @@ class Liar:
         validators = self._world.village.quorum.config_hash()
         return Ack(validators=validators, ack_term=term, height=height, block=block_hash)
 
+    def _badly_signed(self, parcel: Parcel) -> Parcel:
+        """A vote or an ack that spoils what it is put into: another's signature, or a tip that nobody has."""
+        chance = self._chance
+        if parcel.vote is not None:
+            self._count("bad signatures")
+            key_id, tip, lock, _ = parcel.vote
+            tip = chance.choice((tip, (tip[0] + 1, tip[1] + 1, tip[2])))
+            return msgspec.structs.replace(parcel, vote=(key_id, tip, lock, chance.randbytes(64)))
+        if parcel.ack is not None:
+            self._count("bad signatures")
+            return msgspec.structs.replace(parcel, ack_signature=chance.randbytes(64))
+        return parcel
+
+    # --- power that nobody gave
+
+    def _usurped(self) -> Iterator[Parcel]:
+        """The first block of a new term, elected by nobody but the liar."""
+        world, node = self._world, self._node
+        validator = node.validator
+        if validator is None:
+            return
+        entry = node.disk.entry(validator.final_height) if validator.final_height else None
+        parent = Parent.of(blocks.read(entry.data, world.village.chain_id)) if entry else world.village.root
+        tip = Tip(term=parent.term, height=parent.height, block=parent.block_hash)
+        term, key = validator.term + 1, node.key
+        vote = Vote(term=term, candidate=key.key_id, candidate_tip=tip, voter_tip=tip)
+        rows = [row_of(vote, key.key_id, self._sign(Vote.KIND, to_payload(vote)))]
+        if self._chance.randrange(2):
+            others = [world.device_of(number).key_id for number in world.numbers if number != self._number]
+            rows += [row_of(vote, other, self._chance.randbytes(64)) for other in others]
+        election = Election(term=term, candidate=key.key_id, candidate_tip=tip, votes=tuple(sorted(rows)))
+        state_hash = validator.machine.state_hash()
+        assert state_hash is not None
+        header = Header(
+            height=parent.height + 1,
+            term=term,
+            parent=parent.block_hash,
+            tx_root=blocks.tx_root(()),
+            tx_count=0,
+            state_height=validator.final_height,
+            state_hash=state_hash,
+            validators=parent.next_validators,
+            next_validators=parent.next_validators,
+            time_s=parent.time_s,
+            election=blocks.election_hash(election),
+        )
+        block = blocks.make(header, (), election, world.village.chain_id, key.public, node.signer)
+        self._count("usurped term")
+        entries = ((term, header.height, block.encoded),)
+        append = RaftMessage(
+            kind=int(MessageKind.APP), term=term, index=parent.height, log_term=parent.term, entries=entries, epoch=1
+        )
+        yield Parcel(message=append)
+
+    def _false_certificates(self) -> Iterator[Parcel]:
+        """Certificates of too few, of forged, and of signatures for a later term than the block's."""
+        world, node, chance = self._world, self._node, self._chance
+        validator = node.validator
+        if validator is None:
+            return
+        self._count("false certificates")
+        height, term = validator.last_height + chance.randrange(2), max(1, validator.term)
+        height = max(1, height)
+        ack = self._ack(chance.randbytes(32), height, term)
+        if node.disk.last_index() >= height > 0:
+            ack = self._ack(node.disk.entry(height).block_hash, height, node.disk.entry(height).term)
+        own = (node.key.key_id, self._sign(Ack.KIND, to_payload(ack)))
+        others = [world.device_of(number).key_id for number in world.numbers if number != self._number]
+        forged = [(other, chance.randbytes(64)) for other in others]
+        for signatures in ([own], sorted([own, *forged])):
+            yield Parcel(certificates=(_certificate(ack, dict(signatures)),))
+        for heard, found in self._heard_acks.items():
+            # Signed in a later term than the block's, they prove nothing; in its own term they are genuine.
+            if heard.height > validator.final_height and world.village.quorum.is_quorum(found):
+                yield Parcel(certificates=(_certificate(heard, found),))
+
     # --- two histories
 
     def _other_history(self, parcel: Parcel) -> Parcel:
@@ -197,23 +297,27 @@ class Liar:
 
     def _other_block(self, block: Block, parent: bytes) -> Block:
         world, node = self._world, self._node
-        header = msgspec.structs.replace(block.header, parent=parent, time_s=block.header.time_s + 1)
+        changes: dict[str, object] = {"time_s": block.header.time_s + 1}
+        if "bad blocks" in self._lies:
+            self._count("bad blocks")
+            changes = self._chance.choice(
+                (
+                    {"state_hash": self._chance.randbytes(32)},
+                    {"time_s": block.header.time_s - 100},
+                    {"parent": self._chance.randbytes(32)},
+                )
+            )
+        header = msgspec.structs.replace(block.header, **({"parent": parent} | changes))
         return blocks.make(header, block.records, block.election, world.village.chain_id, node.key.public, node.signer)
 
     def _count_ack(self, ack: Ack, key_id: bytes, signature: bytes) -> None:
         """Put a certificate together for the other history."""
-        if ack.block not in self._others.values():
-            return
         heard = self._heard_acks.setdefault(ack, {})
         heard[key_id] = signature
-        if self._world.village.quorum.is_quorum(heard):
-            self._certificate = Certificate(
-                validators=ack.validators,
-                ack_term=ack.ack_term,
-                height=ack.height,
-                block=ack.block,
-                signatures=tuple(sorted(heard.items())),
-            )
+        if len(self._heard_acks) > KEPT:
+            del self._heard_acks[next(iter(self._heard_acks))]
+        if ack.block in self._others.values() and self._world.village.quorum.is_quorum(heard):
+            self._certificate = _certificate(ack, heard)
 
     # --- bytes
 
@@ -234,3 +338,32 @@ class Liar:
         for _ in range(self._chance.randrange(1, 4)):
             data[self._chance.randrange(len(data))] = self._chance.randrange(256)
         return bytes(data[: self._chance.choice((len(data), self._chance.randrange(len(data)) + 1))])
+
+
+class _Again:
+    """A mempool that offers records again that stand on the ledger already."""
+
+    def __init__(
+        self, pool: Mempool, old: Sequence[SignedRecord], chance: Random, count: Callable[[str], None]
+    ) -> None:
+        self._pool, self._old, self._chance, self._count = pool, old, chance, count
+
+    def select(self, time_s: int, max_bytes: int, max_records: int, exclude: frozenset[bytes]) -> list[SignedRecord]:
+        """What the mempool has, and one record more."""
+        chosen = self._pool.select(time_s, max_bytes, max_records - 1, exclude)
+        if self._old and self._chance.randrange(4) == 0:
+            again = self._chance.choice(self._old)
+            if again.record_id not in {signed.record_id for signed in chosen}:
+                self._count("repeated records")
+                chosen.append(again)
+        return chosen
+
+
+def _certificate(ack: Ack, signatures: Mapping[bytes, bytes]) -> Certificate:
+    return Certificate(
+        validators=ack.validators,
+        ack_term=ack.ack_term,
+        height=ack.height,
+        block=ack.block,
+        signatures=tuple(sorted(signatures.items())),
+    )

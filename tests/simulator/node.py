@@ -19,7 +19,7 @@ from meshnode.network.validator import Validator
 from meshnode.network.work import Outgoing, Settings
 from meshnode.store import StoreError
 from protocols.block import SignedRecord
-from protocols.raft import Role
+from protocols.raft import MessageKind, Role
 from tests.protocols.keys import KeyPair
 from tests.simulator.clock import NodeClock
 from tests.simulator.disk import Disk
@@ -33,6 +33,10 @@ SETTINGS = Settings(election_ticks=50, heartbeat_ticks=5)
 BLOCK_INTERVAL_MS = 1000
 # A supervisor starts a process again that ended by itself.
 RESTART_MS = 5000
+
+
+# After enough of the first kind or one of the second a node may ask for votes.
+_MAY_CAMPAIGN = (MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW)
 
 
 class Moment(Enum):
@@ -113,7 +117,7 @@ class Node:
         self.validator = Validator(
             machine,
             self.disk,
-            self.pool,
+            self.pool if self.liar is None else self.liar.proposals(self.pool),
             self.key.public,
             self.signer,
             world.keyring.verifier,
@@ -157,8 +161,9 @@ class Node:
 
     def signer(self, message: bytes) -> bytes:
         """Sign with this node's key; the witness sees it."""
-        self._world.witness.signs(self, message)
-        return self.key.sign(message)
+        signature = self.key.sign(message)
+        self._world.witness.signs(self, message, signature)
+        return signature
 
     # --- what comes in
 
@@ -171,6 +176,8 @@ class Node:
         if not isinstance(fault, str):
             if self.liar is not None:
                 self._world.post_lies(self, self.liar.heard(number, fault))
+            elif fault.message is not None and fault.message.kind in _MAY_CAMPAIGN:
+                self._world.witness.may_campaign(self, number, fault.message)
             try:
                 fault = self.validator.receive(number, fault)
             except StoreError as error:
@@ -318,6 +325,8 @@ class Node:
             assert self.pool is not None
             for done in final:
                 self.pool.final([record.record_id for record in done.block.records])
+            if self.liar is not None:
+                self.liar.executed(final)
             world.witness.executed(self, final)
             world.members.final(self, final)
 

@@ -41,7 +41,10 @@ FAULTS: dict[str, int] = {
     "election": 5,
     "burst": 3,
 }
-LIES = ("twins", "withheld", "replayed", "forged tip", "double vote", "double ack", "two blocks", "garbage")
+LIES = (
+    *("twins", "withheld", "replayed", "forged tip", "double vote", "double ack", "two blocks", "garbage"),
+    *("usurped term", "false certificates", "bad signatures", "bad blocks", "repeated records", "giant terms"),
+)
 
 
 class Episode(msgspec.Struct, frozen=True):

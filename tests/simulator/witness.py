@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meshnode.ledger.verdicts import Verdict
-from meshnode.machine import RecordDone
+from meshnode.machine import Machine, RecordDone
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch
 from protocols import cbor, cose
-from protocols.raft import Role
+from protocols.cose import Envelope, key_id_of
+from protocols.parcel import RaftMessage
+from protocols.raft import MessageKind, Role
 from protocols.records import Ack, Header, Vote, read_as
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Seen(msgspec.Struct, frozen=True):
     term: int
     parent: bytes
     leader: str
+    time_s: int
 
 
 class Witness:
@@ -67,12 +70,16 @@ class Witness:
         self._equivocated = False
         self._world = world
         root = world.village.root
-        self._headers: dict[bytes, Seen] = {root.block_hash: Seen(0, 0, b"", "")}
+        self._headers: dict[bytes, Seen] = {root.block_hash: Seen(0, 0, b"", "", 0)}
         self._own: dict[tuple[str, int, int], bytes] = {}
         self._votes: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self._acks: dict[tuple[str, int, int], bytes] = {}
         self._ackers: dict[tuple[bytes, int], set[bytes]] = {}
         self._leaders: dict[int, str] = {}
+        self._granted: dict[tuple[str, int], set[int]] = {}
+        self._voters: dict[tuple[int, bytes], set[bytes]] = {}
+        self._elected: set[tuple[int, bytes]] = set()
+        self._followed: dict[str, tuple[int, bytes]] = {}
         self._firsts: dict[int, list[bytes]] = {}
         self._certified: dict[int, bytes] = {0: root.block_hash}
         self._certified_terms: list[tuple[int, int]] = [(0, 0)]
@@ -98,10 +105,11 @@ class Witness:
 
     # --- what is signed
 
-    def signs(self, node: Node, message: bytes) -> None:
+    def signs(self, node: Node, message: bytes, signature: bytes) -> None:
         """A node signs a statement (its Sig_structure)."""
         _, _, aad, payload = cbor.decode(message)
         kind = cbor.decode(aad)[1]
+        self._world.prosecutor.hear(kind, Envelope(node.key.key_id, payload, signature))
         if kind == Header.KIND:
             self._header(node, read_as(Header, payload), cose.record_id(message))
         elif kind == Ack.KIND:
@@ -110,7 +118,7 @@ class Witness:
             self._vote(node, read_as(Vote, payload))
 
     def _header(self, node: Node, header: Header, block_hash: bytes) -> None:
-        seen = Seen(header.height, header.term, header.parent, node.home)
+        seen = Seen(header.height, header.term, header.parent, node.home, header.time_s)
         self._headers[block_hash] = seen
         first = bool(header.election)
         if first:
@@ -144,6 +152,11 @@ class Witness:
             entry = disk.entry(ack.height) if ack.height <= disk.last_index() else None
             if entry is None or entry.block_hash != ack.block:
                 self.broken("signed only what is on disk", f"{node.name} acknowledged {ack.height} without it")
+            self.checked["time is not ahead of every clock"] += 1
+            time_s = self._headers[ack.block].time_s
+            ahead = time_s - node.clock.highest_s - self._world.village.genesis.max_drift_s
+            if ahead > 0 and not self._is_certified(ack.height, ack.block):
+                self.broken("time is not ahead of every clock", f"{node.name}: block {ack.height} is {ahead} s ahead")
             signed = disk.sign_state()
             if ack.ack_term > disk.hard_state().term or (signed.ack_term, signed.ack_height) < place[1:]:
                 self.broken("signed only what is on disk", f"{node.name}: the ack of {place[1:]} is not promised")
@@ -153,7 +166,18 @@ class Witness:
         if header is not None and header.term == ack.ack_term and self._world.village.quorum.is_quorum(ackers):
             self._certify(ack.block, header)
 
+    def may_campaign(self, node: Node, sender: int, message: RaftMessage) -> None:
+        """A node hears that it could win an election, or that it shall try."""
+        if message.kind == MessageKind.TIMEOUT_NOW:
+            self._granted[node.name, message.term + 1] = set(self._world.numbers)
+        elif not message.reject:
+            self._granted.setdefault((node.name, message.term), set()).add(sender)
+
     def _vote(self, node: Node, vote: Vote) -> None:
+        voters = self._voters.setdefault((vote.term, vote.candidate), set())
+        voters.add(node.key.key_id)
+        if self._world.village.quorum.is_quorum(voters):
+            self._elected.add((vote.term, vote.candidate))
         if not self._world.honest(node):
             return
         self.checked["one vote in a term"] += 1
@@ -165,6 +189,13 @@ class Witness:
             self.broken("signed only what is on disk", f"{node.name}: the vote of term {vote.term} is not promised")
         if hard.term == vote.term and hard.vote == 0:
             self.broken("signed only what is on disk", f"{node.name}: Raft's vote of term {vote.term} is not on disk")
+        if vote.candidate == node.key.key_id:
+            self.checked["asks before it disturbs"] += 1
+            granted = self._granted.get((node.name, vote.term), set())
+            if not self._world.village.quorum.is_quorum(
+                {node.key.key_id, *(self._world.device_of(number).key_id for number in granted)}
+            ):
+                self.broken("asks before it disturbs", f"{node.name} begins term {vote.term}, which nobody wants")
 
     # --- what becomes certified
 
@@ -183,7 +214,10 @@ class Witness:
             self._forked(top)
             return
         for one in reversed(path):
-            self._certified[self._headers[one].height] = one
+            head = self._headers[one]
+            if head.time_s < self._headers[head.parent].time_s:
+                self.broken("time does not go back", f"block {head.height} is older than the one before it")
+            self._certified[head.height] = one
         self._certified_terms.append((header.height, header.term))
         # Whoever was elected after that term has it.
         for term, firsts in self._firsts.items():
@@ -263,6 +297,12 @@ class Witness:
                 "one leader in a term", f"term {validator.term}: {known} and {node.home}"
             ):
                 self.twice_led.add(validator.term)
+        claim = (validator.term, validator.leader)
+        if validator.leader is not None and self._followed.get(node.name) != claim:
+            self._followed[node.name] = claim
+            self.checked["follows only who was elected"] += 1
+            if (validator.term, key_id_of(validator.leader)) not in self._elected:
+                self.broken("follows only who was elected", f"{node.name}, term {validator.term}")
         if validator.halted is not None and not self.forks:
             if not (self._equivocated and self._world.may_fork):
                 self.broken("stops only for a fork", f"{node.name}: {validator.halted}")
@@ -285,6 +325,7 @@ class Witness:
                     if self.effective.setdefault(event.record_id, height) != height:
                         self.broken("a record takes effect once", f"{event.record_id.hex()} at {height} again")
         machine = node.machine
+        self._world.snapshots.take(machine, final[-1].block.block_hash)
         self.checked["equal states"] += 1
         ours = machine.state_hash()
         if self._states.setdefault(machine.height, ours) != ours:
@@ -302,13 +343,28 @@ class Witness:
         except AssertionError as error:
             self.broken("conservation", f"{node.name} at height {node.machine.height}: {error}")
 
+    def restored(self, machine: Machine, state_hash: bytes) -> None:
+        """A ledger was taken up from a snapshot."""
+        self.checked["equal states"] += 1
+        if machine.state_hash() != state_hash:
+            self.broken("equal states", f"a snapshot of height {machine.height} does not have the hash of its state")
+
     def started(self, node: Node) -> None:
         """A node has started."""
         if self._world.honest(node) and not self.forks:
             self._final_prefix(node)
 
+    def provable(self, node: Node) -> None:
+        """What a node calls final it can prove: the certificate is on its disk."""
+        self.checked["final can be proved"] += 1
+        final = node.disk.final_height()
+        newest = node.disk.certificate_below(final)
+        if final and (newest is None or newest[0] != final):
+            self.broken("final can be proved", f"{node.name}: {final} is final, the newest certificate is {newest}")
+
     def ended(self, node: Node) -> None:
         """A node is off."""
+        self._followed.pop(node.name, None)
         self._writing.pop(node.name, None)
 
     def refused_to_start(self, node: Node, error: Exception) -> None:

@@ -10,6 +10,7 @@ from traceback import extract_tb
 
 import msgspec
 
+from meshnode.ledger.state import State
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from protocols import block as blocks
@@ -27,6 +28,8 @@ from tests.simulator.members import Members
 from tests.simulator.network import Network, Weather
 from tests.simulator.node import Node
 from tests.simulator.plan import MINUTE_MS, MODES, ROUND_MS, TROUBLE_MS, Episode, Plan, tolerated
+from tests.simulator.prosecutor import Prosecutor
+from tests.simulator.snapshots import Snapshots
 from tests.simulator.timeline import Timeline
 from tests.simulator.witness import Violation, Witness
 from zencode.binding import encode
@@ -45,6 +48,8 @@ TURNS_PER_SIDE = 8
 # The last things that happened, shown when something fails.
 NOTES_KEPT = 60
 FRAMES_SHOWN = 4
+# A longer ledger is taken up from a snapshot at every restart, for speed; a shorter one in half of them.
+ALWAYS_REPLAYED = 200
 # What parcels say is encoded and read once, however many nodes say it or hear it.
 REMEMBERED_PARCELS = 1024
 
@@ -102,6 +107,8 @@ class World:
         self._parcels: dict[bytes, Parcel | str] = {}
         self._encoded: dict[Parcel, bytes] = {}
         self.witness = Witness(self)
+        self.prosecutor = Prosecutor(self)
+        self.snapshots = Snapshots()
         founding = self._machine()
         self.accounts = {
             home: founding.state.keys[self.keyring.pair(home).key_id].account for home in self.village.homes
@@ -186,6 +193,13 @@ class World:
         kind = "forked runs" if self.witness.forks else "runs stopped by a lie"
         self.counts[kind] += 1
         self.counts[f"{kind}, noticed by a node"] += bool(halted)
+        named = self.prosecutor.judge()
+        if self.witness.forks:
+            self.witness.checked["a fork names a culprit"] += 1
+            if not named:
+                self.witness.broken(
+                    "a fork names a culprit", f"two histories at {self.witness.forks[0]}, and no evidence"
+                )
 
     def _begin(self, episode: Episode) -> None:
         chance = Random(f"{self.plan.seed} episode {episode.number}")
@@ -220,6 +234,8 @@ class World:
         self.witness.checked["settles after trouble"] += 1
         for node in self._judged():
             self.witness.conserved(node)
+            self.witness.provable(node)
+        self.prosecutor.judge()
 
     def _judged(self) -> list[Node]:
         return [node for node in self.nodes if node.up and self.honest(node)]
@@ -347,6 +363,10 @@ class World:
         """The number of a home's validator."""
         return self._number_of[home]
 
+    def home_of_key(self, key_id: bytes) -> str:
+        """The home of a device key."""
+        return next(home for home in self.village.homes if self.keyring.pair(f"{home} device").key_id == key_id)
+
     def device_of(self, number: int) -> KeyPair:
         """The public half of a validator's key is for everybody."""
         return self.keyring.pair(f"{self._home_of[number]} device")
@@ -412,12 +432,19 @@ class World:
 
     # --- the ledger
 
-    def _machine(self) -> Machine:
-        return Machine(self.village.genesis, self.village.chain_id, installed_mechanisms(), self.keyring.verifier)
+    def _machine(self, state: State | None = None) -> Machine:
+        genesis, verifier = self.village.genesis, self.keyring.verifier
+        return Machine(genesis, self.village.chain_id, installed_mechanisms(), verifier, state)
 
     def replay(self, disk: Disk) -> Machine:
-        """The ledger of a disk, executed up to its final height."""
+        """The ledger of a disk, executed up to its final height, now and then from a snapshot."""
         machine = self._machine()
-        for height in range(1, disk.final_height() + 1):
+        if disk.final_height() > ALWAYS_REPLAYED or self._chance.randrange(2):
+            found = self.snapshots.newest(disk)
+            if found is not None:
+                machine = self._machine(found.restore())
+                self.witness.restored(machine, found.state_hash)
+                machine._hashes = dict(found.hashes)
+        for height in range(machine.height + 1, disk.final_height() + 1):
             machine.apply(blocks.read(disk.entry(height).data, self.village.chain_id))
         return machine

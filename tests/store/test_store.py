@@ -23,6 +23,7 @@ from meshnode.store import (
     read_genesis,
 )
 from meshnode.store.cache import TailCache
+from meshnode.store.place import DATABASE_FILE
 from protocols import block as blocks
 from protocols.block import Block, Parent
 from protocols.records import to_payload
@@ -390,3 +391,28 @@ def alter(place: Path, statement: str) -> None:
     db.execute(statement)
     db.commit()
     db.close()
+
+
+def test_elections_are_kept_for_good_beside_the_block_that_goes(store: Store) -> None:
+    parent = VILLAGE.root
+    elections = [to_payload(VILLAGE.election("anna", term, parent)) for term in (3, 1, 2)]
+    again = VILLAGE.election("bela", 2, parent)
+    store.persist(Batch(entries=entries(TEN[:2]), elections=(elections[0],)))
+    # What takes a block's place and what justifies it are one write.
+    store.persist(Batch(entries=(entry(TEN[1]),), elections=(*elections[1:], elections[0], to_payload(again))))
+    for opened in before_and_after_a_restart(store):
+        assert opened.elections_after(0, 99)[0] == elections[1]
+        assert set(opened.elections_after(1, 99)) == {elections[2], to_payload(again), elections[0]}
+        assert opened.elections_after(2, 99) == [elections[0]] and opened.elections_after(3, 99) == []
+        assert opened.elections_after(0, 1) == [elections[1]]
+
+
+def test_a_damaged_election_is_found_when_it_is_read(store: Store) -> None:
+    store.persist(Batch(elections=(to_payload(VILLAGE.election("anna", 1, VILLAGE.root)),)))
+    place = store.place
+    store.close()
+    with sqlite3.connect(place / DATABASE_FILE) as db:
+        db.execute("UPDATE election SET data = x'00'")
+    db.close()
+    with Store.open(place.parent.parent, CHAIN) as opened, pytest.raises(StoreError, match="election row 1"):
+        opened.elections_after(0, 1)

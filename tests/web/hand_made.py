@@ -11,17 +11,20 @@ from typing import Any
 import trio
 
 from meshnode.clock import GridClock
+from meshnode.config import REPLACE_AFTER_S
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, PeriodClosed, RecordDone
+from meshnode.roster import Roster, roster
 from meshnode.views import Views
-from meshnode.web.backend import MeterHealth, Outcome, PowerNow, Refused, Status, Update
+from meshnode.web.backend import FoundOut, MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
 from meshnode.web.history import now_ms
 from meshnode.web.server import serve
 from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
-from protocols.records import CLOCK_DEMONSTRATION, Clock, Record, RecordError
+from protocols.records import CLOCK_DEMONSTRATION, Clock, Record, RecordError, Spoken
 from tests.protocols.keys import key_pair
+from tests.protocols.village import device
 from tests.web.street import Street
 
 TOKEN = "a-token-of-the-tests"
@@ -54,6 +57,11 @@ class HandMade:
         self.said: list[SignedRecord] = []
         self.subscribed = 0
         self.halted = ""
+        # (seconds since it was seen, height it named) of nodes that are not simply there.
+        self.away: dict[bytes, tuple[int, int]] = {}
+        self.majority = True
+        self.full = False
+        self.found_out: tuple[FoundOut, ...] = ()
         self._pages: set[trio.MemorySendChannel[Update]] = set()
         self._outcomes: dict[bytes, tuple[int, Verdict]] = {}
 
@@ -103,7 +111,20 @@ class HandMade:
             screen_ms={"p50": 41, "p95": 160, "count": 520},
             counters={},
             meters=(MeterHealth("home", "dsmr", "reading", "", self.clock.now_s(), 5210, 0),),
+            found_out=self.found_out,
         )
+
+    def roster(self) -> Roster:
+        leader = device("anna").public
+        return roster(self.machine, self, device(self.home).public, self.account, leader, REPLACE_AFTER_S)
+
+    def absent_s(self, device_key: bytes) -> int:
+        """For how long a node has not been seen from here."""
+        return self.away.get(device_key, (0, 0))[0]
+
+    def height(self, device_key: bytes) -> int:
+        """How far a node said that it is."""
+        return self.away.get(device_key, (0, self.machine.height))[1]
 
     def live(self) -> tuple[PowerNow, ...]:
         return tuple(sorted(self.powers.values(), key=lambda now: (now.account, now.meter)))
@@ -116,6 +137,11 @@ class HandMade:
         self.tell(Update("live", {**data, "arrived_ms": arrived}))
 
     async def submit(self, record: Record) -> bytes:
+        for known in self.said:
+            if isinstance(record, Spoken) and isinstance(known.record, Spoken) and known.record.nonce == record.nonce:
+                return known.record_id
+        if self.full:
+            raise Refused("the mempool is full; try again later", lasting=False)
         try:
             signed = self.street.village.sign(record, key_pair(self.home))
         except RecordError as error:
@@ -147,12 +173,20 @@ class HandMade:
                 self.tell(Update("period", {"period_start_s": event.start_s}))
         self.tell(Update("block", {"height": height, "records": len(records), "time_s": time_s}))
 
-    async def outcome(self, record_id: bytes, wait_s: float) -> Outcome:
+    async def outcome(self, record_id: bytes, wait_s: float, valid_until_s: int | None = None) -> Outcome:
         if record_id not in self._outcomes:
             await trio.sleep(wait_s)
+            if valid_until_s is not None and valid_until_s < self.machine.time_s:
+                return Outcome("never", record_id.hex(), 0, "EXPIRED", "no block carried it", b"")
             return Outcome("unknown", record_id.hex(), 0, "", "not in a final block yet; ask again", b"")
         height, verdict = self._outcomes[record_id]
         return Outcome("final", record_id.hex(), height, verdict.name, SENTENCES[verdict], b"receipt")
+
+    async def fresh(self, wait_s: float) -> int:
+        await trio.lowlevel.checkpoint()
+        if not self.majority:
+            raise NotFresh(f"nobody confirmed within {wait_s:g} s what is newest")
+        return self.machine.height
 
     def block(self, height: int) -> dict[str, Any] | None:
         if not 1 <= height <= self.machine.height:

@@ -261,3 +261,80 @@ async def test_lists_in_a_period_of_many_trades_go_on_inside_it(tmp_path) -> Non
             query = more and "limit=5&" + "&".join(f"{name}={value}" for name, value in more.items())
     assert found == list(range(12))
     street.views.close()
+
+
+READING = ("status", "home", "periods", "lines", "trades", "orders", "postings", "blocks", "blocks/1", "report")
+
+
+@pytest.mark.parametrize("path", READING)
+async def test_a_fresh_answer_is_the_same_and_says_how_far_it_reaches(
+    path: str, address: str, backend: HandMade
+) -> None:
+    plain, fresh = await get(address, f"/api/{path}"), await get(address, f"/api/{path}?fresh=5")
+    assert fresh.status == 200
+    assert set(fresh.json) == set(plain.json)
+    assert fresh.headers["fresh-height"] == str(backend.machine.height)
+    assert "fresh-height" not in plain.headers
+
+
+@pytest.mark.parametrize("path", READING)
+async def test_without_a_majority_there_is_no_fresh_answer(path: str, address: str, backend: HandMade) -> None:
+    backend.majority = False
+    refused = await get(address, f"/api/{path}?fresh=5")
+    assert refused.status == 504
+    assert refused.faults == [
+        {
+            "place": "query fresh",
+            "found": "nobody confirmed within 5 s what is newest",
+            "expected": "a majority that confirms it",
+            "remedy": "ask again, or without fresh for what this node knows",
+        }
+    ]
+    assert (await get(address, f"/api/{path}")).status == 200
+    wrong = await get(address, f"/api/{path}?fresh=31")
+    assert (wrong.status, wrong.faults[0]["expected"]) == (400, "a whole number from 0 to 30")
+
+
+async def test_a_fresh_record_is_asked_after_the_majority(address: str, backend: HandMade) -> None:
+    record_id = "ab" * 32
+    assert (await get(address, f"/api/records/{record_id}?fresh=5")).json["status"] == "unknown"
+    backend.majority = False
+    assert (await get(address, f"/api/records/{record_id}?fresh=5")).status == 504
+
+
+async def test_a_request_that_is_sent_again_with_its_key_is_carried_out_once(address: str, backend: HandMade) -> None:
+    headers = {"content_type": "application/json", "authorization": f"Bearer {TOKEN}"}
+    body = msgspec.json.encode(ORDER)
+    answers = [
+        await request(address, "POST", "/api/orders", body, **headers, idempotency_key=key)
+        for key in ("one", "one", "two", "one")
+    ]
+    assert [answer.status for answer in answers] == [202] * 4
+    first, again, other, later = [answer.json["record_id"] for answer in answers]
+    assert first == again == later != other
+    assert len(backend.said) == 2
+    assert answers[0].json["valid_until_s"] == backend.said[0].record.valid_until_s  # type: ignore[attr-defined]
+    for wrong in ("k" * 65, "caf\u00e9", " \t"):
+        refused = await request(
+            address, "POST", "/api/orders", body, **headers, idempotency_key=wrong.strip() or "\x7f"
+        )
+        assert (refused.status, refused.faults[0]["place"]) == (400, "header Idempotency-Key")
+
+
+async def test_a_node_that_is_full_says_when_to_come_again(address: str, backend: HandMade) -> None:
+    backend.full = True
+    refused = await write(address, "POST", "/api/orders", ORDER)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+    assert refused.faults[0]["found"] == "the mempool is full; try again later"
+    backend.full = False
+    backend.clock = SetClock(backend.machine.time_s - 2 * speaking.VALID_REAL_S)
+    # What no node will ever take is another answer.
+    assert (await write(address, "POST", "/api/orders", {**ORDER, "period_start_s": 0})).status in (202, 409)
+
+
+async def test_who_knows_until_when_a_record_is_valid_hears_never(address: str, backend: HandMade) -> None:
+    record_id, now_s = "ab" * 32, backend.machine.time_s
+    for valid_until_s, status in ((now_s, "unknown"), (now_s - 1, "never")):
+        told = await get(address, f"/api/records/{record_id}?valid_until_s={valid_until_s}")
+        assert told.json["status"] == status
+    assert (await get(address, f"/api/records/{record_id}?valid_until_s=soon")).status == 400

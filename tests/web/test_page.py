@@ -9,11 +9,13 @@ import pytest
 
 from meshnode.views import LineRow
 from meshnode.web import charts, page, texts
+from meshnode.web.backend import FoundOut
 from meshnode.web.history import STEPS, History, Point, power_now
 from meshnode.web.html import Html, fill
 from meshnode.web.parts import PARTS
 from meshnode.web.texts import LANGUAGES, TEXTS, Words, language_of
 from meshnode.web.zone import Zone
+from protocols.evidence import EvidenceKind
 from protocols.raft import Role
 from tests.web.client import get
 from tests.web.hand_made import HandMade, SetClock, serving
@@ -140,11 +142,14 @@ def test_every_text_is_used() -> None:
     source = "".join(path.read_text() for path in sorted(folder.glob("*.py")) if path.name != "texts.py")
     # Names of roles, sources and states of orders are put together with what they belong to.
     roles = {f"role_{role.name.lower()}" for role in Role} | {"role_learner"}
+    # So are the rules of evidence, and what became of it.
+    roles |= {f"lie_{kind.name.lower()}" for kind in EvidenceKind} - {"lie_answer"}
+    roles |= {"found_out_asked", "found_out_answered"}
     assert roles <= TEXTS.keys()
+    advice = {"advice_gone", "advice_even", "advice_back"}
     # Those of one thing are chosen beside those of many.
-    made = (
-        roles | {"own", "cancelled", "open"} | {key for key in TEXTS if key.removesuffix("_1") in TEXTS.keys() - {key}}
-    )
+    single = {key for key in TEXTS if key.removesuffix("_1") in TEXTS.keys() - {key}}
+    made = roles | advice | {"own", "cancelled", "open"} | single
     assert [key for key in TEXTS if f'"{key}"' not in source and key not in made] == []
 
 
@@ -382,3 +387,19 @@ def test_numbers_are_written_exactly() -> None:
     assert italian.money(300_000, "EUR") == "0,30 EUR"
     assert english.power(-12_400) == "\u221212\u202f400\u00a0W"
     assert texts.DEFAULT in LANGUAGES
+
+
+async def test_who_was_found_out_is_said_in_words(address: str, backend: HandMade) -> None:
+    assert "Found out" not in (await read(address)).text
+    backend.found_out = tuple(
+        FoundOut("bela", kind.name, 3, 12, status, True)
+        for kind in EvidenceKind
+        if kind is not EvidenceKind.ANSWER
+        for status in ("proved", "asked", "answered")
+    )
+    text = (await read(address)).text
+    assert "Found out: the node of bela voted for two candidates in term 3." in text
+    assert "The node of bela is asked why it acknowledged block 12 and voted in term 3" in text
+    assert "{" not in text
+    italian = (await read(address, **{"accept-language": "it"})).text
+    assert "Scoperto: il nodo di bela ha votato per due candidati nel mandato 3." in italian and "{" not in italian

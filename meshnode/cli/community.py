@@ -1,0 +1,170 @@
+"""Community: `meshnode members` and `meshnode validators` - who takes part and who agrees, and changing that."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from meshnode.cli.output import Json, answer, colour, table
+from meshnode.cli.parser import Argument, Group, Option
+from meshnode.cli.place import Chain, Dir, ask_node, node_directory, spelled_again
+from meshnode.cli.trading import WAIT_S, Key, Wait, act
+
+if TYPE_CHECKING:
+    from meshnode.client import NodeClient
+
+members = Group("Members: who belongs to the community.", default="list", alone=True)
+validators = Group("Validators: whose nodes agree on the ledger.", default="list", alone=True)
+
+Who = Annotated[str, Argument("WHO", "A member's name, or a device key in hex.")]
+
+
+def add_to(app: Group) -> None:
+    """Add the commands to the command line."""
+    app.add("members", members)
+    app.add("validators", validators)
+
+
+@members.command("list")
+def list_members(
+    everybody: Annotated[bool, Option("--all", "Also those who have left.")] = False,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> None:
+    """List the members, with their roles and nodes. Newcomers come in with: meshnode invite."""
+
+    async def ask(node: NodeClient) -> dict[str, Any]:
+        found: dict[str, Any] = await node.get("/api/members")
+        return found
+
+    found = ask_node(node_directory(directory), chain, ask)["members"]
+    shown = [one for one in found if everybody or not one["left_s"]]
+    answer({"members": shown}, lambda: _members(shown), json)
+
+
+@members.command("remove")
+def remove_member(
+    name: Annotated[str, Argument("NAME", "The member's name, or account id.")],
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """End a membership: your own, or as administrator anybody's. Exit 1 if refused, 3 if that is not known yet."""
+    return act(node_directory(directory), chain, "/api/members/leave", {"member": name}, wait, key, json)
+
+
+@validators.command("list")
+def list_validators(directory: Dir = None, chain: Chain = "", json: Json = False) -> None:
+    """List the validators and the nodes that could become one, and what the autopilot proposes."""
+
+    async def ask(node: NodeClient) -> dict[str, Any]:
+        found: dict[str, Any] = await node.get("/api/validators")
+        return found
+
+    place = node_directory(directory)
+    found = ask_node(place, chain, ask)
+    answer(found, lambda: _validators(found, spelled_again(place, chain)), json)
+
+
+@validators.command()
+def add(
+    who: Who,
+    anyway: Annotated[bool, Option("--anyway", "Even if it is not known to have caught up.")] = False,
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Have a member's node validate, as administrator. Exit 1 if refused, 3 if that is not known yet."""
+    body = {"action": "add", "who": who, "anyway": int(anyway)}
+    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
+
+
+@validators.command()
+def remove(
+    who: Who, wait: Wait = WAIT_S, key: Key = "", directory: Dir = None, chain: Chain = "", json: Json = False
+) -> int:
+    """Have a node validate no more, as administrator; it goes on following. Exit 1 if refused, 3 if not known yet."""
+    body = {"action": "remove", "who": who, "anyway": 0}
+    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
+
+
+@validators.command()
+def mode(
+    name: Annotated[str, Argument("MODE", "majority (any may fail) or byzantine (some may lie).")],
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Set how many must agree, as administrator. Exit 1 if refused, 3 if that is not known yet."""
+    body = {"action": "mode", "who": name, "anyway": 0}
+    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
+
+
+def _members(found: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            one["name"],
+            ", ".join(one["roles"]),
+            str(one["meters"]),
+            "validates" if one["validates"] else ("follows" if one["device_key"] else "none"),
+            datetime.fromtimestamp(one["joined_s"]).strftime("%Y-%m-%d"),
+            datetime.fromtimestamp(one["left_s"]).strftime("%Y-%m-%d") if one["left_s"] else "",
+            one["account"],
+        )
+        for one in found
+    ]
+    return table(rows, ("name", "roles", "meters", "node", "joined", "left", "account"))
+
+
+def _validators(found: dict[str, Any], where: str) -> str:
+    seats = found["seats"]
+    rows = [
+        (
+            str(seat["number"] or "-"),
+            seat["member"],
+            seat["role"] + (", leads" if seat["leads"] else ""),
+            str(seat["epoch"]) if seat["number"] else "-",
+            "this node" if seat["own"] else (f"{_span(seat['absent_s'])} ago" if seat["absent_s"] else "now"),
+            str(seat["height"]) if seat["height"] >= 0 else "?",
+            "yes" if seat["caught_up"] else ("?" if seat["height"] < 0 else "no"),
+            seat["device_key"][:16],
+        )
+        for seat in seats
+    ]
+    count = sum(seat["role"] in ("validator", "joining") for seat in seats)
+    fail = "lie" if found["mode"] == "byzantine" else "fail"
+    lines = [
+        table(rows, ("no", "member", "role", "session", "seen", "height", "caught up", "device key")),
+        f"{found['mode']}: {found['quorum']} of {count} must agree, {found['tolerates']} may {fail}; "
+        f"height {found['height']}",
+    ]
+    if found["proposal"] is not None:
+        lines += [colour(_why(found["proposal"]), "yellow", sys.stdout)]
+        lines += [f"    {command}{where}" for command in found["commands"]]
+        if not found["may_decide"]:
+            lines += ["    an administrator can do this"]
+    return "\n".join(lines)
+
+
+def _why(proposal: dict[str, Any]) -> str:
+    gone, span = proposal["gone"], _span(proposal["absent_s"])
+    return {
+        "gone": f"{gone} has not been seen for {span}; proposed, one after the other:",
+        "even": "one validator more tolerates one failure more; proposed:",
+        "back": "a replacement is done; proposed:",
+    }[proposal["reason"]]
+
+
+def _span(seconds: int) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

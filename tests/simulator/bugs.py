@@ -1,0 +1,251 @@
+"""Bugs: what a mutant changes in the product, one rule of consensus at a time."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tests.simulator.plan import Plan
+
+
+class Change(msgspec.Struct, frozen=True):
+    """In `function` (package.module:Class.method) the text `old` becomes `new`."""
+
+    function: str
+    old: str
+    new: str
+
+
+class Bug(msgspec.Struct, frozen=True):
+    """One bug.
+
+    Attributes:
+        needs: a fault or a lie without which it cannot show; seeds that lack it are passed over.
+    """
+
+    name: str
+    changes: tuple[Change, ...]
+    needs: str = ""
+    mode: str = "majority"
+
+    def fits(self, plan: Plan) -> bool:
+        """Whether a seed could show the bug."""
+        return not self.needs or self.needs in (*plan.faults, *plan.lies)
+
+
+def _bug(name: str, function: str, old: str, new: str, *, needs: str = "") -> Bug:
+    return Bug(name, (Change(function, old, new),), needs)
+
+
+_VALIDATOR = "meshnode.network.validator:Validator"
+_INTAKE = "meshnode.network.intake:Intake"
+_FINALITY = "protocols.finality:Finality"
+_REPLICA = "protocols.raft.replica:Replica"
+_LOG = "protocols.raft.log:Log"
+
+BUGS: tuple[Bug, ...] = (
+    # What must be on disk before it is said.
+    _bug("skipped fsync", "tests.simulator.disk:Disk.sync", "self._unsynced.clear()", "pass", needs="crash"),
+    _bug(
+        "signed before it is written",
+        "tests.simulator.node:Node._drive",
+        "self._writing = True",
+        "self._writing = True; self._post(validator.persisted())",
+    ),
+    _bug(
+        "hard state not saved",
+        f"{_VALIDATOR}.poll",
+        "None if hard is None else HardState(hard.term, hard.vote, hard.commit)",
+        "None",
+    ),
+    _bug("vote not saved", f"{_VALIDATOR}.poll", "hard.term, hard.vote, hard.commit", "hard.term, 0, hard.commit"),
+    _bug("sign state not saved", f"{_VALIDATOR}.poll", "sign_state=sign,", "sign_state=None,"),
+    _bug(
+        "certificates not saved",
+        f"{_VALIDATOR}.poll",
+        "for c in certificates if c.height <= self.final_height",
+        "for c in ()",
+    ),
+    # Elections.
+    Bug(
+        "votes twice in a term",
+        (
+            Change(f"{_REPLICA}._answer_vote_request", "self.vote == message.sender", "True"),
+            Change("meshnode.network.pledges:Pledges.allows", "state = self._state", "return True"),
+        ),
+    ),
+    _bug("votes for a shorter log", f"{_LOG}.is_up_to_date", "return (term, index) >= self.last", "return True"),
+    _bug(
+        "pre-vote ignored",
+        f"{_REPLICA}.campaign",
+        "pre_vote=self.config.pre_vote and not transfer",
+        "pre_vote=False",
+    ),
+    _bug(
+        "late votes counted",
+        f"{_REPLICA}.step",
+        "elif 0 < message.term < self.term:",
+        "elif 0 < message.term < self.term and message.kind is not MessageKind.VOTE_RESP:",
+        needs="reordering",
+    ),
+    _bug(
+        "election certificate lost",
+        "meshnode.network.proposer:Proposer.seal",
+        "self._ballots.election(term, key_id, self._chain.tip(height - 1)) if first_of_term else None",
+        "None",
+    ),
+    _bug(
+        "election certificate unchecked",
+        "protocols.block:check_form",
+        "if block.election is not None:",
+        "if False:",
+        needs="usurped term",
+    ),
+    _bug(
+        "votes unchecked",
+        "meshnode.network.ballots:Ballots.take",
+        "if not envelope.verify(Vote.KIND, self._chain_id, voter_key, self._verifier):",
+        "if False:",
+        needs="bad signatures",
+    ),
+    _bug(
+        "terms without bound",
+        "meshnode.network.terms:bounded",
+        "if message.term <= term + MAX_TERM_JUMP or",
+        "if True or",
+        needs="giant terms",
+    ),
+    _bug(
+        "unproved leaders followed",
+        "meshnode.network.leadership:Leadership.admits",
+        "return False, fault",
+        "return True, None",
+        needs="usurped term",
+    ),
+    # The log.
+    _bug(
+        "a repeated append cuts the log",
+        f"{_LOG}.append_after",
+        "if not self._holds(entry):",
+        "if entry.index > self.committed:",
+    ),
+    _bug(
+        "log not cut on conflict",
+        f"{_LOG}.append_after",
+        "if not self._holds(entry):",
+        "if entry.index > self.last_index:",
+    ),
+    _bug(
+        "old blocks remembered after a cut",
+        "meshnode.network.chain:Chain.keep",
+        "if known is None or known.block_hash != block.block_hash:",
+        "if False:",
+    ),
+    _bug(
+        "parent unchecked",
+        "protocols.block:check_belonging",
+        "if head.parent != parent.block_hash:",
+        "if False:",
+        needs="bad blocks",
+    ),
+    # Certificates.
+    _bug("too few acks certify", f"{_FINALITY}._try_certify", "if not link.quorum.is_quorum(matching):", "if False:"),
+    Bug(
+        "acks of a later term certify an older block (figure 8)",
+        (
+            Change(
+                f"{_FINALITY}._try_certify",
+                "ack_term=link.term, height",
+                "ack_term=max([link.term, *(a.ack_term for a, _ in self._acks.get(height, {}).values())]), height",
+            ),
+            Change(
+                "protocols.certificate:check_certificate",
+                "if certificate.ack_term != block_term:",
+                "if False:",
+            ),
+        ),
+    ),
+    _bug(
+        "term of certificates unchecked",
+        "protocols.certificate:check_certificate",
+        "if certificate.ack_term != block_term:",
+        "if False:",
+        needs="false certificates",
+    ),
+    _bug(
+        "size of certificates unchecked",
+        "protocols.certificate:check_certificate",
+        "if not quorum.is_quorum(key_ids):",
+        "if False:",
+        needs="false certificates",
+    ),
+    _bug(
+        "signatures of certificates unchecked",
+        "protocols.certificate:check_certificate",
+        "if not Envelope(key_id, payload, signature).verify(Ack.KIND, chain_id, key, verifier):",
+        "if False:",
+        needs="false certificates",
+    ),
+    _bug(
+        "acks unchecked",
+        "meshnode.network.finalizer:Finalizer.take_ack",
+        "if not self._finality.verify_ack(key_id, ack, signature, quorum):",
+        "if False:",
+        needs="bad signatures",
+    ),
+    _bug(
+        "acks of another block counted",
+        f"{_FINALITY}._try_certify",
+        "if ack == expected and",
+        "if ack.height == expected.height and",
+    ),
+    # The gates.
+    _bug(
+        "time without bound",
+        f"{_INTAKE}._checkable",
+        "if head.time_s > self._clock() + self._machine.genesis.max_drift_s:",
+        "if False:",
+        needs="clock",
+    ),
+    _bug("time may go back", "protocols.block:check_header", "if head.time_s < parent.time_s:", "if False:"),
+    _bug(
+        "another state acknowledged",
+        f"{_INTAKE}._may_acknowledge",
+        "if ours is not None and ours != head.state_hash:",
+        "if False:",
+        needs="bad blocks",
+    ),
+    _bug(
+        "silent leaders stay",
+        "meshnode.network.patience:Patience.exhausted",
+        "return self.resting",
+        "return False",
+        needs="clock",
+    ),
+    # The ledger.
+    _bug(
+        "a record takes effect in two blocks",
+        "meshnode.machine:Machine._execute",
+        "if used is not None:",
+        "if False:",
+        needs="repeated records",
+    ),
+    _bug(
+        "state hash over unsorted rows",
+        "meshnode.ledger.state:State.state_hash",
+        "for name in sorted(leaves)",
+        "for name in leaves",
+    ),
+    _bug(
+        "transfers without cover",
+        "meshnode.ledger.assets:transfer",
+        "if balance(state, account, record.asset).free < record.amount:",
+        "if False:",
+    ),
+    _bug(
+        "transfers that make money",
+        "meshnode.ledger.assets:transfer",
+        "_add_free(state, record.to, record.asset, record.amount)",
+        "_add_free(state, record.to, record.asset, record.amount + 1)",
+    ),
+)
+"""Every bug that the simulator must catch."""
