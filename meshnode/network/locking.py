@@ -289,7 +289,8 @@ class Locking:
         higher = [known for known in (self.newest, *self._finality.pending()) if known is not None]
         for known in higher:
             if place_of(known) > place_of(lock) and hash_at(known.height) == known.block:
-                return True, known if self._byzantine(known.validators) else None
+                # The mode may be another one after it: then what we were locked on is what we still say.
+                return True, known if self._byzantine(known.validators) else self._own
         if election is None:
             return False, self._own
         if election.lock is not None and hash_at(election.lock.height) != election.lock.block:
