@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -40,6 +41,10 @@ HASH_BYTES = 32
 # 32 KiB, a tree of 64 KiB and its other fields, for which a last KiB is more than enough.
 MAX_PAYLOAD_BYTES = 97 * 1024
 MAX_ENVELOPE_BYTES = MAX_PAYLOAD_BYTES + 256
+
+# What every signature needs is computed once for each key, and for each kind of statement: a
+# thousand members with their device and their meters, at some hundred bytes each.
+REMEMBERED = 4096
 
 Signer = Callable[[bytes], bytes]
 Verifier = Callable[[bytes, bytes, bytes], bool]
@@ -78,11 +83,13 @@ class Envelope(msgspec.Struct, frozen=True):
         return verifier(public_key, self.to_be_signed(kind, chain_id), self.signature)
 
 
+@lru_cache(REMEMBERED)
 def key_id_of(public_key: bytes) -> bytes:
     """The key id of an Ed25519 public key: the first 8 bytes of its SHA-256."""
     return hashlib.sha256(public_key).digest()[:KEY_ID_BYTES]
 
 
+@lru_cache(REMEMBERED)
 def external_aad(kind: int, chain_id: bytes) -> bytes:
     """What binds a signature to format version, kind and microgrid.
 
@@ -150,5 +157,6 @@ def decode(data: bytes) -> Envelope:
     return Envelope(key_id, payload, signature)
 
 
+@lru_cache(REMEMBERED)
 def _protected(key_id: bytes) -> bytes:
     return cbor.encode({HEADER_ALG: ALG_EDDSA, HEADER_KID: key_id})

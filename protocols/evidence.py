@@ -191,7 +191,7 @@ def _form(trial: Trial) -> Found:
         except FormError as error:
             return head.term, head.height, f"signed a block that breaks the rules: {error}"
         raise EvidenceError(f"block {head.height} keeps the rules against its parent")
-    if cbor_is_array(more):
+    if _is_array(more):
         return head.term, head.height, _bad_records(trial, head)
     election, election_hash = trial.election()
     if election_hash != head.election:
@@ -242,6 +242,7 @@ def _proved_record(trial: Trial, head: Header) -> tuple[int, bytes]:
 
 
 def record_id_of(data: bytes, chain_id: bytes) -> bytes:
+    """The record id of an envelope whose signature nobody has checked. Raises EnvelopeError, RecordError."""
     envelope = cose.decode(data)
     return cose.record_id(envelope.to_be_signed(kind_of(envelope.payload), chain_id))
 
@@ -397,7 +398,7 @@ class _Head(msgspec.Struct, frozen=True):
         return _Head(tip.height, tip.term, tip.block)
 
 
-def cbor_is_array(first: bytes) -> bool:
+def _is_array(first: bytes) -> bool:
     """Whether CBOR that begins with this byte is an array (RFC 8949, section 3.1: major type 4)."""
     return bool(first) and first[0] >> 5 == 4
 

@@ -91,7 +91,7 @@ def _describe(found: dict[str, Any]) -> str:
     for meter in found["meters"]:
         telegrams = format_count(meter["telegrams"], "telegram")
         rows.append((f"meter {meter['name']}", f"{meter['state']}, {telegrams} {meter['problem']}"))
-    for lie in found["found_out"]:
+    for lie in found.get("found_out", ()):
         rows.append((_FOUND_OUT[lie["status"]], colour(described(lie), "red", sys.stdout)))
     if found["halted"]:
         rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -35,12 +36,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def isolate() -> bool:
     """Move this process into namespaces of its own; False where that is not permitted. Before any thread starts."""
+    if not all(shutil.which(tool) for tool in ("ip", "mount", "umount")):
+        return False
     try:
         _call(_libc.unshare(_NEW_NETWORK | _NEW_MOUNTS))
-        subprocess.run(["mount", "--make-rprivate", "/"], check=True, capture_output=True)
-        _ip("link", "set", "lo", "up")
-    except (OSError, AttributeError, subprocess.CalledProcessError):
+    except (OSError, AttributeError):
         return False
+    # From here on there is no way back: what fails now is an error.
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    _ip("link", "set", "lo", "up")
     return True
 
 
@@ -151,7 +155,7 @@ def _present() -> int:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, pass_fds=())
+    subprocess.run(["ip", *words], check=True)
 
 
 def _call(result: int) -> None:

@@ -21,7 +21,7 @@ _CHUNK_BYTES = 64 * 1024
 class Proxies(Wires):
     """See the module text."""
 
-    kind = "proxies in this process, because network namespaces are not permitted"
+    kind = "proxies in this process, no network namespaces"
 
     def __init__(self, count: int) -> None:
         super().__init__(count)

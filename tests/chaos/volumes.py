@@ -33,7 +33,7 @@ class Volumes:
     def __init__(self, *, mounts: bool) -> None:
         self.mounts = mounts
         self._mounted: list[Path] = []
-        self.kind = "tmpfs" if mounts else "a limit on the size of files, because mounting is not permitted"
+        self.kind = "tmpfs" if mounts else "a limit on the size of files, no volumes"
 
     def make(self, directory: Path) -> None:
         """Give a node that is still to be founded a disk of its own."""

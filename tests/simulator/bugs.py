@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.simulator.plan import Plan
+from tests.simulator.plan import MAX_APPEND_BYTES, Plan
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -19,21 +19,23 @@ class Bug(msgspec.Struct, frozen=True):
     """One bug.
 
     Attributes:
-        needs: a fault or a lie without which it cannot show; seeds that lack it are passed over.
+        needs: faults or lies without which it cannot show; seeds that lack one are passed over.
+        append_bytes: likewise, the most that an append may carry.
     """
 
     name: str
     changes: tuple[Change, ...]
-    needs: str = ""
+    needs: tuple[str, ...] = ()
+    append_bytes: int = MAX_APPEND_BYTES
     mode: str = "majority"
 
     def fits(self, plan: Plan) -> bool:
         """Whether a seed could show the bug."""
-        return not self.needs or self.needs in (*plan.faults, *plan.lies)
+        return {*plan.faults, *plan.lies}.issuperset(self.needs) and plan.append_bytes <= self.append_bytes
 
 
 def _bug(name: str, function: str, old: str, new: str, *, needs: str = "") -> Bug:
-    return Bug(name, (Change(function, old, new),), needs)
+    return Bug(name, (Change(function, old, new),), (needs,) if needs else ())
 
 
 _VALIDATOR = "meshnode.network.validator:Validator"
@@ -85,7 +87,7 @@ BUGS: tuple[Bug, ...] = (
         f"{_REPLICA}.step",
         "elif 0 < message.term < self.term:",
         "elif 0 < message.term < self.term and message.kind is not MessageKind.VOTE_RESP:",
-        needs="reordering",
+        needs="replayed",
     ),
     _bug(
         "election certificate lost",
@@ -93,12 +95,17 @@ BUGS: tuple[Bug, ...] = (
         "self._ballots.election(term, key_id, self._chain.tip(height - 1)) if first_of_term else None",
         "None",
     ),
-    _bug(
+    Bug(
         "election certificate unchecked",
-        "protocols.block:check_form",
-        "if block.election is not None:",
-        "if False:",
-        needs="usurped term",
+        (
+            Change("protocols.block:check_form", "if block.election is not None:", "if False:"),
+            Change(
+                "protocols.leadership:check_claim",
+                "return check_election(claim.election, key_id_of(leader_key), term, head, quorum, chain_id, verifier)",
+                "return None",
+            ),
+        ),
+        ("usurped term",),
     ),
     _bug(
         "votes unchecked",
@@ -140,12 +147,13 @@ BUGS: tuple[Bug, ...] = (
         "if known is None or known.block_hash != block.block_hash:",
         "if False:",
     ),
-    _bug(
+    Bug(
         "parent unchecked",
-        "protocols.block:check_belonging",
-        "if head.parent != parent.block_hash:",
-        "if False:",
-        needs="bad blocks",
+        (
+            Change("protocols.block:check_belonging", "if head.parent != parent.block_hash:", "if False:"),
+            Change(f"{_INTAKE}._may_follow", "return candidate.header.parent == parent.block_hash", "return True"),
+        ),
+        ("bad blocks",),
     ),
     # Certificates.
     _bug("too few acks certify", f"{_FINALITY}._try_certify", "if not link.quorum.is_quorum(matching):", "if False:"),
@@ -162,14 +170,14 @@ BUGS: tuple[Bug, ...] = (
                 "if certificate.ack_term != block_term:",
                 "if False:",
             ),
+            Change(
+                "meshnode.network.promises:Promises._pledge",
+                "silent = self._chain.head(message.index).term != message.term",
+                "silent = False",
+            ),
         ),
-    ),
-    _bug(
-        "term of certificates unchecked",
-        "protocols.certificate:check_certificate",
-        "if certificate.ack_term != block_term:",
-        "if False:",
-        needs="false certificates",
+        ("outage", "slow disk"),
+        1,
     ),
     _bug(
         "size of certificates unchecked",

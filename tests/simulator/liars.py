@@ -23,7 +23,7 @@ from protocols import block as blocks
 from protocols import cose
 from protocols.block import Block, BlockError, Parent, SignedRecord
 from protocols.frames import MAX_FRAME_BYTES
-from protocols.parcel import Parcel, RaftMessage
+from protocols.parcel import Elected, Parcel, RaftMessage
 from protocols.raft import MessageKind
 from protocols.raft.messages import MAX_INT
 from protocols.records import Ack, Certificate, Election, Header, Tip, Vote, to_payload
@@ -55,6 +55,7 @@ class Liar:
         self._chance = Random(f"{world.plan.seed} liar {node.name}")
         self._withheld: frozenset[tuple[int, int]] = frozenset()
         self._kept: deque[Parcel] = deque(maxlen=KEPT)
+        self._votes: deque[Parcel] = deque(maxlen=KEPT)
         self._deceived: frozenset[int] = frozenset()
         self._others: dict[bytes, bytes] = {}
         self._encoded: dict[bytes, bytes] = {}
@@ -76,6 +77,8 @@ class Liar:
     def outgoing(self, to: int, parcel: Parcel) -> Iterator[Sent]:
         """What is sent instead of an honest parcel."""
         self._kept.append(parcel)
+        if parcel.vote is not None:
+            self._votes.append(parcel)
         kind = 0 if parcel.message is None else parcel.message.kind
         if (to, kind) in self._withheld:
             self._count("withheld")
@@ -93,6 +96,11 @@ class Liar:
         if message is None:
             return
         self._kept.append(parcel)
+        if parcel.vote is not None:
+            self._votes.append(parcel)
+        if "replayed" in self._lies and message.kind == MessageKind.VOTE:
+            self._count("replayed")
+            yield from ((sender, vote) for vote in self._votes)
         if "double vote" in self._lies and message.kind == MessageKind.VOTE and parcel.tip is not None:
             yield sender, self._vote(sender, message, parcel.tip)
         if "double ack" in self._lies and message.kind == MessageKind.APP and message.entries:
@@ -236,7 +244,9 @@ class Liar:
         append = RaftMessage(
             kind=int(MessageKind.APP), term=term, index=parent.height, log_term=parent.term, entries=entries, epoch=1
         )
-        yield Parcel(message=append)
+        elected = Elected(first=block.header_envelope.encode(), election=election)
+        yield Parcel(message=append, elected=self._chance.choice((None, elected)))
+        yield Parcel(message=RaftMessage(kind=int(MessageKind.HEARTBEAT), term=term, epoch=1))
 
     def _false_certificates(self) -> Iterator[Parcel]:
         """Certificates of too few, of forged, and of signatures for a later term than the block's."""

@@ -13,6 +13,8 @@ from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from meshnode.machine import Machine
 from meshnode.mempool import Mempool
 from meshnode.network.validator import Validator
@@ -123,7 +125,7 @@ class Node:
             world.keyring.verifier,
             self.now_s,
             Random(self._chance.random()),
-            SETTINGS,
+            msgspec.structs.replace(SETTINGS, max_append_bytes=world.plan.append_bytes),
         )
         self._life += 1
         self._writing = False

@@ -11,6 +11,7 @@ from random import Random
 
 import msgspec
 
+from meshnode.network.work import Settings
 from protocols.records import QUORUM_BYZANTINE, QUORUM_MAJORITY
 
 MODES = {"majority": QUORUM_MAJORITY, "byzantine": QUORUM_BYZANTINE}
@@ -20,6 +21,8 @@ ROUND_MS = 10 * MINUTE_MS
 TROUBLE_MS = 7 * MINUTE_MS
 # Real Ed25519 so often; it is sixty times slower than a keyed hash.
 REAL_KEYS_EVERY = 50
+
+MAX_APPEND_BYTES = Settings().max_append_bytes
 
 # What may go wrong without anybody lying, with the most that one round sees of it.
 FAULTS: dict[str, int] = {
@@ -64,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
         faults: kinds drawn for this seed; episodes: when each of them happens.
         liars: which homes lie, by their place in the village, and lies: what they do.
         records_per_hour: what members say, meters aside.
+        append_bytes: how much one append carries; with little, every block travels and is acknowledged alone.
     """
 
     seed: int
@@ -76,6 +80,7 @@ class Plan(msgspec.Struct, frozen=True):
     liars: tuple[int, ...]
     lies: tuple[str, ...]
     records_per_hour: int
+    append_bytes: int
 
     def only(self, numbers: tuple[int, ...]) -> Plan:
         """The plan with these episodes alone."""
@@ -116,4 +121,5 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
         liars=liars,
         lies=tuple(sorted(chance.sample(LIES, chance.randrange(1, 4)))) if liars else (),
         records_per_hour=chance.choice((60, 240, 1200)),
+        append_bytes=chance.choice((MAX_APPEND_BYTES, 2_000, 1)),
     )

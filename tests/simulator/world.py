@@ -97,6 +97,7 @@ class World:
         )
         self.calm = Weather()
         self.network = Network(self.timeline, Random(f"{plan.seed} network"))
+        self._mechanisms = installed_mechanisms()
         self.counts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.liars: set[str] = set()
@@ -396,6 +397,9 @@ class World:
         known = self._encoded.get(parcel)
         if known is None:
             known = self._encoded[parcel] = to_payload(parcel)
+            if not self.plan.real_keys:
+                # What is encoded here is not decoded again, but in the runs that do everything as it is.
+                self._parcels[known] = parcel
             if len(self._encoded) > REMEMBERED_PARCELS:
                 del self._encoded[next(iter(self._encoded))]
         return known
@@ -417,8 +421,8 @@ class World:
             except RecordError as error:
                 known = str(error)
             self._parcels[data] = known
-            if len(self._parcels) > REMEMBERED_PARCELS:
-                del self._parcels[next(iter(self._parcels))]
+        while len(self._parcels) > REMEMBERED_PARCELS:
+            del self._parcels[next(iter(self._parcels))]
         return known
 
     def drop(self, receiver: Node, sender: str, reason: str) -> None:
@@ -434,7 +438,7 @@ class World:
 
     def _machine(self, state: State | None = None) -> Machine:
         genesis, verifier = self.village.genesis, self.keyring.verifier
-        return Machine(genesis, self.village.chain_id, installed_mechanisms(), verifier, state)
+        return Machine(genesis, self.village.chain_id, self._mechanisms, verifier, state)
 
     def replay(self, disk: Disk) -> Machine:
         """The ledger of a disk, executed up to its final height, now and then from a snapshot."""
