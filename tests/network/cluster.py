@@ -8,6 +8,7 @@ dishonest validator could send.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from enum import Enum
 from random import Random
 from typing import Any
@@ -212,6 +213,8 @@ class Cluster:
         self.faults: list[tuple[str, str, str]] = []
         self.liars: set[str] = set()
         self.may_halt: set[str] = set()
+        # What a liar sends to a home instead of a parcel of its validator.
+        self.tamper: dict[str, Callable[[str, Parcel], Iterable[Parcel]]] = {}
         self.forged: set[str] = set()
         self.may_fork = False
         self.witness = _Witness(self)
@@ -376,7 +379,9 @@ class Cluster:
         for item in outgoing:
             if home not in self.liars:
                 self.witness.signed(home, item)
-            self.wires.append((home, self.names[item.to], to_payload(item.parcel)))
+            to = self.names[item.to]
+            for parcel in self.tamper[home](to, item.parcel) if home in self.tamper else (item.parcel,):
+                self.wires.append((home, to, to_payload(parcel)))
 
     def run(self, ticks: int) -> None:
         for _ in range(ticks):
