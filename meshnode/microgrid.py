@@ -22,6 +22,7 @@ from meshnode.accuser import Accuser
 from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import REPLACE_AFTER_S, Timing
+from meshnode.duty import Duty
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows, validators
 from meshnode.ledger.verdicts import Verdict
@@ -39,9 +40,10 @@ from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock
 from meshnode.news import News, percentiles
 from meshnode.outbox import Outbox
+from meshnode.room import when_there_is_room
 from meshnode.roster import Roster, roster
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
-from meshnode.store import Batch, Store
+from meshnode.store import Store
 from meshnode.submissions import Submissions
 from meshnode.views import Views
 from meshnode.vitals import process_age_s, rss_mb
@@ -107,12 +109,14 @@ class Microgrid:
         mechanisms: Mechanisms,
         random: Random,
         on_members: Callable[[frozenset[PeerId]], None],
+        reopen: Callable[[str], None],
         replace_after_s: int = REPLACE_AFTER_S,
     ) -> None:
         """Args:
         transport: of the whole node, opened with this microgrid's topics.
         device, member: keys of the node and of its owner.
         on_members: gets the peer ids of all members' devices, whenever they change.
+        reopen: has the whole node begin anew in this process; gets the reason.
         replace_after_s: how long a validator is gone before somebody is proposed in its place.
         """
         self.name = name
@@ -149,6 +153,7 @@ class Microgrid:
             on_record=self._record_came,
             random=random,
         )
+        self.duty = Duty(store, machine, device, transport, check, timing, reopen)
         self.part = Participation(
             machine,
             store,
@@ -159,9 +164,10 @@ class Microgrid:
             self.clock.now_s,
             random,
             timing,
-            self.persist,
+            self.duty,
             self._final,
         )
+        self.duty.attach(self.part)
         self.accuser = Accuser(self, lambda: self.part.watcher, store, device, self._submissions, self.gossip)
         self.blocks = BlockServer(
             transport,
@@ -186,6 +192,7 @@ class Microgrid:
             await nursery.start(self.blocks.run)
             await nursery.start(self.freshness.run)
             await nursery.start(self.part.run)
+            await nursery.start(self.duty.run)
             await nursery.start(self._submissions.run, self.gossip)
             nursery.start_soon(self.sightings.run)
             nursery.start_soon(self._declare_support)
@@ -203,10 +210,6 @@ class Microgrid:
     def consensus(self) -> Consensus | None:
         """What carries the validator's parcels; None on a node that follows."""
         return self.part.consensus
-
-    async def persist(self, batch: Batch) -> None:
-        """Write with one fsync, in a thread so that nothing else waits."""
-        await trio.to_thread.run_sync(self._store.persist, batch)
 
     async def _final(self, final: list[FinalBlock]) -> None:
         """Blocks became final: the mempool forgets their records, waiting clients hear of theirs."""
@@ -228,7 +231,8 @@ class Microgrid:
         while True:
             meters = [(collector.health.state, collector.health.problem) for collector in self.collectors]
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
-            now = (role, self.part.halted, self.accuser.found_out(), len(self._transport.peers()), meters)
+            found_out = self.accuser.found_out()
+            now = (role, self.part.halted, self.duty.notice, found_out, len(self._transport.peers()), meters)
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now
@@ -241,7 +245,7 @@ class Microgrid:
 
     async def _write_views(self) -> None:
         async for entry in self._from_consensus:
-            await trio.to_thread.run_sync(self.views.apply, entry.block, entry.events)
+            await when_there_is_room("showing a block", partial(self.views.apply, entry.block, entry.events))
             self.freshness.rounds.reached(entry.block.header.height)
             await self._submissions.settled([record.record_id for record in entry.block.records])
             head = entry.block.header
@@ -255,7 +259,7 @@ class Microgrid:
     async def _declare_support(self) -> None:
         """Say on the ledger what this node can execute, if the ledger does not know it yet."""
         mechanisms = self._mechanisms.supported()
-        while not self.machine.height or self._device.key_id not in self.machine.state.keys:
+        while self.duty.retired or not self.machine.height or self._device.key_id not in self.machine.state.keys:
             # Before the first block there is nobody who could take it, and a newcomer's
             # ledger does not know the newcomer before it has caught up.
             await trio.sleep(CAUGHT_UP_LOOK_S)
@@ -437,6 +441,7 @@ class Microgrid:
             mempool=len(self.mempool),
             certificates_verified=self.part.certificates_verified,
             halted=self._halted(),
+            notice=self.duty.notice,
             rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
             commit_ms=percentiles(self._submissions.commit_ms),

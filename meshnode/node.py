@@ -41,8 +41,9 @@ from meshnode.network.joining import keep_door
 from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
+from meshnode.renewal import Renewal, follows_a_retired_key
 from meshnode.replaying import replay
-from meshnode.store import Store, read_genesis
+from meshnode.store import Damage, Store, read_genesis
 from meshnode.store.place import GENESIS_FILE, MICROGRIDS, genesis_missing, microgrid_directory
 from meshnode.views import Views
 from meshnode.web.server import serve
@@ -55,6 +56,8 @@ log = logging.getLogger(__name__)
 
 # 256 bits, which nobody guesses.
 TOKEN_BYTES = 32
+# A card that loses rows faster than a node can begin anew is no card to go on with.
+MAX_DAMAGES = 8
 # Fewer characters than that can be tried out on the spot.
 SHORTEST_TOKEN = 16
 
@@ -135,6 +138,8 @@ def check_keys(state: State, directory: Path, device: SigningKey, member: Signin
     (device_path, device_row), (member_path, member_row) = rows_found
     if device_row is None and member_row is None:
         log.warning("the ledger here does not know this node's keys yet; it has to catch up with its admission")
+    elif device_row is None and member_row is not None and follows_a_retired_key(directory, state, member_row.account):
+        log.warning("the ledger here does not know the new device key yet; it has to catch up with its change")
     elif device_row is None or member_row is None:
         (unknown, _), (known, row) = sorted(rows_found, key=lambda found: found[1] is not None)
         assert row is not None
@@ -205,29 +210,76 @@ class Node:
         self._progress = progress
         # Jitter and nonces; nothing that the ledger computes depends on it.
         self._random = Random(secrets.randbits(128))
+        self._tasks: trio.CancelScope | None = None
+        self._why_anew = ""
+        self._damages = 0
 
-    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled; raises what ends the node (StoreError, ListenError, ConfigError)."""
+    async def run(self, on_ready: Callable[[], None], task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled; raises what ends the node (StoreError, ListenError, ConfigError).
+
+        Args:
+            on_ready: called whenever everything listens: once, and again when the node has begun anew.
+        """
+        while True:
+            self._why_anew = ""
+            try:
+                await self._run_once(on_ready, task_status)
+            except* Damage as damage:
+                # Seen in passing; a new beginning looks at every row and mends what it can.
+                self._damages += 1
+                if self._damages > MAX_DAMAGES or not self.web_addresses:
+                    raise
+                self._why_anew = str(damage.exceptions[0])
+            if not self._why_anew:
+                return
+            log.warning("the node begins anew: %s", self._why_anew)
+            task_status = trio.TASK_STATUS_IGNORED
+            self.device = keys.load(self.directory / KEYS_DIRECTORY / DEVICE_KEY)
+
+    def begin_anew(self, reason: str) -> None:
+        """Close everything and open it again, in this process: what is on disk has become another."""
+        self._why_anew = self._why_anew or reason
+        if self._tasks is not None:
+            self._tasks.cancel()
+
+    async def _run_once(self, on_ready: Callable[[], None], task_status: TaskStatus[None]) -> None:
+        self.microgrids, self.doors = [], []
+        web_addresses: list[str] = []
+        self._members.clear()
         wanted = [topic(bytes.fromhex(chain), name) for chain in self._chains for name in TOPICS]
         async with AsyncExitStack() as stack:
             transport = await stack.enter_async_context(
                 open_libp2p(self.device.seed, self.settings.network.listen, wanted)
             )
-            self.addresses += transport.addresses
+            self.addresses = list(transport.addresses)
             for chain in self._chains:
                 grid = await stack.enter_async_context(self._open(bytes.fromhex(chain), transport))
                 self.microgrids.append(grid)
             async with trio.open_nursery() as nursery:
+                self._tasks = nursery.cancel_scope
                 for grid in self.microgrids:
-                    section = self.settings.microgrid.get(grid.chain_id.hex(), configuration.Microgrid())
+                    section = self._section(grid)
                     grid.dial(section.peers)
                     await nursery.start(grid.run)
-                    address = await nursery.start(serve, grid, self._token, self._web_listen(len(self.web_addresses)))
-                    self.web_addresses.append(address)
+                    web_addresses.append(
+                        await nursery.start(serve, grid, self._token, self._web_listen(len(web_addresses)))
+                    )
                     if section.joining:
                         await self._keep_door(nursery, grid, section, transport)
                 self._start_collectors(nursery)
+                if any(grid.duty.retired for grid in self.microgrids):
+                    grids = [(grid, self._section(grid).peers) for grid in self.microgrids]
+                    renewal = Renewal(
+                        self.directory, self.device, grids, lambda: len(transport.peers()), self.begin_anew
+                    )
+                    nursery.start_soon(renewal.run)
+                self.web_addresses = web_addresses
                 task_status.started()
+                on_ready()
+
+    def _section(self, grid: Microgrid) -> configuration.Microgrid:
+        """What the settings say of a microgrid."""
+        return self.settings.microgrid.get(grid.chain_id.hex(), configuration.Microgrid())
 
     async def _keep_door(
         self, nursery: trio.Nursery, grid: Microgrid, section: configuration.Microgrid, transport: Transport
@@ -265,7 +317,7 @@ class Node:
             check = SignatureCheck()
             mechanisms = installed_mechanisms()
             machine = Machine(genesis, chain_id, mechanisms, check)
-            views = Views.open(store.place, genesis, store.final_height())
+            views = Views.open(store.place, genesis, store.kept_height())
             outbox = Outbox.open(store.place, chain_id)
             try:
                 await trio.to_thread.run_sync(
@@ -286,6 +338,7 @@ class Node:
                     mechanisms,
                     self._random,
                     lambda peers: self._admit(transport, chain_id, peers),
+                    self.begin_anew,
                     self.settings.microgrid.get(chain_id.hex(), configuration.Microgrid()).replace_after_s,
                 )
             finally:

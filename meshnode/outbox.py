@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from meshnode.store import DiskFull
+from meshnode.store.database import is_full
 from protocols.block import SignedRecord, read_record
 from protocols.cose import EnvelopeError
 from protocols.records import Reading, RecordError
@@ -42,6 +44,10 @@ log = logging.getLogger(__name__)
 
 class OutboxError(Exception):
     """The outbox cannot be used or written: place, what was found, what to do."""
+
+
+class OutboxFull(OutboxError, DiskFull):
+    """There is no room on the disk; it can be tried again."""
 
 
 class Outbox:
@@ -182,4 +188,6 @@ class Outbox:
             self._db.execute("ROLLBACK")
 
     def _broken(self, error: sqlite3.Error) -> OutboxError:
+        if is_full(error):
+            return OutboxFull(f"{self.path}: {error}; nothing was promised: make room on the disk")
         return OutboxError(f"{self.path}: {error}; nothing was promised: check the disk and its free space")

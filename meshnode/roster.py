@@ -133,7 +133,7 @@ def roster(
 def members(machine: Machine) -> tuple[Member, ...]:
     """All members, also those that have left, by name."""
     state = machine.state
-    device_of = dict(devices(machine))
+    device_of = {name: key for name, key in devices(machine) if not state.keys[key_id_of(key)].until_height}
     meters: dict[bytes, int] = {}
     for _, meter in state.meters.items():
         meters[meter.account] = meters.get(meter.account, 0) + (not meter.until_s)
@@ -153,12 +153,15 @@ def members(machine: Machine) -> tuple[Member, ...]:
 
 
 def devices(machine: Machine) -> list[tuple[str, bytes]]:
-    """(member's name, device key) of every device that belongs to a member now, by name."""
-    accounts = machine.state.accounts
+    """(member's name, device key) of every device that belongs to a member now, by name.
+
+    A validator whose key was replaced is among them until it is removed: it is still counted.
+    """
+    accounts, decided = machine.state.accounts, validators.decided(machine.state)
     return sorted(
         (accounts[key.account].name, key.public_key)
         for _, key in machine.state.keys.items()
-        if key.purpose == rows.PURPOSE_DEVICE and not key.until_height
+        if key.purpose == rows.PURPOSE_DEVICE and (not key.until_height or decided.has(key.public_key))
     )
 
 
@@ -175,19 +178,22 @@ def change(machine: Machine, action: str, who: str, spoken: dict[str, Any]) -> Q
         if who not in MODES:
             return f"no mode {who!r}; expected {' or '.join(MODES)}"
         return QuorumChange(**spoken, previous=previous, action=CHANGE_MODE, mode=MODES.index(who))
-    key = device_of(machine, who)
+    key = device_of(machine, who, voting=action == "remove")
     if key is None:
         known = ", ".join(name for name, _ in devices(machine))
         return f"no member {who!r} with a node; expected one of {known}, or a device key"
     return QuorumChange(**spoken, previous=previous, action=ACTIONS[action], device_key=key)
 
 
-def device_of(machine: Machine, who: str) -> bytes | None:
-    """The device that a member's name, a device key or its key id in hex means."""
-    for name, key in devices(machine):
-        if who == name or who.lower() in (key.hex(), key_id_of(key).hex()):
-            return key
-    return None
+def device_of(machine: Machine, who: str, *, voting: bool) -> bytes | None:
+    """The device that a member's name, a device key or its key id in hex means.
+
+    Args:
+        voting: of two devices of one member, whether the one that validates is meant.
+    """
+    decided = validators.decided(machine.state)
+    found = [key for name, key in devices(machine) if who == name or who.lower() in (key.hex(), key_id_of(key).hex())]
+    return max(found, key=lambda key: decided.has(key) == voting, default=None)
 
 
 def command(step: Step) -> str:

@@ -24,6 +24,7 @@ from meshnode.machine import Machine, RecordDone
 from meshnode.mempool import Refusal
 from meshnode.news import News
 from meshnode.outbox import Outbox
+from meshnode.room import when_there_is_room
 from meshnode.store import Store
 from meshnode.views import Views
 from meshnode.web.backend import Outcome, Refused, Update
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 # Times of own records to their finality that the figures are made of.
 TIMES_KEPT = 1024
+# A person who speaks is told soon that there is no room for it; a reading waits.
+ROOM_WAIT_S = 3.0
 # How long what became of a record is remembered without asking the disk.
 OUTCOMES_KEPT = 4096
 # Refusals stand on no disk: after so many more, or a restart, the record is unknown again until its validity ends.
@@ -117,7 +120,7 @@ class Submissions:
 
     async def keep(self, signed: SignedRecord) -> None:
         """An own record goes to the disk before anybody hears of it."""
-        for record_id in await trio.to_thread.run_sync(self._outbox.add, signed):
+        for record_id in await when_there_is_room("an own record", lambda: self._outbox.add(signed)):
             log.warning("the outbox is full: record %s is not kept any longer", record_id.hex())
             self._forget(record_id)
         self._kept[signed.record_id] = signed
@@ -142,7 +145,10 @@ class Submissions:
         async with self._handing_in:
             if self._place(signed.record_id) is not None:
                 return
-            await self.keep(signed)
+            with trio.move_on_after(ROOM_WAIT_S) as waiting:
+                await self.keep(signed)
+            if waiting.cancelled_caught:
+                raise Refused("the disk of this node is full; make room, and say it again")
             refusal = await self.publish(signed, publisher)
             repeated = refusal is not None and refusal.verdict == Verdict.REPEATED
             if repeated or signed.record_id in self._outcomes:
@@ -197,7 +203,7 @@ class Submissions:
         """The outbox need not keep these any longer."""
         for record_id in record_ids:
             self._forget(record_id)
-        await trio.to_thread.run_sync(self._outbox.final, record_ids)
+        await when_there_is_room("tidying up the outbox", lambda: self._outbox.final(record_ids))
 
     async def outcome(self, record_id: bytes, wait_s: float, valid_until_s: int | None = None) -> Outcome:
         """What became of a record; see `meshnode.web.backend.Backend.outcome`."""

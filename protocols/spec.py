@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from protocols import cose, freshness, gossip, joining, parcel, sync
+from protocols import cose, freshness, gossip, joining, parcel, signatures, sync
 from protocols.records import BLOCK_RECORDS, KINDS, Record
 from protocols.records.genesis import MAX_BLOCK_RECORDS, MAX_VALIDATORS
 from protocols.records.schema import (
@@ -145,7 +145,8 @@ def spec_text(current: str, vectors: Mapping[str, Mapping[str, Any]]) -> str:
 def all_tables() -> tuple[type[Table], ...]:
     """Every record by kind, then the tables inside them in the order of first use."""
     # A module that declares records of its own must be imported before they are counted.
-    assert {parcel.Parcel, gossip.Digest, sync.Chunk, freshness.HeightAnswer, joining.Knock} <= set(KINDS.values())
+    messages = {parcel.Parcel, gossip.Digest, sync.Chunk, signatures.Signatures, freshness.HeightAnswer, joining.Knock}
+    assert messages <= set(KINDS.values())
     found: dict[type[Table], None] = dict.fromkeys(KINDS[kind] for kind in sorted(KINDS))
     for struct in list(found):
         for wire in _types_of(struct):

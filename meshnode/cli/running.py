@@ -60,8 +60,7 @@ def run(
                     nursery.start_soon(_stop_on, signals, nursery.cancel_scope, json)
                     if tied:
                         nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
-                    await nursery.start(node.run)
-                    _tell(node, place, json)
+                    await nursery.start(node.run, lambda: _tell(node, place, json))
 
         try:
             trio.run(main)

@@ -62,7 +62,9 @@ def add_to(app: Group) -> None:
 
 
 def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> int:
-    """Say where the running node stands. Exit 1 if it has halted, 3 if no majority confirms a fresh answer."""
+    """Say where the running node stands. Exit 1 if it has halted or does only part of its duty, 3 if no majority
+    confirms a fresh answer.
+    """
 
     async def ask(node: NodeClient) -> dict[str, Any]:
         found: dict[str, Any] = await node.get("/api/status", fresh=_seconds(fresh))
@@ -70,7 +72,7 @@ def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json:
 
     found = ask_node(node_directory(directory), chain, ask)
     answer(found, lambda: _describe(found), json)
-    return NO if found.get("halted") else FINE
+    return NO if found.get("halted") or found.get("notice") else FINE
 
 
 def _describe(found: dict[str, Any]) -> str:
@@ -95,6 +97,8 @@ def _describe(found: dict[str, Any]) -> str:
         rows.append((_FOUND_OUT[lie["status"]], colour(described(lie), "red", sys.stdout)))
     if found["halted"]:
         rows.append(("HALTED", colour(found["halted"], "red", sys.stdout)))
+    if found.get("notice"):
+        rows.append(("NOTICE", colour(found["notice"], "yellow", sys.stdout)))
     return table(rows)
 
 

@@ -136,11 +136,19 @@ def leave(
 def change_key(
     state: State, record: KeyChange, signer_account: bytes, validators: frozenset[bytes], height: int
 ) -> Verdict:
-    """Replace or revoke one of the signer's own keys; ids of account and meter stay."""
+    """Replace or revoke one of the signer's own keys; ids of account and meter stay.
+
+    A device that votes may get a new key: its card was lost or restored, and the old key never
+    signs again. It stays a validator by name, and counts as absent, until an
+    administrator puts the new key in its place.
+
+    Args:
+        validators: key ids of devices that vote; their keys are not simply revoked.
+    """
     row = state.keys.get(record.old_key_id)
     if row is None or row.until_height or row.account != signer_account:
         return Verdict.UNKNOWN_KEY
-    if record.old_key_id in validators:
+    if record.new_key is None and record.old_key_id in validators:
         return Verdict.VALIDATOR_KEY
     if record.new_key is None and row.purpose == rows.PURPOSE_MEMBER:
         # Without a member key nobody could ever act for the account again.

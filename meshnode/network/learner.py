@@ -19,6 +19,7 @@ from itertools import pairwise
 from meshnode.ledger import members
 from meshnode.machine import Machine, StateMismatch
 from meshnode.network.chain import StoredLog
+from meshnode.network.heard import Heard
 from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch, Entry, HardState
@@ -50,6 +51,7 @@ class Learner:
         """
         self.machine = machine
         self.counters: Counter[str] = Counter()
+        self.heard = Heard(log, machine.chain_id)
         self.halted: str | None = None
         self.certificates_verified = 0
         self.final_height = log.final_height()
@@ -68,6 +70,15 @@ class Learner:
         self._certificate: Certificate | None = None
         self._executed: list[FinalBlock] = []
         self._final: list[FinalBlock] = []
+
+    @property
+    def term(self) -> int:
+        """The newest term that this node knows."""
+        return self._hard.term
+
+    def tip(self) -> tuple[int, int]:
+        """(term, height) of the last block in the log."""
+        return self._parent.term, self.final_height
 
     def check_head(self, certificate: Certificate) -> bool:
         """Whether there is a final block at the height of an announced certificate.
@@ -195,6 +206,9 @@ class Learner:
         self.final_height = self._range[-1].header.height
         self.newest_certificate = self._certificate
         self._final += self._executed
+        for block in self._range:
+            self.heard.block(block)
+        self.heard.certificate(self._certificate)
         self._range, self._executed, self._certificate = [], [], None
 
     def take_final(self) -> list[FinalBlock]:

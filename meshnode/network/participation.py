@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -21,6 +21,8 @@ from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.network.consensus import STREAMS_PER_PEER, Consensus
 from meshnode.network.gossip import prefix
+from meshnode.network.learner import Learner
+from meshnode.network.licence import Licence
 from meshnode.network.sync import Follower
 from meshnode.network.transport import Stream, Transport
 from meshnode.network.validator import Validator
@@ -38,6 +40,16 @@ log = logging.getLogger(__name__)
 # In election timeouts. After so much silence whoever still votes has elected somebody else;
 # while nobody can be elected, asking costs a stream to one peer.
 LOST_TIMEOUTS = 5
+
+
+class Duty(Protocol):
+    """Whether this node may vote, whatever the ledger says; `meshnode.duty.Duty` has it."""
+
+    @property
+    def may_vote(self) -> bool: ...
+    @property
+    def licence(self) -> Licence: ...
+    async def persist(self, batch: Batch) -> None: ...
 
 
 class Participation:
@@ -59,13 +71,13 @@ class Participation:
         clock: Callable[[], int],
         random: Random,
         timing: Timing,
-        persist: Callable[[Batch], Awaitable[None]],
+        duty: Duty,
         on_final: Callable[[list[FinalBlock]], Awaitable[None]],
     ) -> None:
         """Args:
         machine: executed up to the store's final height.
         clock: UTC seconds of the microgrid's clock.
-        persist: writes a batch with one fsync; what it raises ends the node.
+        duty: writes batches with one fsync (what it raises ends the node), and says what may be signed.
         on_final: gets final blocks in order; must be quick.
         """
         self.counters: Counter[str] = Counter()
@@ -81,7 +93,8 @@ class Participation:
         self._clock = clock
         self._random = random
         self._timing = timing
-        self._persist = persist
+        self._duty = duty
+        self._persist = duty.persist
         self._on_final = on_final
         if self.is_wanted():
             self._begin_voting()
@@ -89,8 +102,8 @@ class Participation:
             self._begin_following()
 
     def is_wanted(self) -> bool:
-        """Whether the ledger, as executed here, has this node vote now or soon."""
-        return validators.votes(self._machine.state, self._machine.height, self._device.public)
+        """Whether the ledger, as executed here, has this node vote now or soon, and nothing here forbids it."""
+        return self._duty.may_vote and validators.votes(self._machine.state, self._machine.height, self._device.public)
 
     @property
     def leader(self) -> bytes | None:
@@ -116,6 +129,12 @@ class Participation:
     def watcher(self) -> Watcher:
         """What compares the signatures that come in here."""
         return self._source.watcher
+
+    @property
+    def signer(self) -> Validator | Learner:
+        """The part that knows what was signed, here and by others."""
+        source = self._source
+        return source if isinstance(source, Validator) else source.learner
 
     def counts(self) -> Counter[str]:
         """What this node has counted since the start, in all its parts."""
@@ -155,6 +174,7 @@ class Participation:
             self._clock,
             self._random,
             Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
+            self._duty.licence,
         )
         self.consensus = Consensus(
             self.validator,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from meshnode.network.ballots import row_of
+from meshnode.network.licence import FREE, Licence
 from meshnode.store import SignState
 from protocols import cose
 from protocols.cose import Signer, key_id_of
@@ -48,6 +49,8 @@ class Pledges:
         own_vote, own_ack: what we tell ourselves after the write.
         own_commit: what is said of our lock after the write, to the leader or to ourselves (byzantine mode).
         key_id: of the device key that signs.
+        state: what was promised last.
+        licence: what may be promised beside that.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Pledges:
         chain_id: bytes,
         state: SignState,
         in_log: Callable[[int, bytes], bool],
+        licence: Licence = FREE,
     ) -> None:
         """Args:
         state: what was promised before the last start.
@@ -70,14 +74,15 @@ class Pledges:
         self._key = device_key
         self._signer = signer
         self._chain_id = chain_id
-        self._state = state
+        self.state = state
+        self.licence = licence
         self._in_log = in_log
 
     def begin(self) -> None:
         """A new piece of work: the promises of the last one are kept or void."""
         self.waiting, self.own_vote, self.own_ack, self.own_commit = [], None, None, None
 
-    def allows(self, vote: Vote | None, ack: Ack | None) -> bool:
+    def allows(self, vote: Vote | None, ack: Ack | None, final_height: int = 0) -> bool:
         """Whether these may be promised, after what was.
 
         The last line of defence: whatever a liar makes of our log, two signatures of
@@ -85,7 +90,11 @@ class Pledges:
         in its term; not an ack of an earlier term than any signature, nor one beside a block that was
         acknowledged in the same term and has left our log: all acks of a term are of one chain.
         """
-        state = self._state
+        state = self.state
+        if (vote is not None and not self.licence.allows_vote(vote, final_height)) or (
+            ack is not None and not self.licence.allows_ack(ack)
+        ):
+            return False
         if vote is not None and (
             vote.term < state.vote_term or (vote.term == state.vote_term and vote.candidate != state.vote_candidate)
         ):
@@ -97,18 +106,18 @@ class Pledges:
 
     def promise(self) -> SignState | None:
         """The sign state that covers every promise made, to be written; None if the written one does."""
-        vote = (self._state.vote_term, self._state.vote_candidate)
-        ack = (self._state.ack_term, self._state.ack_height, self._state.ack_block)
+        vote = (self.state.vote_term, self.state.vote_candidate)
+        ack = (self.state.ack_term, self.state.ack_height, self.state.ack_block)
         for given in (*(pledge.vote for pledge in self.waiting), self.own_vote):
             if given is not None:
                 vote = max(vote, (given.term, given.candidate))
         for made in (*(pledge.ack for pledge in self.waiting), self.own_ack, self.own_commit):
             if made is not None:
                 ack = max(ack, (made.ack_term, made.height, made.block))
-        if (*vote, *ack) == msgspec.structs.astuple(self._state)[:-1]:
+        if (*vote, *ack) == msgspec.structs.astuple(self.state)[:-1]:
             return None
-        self._state = SignState(vote[0], vote[1], ack[0], ack[1], ack[2], self._state.sequence + 1)
-        return self._state
+        self.state = SignState(vote[0], vote[1], ack[0], ack[1], ack[2], self.state.sequence + 1)
+        return self.state
 
     def sign_vote(self, vote: Vote) -> VoteRow:
         """Sign a promised vote."""

@@ -54,15 +54,16 @@ class Promises:
             pledge = self._pledge(message)
             if pledge is None:
                 self._counters[f"void before it was on disk: {message.kind.name}"] += 1
-            elif pledges.allows(pledge.vote, pledge.ack):
+            elif pledges.allows(pledge.vote, pledge.ack, self._machine.height):
                 pledges.waiting.append(pledge)
             else:
                 self._counters[f"not signed, contradicts a signature: {message.kind.name}"] += 1
         hard = ready.hard_state
         if hard is not None and hard.vote == core.id and core.state == Role.CANDIDATE:
-            tip, lock = self._chain.tip(self._core.last_index), self._locking.of_vote()
-            own = self._pledges.key_id
-            pledges.own_vote = Vote(term=hard.term, candidate=own, candidate_tip=tip, voter_tip=tip, lock=lock)
+            tip, own = self._chain.tip(self._core.last_index), self._pledges.key_id
+            lock = self._locking.of_vote()
+            vote = Vote(term=hard.term, candidate=own, candidate_tip=tip, voter_tip=tip, lock=lock)
+            pledges.own_vote = vote if pledges.allows(vote, None, self._machine.height) else None
         if ready.entries and ready.entries[-1].term == core.term and core.state == Role.LEADER:
             own_ack = self._ack(ready.entries[-1].index, core.term)
             pledges.own_ack = own_ack if pledges.allows(None, own_ack) else None

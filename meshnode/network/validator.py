@@ -29,9 +29,12 @@ from meshnode.network.chain import Chain, CoreStorage, StoredLog
 from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
 from meshnode.network.finalizer import Finalizer
+from meshnode.network.heard import Heard
 from meshnode.network.intake import Intake
 from meshnode.network.leadership import Leadership
+from meshnode.network.licence import FREE, Licence
 from meshnode.network.locking import Locking
+from meshnode.network.observed import Observed
 from meshnode.network.parcels import Parcels
 from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledges
@@ -48,7 +51,7 @@ from protocols.finality import Finality
 from protocols.parcel import Parcel, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
-from protocols.records import Certificate, RecordError, Tip, to_payload
+from protocols.records import RecordError, Tip, to_payload
 
 _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
 _ACKNOWLEDGING = frozenset({MessageKind.APP_RESP, MessageKind.HEARTBEAT_RESP})
@@ -56,7 +59,7 @@ _ACKNOWLEDGING = frozenset({MessageKind.APP_RESP, MessageKind.HEARTBEAT_RESP})
 _TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
 
 
-class Validator:
+class Validator(Observed):
     """See the module text. Nodes are numbered 1, 2, ... in the order of their device keys."""
 
     def __init__(
@@ -70,12 +73,14 @@ class Validator:
         clock: Callable[[], int],
         random: Random,
         settings: Settings,
+        licence: Licence = FREE,
     ) -> None:
         """Take up where the log stands.
 
         Args:
             machine: executed up to the log's final height.
             clock: UTC seconds of the microgrid's clock.
+            licence: what may be signed, until `permit` says otherwise.
         Raises:
             ValueError: the disk has signatures of a term that Raft on the same disk has not reached.
         """
@@ -87,6 +92,7 @@ class Validator:
             )
         self.machine = machine
         self.counters: Counter[str] = Counter()
+        self.heard = Heard(log, machine.chain_id)
         self._key_id = key_id_of(device_key)
         self._chain_id = machine.chain_id
         self._chain = Chain(log, machine.genesis, self._chain_id)
@@ -96,7 +102,7 @@ class Validator:
         self._ballots = Ballots(self._chain_id, verifier, self.watcher)
         self._certificates = CertificateBook(log, partial(validators.last_heights, machine.state))
         self._elections = ElectionBook(log, self._electorate, self._chain_id, verifier, self.counters)
-        self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has)
+        self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has, licence)
         self._ready: Ready | None = None
         self._reads: list[ReadState] = []
         self._core = RawNode(
@@ -197,49 +203,9 @@ class Validator:
     # --- what the owner sees
 
     @property
-    def role(self) -> Role:
-        """Follower, candidate or leader."""
-        return self._core.state
-
-    @property
-    def term(self) -> int:
-        """Raft's term."""
-        return self._core.term
-
-    @property
     def leader(self) -> bytes | None:
         """Device key of the leader, as far as known."""
         return self._electorate.key_of(self._core.leader) if self._core.leader != NO_NODE else None
-
-    @property
-    def final_height(self) -> int:
-        """Height up to which blocks are final and executed here."""
-        return self.machine.height
-
-    @property
-    def halted(self) -> str | None:
-        """Why this node acknowledges and leads no more, and who was found out (by key id); None if it does."""
-        return self._finalizer.halted
-
-    @property
-    def disputed(self) -> str | None:
-        """Both state hashes of the last block that was refused for another state; None if there was none."""
-        return self._intake.disputed
-
-    @property
-    def newest_certificate(self) -> Certificate | None:
-        """The highest certificate that this node has made or verified."""
-        return self._certificates.newest
-
-    @property
-    def certificates_verified(self) -> int:
-        """How many certificates were made or verified here since the start."""
-        return self._certificates.verified
-
-    @property
-    def last_height(self) -> int:
-        """Height of the last block in the log, final or not."""
-        return self._core.last_index
 
     def peers(self) -> list[tuple[bytes, int]]:
         """Device key and number of every other validator, those among them that are about to become one."""
@@ -277,6 +243,14 @@ class Validator:
         """Hand leadership to another validator."""
         self._core.transfer_leadership(number)
 
+    def hand_over(self) -> bool:
+        """As leader: hand leadership to whoever has most of the log; whether there is somebody."""
+        others = {number: view.match for number, view in self._core.progress.items() if number != self.number}
+        if self.role != Role.LEADER or not others:
+            return False
+        self.transfer(max(others, key=lambda number: (others[number], number)))
+        return True
+
     def receive(self, sender: int, parcel: Parcel) -> str | None:
         """Take a parcel from validator `sender`.
 
@@ -297,6 +271,10 @@ class Validator:
             return str(error)
         if message.kind not in _TRAVELLING:
             return f"message of kind {message.kind.name} from a peer"
+        if not self.licence.hears(message.term):
+            # As if nobody were here: whatever Raft answers is worth a signature.
+            self.counters["not heard: nothing may be signed yet"] += 1
+            return None
         if self.halted and message.entries:
             self.counters[f"refused while halted: {message.kind.name}"] += 1
             return None
@@ -338,7 +316,7 @@ class Validator:
         Returns:
             Whether a block was made.
         """
-        if self.role != Role.LEADER or self.halted or self._patience.resting:
+        if self.role != Role.LEADER or self.halted or self.licence.silent or self._patience.resting:
             return False
         # Before a block of the new voters is made, the core must send to them.
         self._electorate.follow(self._core, self.final_height)
@@ -364,6 +342,8 @@ class Validator:
         if not (self._core.has_ready() or self._certificates.has_unwritten() or self._locking.has_work()):
             return None
         certificates = self._certificates.take_unwritten()
+        for certificate in certificates:
+            self.heard.certificate(certificate)
         elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
@@ -406,6 +386,7 @@ class Validator:
             replaced = not self._intake.in_log(entry.index, entry.term)
             if not replaced and self._chain.head(entry.index).block_hash == block.block_hash:
                 self._finalizer.link(block)
+                self.heard.block(block)
         pledges = self._pledges
         if pledges.own_vote is not None:
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
@@ -456,18 +437,20 @@ class Validator:
         return self._intake.take_faults()
 
     def _may_not_lead(self) -> bool:
-        """Halted, or back from a power cut with blocks whose certificate was not on the disk yet.
+        """Halted, without licence, or back from a power cut with blocks whose certificate was not on the disk yet.
 
         A block of ours would then name an older state than the one before it, which
         convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
-        return self.halted is not None or self._chain.head(self.last_height).state_height > self.machine.height
+        if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
+            return True
+        return self._chain.head(self.last_height).state_height > self.machine.height
 
     def _chain_has(self, height: int, block_hash: bytes) -> bool:
         return height <= self.last_height and self._chain.head(height).block_hash == block_hash
 
     def _drain(self) -> None:
-        if not self.halted:
+        if not self.halted and not self.licence.silent:
             self._intake.drain()
             self._electorate.follow(self._core, self.final_height)
 
@@ -476,9 +459,13 @@ class Validator:
     def _take_vote(self, sender: int, message: Message, parcel: Parcel) -> str | None:
         if message.term != self._core.term or self._core.state != Role.CANDIDATE or parcel.vote is None:
             return None if parcel.vote is not None else "vote without a signature"
-        vote = voted(parcel.vote, message.term, self._key_id, self._own_tip())
+        row = parcel.vote
+        vote = voted(row, message.term, self._key_id, self._own_tip())
         by_tips = not self._locking.is_on
-        return self._ballots.take(parcel.vote, vote, self._electorate.key_of(sender), by_tips=by_tips)
+        fault = self._ballots.take(row, vote, self._electorate.key_of(sender), by_tips=by_tips)
+        if fault is None:
+            self.heard.vote(row, vote)
+        return fault
 
     def _may_elect(self, message: Message, up_to_date: bool) -> bool:
         """Whether the sender of a vote request has enough to lead (called by the core)."""

@@ -5,6 +5,8 @@ No clock, no network and no rules of the ledger here: bytes in, the same bytes o
 """
 
 from meshnode.store.place import (
+    Damage,
+    DiskFull,
     StoreError,
     chain_of,
     microgrid_directory,
@@ -17,6 +19,8 @@ from meshnode.store.store import Store
 
 __all__ = [
     "Batch",
+    "Damage",
+    "DiskFull",
     "Entry",
     "HardState",
     "LedgerReader",

@@ -41,6 +41,14 @@ class StoreError(Exception):
         self.height = height
 
 
+class Damage(StoreError):
+    """The disk gives back something else than was written; `height` says where. Seen at a start, it is mended."""
+
+
+class DiskFull(StoreError):
+    """There is no room for a write. Nothing was changed and nothing is damaged: it can be tried again."""
+
+
 def microgrid_directory(directory: Path, chain_id: bytes) -> Path:
     """Where a node keeps the ledger of a microgrid."""
     return directory / MICROGRIDS / chain_id.hex()
@@ -131,6 +139,12 @@ def write_genesis(place: Path, genesis_bytes: bytes) -> None:
         os.fsync(file.fileno())
     temporary.rename(place / GENESIS_FILE)
     sync_directory(place)
+
+
+def free_bytes(place: Path) -> int:
+    """How much this user may still write on the disk of a directory. Raises OSError."""
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
 
 
 def make_directory(place: Path) -> None:

@@ -23,6 +23,8 @@ from meshnode.store.rows import Entry, Standing
 PAGE_ROWS = 64
 # A reader waits this long for a checkpoint of the writer before it gives up.
 BUSY_S = 10.0
+# What a damaged file makes of a read: SQLite's message may itself hold bytes that are no text.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 
 
 class LedgerReader:
@@ -133,6 +135,17 @@ class LedgerReader:
         )
         return [rows.read_election_row(row) for row in found]
 
+    def election_rows(self) -> Iterator[tuple[Any, ...]]:
+        """Rows of election certificates, in order of terms, as they are."""
+        after: tuple[int, bytes] = (-1, b"")
+        query = (
+            f"SELECT {rows.ELECTION_COLUMNS} FROM election WHERE (term, checksum) > (?, ?) "
+            f"ORDER BY term, checksum LIMIT {PAGE_ROWS}"
+        )
+        while page := self._all(query, after):
+            yield from page
+            after = (page[-1][0], page[-1][-1])
+
     def find_record(self, record_id: bytes) -> tuple[int, int] | None:
         """Height and position of a record of a final block."""
         row = self._one("SELECT height, position FROM record WHERE record_id = ?", (record_id,))
@@ -173,10 +186,10 @@ class LedgerReader:
         try:
             with self._using:
                 return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: sqlite3.Error) -> StoreError:
+    def _unreadable(self, error: Exception) -> StoreError:
         return StoreError(
             f"{self.path}: cannot be read ({error}); the disk or the file is damaged\n    {refill(self.path.parent)}"
         )
@@ -188,7 +201,7 @@ def _connect(path: Path, archive: bool) -> sqlite3.Connection:
     # A ledger on a medium that cannot be written (an archive) has no write-ahead log that
     # could be shared; SQLite must then be told that nobody writes.
     frozen = archive and not path.with_name(path.name + "-wal").exists()
-    error: sqlite3.Error | None = None
+    error: Exception | None = None
     for options in ("mode=ro", "mode=ro&immutable=1") if frozen else ("mode=ro",):
         db = None
         try:
@@ -199,9 +212,11 @@ def _connect(path: Path, archive: bool) -> sqlite3.Connection:
                 isolation_level=None,
                 check_same_thread=False,
             )
+            # A damaged cell may say that it is text and hold anything.
+            db.text_factory = bytes
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             return db
-        except sqlite3.Error as failure:
+        except UNREADABLE as failure:
             error = failure
             if db is not None:
                 db.close()

@@ -10,6 +10,7 @@ time (indexes, terms and the newest entries) comes from memory and never waits f
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from pathlib import Path
@@ -17,33 +18,34 @@ from types import TracebackType
 
 import msgspec
 
-from meshnode.store import rows
+from meshnode.store import reservation
 from meshnode.store.cache import TailCache
+from meshnode.store.database import KEYS, Changes, connect, is_full, records_of, transaction, why, write
+from meshnode.store.mending import Mending
 from meshnode.store.place import (
     DATABASE_FILE,
-    GENESIS_FILE,
+    Damage,
+    DiskFull,
     Lock,
     StoreError,
     chain_of,
     check_chain_id,
-    check_genesis,
-    make_directory,
     microgrid_directory,
     read_genesis,
     refill,
-    write_genesis,
 )
-from meshnode.store.reader import BUSY_S, LedgerReader
+from meshnode.store.reader import LedgerReader
+from meshnode.store.refounding import create
+from meshnode.store.reservation import Places
 from meshnode.store.rows import Batch, DamagedRow, Entry, HardState, SignState, Standing
+from meshnode.store.signfile import SignFile, boot_id
+from meshnode.store.survey import survey
 from protocols import block as blocks
-from protocols.records import Election, read_as
 
-# At start this many entries are checked beside those that are not final: what Raft reads
-# first, and where a failing card shows. The rest is checked when it is read.
-CHECKED_AT_OPEN = 64
-# The write-ahead log is cut back to this after a checkpoint, so that one catch-up does not
-# leave a large file behind.
-WAL_KEPT_BYTES = 8 * 1024 * 1024
+log = logging.getLogger(__name__)
+
+# At start this many of the newest entries are taken into memory: what Raft reads first.
+CACHED_AT_OPEN = 64
 
 
 class Store:
@@ -62,15 +64,21 @@ class Store:
         self._lock = lock
         self._writing = threading.Lock()
         self._failed: str | None = None
+        self._key_id = b""
+        self._has_signed = False
+        self._boot = boot_id()
+        self._sign_file = SignFile(place)
+        self._mending = Mending()
+        # Nothing is ever dropped from the beginning.
+        self._first = 1
         # The reader looks first: it refuses files that are no ledger, before anything writes to them.
         self._reader = LedgerReader(place, archive=False)
         try:
-            self._db = _connect(self._path)
+            self._db = connect(self._path)
             try:
                 self._standing = self._read_standing()
                 self._cache = TailCache()
-                self._first = self._reader.bounds("log")[0]
-                self._read_tail()
+                self._survey()
             except BaseException:
                 self._db.close()
                 raise
@@ -80,47 +88,21 @@ class Store:
 
     @staticmethod
     def create(directory: Path, genesis_bytes: bytes) -> None:
-        """Found the ledger of a microgrid in a node's directory; open it afterwards.
-
-        A founding that was interrupted is done again from its beginning.
-
-        Args:
-            directory: the node's; the ledger goes to microgrids/<chain id>/ in it.
-            genesis_bytes: canonical encoding of the genesis.
-        Raises:
-            StoreError: the genesis is not one, or the ledger is there already.
-        """
-        check_genesis(genesis_bytes)
-        chain_id = chain_of(genesis_bytes)
-        place = microgrid_directory(directory, chain_id)
-        try:
-            make_directory(place)
-            lock = Lock(place)
-            try:
-                if (place / GENESIS_FILE).exists():
-                    raise StoreError(f"{place}: this microgrid has a ledger here already; nothing was changed")
-                for unfinished in place.glob(DATABASE_FILE + "*"):
-                    unfinished.unlink()
-                found_database(place / DATABASE_FILE, chain_id)
-                write_genesis(place, genesis_bytes)
-            finally:
-                lock.release()
-        except OSError as error:
-            raise StoreError(f"{place}: {error.strerror}; check the disk and the permissions") from error
-        except sqlite3.Error as error:
-            raise StoreError(f"{place}: {why(error)}") from error
+        """Found the ledger of a microgrid in a node's directory; see `meshnode.store.refounding.create`."""
+        create(directory, genesis_bytes)
 
     @staticmethod
     def open(directory: Path, chain_id: bytes) -> Store:
-        """Open the ledger of a microgrid for writing and check its newest part.
+        """Open the ledger of a microgrid for writing and check every row of it.
 
-        A damaged end that was never acknowledged is cut off: Raft fetches it again.
+        A damaged end that is not final is cut off: Raft fetches it again. What is lost of the rest
+        must be filled again before anything is signed (`lost`).
 
         Args:
             directory: the node's.
         Raises:
             StoreError: no ledger, another process has it, another version, the genesis is
-                not that of `chain_id`, or what this node acknowledged is damaged (`height` says where).
+                not that of `chain_id`, or what this node signed last cannot be read.
         """
         check_chain_id(chain_id)
         place = microgrid_directory(directory, chain_id)
@@ -151,10 +133,43 @@ class Store:
     def close(self) -> None:
         """Let go of the ledger; what was persisted is on disk already."""
         with self._writing:
-            self._failed = self._failed or "it was closed"
-            self._reader.close()
-            self._db.close()
-            self._lock.release()
+            try:
+                if self._failed is None:
+                    self._stop_in_order()
+            finally:
+                self._failed = self._failed or "it was closed"
+                self._reader.close()
+                self._db.close()
+                self._lock.release()
+
+    def places(self, key_id: bytes) -> Places:
+        """The two places that say what was signed, for a judgement whether this device key may sign.
+
+        Args:
+            key_id: of the device key that signs what is persisted from now on.
+        """
+        self._key_id = key_id
+        file = self._sign_file
+        return Places(
+            signed=self.sign_state(),
+            newest=file.newest,
+            older=file.older,
+            is_there=file.is_there,
+            key_id=key_id,
+            boot=self._boot,
+        )
+
+    def retire(self, reason: str) -> None:
+        """The device key that `places` named never signs again here, whatever a later start finds.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with self._writing:
+            file = self._sign_file
+            file.write(
+                reservation.changed(file.newest, self._key_id, self._boot, self.sign_state(), retired=reason or "?")
+            )
 
     def persist(self, batch: Batch) -> None:
         """Write a batch: one transaction, one fsync.
@@ -163,7 +178,8 @@ class Store:
         that is refused has changed nothing.
 
         Raises:
-            StoreError: the disk failed or is full, or the batch would change what is final,
+            DiskFull: there is no room; the same batch may be tried again.
+            StoreError: the disk failed, or the batch would change what is final,
                 leave a gap, or certify what is not final. The caller ends the process.
         """
         with self._writing:
@@ -171,17 +187,48 @@ class Store:
                 raise StoreError(f"{self._path}: not written, {self._failed}; start the node again")
             if batch == Batch():
                 return
-            entries = self._new_entries(batch.entries)
-            standing = self._next_standing(batch, entries[-1].index if entries else self.last_index())
-            records = self._records_made_final(entries, standing.final_height)
-            self._check_certificates(batch.certificates, standing.final_height)
+            changes = self._mended(batch) if self._mending.lost else self._changes(batch)
+            if batch.sign_state is not None:
+                self._reserve(batch.sign_state)
             try:
-                self._write(entries, batch.certificates, standing, records, elections=batch.elections)
+                write(self._db, changes)
             except sqlite3.Error as error:
+                if is_full(error):
+                    raise DiskFull(f"{self._path}: {why(error)}") from error
                 self._failed = f"an earlier write failed ({error})"
                 raise StoreError(f"{self._path}: {why(error)}") from error
-            self._cache.replace_from(entries)
-            self._standing = standing
+            self._standing = changes.standing
+            if self._mending.lost:
+                self._mending = self._mending.after(batch.entries[-1].index)
+            else:
+                self._cache.replace_from(changes.entries)
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Final heights that the disk has lost, or lost the proof of; ascending.
+
+        While there are any, the log seems to end before the first of them, and `persist` takes
+        only what fills it again: final blocks from there on, with certificates. Nothing may be signed.
+        """
+        return self._mending.lost
+
+    def kept_height(self) -> int:
+        """Up to which height the views may have come: the final height, also where blocks before it are lost."""
+        return self._standing.final_height
+
+    def reindex(self, records: tuple[tuple[bytes, int, int], ...]) -> None:
+        """Enter these (record id, height, position) into the index of records. Raises StoreError."""
+        with self._writing:
+            write(self._db, Changes(standing=self._standing, records=list(records), replace=True))
+
+    def repaid(self, final_height: int) -> None:
+        """If what this disk had lost of what was acknowledged is final here now, it is owed no more."""
+        with self._writing:
+            newest = self._sign_file.newest
+            if newest is not None and 0 < newest.owed[1] <= final_height and not newest.retired:
+                self._sign_file.write(
+                    reservation.changed(newest, newest.key_id, newest.boot, self.sign_state(), owed=(0, 0))
+                )
 
     def hard_state(self) -> HardState:
         """Raft's hard state."""
@@ -197,7 +244,7 @@ class Store:
 
     def final_height(self) -> int:
         """Blocks up to here are final; 0 at the beginning."""
-        return self._standing.final_height
+        return self._mending.seen(self._standing.final_height)
 
     def first_index(self) -> int:
         """Index of the first entry that is here, or would be."""
@@ -205,7 +252,7 @@ class Store:
 
     def last_index(self) -> int:
         """Index of the last entry; first_index() - 1 if there is none."""
-        return self._standing.last_height
+        return self._mending.seen(self._standing.last_height)
 
     def term(self, index: int) -> int:
         """Term of an entry; 0 at index 0, where the genesis stands.
@@ -231,9 +278,9 @@ class Store:
         try:
             found = self._reader.entry(index)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
+            raise self._damaged(damage, damage.height) from damage
         if found is None:
-            raise StoreError(f"{self._path}: entry {index} is missing; {self._refill()}", index)
+            raise self._damaged(f"entry {index} is missing", index)
         return found
 
     def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
@@ -273,7 +320,7 @@ class Store:
         try:
             return self._reader.certificate_from(height)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
+            raise self._damaged(damage, damage.height) from damage
 
     def certificate_below(self, height: int) -> tuple[int, bytes] | None:
         """Height and bytes of the highest certificate at or below a height.
@@ -284,7 +331,7 @@ class Store:
         try:
             return self._reader.certificate_below(height)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
+            raise self._damaged(damage, damage.height) from damage
 
     def elections_after(self, term: int, limit: int) -> list[bytes]:
         """Election certificates of later terms than this, the first ones first.
@@ -295,31 +342,69 @@ class Store:
         try:
             return self._reader.elections_after(term, limit)
         except DamagedRow as damage:
-            raise self._damaged(damage) from damage
-
-    def last_certificate(self) -> tuple[int, bytes] | None:
-        """Height and bytes of the highest certificate.
-
-        Raises:
-            StoreError: it is damaged.
-        """
-        return self.certificate_below(self.final_height())
+            raise self._damaged(damage, damage.height) from damage
 
     def find_record(self, record_id: bytes) -> tuple[int, int] | None:
         """Height and position of a record of a final block; where it stood first, if it came again."""
         return self._reader.find_record(record_id)
 
-    def _new_entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        """The entries that are to be written: those above the final height, after a check of the others."""
-        if not entries:
-            return ()
-        first = entries[0].index
+    def _reserve(self, promised: SignState) -> None:
+        """Write the sign file if it does not cover these promises yet; before the database does."""
+        file = self._sign_file
+        stored = self._standing.sign_state.sequence
+        needed = reservation.before_signing(file.newest, self._key_id, self._boot, promised, stored)
+        if needed is not None:
+            file.write(needed)
+        self._has_signed = True
+
+    def _stop_in_order(self) -> None:
+        """Mark that this node has stopped in order, if it has signed since it started."""
+        newest = self._sign_file.newest
+        if newest is None or newest.retired or not self._has_signed:
+            return
+        self._sign_file.write(
+            reservation.changed(newest, newest.key_id, self._boot, self._standing.sign_state, clean=True)
+        )
+
+    def _changes(self, batch: Batch) -> Changes:
+        """What a batch changes on disk."""
+        entries = self._new_entries(batch.entries)
+        standing = self._next_standing(batch, entries[-1].index if entries else self.last_index())
+        self._check_certificates(batch.certificates, standing.final_height)
+        return Changes(
+            cut_above=entries[0].index - 1 if entries else None,
+            entries=entries,
+            certificates=batch.certificates,
+            elections=batch.elections,
+            records=self._records_made_final(entries, standing.final_height),
+            standing=standing,
+        )
+
+    def _mended(self, batch: Batch) -> Changes:
+        """What a batch fills again of what is lost, and what it adds."""
+        self._check_order(batch.entries)
+        if batch.sign_state is not None or not batch.entries or batch.final_height != batch.entries[-1].index:
+            raise StoreError(f"{self._path}: not written, only final blocks are taken while some are lost")
+        changes = self._mending.fill(batch, self._standing, self._reader, self.chain_id)
+        if isinstance(changes, str):
+            raise StoreError(f"{self._path}: not written, {changes}", batch.entries[0].index)
+        return changes
+
+    def _check_order(self, entries: tuple[Entry, ...]) -> None:
+        first = entries[0].index if entries else self.last_index() + 1
         if [entry.index for entry in entries] != list(range(first, first + len(entries))):
             raise StoreError(f"{self._path}: not written, entries from {first} on are not of consecutive indexes")
         if not self._first <= first <= self.last_index() + 1:
             raise StoreError(
                 f"{self._path}: entry {first} not written, the log goes from {self._first} to {self.last_index()}"
             )
+
+    def _new_entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        """The entries that are to be written: those above the final height, after a check of the others."""
+        self._check_order(entries)
+        if not entries:
+            return ()
+        first = entries[0].index
         final = self._standing.final_height
         for entry in entries[: max(0, final + 1 - first)]:
             if entry != self.entry(entry.index):
@@ -350,10 +435,9 @@ class Store:
         for height in range(self._standing.final_height + 1, final + 1):
             entry = new.get(height) or self.entry(height)
             try:
-                block = blocks.read(entry.data, self.chain_id)
+                found += records_of(entry, self.chain_id)
             except blocks.BlockError as error:
                 raise StoreError(f"{self._path}: block {height} cannot become final: {error}", height) from error
-            found += [(record.record_id, height, position) for position, record in enumerate(block.records)]
         return found
 
     def _check_certificates(self, certificates: tuple[tuple[int, bytes], ...], final: int) -> None:
@@ -362,38 +446,6 @@ class Store:
                 raise StoreError(
                     f"{self._path}: certificate of height {height} not written, the final height is {final}", height
                 )
-
-    def _write(
-        self,
-        entries: tuple[Entry, ...],
-        certificates: tuple[tuple[int, bytes], ...],
-        standing: Standing,
-        records: list[tuple[bytes, int, int]],
-        cut_above: int | None = None,
-        elections: tuple[bytes, ...] = (),
-    ) -> None:
-        db = self._db
-        if entries:
-            cut_above = entries[0].index - 1
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            if cut_above is not None:
-                db.execute("DELETE FROM log WHERE height > ?", (cut_above,))
-                db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", map(rows.log_row, entries))
-            db.executemany(
-                "INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)",
-                [rows.certificate_row(height, data) for height, data in certificates],
-            )
-            db.executemany("INSERT OR IGNORE INTO election VALUES (?, ?, ?)", map(_election_row, elections))
-            # A record may stand in a later block again, without effect; the first place counts.
-            db.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?)", records)
-            _put_standing(db, standing)
-            db.execute("COMMIT")
-        except BaseException:
-            # SQLite has rolled back by itself after some errors (a full disk), not after others.
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
 
     def _read_standing(self) -> Standing:
         try:
@@ -409,79 +461,40 @@ class Store:
             )
         return standing
 
-    def _read_tail(self) -> None:
-        """Check the newest entries; cut off what is damaged if this node has promised nothing about it."""
+    def _survey(self) -> None:
+        """Look at every row; cut off a damaged end, and see what of the rest must be filled again."""
         standing = self._standing
-        promised = max(standing.sign_state.ack_height, standing.final_height, standing.hard_state.commit)
-        good = max(self._first - 1, min(standing.last_height, standing.final_height) - CHECKED_AT_OPEN)
-        damage: DamagedRow | None = None
-        for row in self._reader.log_rows(good + 1, standing.last_height + 1):
-            try:
-                entry = rows.read_log_row(row)
-            except DamagedRow as found:
-                damage = found
-                break
-            if entry.index != good + 1:
-                break
-            self._cache.replace_from((entry,))
-            good += 1
-        if good == standing.last_height:
-            return
-        if good < promised:
-            raise StoreError(f"{self._path}: {damage or f'log row {good + 1} is missing'}; {self._refill()}", good + 1)
-        standing = msgspec.structs.replace(standing, last_height=good)
-        self._write((), (), standing, [], cut_above=good)
+        found = survey(self._reader, standing)
+        good = min(
+            (height for height in found.lost if height > standing.final_height), default=standing.last_height + 1
+        )
+        if good <= standing.last_height:
+            self._cut(good - 1)
+        self._mending = Mending.of(found, standing.final_height)
+        if found.spoilt:
+            with transaction(self._db):
+                for table, height, checksum in found.spoilt:
+                    self._db.execute(
+                        f"DELETE FROM {table} WHERE {KEYS[table]} = ? AND checksum = ?", (height, checksum)
+                    )
+        if not self._mending.lost:
+            low = max(self._first, self.last_index() - CACHED_AT_OPEN + 1)
+            self._cache.replace_from([self.entry(index) for index in range(low, self.last_index() + 1)])
+
+    def _cut(self, last: int) -> None:
+        """The log ends at `last` from now on. If more was acknowledged, what is owed is written down first."""
+        standing, file = self._standing, self._sign_file
+        signed = standing.sign_state
+        if last < signed.ack_height and file.newest is not None:
+            owed = max(file.newest.owed, (signed.ack_term, signed.ack_height))
+            log.error(
+                "%s: the log has lost what was acknowledged above height %d; no vote before it reaches %d again",
+                *(self._path, last, signed.ack_height),
+            )
+            file.write(reservation.changed(file.newest, file.newest.key_id, file.newest.boot, signed, owed=owed))
+        standing = msgspec.structs.replace(standing, last_height=last)
+        write(self._db, Changes(cut_above=last, standing=standing))
         self._standing = standing
 
-    def _damaged(self, damage: DamagedRow) -> StoreError:
-        return StoreError(f"{self._path}: {damage}; {self._refill()}", damage.height)
-
-    def _refill(self) -> str:
-        return f"the disk has lost part of what this node acknowledged\n    {refill(self.place)}"
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are written out here: the module's own would begin and end where nobody looks.
-    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
-    return db
-
-
-def found_database(path: Path, chain_id: bytes) -> None:
-    """Make the database of a ledger without blocks. Raises sqlite3.Error, OSError."""
-    db = _connect(path)
-    try:
-        path.chmod(0o600)
-        db.execute("BEGIN IMMEDIATE")
-        for statement in rows.SCHEMA:
-            db.execute(statement)
-        _put_standing(db, rows.first_standing(chain_id))
-        db.execute("COMMIT")
-    finally:
-        db.close()
-
-
-def _election_row(data: bytes) -> tuple[int | bytes, ...]:
-    return rows.election_row(read_as(Election, data).term, data)
-
-
-def _put_standing(db: sqlite3.Connection, standing: Standing) -> None:
-    values = rows.standing_row(standing)
-    marks = ", ".join("?" * len(values))
-    db.execute(f"INSERT OR REPLACE INTO standing (one, {rows.STANDING_COLUMNS}) VALUES (1, {marks})", values)
-
-
-def why(error: sqlite3.Error) -> str:
-    """An error of SQLite in words that say what to do."""
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_FULL"):
-        return "the disk is full; nothing that was acknowledged is lost: make room and start the node again"
-    if name.startswith("SQLITE_IOERR"):
-        return f"the disk failed ({error}, {name}); nothing that was acknowledged is lost: check the card"
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return f"cannot be written ({error}); check its owner and permissions"
-    if name.startswith("SQLITE_BUSY"):
-        return "another program holds it; no tool may write to the ledger beside the node"
-    return f"{error} ({name or type(error).__name__}); the file is damaged or was changed by another program"
+    def _damaged(self, found: DamagedRow | str, height: int) -> Damage:
+        return Damage(f"{self._path}: {found}; the disk has lost part of what this node acknowledged", height)

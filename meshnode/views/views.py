@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from meshnode.machine import Event
+from meshnode.store import DiskFull
+from meshnode.store.database import is_full
 from meshnode.views import reading, rows, schema
 from meshnode.views.writing import found, write_block
 from protocols.block import Block
@@ -48,6 +50,10 @@ R = TypeVar("R")
 
 class ViewsError(Exception):
     """The views cannot be used or written: place, what was found, what to do."""
+
+
+class ViewsFull(ViewsError, DiskFull):
+    """There is no room on the disk; it can be tried again."""
 
 
 class Views:
@@ -130,7 +136,8 @@ class Views:
                     write_block(self._db, block, events)
                     self._db.execute("UPDATE reflects SET height = ?", (height,))
             except sqlite3.OperationalError as error:
-                raise ViewsError(
+                kind = ViewsFull if is_full(error) else ViewsError
+                raise kind(
                     f"{self._path}: block {height} not written: {error}; check the disk and its space"
                 ) from error
             except sqlite3.DatabaseError as error:

@@ -90,11 +90,11 @@ class Api:
         return endpoint
 
     async def health(self, _request: Request) -> Response:
-        """GET /healthz: 200 while the node takes part, 503 with the reason when it has stopped to."""
+        """GET /healthz: 200 while the node takes part, 503 with the reason when it has stopped to, or does not yet."""
         status = self._backend.status()
-        healthy = not status.halted
-        state = {"status": "ok" if healthy else "halted", "reason": status.halted, "height": status.height}
-        return answer(state, 200 if healthy else 503)
+        word = "halted" if status.halted else "limited" if status.notice else "ok"
+        state = {"status": word, "reason": status.halted or status.notice, "height": status.height}
+        return answer(state, 200 if word == "ok" else 503)
 
     async def status(self, _request: Request) -> Response:
         """GET /api/status: where the node stands (`meshnode.web.backend.Status`)."""

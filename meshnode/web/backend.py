@@ -78,7 +78,10 @@ class FoundOut(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty."""
+    """Where the node stands. role: "leader", "follower", "candidate" or "learner"; halted: why it stopped, or empty.
+
+    notice: why it does not do all that it should for now, and what becomes of that; or empty.
+    """
 
     name: str
     community: str
@@ -99,6 +102,7 @@ class Status(msgspec.Struct, frozen=True):
     mempool: int
     certificates_verified: int
     halted: str
+    notice: str
     rss_mb: int
     startup_s: float
     commit_ms: dict[str, int]

@@ -82,7 +82,7 @@ class Community:
 
     def _check_caught_up(self, who: str) -> None:
         """A validator that is far behind, or away, is a vote that is missing."""
-        key = roster.device_of(self._backend.machine, who)
+        key = roster.device_of(self._backend.machine, who, voting=False)
         assert key is not None, "the record could not have been made"
         found = self._backend.roster()
         seat = next(seat for seat in found.seats if seat.device_key == key.hex())

@@ -368,6 +368,8 @@ def node(moment: Moment) -> Html:
     halted = NONE
     if status.halted:
         halted = fill('<p class="alarm">{text}</p>', text=words("halted", why=status.halted))
+    elif status.notice:
+        halted = fill('<p class="alarm">{text}</p>', text=words("notice", why=status.notice))
     found_out = join(fill('<p class="alarm">{text}</p>', text=_found_out(words, found)) for found in status.found_out)
     return fill(
         '{halted}{found_out}<dl class="facts">{facts}</dl>{advice}',

@@ -63,6 +63,7 @@ async def annas_node(directory: Path) -> AsyncIterator[tuple[Microgrid, MemoryTr
                 installed_mechanisms(),
                 Random(1),
                 lambda peers: None,
+                lambda reason: None,
             )
             async with trio.open_nursery() as nursery:
                 await nursery.start(grid.blocks.run)

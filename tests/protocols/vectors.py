@@ -35,6 +35,7 @@ from protocols.records import (
     to_payload,
 )
 from protocols.records.jsonform import to_json
+from protocols.signatures import Signatures, SignaturesRequest
 from tests.protocols import cases, generate
 from tests.protocols.keys import KeyPair, key_pair, seed_of
 from tests.protocols.village import START_S, Village, meter
@@ -42,7 +43,8 @@ from tests.protocols.village import START_S, Village, meter
 FOLDER = pathlib.Path(blocks.__file__).parent / "vectors"
 # Messages between two nodes over a connection that has proved both ends.
 MESSAGES = (
-    *(Parcel, *gossip.MESSAGES.values(), *sync.TO_SERVER.values(), *sync.TO_CLIENT.values()),
+    *(Parcel, SignaturesRequest, Signatures),
+    *(*gossip.MESSAGES.values(), *sync.TO_SERVER.values(), *sync.TO_CLIENT.values()),
     *(freshness.HeightRequest, freshness.HeightAnswer),
 )
 UNSIGNED = (Genesis, Certificate, Election, Receipt, *MESSAGES)

@@ -21,7 +21,7 @@ import trio
 
 import tests.scenarios
 
-NOT_SCENARIOS = ("lying_node", "mesh", "playing", "__main__")
+NOT_SCENARIOS = ("lying_node", "mesh", "playing", "signed", "__main__")
 
 
 class Scenario(msgspec.Struct, frozen=True):

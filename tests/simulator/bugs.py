@@ -72,7 +72,7 @@ BUGS: tuple[Bug, ...] = (
         "votes twice in a term",
         (
             Change(f"{_REPLICA}._answer_vote_request", "self.vote == message.sender", "True"),
-            Change("meshnode.network.pledges:Pledges.allows", "state = self._state", "return True"),
+            Change("meshnode.network.pledges:Pledges.allows", "state = self.state", "return True"),
         ),
     ),
     _bug("votes for a shorter log", f"{_LOG}.is_up_to_date", "return (term, index) >= self.last", "return True"),

@@ -23,7 +23,7 @@ import msgspec
 from meshnode.store import Batch, Entry, HardState, SignState, Standing, StoreError, rows
 from meshnode.store.cache import TailCache
 from meshnode.store.rows import DamagedRow
-from meshnode.store.store import CHECKED_AT_OPEN
+from meshnode.store.store import CACHED_AT_OPEN
 from protocols.histories import History
 from protocols.records import Election, read_as
 
@@ -335,7 +335,7 @@ class Disk:
             raise StoreError(f"simulated disk: {damage}; what this node signed last is lost") from damage
         self._standing = standing
         promised = max(standing.sign_state.ack_height, standing.final_height, standing.hard_state.commit)
-        good = max(0, min(standing.last_height, standing.final_height) - CHECKED_AT_OPEN)
+        good = max(0, min(standing.last_height, standing.final_height) - CACHED_AT_OPEN)
         for height in range(good + 1, standing.last_height + 1):
             try:
                 self._cache.replace_from((_entry(self._image.log[height]),))

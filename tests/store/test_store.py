@@ -24,10 +24,13 @@ from meshnode.store import (
 )
 from meshnode.store.cache import TailCache
 from meshnode.store.place import DATABASE_FILE
+from meshnode.store.refounding import SET_ASIDE, refound
+from meshnode.store.reservation import Trust
 from protocols import block as blocks
 from protocols.block import Block, Parent
+from protocols.cose import key_id_of
 from protocols.records import to_payload
-from tests.protocols.village import Village
+from tests.protocols.village import Village, device
 from tests.store.log import CHAIN, GENESIS, VILLAGE, acked, entries, entry, final, make_blocks
 
 TEN = make_blocks(10)
@@ -56,7 +59,7 @@ def test_a_new_ledger_is_empty_and_knows_its_genesis(store: Store) -> None:
     assert (store.first_index(), store.last_index(), store.final_height(), store.term(0)) == (1, 0, 0, 0)
     assert store.hard_state() == HardState(0, 0, 0)
     assert store.sign_state() == SignState(0, b"", 0, 0, b"", 0)
-    assert store.last_certificate() is None
+    assert store.certificate_below(store.final_height()) is None
     assert read_genesis(store.place) == GENESIS
     assert store.place.name == CHAIN.hex()
 
@@ -177,7 +180,7 @@ def test_a_batch_is_there_after_a_restart(store: Store) -> None:
         assert opened.certificate_from(1) == (5, certificate)
         assert opened.certificate_from(6) is None
         assert opened.certificate_below(4) is None
-        assert opened.last_certificate() == opened.certificate_below(10) == (5, certificate)
+        assert opened.certificate_below(opened.final_height()) == opened.certificate_below(10) == (5, certificate)
 
 
 def test_what_a_batch_does_not_say_stays(store: Store) -> None:
@@ -308,7 +311,7 @@ def test_the_bounds_of_a_long_log_are_found_without_reading_it(store: Store) -> 
         reader._db.set_trace_callback(asked.append)
         reader.bounds("log")
         reader._db.set_trace_callback(None)
-        plan = [row[3] for row in reader._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
+        plan = [row[3].decode() for row in reader._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
     assert "SEARCH log" in plan and "SCAN log" not in plan
 
 
@@ -393,6 +396,22 @@ def alter(place: Path, statement: str) -> None:
     db.close()
 
 
+def test_a_validator_begins_its_ledger_again_without_its_key(tmp_path: Path) -> None:
+    """What it signed is lost with the ledger; whatever else is found later, that key never signs again."""
+    anna = device("anna").public
+    Store.create(tmp_path, GENESIS)
+    with Store.open(tmp_path, CHAIN) as store:
+        assert store.places(key_id_of(anna)).trust()[0] is Trust.UNUSED
+        store.persist(Batch(entries=entries(TEN), sign_state=acked(TEN[-1], 9)))
+    aside = refound(tmp_path, CHAIN, anna, "set-aside")
+    assert (aside / "ledger.sqlite").exists()
+    for _ in range(2):
+        with Store.open(tmp_path, CHAIN) as store:
+            assert (store.last_index(), store.sign_state().sequence) == (0, 0)
+            assert store.places(key_id_of(anna)).trust() == (Trust.RETIRED, SET_ASIDE)
+            assert store.places(b"another!").trust()[0] is Trust.UNUSED
+
+
 def test_elections_are_kept_for_good_beside_the_block_that_goes(store: Store) -> None:
     parent = VILLAGE.root
     elections = [to_payload(VILLAGE.election("anna", term, parent)) for term in (3, 1, 2)]
@@ -409,10 +428,8 @@ def test_elections_are_kept_for_good_beside_the_block_that_goes(store: Store) ->
 
 def test_a_damaged_election_is_found_when_it_is_read(store: Store) -> None:
     store.persist(Batch(elections=(to_payload(VILLAGE.election("anna", 1, VILLAGE.root)),)))
-    place = store.place
-    store.close()
-    with sqlite3.connect(place / DATABASE_FILE) as db:
+    with sqlite3.connect(store.place / DATABASE_FILE) as db:
         db.execute("UPDATE election SET data = x'00'")
     db.close()
-    with Store.open(place.parent.parent, CHAIN) as opened, pytest.raises(StoreError, match="election row 1"):
-        opened.elections_after(0, 1)
+    with store, pytest.raises(StoreError, match="election row 1"):
+        store.elections_after(0, 1)

@@ -57,6 +57,7 @@ class HandMade:
         self.said: list[SignedRecord] = []
         self.subscribed = 0
         self.halted = ""
+        self.notice = ""
         # (seconds since it was seen, height it named) of nodes that are not simply there.
         self.away: dict[bytes, tuple[int, int]] = {}
         self.majority = True
@@ -105,6 +106,7 @@ class HandMade:
             mempool=0,
             certificates_verified=machine.height,
             halted=self.halted,
+            notice=self.notice,
             rss_mb=84,
             startup_s=1.4,
             commit_ms={"p50": 262, "p95": 488, "count": 31},
