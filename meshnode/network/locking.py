@@ -13,6 +13,7 @@ from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
 from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
+from meshnode.network.pledges import Pledges
 from meshnode.network.work import Outgoing
 from protocols.block import Block
 from protocols.certificate import QuorumConfig, check_acks, check_lock_before
@@ -54,6 +55,7 @@ class Locking:
         finality: Finality,
         certificates: CertificateBook,
         elections: ElectionBook,
+        pledges: Pledges,
         stored: bytes,
         chain_id: bytes,
         verifier: Verifier,
@@ -70,6 +72,7 @@ class Locking:
         self._finality = finality
         self._certificates = certificates
         self._elections = elections
+        self._pledges = pledges
         self._chain_id = chain_id
         self._verifier = verifier
         self._halt = halt
@@ -103,7 +106,12 @@ class Locking:
 
     def of_vote(self) -> Tip | None:
         """The lock as our votes name it."""
-        return tip_of(self.lock)
+        return tip_of(self._binding())
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether this node may have forgotten a lock of its own, and its log does not have a lock as high."""
+        return place_of(self._binding()) > place_of(self.lock)
 
     def of_election(self, height: int) -> Certificate | None:
         """The lock that our election certificate carries, for a block at this height."""
@@ -249,7 +257,7 @@ class Locking:
         """Whether a candidate has enough: in majority mode the longer log, else a lock as high as ours."""
         if not self.is_on:
             return up_to_date
-        own = place_of(self.lock)
+        own = place_of(self._binding())
         if own != NOWHERE:
             return self._shown.get(message.sender, NOWHERE) >= own
         return (message.log_term, message.index) >= self._begin()
@@ -308,6 +316,13 @@ class Locking:
                     self._own = shown
 
     # --- its parts
+
+    def _binding(self) -> Certificate | None:
+        """What binds our votes: the lock, or a higher one of the others that stands for one that we may have lost."""
+        licence = self._pledges.licence
+        if licence.lock is None or 0 < licence.until <= self._finality.final_height:
+            return self.lock
+        return max(self.lock, licence.lock, key=place_of)
 
     def _is_current(self, lock: Certificate) -> bool:
         """Whether a commit ack of this lock can still make something final."""

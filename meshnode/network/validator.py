@@ -120,6 +120,7 @@ class Validator(Observed):
             finality,
             self._certificates,
             self._elections,
+            self._pledges,
             log.lock(),
             self._chain_id,
             verifier,
@@ -224,7 +225,10 @@ class Validator(Observed):
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
         self._wariness.tick(self.final_height)
-        if self._may_not_lead() or self._patience.exhausted(self.final_height):
+        if self._may_not_lead():
+            self._core.wait()
+            return
+        if self._patience.exhausted(self.final_height):
             return
         self._core.tick()
         self._drain()
@@ -443,6 +447,8 @@ class Validator(Observed):
         convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
         if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
+            return True
+        if self._locking.is_behind:
             return True
         return self._chain.head(self.last_height).state_height > self.machine.height
 

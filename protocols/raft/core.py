@@ -173,6 +173,11 @@ class RawNode:
         """One tick of the clock has passed."""
         self._replica.tick()
 
+    def wait(self) -> None:
+        """One tick has passed in which this node must not campaign; a leader is silent in it."""
+        if self._replica.role is not Role.LEADER:
+            self._replica.wait()
+
     def campaign(self) -> None:
         """Try to become leader now, without waiting for the election timeout."""
         self._replica.campaign()

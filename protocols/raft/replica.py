@@ -79,7 +79,7 @@ class Replica:
         self.heartbeat_elapsed = 0
         self.election_timeout = config.election_tick
         self.heard_term = 0
-        self.since_promise = 0
+        self.since_promise = config.election_tick
         # What only a leader uses.
         self.transferee = NO_NODE
         self.pending_change_index = 0  # no membership change is proposed before this is applied
@@ -197,11 +197,15 @@ class Replica:
         if self.role is Role.LEADER:
             leader.tick(self)
             return
-        self.election_elapsed += 1
-        self.since_promise += 1
+        self.wait()
         if self.promotable and self.election_elapsed >= self.election_timeout:
             self.election_elapsed = 0
             self.campaign()
+
+    def wait(self) -> None:
+        """One tick has passed for a node that does not lead: what it owes to a leader or a candidate runs out."""
+        self.election_elapsed += 1
+        self.since_promise += 1
 
     # Campaigns.
 

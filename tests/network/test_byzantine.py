@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from meshnode.network.licence import Licence
 from meshnode.network.wariness import PATIENCE_TIMEOUTS
+from meshnode.network.work import Outgoing
 from protocols import cose
 from protocols.block import Block, Parent
 from protocols.locks import place_of
@@ -178,6 +180,46 @@ def test_a_lock_is_still_there_after_a_power_cut() -> None:
     assert lock is not None and lock.block == block.block_hash
     alive(cluster, 8)
     assert cluster.disks[honest[1]].log[2].block_hash == block.block_hash
+
+
+def test_who_may_have_forgotten_its_lock_votes_by_those_of_the_others() -> None:
+    cluster = village()
+    liar, honest, block = locked_alone(cluster)
+    held = lock_of(cluster, honest[0])
+    assert held is not None
+    # The card of this node has lost its newest writes: its log ends before block 2, and no lock is there.
+    behind = honest[1]
+    cluster.stop(behind)
+    cluster.start(behind)
+    validator = cluster.validators[behind]
+    validator.permit(Licence(lock=held, until=64))
+    assert validator._may_not_lead() == (validator.lock is None or place_of(validator.lock) < place_of(held))
+    cluster.cut = {(a, b) for a in cluster.village.homes for b in cluster.village.homes}
+    cluster.until(lambda: validator.leader is None)
+    parent = head(cluster.disks[behind], 1, cluster.village)
+    for shows, votes in ((read_as(Certificate, cluster.disks[behind].certificates[1]), 0), (held, 1)):
+        term = validator.term + 1
+        asks = {"term": term, "index": 1, "log_term": parent.term, "tip": parent.block_hash}
+        cluster.lie(liar, behind, MessageKind.VOTE, lock=shows, **asks)
+        for row in [out.parcel.vote for out in sent(cluster, behind) if out.parcel.vote is not None]:
+            assert row[2] == (held.ack_term, held.height, block.block_hash), "its vote names what it may have had"
+            votes -= 1
+        assert votes == 0
+        cluster.run(2 * ELECTION_TICKS)
+    cluster.cut = set()
+    alive(cluster, 8)
+    assert not validator._may_not_lead(), "the block came with a leader that had it"
+
+
+def sent(cluster: Cluster, home: str) -> list[Outgoing]:
+    """Everything that a node says because of what it has just heard; it is lost on the way."""
+    validator = cluster.validators[home]
+    said = list(validator.urgent())
+    while (work := validator.poll()) is not None:
+        if work.batch is not None:
+            cluster.disks[home].persist(work.batch)
+        said += [*work.now, *validator.persisted()]
+    return said
 
 
 @pytest.mark.parametrize("moment", list(Moment))
