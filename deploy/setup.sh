@@ -46,6 +46,7 @@ missing_packages() {
         case $kind in
             command) command -v "$name" >/dev/null || echo "$package" ;;
             module) "$python" -c "import $name" 2>/dev/null || echo "$package" ;;
+            file) [ -e "$name" ] || echo "$package" ;;
         esac
     done <deploy/system-packages.txt
 }

@@ -58,10 +58,12 @@ class CertificateBook:
         found: dict[int, Certificate] = {}
         if message.entries:
             first, last = message.entries[0].index, message.entries[-1].index
-            # Who does not know of a change of the validators yet can check only what those before it signed.
-            for height in [*self._last_heights(first, last)[:1], last]:
+            # Who does not know of a change of the validators yet can check only what those before it signed,
+            # and learns of it from blocks that it may have already.
+            changes = self._last_heights(first, last + 1)[:1]
+            for height in (*changes, last):
                 covering = self._log.certificate_below(height)
-                if covering is not None and covering[0] >= first:
+                if covering is not None and (height in changes or covering[0] >= first):
                     found[covering[0]] = read_as(Certificate, covering[1])
         newest = self.newest
         if newest is not None and (

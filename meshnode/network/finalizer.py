@@ -24,6 +24,9 @@ from protocols.records import PHASE_PREPARE, QUORUM_BYZANTINE, Ack, Certificate,
 class Finalizer:
     """The one way from the log into the machine.
 
+    Attributes:
+        unknown_height: the highest height of which a certificate came whose validators are not known here.
+
     Invariant: unless halted, the machine stands at `finality.final_height`, and the
     block executed there is the one that the newest certificate names.
     """
@@ -43,6 +46,7 @@ class Finalizer:
     ) -> None:
         self._halted: str | None = None
         self._fork = False
+        self.unknown_height = 0
         self._core = core
         self._machine = machine
         self._chain = chain
@@ -122,6 +126,7 @@ class Finalizer:
         if quorum is None:
             # Of a configuration that we have still to learn of, or of one that is over.
             self._counters["certificate of unknown validators"] += 1
+            self.unknown_height = max(self.unknown_height, height)
             return None
         # Only a quorum's signatures make it worth keeping or halting for.
         chain_id, verifier = self._machine.chain_id, self._verifier

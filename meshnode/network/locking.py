@@ -262,17 +262,20 @@ class Locking:
             return self._shown.get(message.sender, NOWHERE) >= own
         return (message.log_term, message.index) >= self._begin()
 
-    def outranked_by(self, row: VoteRow) -> bool:
+    def outranked_by(self, row: VoteRow | None) -> bool:
         """Whether a vote cannot stand in our election certificate, as its lock is no lower than ours and another.
 
         It may be invented, so this is nobody's fault; and somebody else may be elected with it.
         """
-        if row[2] is None or not self.is_on:
+        if row is None or row[2] is None or not self.is_on:
             return False
         named, own = Tip.of_row(row[2]), self.lock
         place = place_of(own)
         other = own is not None and place_of_tip(named) == place and named.block != own.block
-        return place_of_tip(named) > place or other
+        if place_of_tip(named) <= place and not other:
+            return False
+        self._counters["vote not counted: a higher lock"] += 1
+        return True
 
     # --- blocks that leave the log
 

@@ -82,7 +82,8 @@ class Parcels:
         return ()
 
     def _before(self, message: Message) -> bytes | None:
-        """The block before an append's entries: of a leader that lies, term and height do not name one."""
-        if message.kind is not MessageKind.APP or not message.index or message.term != self._core.term:
-            return None
-        return self._chain.head(message.index).block_hash
+        """The block before an append's entries, or our last one: of a leader that lies, term and height name none."""
+        before = message.kind is MessageKind.APP and message.index and message.term == self._core.term
+        if before or (message.kind is MessageKind.PRE_VOTE and message.index == self._core.last_index):
+            return self._chain.head(message.index).block_hash
+        return None

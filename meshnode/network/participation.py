@@ -232,10 +232,10 @@ class Participation:
             if not validator.takes_part:
                 log.info("this node is no validator any more; it goes on as learner")
                 return
-            if validator.silence < patience:
+            if validator.astray < patience:
                 asked_at = 0
-            elif validator.silence >= asked_at + patience:
-                asked_at = validator.silence
+            elif validator.astray >= asked_at + patience:
+                asked_at = validator.astray
                 if await self._new_follower().is_more_known():
                     log.info("the others have gone on without this node; it catches up")
                     return

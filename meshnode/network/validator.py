@@ -21,6 +21,8 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+import msgspec
+
 from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots, voted
@@ -55,6 +57,7 @@ from protocols.records import RecordError, Tip, to_payload
 
 _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
 _ACKNOWLEDGING = frozenset({MessageKind.APP_RESP, MessageKind.HEARTBEAT_RESP})
+_ASKS_FOR_VOTES = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
 # What makes a leader of a node; one that is halted must not become it.
 _TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
 
@@ -167,6 +170,8 @@ class Validator(Observed):
             clock,
             self.counters,
         )
+        # Ticks since a certificate came that cannot be checked here, of a height that is not final here.
+        self._unable = 0
         self._promises = Promises(
             self._core,
             machine,
@@ -224,14 +229,13 @@ class Validator(Observed):
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
+        self._unable = self._unable + 1 if self._finalizer.unknown_height > self.final_height else 0
         self._wariness.tick(self.final_height)
         if self._may_not_lead():
             self._core.wait()
-            return
-        if self._patience.exhausted(self.final_height):
-            return
-        self._core.tick()
-        self._drain()
+        elif not self._patience.exhausted(self.final_height):
+            self._core.tick()
+            self._drain()
 
     def unreachable(self, number: int) -> None:
         """What was last sent to this validator may not have arrived."""
@@ -304,14 +308,18 @@ class Validator(Observed):
             tip = Tip(term=message.log_term, height=message.index, block=parcel.tip)
             fault = self._ballots.asked(message.term, sender, tip)
         elif message.kind == MessageKind.VOTE_RESP and not message.reject:
-            if parcel.vote is not None and self._locking.outranked_by(parcel.vote):
-                self.counters["vote not counted: a higher lock"] += 1
+            if self._locking.outranked_by(parcel.vote):
                 return None
             fault = self._take_vote(sender, message, parcel)
         elif message.kind in _ACKNOWLEDGING and parcel.ack is not None:
             fault = self._finalizer.take_ack(key, parcel)
         if fault is not None:
             return fault
+        if message.kind in _ASKS_FOR_VOTES and self._lacks_final(message.index, parcel.tip):
+            # By term and height its log is as good as ours, because a leader made two blocks. Raft is
+            # told of a log with nothing in it.
+            self.counters["vote refused: lacks a final block"] += 1
+            message = msgspec.structs.replace(message, index=0, log_term=0)
         return self._intake.step(message)
 
     def propose(self) -> bool:
@@ -413,9 +421,10 @@ class Validator(Observed):
         return reads
 
     @property
-    def silence(self) -> int:
-        """Ticks since somebody was heard that has proved to lead; 0 on a leader."""
-        return self._leadership.silence
+    def astray(self) -> int:
+        """For how many ticks this node has heard no leader, or only certificates of validators unknown to it: then the
+        others may have gone on without it."""
+        return max(self._leadership.silence, self._unable)
 
     @property
     def takes_part(self) -> bool:
@@ -446,11 +455,14 @@ class Validator(Observed):
         A block of ours would then name an older state than the one before it, which
         convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
-        if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
-            return True
-        if self._locking.is_behind:
+        licensed = self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
+        if self.halted or not licensed or self._locking.is_behind:
             return True
         return self._chain.head(self.last_height).state_height > self.machine.height
+
+    def _lacks_final(self, height: int, tip: bytes | None) -> bool:
+        """Whether a log that ends with this block has another one in place of what is final here."""
+        return tip is not None and 0 < height <= self.final_height and not self._chain_has(height, tip)
 
     def _chain_has(self, height: int, block_hash: bytes) -> bool:
         return height <= self.last_height and self._chain.head(height).block_hash == block_hash
@@ -466,9 +478,8 @@ class Validator(Observed):
         if message.term != self._core.term or self._core.state != Role.CANDIDATE or parcel.vote is None:
             return None if parcel.vote is not None else "vote without a signature"
         row = parcel.vote
-        vote = voted(row, message.term, self._key_id, self._own_tip())
-        by_tips = not self._locking.is_on
-        fault = self._ballots.take(row, vote, self._electorate.key_of(sender), by_tips=by_tips)
+        vote = voted(row, message.term, self._key_id, self._chain.tip(self.last_height))
+        fault = self._ballots.take(row, vote, self._electorate.key_of(sender), by_tips=not self._locking.is_on)
         if fault is None:
             self.heard.vote(row, vote)
         return fault
@@ -476,9 +487,6 @@ class Validator(Observed):
     def _may_elect(self, message: Message, up_to_date: bool) -> bool:
         """Whether the sender of a vote request has enough to lead (called by the core)."""
         return self._wariness.may_elect(message.sender) and self._locking.may_elect(message, up_to_date)
-
-    def _own_tip(self) -> Tip:
-        return self._chain.tip(self._core.last_index)
 
     # --- blocks going out
 

@@ -7,6 +7,7 @@ into it through /proc/<pid>/root. Exit code `IMPOSSIBLE` where the system permit
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from pathlib import Path
@@ -38,7 +39,10 @@ def mount_small_disk(place: Path) -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    must(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-private")
+    private = libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    # The root of a chroot is no mount that could be made private; then nothing must be shared to begin with.
+    if private and (ctypes.get_errno() != errno.EINVAL or " shared:" in Path("/proc/self/mountinfo").read_text()):
+        must(private, "mount --make-private")
     options = f"size={DISK_MIB}m,mode=0700".encode()
     must(libc.mount(b"tmpfs", str(place).encode(), b"tmpfs", 0, options), "mount tmpfs")
     for name, data in files.items():

@@ -112,7 +112,7 @@ class Changing(Cluster):
             if not validator.takes_part:
                 self.close(home)
                 self.start(home)
-            elif validator.silence >= LOST_TICKS and self.ahead_of(home):
+            elif validator.astray >= LOST_TICKS and self.ahead_of(home):
                 self.close(home)
                 machine = self.machine(home)
                 self.learners[home] = Learner(machine, self.disks[home], machine._verifier)

@@ -460,7 +460,7 @@ def test_an_invented_lock_is_not_counted_and_spoils_no_election() -> None:
         vote = Vote(
             term=parcel.message.term,
             candidate=device(to).key_id,
-            candidate_tip=candidate._own_tip(),
+            candidate_tip=candidate._chain.tip(candidate.last_height),
             voter_tip=Tip.of_row(parcel.vote[1]),
             lock=invented,
         )

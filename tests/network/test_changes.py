@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from meshnode.ledger import validators
 from protocols.block import Parent
 from protocols.parcel import Elected, Parcel, pack
 from protocols.raft import Message, MessageKind, Role
-from protocols.records import CHANGE_ADD, QUORUM_BYZANTINE, QUORUM_MAJORITY, read_as
-from tests.network.changing import Changing
+from protocols.records import CHANGE_ADD, QUORUM_BYZANTINE, QUORUM_MAJORITY, Certificate, read_as
+from tests.network.changing import LOST_TICKS, Changing
 from tests.network.cluster import ELECTION_TICKS
 from tests.network.test_validator import accepted, order
 from tests.protocols.village import HOMES, device
@@ -128,6 +129,58 @@ def test_a_newcomer_whose_vote_is_needed_gets_the_first_block_at_once() -> None:
     cluster.settle()
     cluster.until(lambda: accepted(cluster, *records), 20)
     assert accepted(cluster, *records) and len(cluster.voters()) == 4
+
+
+def without_old_certificates(cluster: Changing) -> tuple[str, bytes]:
+    """A follower that has heard of no certificate since the validators began to change, and their old hash."""
+    victim = next(home for home in cluster.followers() if home in cluster.validators)
+    old = cluster.validators[victim].machine.quorum.config_hash()
+    hand_over = cluster.hand_over
+
+    def strip(sender: str, receiver: str, parcel: Parcel) -> str | None:
+        if receiver == victim:
+            parcel = msgspec.structs.replace(parcel, certificates=())
+        return hand_over(sender, receiver, parcel)
+
+    cluster.hand_over = strip  # type: ignore[method-assign]
+    cluster.add_validator("emil")
+    others = [home for home in cluster.village.homes if home != victim]
+    cluster.until(lambda: all(len(voting(cluster, home)) == 5 for home in others))
+    alive(cluster)
+    assert cluster.validators[victim].last_height > cluster.validators[victim].final_height
+    cluster.hand_over = hand_over  # type: ignore[method-assign]
+    return victim, old
+
+
+def test_the_last_certificate_of_the_old_validators_comes_with_the_first_blocks_of_the_new() -> None:
+    # The block that announces them was certified by nobody but the new ones: what its followers
+    # can check is an older certificate than the blocks that they lack.
+    cluster = grown(5, 4)
+    victim, old = without_old_certificates(cluster)
+    for home in cluster.village.homes:
+        known = {height: read_as(Certificate, data) for height, data in cluster.disks[home].certificates.items()}
+        last = max((height for height, one in known.items() if one.validators == old), default=0)
+        if last > 2:
+            del cluster.disks[home].certificates[last]
+    cluster.run(LOST_TICKS // 4)
+    assert victim in cluster.validators and cluster.in_force(*HOMES[:5])
+    alive(cluster)
+
+
+def test_who_gets_only_certificates_that_it_cannot_check_looks_for_what_it_missed() -> None:
+    cluster = grown(5, 4)
+    victim, old = without_old_certificates(cluster)
+    hand_over = cluster.hand_over
+
+    def only_new(sender: str, receiver: str, parcel: Parcel) -> str | None:
+        if receiver == victim:
+            new = tuple(one for one in parcel.certificates if one.validators != old)
+            parcel = msgspec.structs.replace(parcel, certificates=new)
+        return hand_over(sender, receiver, parcel)
+
+    cluster.hand_over = only_new  # type: ignore[method-assign]
+    cluster.until(lambda: cluster.in_force(*HOMES[:5]) and victim in cluster.validators and cluster.agreed())
+    alive(cluster)
 
 
 def decided(cluster: Changing, home: str) -> int:

@@ -15,6 +15,7 @@ from meshnode.network.ballots import row_of
 from meshnode.network.terms import MAX_TERM_JUMP
 from protocols import cose
 from protocols.block import Parent
+from protocols.parcel import Parcel
 from protocols.raft import Entry, MessageKind, Role
 from protocols.raft.messages import MAX_INT
 from protocols.records import Tip, Vote, to_payload
@@ -245,6 +246,35 @@ def test_a_branch_that_a_lying_leader_gave_to_one_alone_gives_way() -> None:
     cluster.until(lambda: accepted(cluster, record) and cluster.agreed(), 60 * ELECTION_TICKS)
     assert not cluster.faults and not cluster.validators[victim].halted
     assert cluster.disks[victim].log[2] == cluster.disks[others[0]].log[2]
+
+
+def test_who_lacks_a_final_block_is_not_elected_though_its_log_is_as_long() -> None:
+    # The liar's block of height 2 is final at two nodes; the other two have another one of the same
+    # height and term, which nobody certified. By term and height alone their logs are as good.
+    cluster = Cluster(5)
+    liar = cluster.founded()
+    cluster.liars.add(liar)
+    *informed, deceived, fourth = cluster.followers()
+    first = head(cluster.disks[liar], 1, cluster.village)
+    real = forged(cluster, liar, first, first.term)
+    other = forged(cluster, liar, first, first.term, time_s=first.time_s + 1)
+    cluster.cut = {(home, liar) for home in cluster.followers()}
+    for home in cluster.followers():
+        block = real if home in informed else other
+        assert append(cluster, liar, home, first, block) is None
+    cluster.settle()
+    certificate = cluster.village.certificate(real, [liar, *informed])
+    for home in informed:
+        assert cluster.hand_over(liar, home, Parcel(certificates=(certificate,))) is None
+    cluster.stop(liar)
+    cluster.may_halt = {deceived, fourth}
+    cluster.cut = {(one, two) for one in informed for two in informed if one != two}
+    for _ in range(20):
+        for home in (deceived, fourth):
+            cluster.validators[home].campaign()
+            cluster.run(ELECTION_TICKS // 2)
+            assert cluster.leader() not in (deceived, fourth)
+    assert sum(cluster.validators[home].counters["vote refused: lacks a final block"] for home in informed) > 0
 
 
 def test_a_leader_cannot_take_back_its_block_and_have_two_acknowledged() -> None:

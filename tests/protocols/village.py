@@ -56,10 +56,17 @@ def meter(home: str) -> KeyPair:
 class Village:
     """A microgrid of `homes`, all of whose nodes vote unless `validators` says otherwise.
 
-    keys: gives each name its key pair.
+    keys: gives each name its key pair. administrators: homes that may admit members and create assets.
     """
 
-    def __init__(self, homes: int = 3, *, keys: Callable[[str], KeyPair] = key_pair, **changes: Any) -> None:
+    def __init__(
+        self,
+        homes: int = 3,
+        *,
+        keys: Callable[[str], KeyPair] = key_pair,
+        administrators: Sequence[str] = (),
+        **changes: Any,
+    ) -> None:
         self.homes = HOMES[:homes]
         self.keys = keys
         fields: dict[str, Any] = {
@@ -75,7 +82,7 @@ class Village:
             "members": tuple(
                 MemberEntry(
                     name=home,
-                    roles=("consumer", "producer"),
+                    roles=("administrator",) * (home in administrators) + ("consumer", "producer"),
                     member_key=keys(home).public,
                     device_key=keys(f"{home} device").public,
                     meters=(MeterEntry(meter_key=keys(f"{home} meter").public, metering_point=f"AT-{home}"),),

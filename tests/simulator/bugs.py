@@ -205,6 +205,7 @@ BUGS: tuple[Bug, ...] = (
         f"{_FINALITY}._try_certify",
         "if ack == expected and",
         "if ack.height == expected.height and",
+        needs="bad signatures",
     ),
     # The gates.
     _bug(
@@ -214,7 +215,13 @@ BUGS: tuple[Bug, ...] = (
         "if False:",
         needs="clock",
     ),
-    _bug("time may go back", "protocols.block:check_header", "if head.time_s < parent.time_s:", "if False:"),
+    _bug(
+        "time may go back",
+        "protocols.block:check_header",
+        "if head.time_s < parent.time_s:",
+        "if False:",
+        needs="bad blocks",
+    ),
     _bug(
         "another state acknowledged",
         f"{_INTAKE}._may_acknowledge",
@@ -227,7 +234,7 @@ BUGS: tuple[Bug, ...] = (
         "meshnode.network.patience:Patience.exhausted",
         "return self.resting",
         "return False",
-        needs="clock",
+        needs="far clock",
     ),
     # The ledger.
     _bug(

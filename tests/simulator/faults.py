@@ -145,6 +145,18 @@ def _clock(world: World, chance: Random) -> Undo:
     return lambda: node.clock.set(world.timeline.now_ms, 0, 0)
 
 
+def _far_clock(world: World, chance: Random) -> Undo:
+    # Always the same node, and no liar beside it: what a quorum with such clocks had signed, all
+    # others would wait for.
+    node = world.nodes[world.plan.seed % world.plan.homes]
+    if not world.liars:
+        node.clock.set(world.timeline.now_ms, chance.choice((300_000, 3_600_000)), 0)
+        # It does most harm as leader.
+        for other in world.nodes:
+            other.transfer(world.number_of(node.home))
+    return lambda: node.clock.set(world.timeline.now_ms, 0, 0)
+
+
 def _election(world: World, chance: Random) -> Undo:
     node = chance.choice(world.nodes)
     if chance.randrange(2):
@@ -179,6 +191,7 @@ FAULTS: dict[str, Fault] = {
     "full disk": _full_disk,
     "bit rot": _rot,
     "clock": _clock,
+    "far clock": _far_clock,
     "election": _election,
     "burst": _burst,
 }

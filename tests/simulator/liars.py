@@ -193,7 +193,7 @@ class Liar:
         return Ack(validators=validators, ack_term=term, height=height, block=block_hash)
 
     def _badly_signed(self, parcel: Parcel) -> Parcel:
-        """A vote or an ack that spoils what it is put into: another's signature, or a tip that nobody has."""
+        """A vote or an ack that spoils what it is put into: no signature, a tip or a block that nobody has."""
         chance = self._chance
         if parcel.vote is not None:
             self._count("bad signatures")
@@ -202,6 +202,10 @@ class Liar:
             return msgspec.structs.replace(parcel, vote=(key_id, tip, lock, chance.randbytes(64)))
         if parcel.ack is not None:
             self._count("bad signatures")
+            if chance.randrange(2):
+                other = msgspec.structs.replace(parcel.ack, block=chance.randbytes(32))
+                signature = self._sign(Ack.KIND, to_payload(other))
+                return msgspec.structs.replace(parcel, ack=other, ack_signature=signature)
             return msgspec.structs.replace(parcel, ack_signature=chance.randbytes(64))
         return parcel
 

@@ -192,6 +192,7 @@ class Members:
                 if event.verdict in (Verdict.REPEATED, Verdict.VERSION_CONFLICT):
                     continue  # it took effect before, and that is what the client is told
                 del self.waiting[event.record_id]
+                self.counts[f"{type(event.record).__name__}: {event.verdict.name}"] += 1
                 if event.verdict == Verdict.ACCEPTED:
                     self.counts["acknowledged"] += 1
                     self.acknowledged[event.record_id] = done.block.header.height

@@ -41,9 +41,13 @@ FAULTS: dict[str, int] = {
     "full disk": 2,
     "bit rot": 1,
     "clock": 4,
+    "far clock": 1,
     "election": 5,
     "burst": 3,
 }
+# How long a fault lasts at most, in milliseconds; one is drawn for each episode.
+LENGTHS_MS = (500, 5_000, 30_000, 120_000)
+LONG = {"far clock": (120_000,)}
 LIES = (
     *("twins", "withheld", "replayed", "forged tip", "double vote", "double ack", "two blocks", "garbage"),
     *("usurped term", "false certificates", "bad signatures", "bad blocks", "repeated records", "giant terms"),
@@ -104,7 +108,7 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
         for kind in faults:
             for _ in range(chance.randrange(FAULTS[kind] + 1)):
                 start = round_start + chance.randrange(trouble)
-                length = chance.choice((500, 5_000, 30_000, 120_000))
+                length = chance.choice(LONG.get(kind, LENGTHS_MS))
                 end = min(start + chance.randrange(1, length), round_start + trouble)
                 episodes.append(Episode(len(episodes), kind, start, end))
     liars: tuple[int, ...] = ()

@@ -36,17 +36,24 @@ class Prosecutor:
             self._heard.append(envelope)
 
     def judge(self) -> set[str]:
-        """Hold what was heard and what lies on all honest disks against everybody; the homes that are convicted."""
+        """Hold what was heard and what lies on all honest disks against everybody.
+
+        Returns:
+            The homes that are convicted, or asked for what they cannot answer.
+        """
         world = self._world
         if not world.plan.liars:
             return set()
         histories = [node.disk.history(node.key.key_id) for node in world.nodes if world.honest(node)]
         histories.append(History(statements=tuple({envelope.encode() for envelope in self._heard})))
         extraction = extract(histories, self._roll, world.keyring.verifier)
-        accused = {world.home_of_key(evidence.accused) for evidence in extraction.evidence}
+        # Every honest disk was searched for answers: what is still open, only a liar leaves so.
+        named = (*extraction.evidence, *extraction.open)
+        accused = {world.home_of_key(evidence.accused) for evidence in named}
         world.witness.checked["evidence never names the honest"] += 1
-        world.counts["convicted"] += len(accused)
-        for evidence in extraction.evidence:
+        world.counts["convicted"] += len({evidence.accused for evidence in extraction.evidence})
+        world.counts["asked without an answer"] += len({evidence.accused for evidence in extraction.open})
+        for evidence in named:
             home = world.home_of_key(evidence.accused)
             if world.honest_home(home):
                 text = f"{home} is convicted by evidence of kind {evidence.evidence_kind}"

@@ -8,6 +8,7 @@ about by lying is set down as a lie that worked; whatever else breaks is a viola
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -357,6 +358,16 @@ class Witness:
         self.checked["equal states"] += 1
         if machine.state_hash() != state_hash:
             self.broken("equal states", f"a snapshot of height {machine.height} does not have the hash of its state")
+
+    def deceived(self, nodes: Iterable[Node]) -> set[str]:
+        """Honest nodes whose log has, in place of a certified block, another one that a liar made beside it."""
+        if not (self._equivocated and self._world.may_fork):
+            return set()
+        return {node.name for node in nodes if not self._agrees(node)}
+
+    def _agrees(self, node: Node) -> bool:
+        height = min(node.disk.last_index(), self.certified_height)
+        return height == 0 or self._is_certified(height, node.disk.entry(height).block_hash)
 
     def started(self, node: Node) -> None:
         """A node has started."""

@@ -19,7 +19,7 @@ from protocols.parcel import Parcel
 from protocols.raft import Role
 from protocols.records import RecordError, read_as, to_payload
 from tests.protocols.keys import KeyPair
-from tests.protocols.village import START_S, Village
+from tests.protocols.village import HOMES, START_S, Village
 from tests.simulator.disk import Disk
 from tests.simulator.faults import FAULTS, Undo
 from tests.simulator.keys import Keyring
@@ -91,6 +91,7 @@ class World:
         self.village = Village(
             plan.homes,
             keys=self.keyring.pair,
+            administrators=HOMES[:1],
             quorum_mode=MODES[plan.mode],
             binding=encode(read(text)),
             binding_text=text.encode(),
@@ -183,6 +184,9 @@ class World:
                 self.timeline.run(min(self.timeline.now_ms + MINUTE_MS, end))
             self._heal()
             self._settle()
+            if self.witness.stopped:
+                self._watch_fork()
+                return
             self.timeline.run(min(start + ROUND_MS, self.plan.duration_ms))
 
     def _watch_fork(self) -> None:
@@ -230,6 +234,9 @@ class World:
         record_id = self.members.speak_plainly()
         while not self._settled(record_id):
             if self.timeline.now_ms >= end:
+                self.witness.stopped |= self.witness.deceived(self._judged())
+                if self.witness.stopped:
+                    return
                 self.witness.broken("settles after trouble", self._standing())
             self.timeline.run(self.timeline.now_ms + LOOK_MS)
         self.witness.checked["settles after trouble"] += 1
