@@ -231,7 +231,7 @@ class Duty:
     def _answer(self, key_id: bytes) -> Signatures:
         assert self._part is not None
         source = self._part.signer
-        return source.heard.of(key_id, source.term, source.tip())
+        return source.heard.of(key_id, source.term, source.tip(), source.lock)
 
     def _signed(self) -> tuple[SignState, int] | None:
         if self._recollection.decided and self._validator is not None:

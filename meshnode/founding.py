@@ -98,6 +98,7 @@ def found(
     zone: str = "UTC",
     max_drift_s: int = DEFAULT_DRIFT_S,
     limits: Limits = DEFAULT_LIMITS,
+    quorum_mode: int = QUORUM_MAJORITY,
 ) -> Genesis:
     """The genesis of a new microgrid, tried out on a state machine before anybody relies on it.
 
@@ -105,6 +106,7 @@ def found(
         binding_text: the community's contract, in any language of the catalogue.
         validators: device keys of the nodes that vote.
         start_s: UTC second of height 0 on the microgrid's clock; now, if not given.
+        quorum_mode: whether validators may fail (majority) or a third of them lie (byzantine; 4, 7 or 10 of them).
     Raises:
         BindingErrors, TermsError: the binding cannot be read, or contradicts itself.
         ConfigError: the zone is unknown, names or keys occur twice, or this node cannot
@@ -123,7 +125,7 @@ def found(
         format_version=FORMAT_VERSION,
         community=community,
         start_s=begin,
-        quorum_mode=QUORUM_MAJORITY,
+        quorum_mode=quorum_mode,
         limits=limits,
         clock=clock or Clock(kind=CLOCK_REAL),
         zone=zone,

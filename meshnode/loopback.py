@@ -25,7 +25,7 @@ from meshnode.client import ClientError, NodeClient
 from meshnode.config import TOKEN_FILE
 from meshnode.founding import NodeKeys
 from meshnode.network.transport import peer_id_of
-from protocols.records import Clock, Genesis, chain_id
+from protocols.records import QUORUM_MAJORITY, Clock, Genesis, chain_id
 
 HOST = "127.0.0.1"
 LOG_FILE = "node.log"
@@ -206,6 +206,7 @@ def found_homes(
     max_drift_s: int = founding.DEFAULT_DRIFT_S,
     profile: str = "lan",
     with_doors: bool = False,
+    quorum_mode: int = QUORUM_MAJORITY,
 ) -> tuple[Genesis, dict[str, NodeProcess]]:
     """Keys, genesis, ledger and configuration of every home, in directories of their names.
 
@@ -229,6 +230,7 @@ def found_homes(
         start_s=start_s,
         clock=clock,
         max_drift_s=max_drift_s,
+        quorum_mode=quorum_mode,
     )
     chain = chain_id(genesis).hex()
     for node in nodes.values():

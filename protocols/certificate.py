@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Protocol
 
@@ -115,7 +115,19 @@ class Head(Protocol):
 def check_certificate(
     certificate: Certificate, block_term: int, quorum: QuorumConfig, chain_id: bytes, verifier: cose.Verifier
 ) -> str | None:
-    """Why a certificate does not prove its block final; None if it does.
+    """Why a certificate does not prove its block final; None if it does. Arguments as for `check_acks`."""
+    if certificate.phase != PHASE_COMMIT:
+        return (
+            f"certificate of height {certificate.height}: acks of phase {certificate.phase}; "
+            f"only phase {PHASE_COMMIT} (commit) makes a block final"
+        )
+    return check_acks(certificate, block_term, quorum, chain_id, verifier)
+
+
+def check_acks(
+    certificate: Certificate, block_term: int, quorum: QuorumConfig, chain_id: bytes, verifier: cose.Verifier
+) -> str | None:
+    """Why a certificate of either phase does not hold; None if it does.
 
     All its signatures are checked, not only enough of them: a certificate with one
     bad signature was made by someone who does not check.
@@ -128,8 +140,6 @@ def check_certificate(
             it becomes final as an ancestor.
     """
     place = f"certificate of height {certificate.height}"
-    if certificate.phase != PHASE_COMMIT:
-        return f"{place}: acks of phase {certificate.phase}; only phase {PHASE_COMMIT} (commit) makes a block final"
     if certificate.ack_term != block_term:
         return f"{place}: acks of term {certificate.ack_term} for a block of term {block_term}"
     if certificate.validators != quorum.config_hash():
@@ -160,8 +170,10 @@ def check_election(
 ) -> str | None:
     """Why an election certificate does not make `leader` the leader of `term`; None if it does.
 
-    The term's first block must extend the very tip that the votes name, and no
-    voter may have had a newer tip than the candidate.
+    The term's first block must extend the very tip that the votes name. In majority mode no
+    voter may have had a newer tip than the candidate; in byzantine mode none a higher lock
+    than the one that the certificate carries (`protocols.locks`), which only whoever has the chain
+    before the tip can find there: `check_lock_before`.
     """
     place = f"election certificate of term {election.term}"
     if election.term != term or election.candidate != leader:
@@ -176,11 +188,45 @@ def check_election(
         key = quorum.key_of(row[0])
         if key is None:
             return f"{place}: {row[0].hex()} is not a validator of this height"
-        if row[1][:2] > (tip.term, tip.height):
+        if quorum.mode == QUORUM_MAJORITY and row[1][:2] > (tip.term, tip.height):
             return f"{place}: the voter {row[0].hex()} had a newer tip than the candidate"
         payload = to_payload(election.vote_of(row))
         if not Envelope(row[0], payload, row[3]).verify(Vote.KIND, chain_id, key, verifier):
             return f"{place}: the vote of {row[0].hex()} does not hold"
     if not quorum.is_quorum(key_ids):
         return f"{place}: {len(key_ids)} votes are not a quorum of {len(quorum.voters)}"
+    if quorum.mode == QUORUM_BYZANTINE:
+        return _check_locks(election, quorum, chain_id, verifier)
+    return None
+
+
+def check_lock_before(election: Election, block_hash_at: Callable[[int], bytes | None]) -> str | None:
+    """Why the block that an election names as its tip does not have the election's lock before it; None if it does.
+
+    Args:
+        block_hash_at: (height) -> hash of the block there, on the branch that ends in the tip.
+    """
+    lock = election.lock
+    if lock is None or block_hash_at(lock.height) == lock.block:
+        return None
+    return f"election certificate of term {election.term}: its lock, block {lock.height}, is not on its branch"
+
+
+def _check_locks(election: Election, quorum: QuorumConfig, chain_id: bytes, verifier: cose.Verifier) -> str | None:
+    place, lock, tip = f"election certificate of term {election.term}", election.lock, election.candidate_tip
+    highest = (0, 0)
+    if lock is not None:
+        fault = check_acks(lock, lock.ack_term, quorum, chain_id, verifier)
+        if fault is not None:
+            return f"{place}: its lock: {fault}"
+        if lock.ack_term >= election.term or lock.height > tip.height:
+            return f"{place}: its lock, block {lock.height} of term {lock.ack_term}, cannot be before its tip"
+        highest = (lock.ack_term, lock.height)
+    for key_id, _, named, _ in election.votes:
+        if named is None:
+            continue
+        if named[:2] > highest:
+            return f"{place}: the voter {key_id.hex()} had a higher lock, block {named[1]} of term {named[0]}"
+        if lock is not None and named[:2] == highest and named[2] != lock.block:
+            return f"{place}: the voter {key_id.hex()} was locked on another block at the same place"
     return None

@@ -13,6 +13,9 @@ disk before it signs. What it may do, and what therefore proves nothing: sign th
 again, acknowledge one block in two phases or in several terms, drop uncertified blocks
 for those of a later leader.
 
+In byzantine mode what a voter must still have is not the block but the lock on it, which its vote
+names (`protocols.locks`): there OLDER_TIP asks for the lock, and ANSWER shows an election with a lower one.
+
 The last is why OLDER_TIP alone is a question and not a verdict: who acknowledged a
 block and later voted as if it had never had it must answer with an election that was
 held between the two, and without that block. Then the question goes to who voted in
@@ -31,10 +34,12 @@ from protocols import cbor, cose, merkle
 from protocols.block import FormError, check_header
 from protocols.certificate import check_election
 from protocols.cose import HASH_BYTES, EnvelopeError
+from protocols.locks import Place, place_of, place_of_tip
 from protocols.records import (
     BLOCK_RECORDS,
     KINDS,
     PHASE_COMMIT,
+    QUORUM_BYZANTINE,
     Ack,
     Election,
     Evidence,
@@ -308,9 +313,10 @@ def _extension(trial: Trial) -> Found:
 def _older_tip(trial: Trial) -> Found:
     """[ack, header of its block, vote]: acknowledged a block in its own term, and later voted with less."""
     _, vote, head = _lost_block(trial)
+    term, height = kept_by(vote, head, trial.roll)
     words = (
         f"acknowledged block {head.height} of term {head.term} and voted in term {vote.term} "
-        f"with height {vote.voter_tip.height} of term {vote.voter_tip.term}"
+        f"with height {height} of term {term}"
     )
     return vote.term, head.height, words
 
@@ -336,7 +342,10 @@ def check_answer(election: Election, lost: Header, vote: Vote, roll: Roll, verif
     place = f"election certificate of term {election.term}"
     if not lost.term < election.term < vote.term:
         return f"{place}: expected one between the terms {lost.term} and {vote.term}"
-    if (tip.term, tip.height) >= (lost.term, lost.height):
+    if _locks(lost, roll):
+        if place_of(election.lock) >= (lost.term, lost.height):
+            return f"{place}: its lock does not exclude block {lost.height}"
+    elif (tip.term, tip.height) >= (lost.term, lost.height):
         return f"{place}: its tip, height {tip.height} of term {tip.term}, does not exclude block {lost.height}"
     fault: str | None = None
     for config in roll.configs:
@@ -358,10 +367,23 @@ def _lost_block(trial: Trial) -> tuple[Ack, Vote, Header]:
         raise EvidenceError(f"the ack, of term {ack.ack_term} and phase {ack.phase}, does not certify the block")
     if vote.term <= ack.ack_term:
         raise EvidenceError(f"the vote, of term {vote.term}, was not given after the ack of term {ack.ack_term}")
-    tip = vote.voter_tip
-    if (tip.term, tip.height) >= (head.term, head.height):
-        raise EvidenceError(f"the voter's tip, height {tip.height} of term {tip.term}, is not older than the block")
+    term, height = kept_by(vote, head, trial.roll)
+    if (term, height) >= (head.term, head.height):
+        raise EvidenceError(f"what the voter has, height {height} of term {term}, is not older than the block")
     return ack, vote, head
+
+
+def kept_by(vote: Vote, acknowledged: Header, roll: Roll) -> Place:
+    """(term, height) of what a voter says that it still has: its tip, or where blocks are locked on, its lock."""
+    if _locks(acknowledged, roll):
+        return place_of_tip(vote.lock)
+    return vote.voter_tip.term, vote.voter_tip.height
+
+
+def _locks(header: Header, roll: Roll) -> bool:
+    """Whether a block becomes final in two phases."""
+    config = roll.config(header.validators)
+    return config is not None and config.mode == QUORUM_BYZANTINE
 
 
 class _Head(msgspec.Struct, frozen=True):

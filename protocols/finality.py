@@ -129,6 +129,10 @@ class Finality:
         """Whether our log's block at this height, above the final one, is known here."""
         return height in self._links
 
+    def link(self, height: int) -> Link | None:
+        """Our log's block at this height, if it is known here and not final."""
+        return self._links.get(height)
+
     def verify_ack(self, key_id: bytes, ack: Ack, signature: bytes, quorum: QuorumConfig) -> bool:
         """Whether a validator of `quorum` signed this ack."""
         key = quorum.key_of(key_id)

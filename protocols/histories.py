@@ -32,7 +32,7 @@ from protocols import cose
 from protocols.accusation import accuse, accuse_block, accuse_pair
 from protocols.block import BlockError
 from protocols.cose import Envelope, EnvelopeError
-from protocols.evidence import EvidenceKind, check_answer
+from protocols.evidence import EvidenceKind, check_answer, kept_by
 from protocols.records import (
     PHASE_COMMIT,
     Ack,
@@ -279,9 +279,9 @@ class _Known:
         for (voter, term), votes in sorted(self._votes.items()):
             lost = sorted(place for place in given[voter] if place[0] < term)
             for data, vote in sorted(votes.items()):
-                tip = (vote.voter_tip.term, vote.voter_tip.height)
                 for ack_term, height, ack_data in lost:
-                    if (ack_term, height) > tip:
+                    head = self._heads[self._acks[voter, ack_term][ack_data].block].header
+                    if (ack_term, height) > kept_by(vote, head, self._roll):
                         yield from self._lost(voter, vote, data, self._acks[voter, ack_term][ack_data], ack_data)
 
     def _lost(self, voter: bytes, vote: Vote, vote_data: bytes, ack: Ack, ack_data: bytes) -> Proved:

@@ -31,8 +31,8 @@ from protocols.records.schema import (
 
 # Appends are cut at a few hundred kilobytes; a thousand tiny blocks stay below that.
 MAX_ENTRIES = 1024
-# A sender has two to tell, the newest one and the one that covers the entries sent along;
-# room for as many again.
+# A sender has four to tell: the newest one, the one that covers the entries sent along, the one before
+# the validators change, and, in byzantine mode, the newest of the prepare phase.
 MAX_CERTIFICATES = 4
 # A branch with blocks of more terms than these, none of them certified, has not been seen.
 MAX_ELECTIONS = 4
@@ -99,6 +99,9 @@ class Parcel(Record, frozen=True, kw_only=True):
         tuple[Election, ...],
         Field(9, ListOf(Nested(Election), MAX_ELECTIONS), "with an append: of the next terms, ascending"),
     ] = ()
+    lock: Annotated[
+        Certificate | None, Field(10, Nested(Certificate), "with a vote request or a refusal of one: the sender's lock")
+    ] = None
 
 
 def pack(message: Message) -> RaftMessage:

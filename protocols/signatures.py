@@ -14,11 +14,11 @@ from typing import Annotated
 
 from protocols import cose
 from protocols.cose import KEY_ID_BYTES, SIGNATURE_BYTES, Envelope, EnvelopeError, key_id_of
-from protocols.records.agreement import MAX_HEADER_BYTES, Ack, Header, Vote
+from protocols.records.agreement import MAX_HEADER_BYTES, Ack, Certificate, Header, Vote
 from protocols.records.schema import Bytes, Field, Nested, Record, RecordError, Uint, read_as, register, to_payload
 
-# A header envelope, an ack and a vote with their signatures have less than a kilobyte.
-MAX_MESSAGE_BYTES = 2048
+# A header envelope, an ack and a vote with their signatures have less than a kilobyte, a lock has another one.
+MAX_MESSAGE_BYTES = 4096
 
 Signature = Bytes(SIGNATURE_BYTES)
 
@@ -42,6 +42,9 @@ class Signatures(Record, frozen=True, kw_only=True):
     vote: Annotated[Vote | None, Field(6, Nested(Vote), "for whom was voted")] = None
     vote_signature: Annotated[bytes | None, Field(7, Signature, "over it")] = None
     header: Annotated[bytes | None, Field(8, Bytes(1, MAX_HEADER_BYTES), "envelope of a block's header")] = None
+    lock: Annotated[
+        Certificate | None, Field(9, Nested(Certificate), "that binds the server itself (byzantine mode)")
+    ] = None
 
 
 def read_request(payload: bytes) -> SignaturesRequest:

@@ -33,6 +33,9 @@ def demo(
     preset: Annotated[
         str, Option("--preset", "The binding: neighbour-market or mid-market-village.")
     ] = "neighbour-market",
+    quorum: Annotated[
+        str, Option("--quorum", "majority (nodes may fail) or byzantine (a third may lie; 4, 7 or 10 nodes).")
+    ] = "majority",
 ) -> int:
     """Play a microgrid: real node processes, real telegrams, settled periods, on a faster clock."""
     from meshnode.demo import Options, run_demo
@@ -47,5 +50,6 @@ def demo(
         households=households,
         seed=seed,
         preset=preset,
+        quorum=quorum,
     )
     return run_demo(options)

@@ -21,9 +21,18 @@ from meshnode.config import ConfigError
 from meshnode.loopback import Home, NodeProcess, found_homes
 from meshnode.market import MechanismError
 from meshnode.market.registry import installed_mechanisms
+from meshnode.roster import MODES
 from meshnode.rules import rules_of
 from meshnode.settlement.closing import PeriodRules
-from protocols.records import CLOCK_DEMONSTRATION, DEFAULT_LIMITS, Clock, Genesis
+from protocols.records import (
+    CLOCK_DEMONSTRATION,
+    DEFAULT_LIMITS,
+    QUORUM_BYZANTINE,
+    QUORUM_MAJORITY,
+    Clock,
+    Genesis,
+)
+from protocols.records.genesis import is_byzantine_size
 from zencode.binding import encode
 from zencode.presets import preset
 from zencode.reader import read
@@ -84,6 +93,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     households: Path | None = None
     seed: int = 1
     preset: str = "neighbour-market"
+    quorum: str = MODES[QUORUM_MAJORITY]
 
     @property
     def wanted(self) -> int:
@@ -132,6 +142,12 @@ def check(options: Options) -> None:
     """Refuse what cannot be played, before anything is started. Raises ConfigError."""
     if not 1 <= options.nodes <= MAX_NODES:
         raise ConfigError(f"--nodes {options.nodes}: the demo plays 1 to {MAX_NODES} homes")
+    if options.quorum not in MODES:
+        raise ConfigError(f"--quorum {options.quorum}: found neither {MODES[0]} nor {MODES[1]}")
+    if options.quorum == MODES[QUORUM_BYZANTINE] and not is_byzantine_size(options.nodes):
+        raise ConfigError(
+            f"--quorum {options.quorum}: {options.nodes} homes\n    give --nodes 4, 7 or 10, of which 1, 2 or 3 may lie"
+        )
     if not 1 <= options.speed <= MAX_SPEED:
         raise ConfigError(
             f"--speed {options.speed}: from 1 (real time) to {MAX_SPEED} "
@@ -187,6 +203,7 @@ def found(options: Options, directory: Path) -> Village:
         # A demonstration clock runs fast, and so does its drift; the first blocks are made
         # while the clock has not reached the beginning yet.
         max_drift_s=(founding.DEFAULT_DRIFT_S + SETTLING_IN_S) * options.speed,
+        quorum_mode=MODES.index(options.quorum),
     )
     rules = rules_of(genesis.binding, genesis.limits, installed_mechanisms()).period
     first_period_s = -(-start_s // rules.length_s) * rules.length_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshnode.network.watcher import Watcher
 from protocols import cose
 from protocols.cose import Verifier
-from protocols.records import Election, Tip, Vote, to_payload
+from protocols.records import Certificate, Election, Tip, Vote, to_payload
 from protocols.records.agreement import VoteRow
 
 
@@ -40,10 +40,14 @@ class Ballots:
         asked_in, tip = self._requests.get(candidate, (0, None))
         return tip if asked_in == term else None
 
-    def take(self, row: VoteRow, vote: Vote, voter_key: bytes) -> str | None:
-        """Count a vote for ourselves; why it does not count, if it does not."""
+    def take(self, row: VoteRow, vote: Vote, voter_key: bytes, *, by_tips: bool = True) -> str | None:
+        """Count a vote for ourselves; why it does not count, if it does not.
+
+        Args:
+            by_tips: nobody votes for a shorter log than its own.
+        """
         own, theirs = vote.candidate_tip, vote.voter_tip
-        if (theirs.term, theirs.height) > (own.term, own.height):
+        if by_tips and (theirs.term, theirs.height) > (own.term, own.height):
             return "vote of a node that has more than we have"
         envelope = cose.Envelope(row[0], to_payload(vote), row[3])
         if not envelope.verify(Vote.KIND, self._chain_id, voter_key, self._verifier):
@@ -58,13 +62,18 @@ class Ballots:
             del self._votes[stale]
         self._votes.setdefault(term, {})[row[0]] = row
 
-    def election(self, term: int, candidate: bytes, tip: Tip) -> Election:
-        """The certificate of the votes collected in `term`."""
-        rows = self._votes.get(term, {})
-        return Election(term=term, candidate=candidate, candidate_tip=tip, votes=tuple(sorted(rows.values())))
+    def election(self, term: int, candidate: bytes, tip: Tip, lock: Certificate | None = None) -> Election:
+        """The certificate of the votes collected in `term`; `lock` is the candidate's, in byzantine mode."""
+        rows = tuple(sorted(self._votes.get(term, {}).values()))
+        return Election(term=term, candidate=candidate, candidate_tip=tip, votes=rows, lock=lock)
+
+
+def voted(row: VoteRow, term: int, candidate: bytes, tip: Tip) -> Vote:
+    """What the voter of a row has signed, if it was for this candidate."""
+    lock = None if row[2] is None else Tip.of_row(row[2])
+    return Vote(term=term, candidate=candidate, candidate_tip=tip, voter_tip=Tip.of_row(row[1]), lock=lock)
 
 
 def row_of(vote: Vote, key_id: bytes, signature: bytes) -> VoteRow:
     """A vote as it travels and stands in a certificate."""
-    own = vote.voter_tip
-    return (key_id, (own.term, own.height, own.block), vote.lock, signature)
+    return (key_id, vote.voter_tip.row(), None if vote.lock is None else vote.lock.row(), signature)

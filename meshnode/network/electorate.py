@@ -10,8 +10,9 @@ from __future__ import annotations
 from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.network.chain import Chain
-from protocols.certificate import QuorumConfig
+from protocols.certificate import QuorumConfig, quorum_size
 from protocols.raft import RawNode, Role
+from protocols.records import QUORUM_BYZANTINE
 
 
 class Electorate:
@@ -59,6 +60,11 @@ class Electorate:
         """Whether this node votes at a height."""
         config = self.at(height)
         return config is not None and config.has(self._key)
+
+    def is_byzantine_at(self, height: int) -> bool:
+        """Whether the height's block becomes final in two phases; False where that is not known here."""
+        config = self.at(height)
+        return config is not None and config.mode == QUORUM_BYZANTINE
 
     def decided(self) -> QuorumConfig:
         """What the next block of a leader announces."""
@@ -113,14 +119,16 @@ class Electorate:
         if config is None:
             return
         numbers = self.numbers(config)
-        if numbers == core.voters:
+        byzantine = config.mode == QUORUM_BYZANTINE
+        needed = quorum_size(len(numbers), config.mode) if byzantine else 0
+        if (numbers, needed) == (core.voters, core.needed):
             return
         if core.state is Role.LEADER:
             if core.last_index > final_height:
                 return
             if self.number not in numbers:
                 _hand_over(core, numbers)
-        core.follow_membership(numbers)
+        core.follow_membership(numbers, needed)
 
 
 def _hand_over(core: RawNode, numbers: frozenset[int]) -> None:

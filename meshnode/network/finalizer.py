@@ -8,6 +8,7 @@ from meshnode.machine import Machine, StateMismatch
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
 from meshnode.network.electorate import Electorate
+from meshnode.network.locking import Locking
 from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
 from protocols.block import Block
@@ -17,7 +18,7 @@ from protocols.finality import Finality, Link
 from protocols.histories import History
 from protocols.parcel import Parcel
 from protocols.raft import RawNode
-from protocols.records import Ack, Certificate, to_payload
+from protocols.records import PHASE_PREPARE, QUORUM_BYZANTINE, Ack, Certificate, to_payload
 
 
 class Finalizer:
@@ -38,6 +39,7 @@ class Finalizer:
         electorate: Electorate,
         finality: Finality,
         certificates: CertificateBook,
+        locking: Locking,
         watcher: Watcher,
         verifier: Verifier,
         counters: Counter[str],
@@ -51,6 +53,7 @@ class Finalizer:
         self._electorate = electorate
         self._finality = finality
         self._certificates = certificates
+        self._locking = locking
         self._watcher = watcher
         self._verifier = verifier
         self._counters = counters
@@ -82,9 +85,13 @@ class Finalizer:
         certificate = self._finality.extend(Link(head.height, head.term, block.block_hash, quorum))
         if certificate is not None:
             self._certificates.add(certificate)
+        self._locking.linked(head.height)
 
     def count_ack(self, key_id: bytes, ack: Ack, signature: bytes) -> None:
         """Count an ack that holds."""
+        if ack.phase == PHASE_PREPARE:
+            self._locking.take_ack(key_id, ack, signature)
+            return
         certificate = self._finality.add_ack(key_id, ack, signature)
         if certificate is not None:
             self._certificates.add(certificate)
@@ -110,6 +117,8 @@ class Finalizer:
     def take_certificate(self, certificate: Certificate) -> str | None:
         """Use a certificate of a peer; why its sender must be dropped, or None."""
         height, finality = certificate.height, self._finality
+        if certificate.phase == PHASE_PREPARE:
+            return self._locking.take_certificate(certificate)
         final = height <= finality.final_height
         if final and self._chain.head(height).block_hash == certificate.block:
             return None
@@ -135,8 +144,9 @@ class Finalizer:
         ours = self._chain.head(height) if height <= self._core.last_index else None
         if ours is not None and ours.block_hash != certificate.block:
             # A block of an earlier term has simply lost, and its leader's successor is about to
-            # replace it. One of the same term or a later one cannot stand beside it.
-            if ours.term >= certificate.ack_term:
+            # replace it. One of the same term or a later one cannot stand beside it; but in byzantine mode
+            # it takes only a lying leader to give us another block than a quorum in one term.
+            if ours.term >= certificate.ack_term + (quorum.mode == QUORUM_BYZANTINE):
                 self.halt(f"height {height}: a valid certificate names another block than the one here", fork=True)
                 return None
         elif finality.has(height):

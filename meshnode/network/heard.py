@@ -70,12 +70,13 @@ class Heard:
         if block.election is not None:
             self._election(block.election)
 
-    def of(self, key_id: bytes, term: int, tip: tuple[int, int]) -> Signatures:
+    def of(self, key_id: bytes, term: int, tip: tuple[int, int], lock: Certificate | None = None) -> Signatures:
         """The answer to a device that asks.
 
         Args:
             term: the newest that this node knows.
             tip: (term, height) of the last block in its log.
+            lock: what binds this node in byzantine mode.
         """
         newest = self._of.get(key_id, _Newest())
         return Signatures(
@@ -87,6 +88,7 @@ class Heard:
             vote=None if newest.vote is None else newest.vote[0],
             vote_signature=None if newest.vote is None else newest.vote[1],
             header=None if newest.header is None else newest.header[2],
+            lock=lock,
         )
 
     def _election(self, election: Election) -> None:

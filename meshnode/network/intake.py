@@ -17,6 +17,8 @@ from meshnode.machine import Machine
 from meshnode.network.chain import Chain
 from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
+from meshnode.network.leadership import Leadership
+from meshnode.network.locking import Locking, head_at
 from meshnode.network.terms import without_entries
 from meshnode.network.watcher import Watcher
 from protocols import block as blocks
@@ -27,7 +29,7 @@ from protocols.finality import Finality
 from protocols.raft import NO_NODE, BadMessage, Entry, Message, RawNode
 from protocols.raft.errors import Fault
 from protocols.raft.messages import entries_bytes
-from protocols.records import Header
+from protocols.records import Certificate, Header
 
 # Appends that wait for their turn; the leader sends again what is dropped beyond that.
 # A leader's whole pipeline fits in: 16 messages of 192 KiB.
@@ -60,6 +62,8 @@ class Intake:
         electorate: Electorate,
         finality: Finality,
         elections: ElectionBook,
+        leadership: Leadership,
+        locking: Locking,
         watcher: Watcher,
         verifier: Verifier,
         clock: Callable[[], int],
@@ -72,6 +76,8 @@ class Intake:
         self._electorate = electorate
         self._finality = finality
         self._elections = elections
+        self._leadership = leadership
+        self._locking = locking
         self._watcher = watcher
         self._verifier = verifier
         self._clock = clock
@@ -180,12 +186,15 @@ class Intake:
         certified = self._certified_until(message)
         room = MAX_UNCERTIFIED_BYTES - self._chain.kept_bytes
         for count, entry in enumerate(message.entries):
-            if entry.index <= certified or self.in_log(entry.index, entry.term):
+            if entry.index <= certified:
                 continue
             try:
-                head = self._chain.read(entry).header
+                candidate = self._chain.read(entry)
             except BlockError:
                 return count + 1  # it will be refused with its reason
+            head = candidate.header
+            if self.in_log(entry.index, entry.term) and not self._other_block(message, candidate):
+                continue
             if head.state_height >= entry.index:
                 return count + 1  # so will a state that cannot come before the block
             room -= len(entry.data)
@@ -247,6 +256,9 @@ class Intake:
                     self._counters["append held: its validators are not known yet"] += 1
                     break
                 self._check_form(entry, candidate, parent, quorum)
+                fault = self._locking.check_first(candidate, head_at(self._chain, message.index + known, checked))
+                if fault is not None:
+                    raise FormError(f"block {entry.index}: {fault}")
                 self._watcher.block(candidate)
             except (BlockError, FormError) as error:
                 self._counters["block refused: form"] += 1
@@ -260,7 +272,8 @@ class Intake:
             if not known + len(checked):
                 return None
             message = _head(message, known + len(checked))
-        if checked and not self._may_replace(message, checked):
+        replaced, lock = self._replacement(message, checked)
+        if not replaced:
             return None
         fault = self.step(message)
         # Raft may have had its own reasons not to take them.
@@ -271,19 +284,34 @@ class Intake:
                 self._chain.keep(block)
                 if block.election is not None:
                     self._elections.keep(block.election)
+            self._locking.changed_over(lock, checked)
         return fault
 
-    def _may_replace(self, message: Message, checked: list[Block]) -> bool:
-        """Whether the blocks of ours that these replace may go: only with what justifies it later."""
-        lost = [self._chain.head(height) for height in range(checked[0].header.height, self._core.last_index + 1)]
+    def _other_block(self, message: Message, candidate: Block) -> bool:
+        """Whether a block is to take the place of another one of its height and term."""
+        ours = self._chain.head(candidate.header.height)
+        return candidate.block_hash != ours.block_hash and message.term > ours.term
+
+    def _replacement(self, message: Message, checked: list[Block]) -> tuple[bool, Certificate | None]:
+        """Whether the blocks of ours that these replace may go: only with what justifies it later.
+
+        And the lock that this node has afterwards.
+        """
+        if not checked:
+            return True, None
+        first = checked[0].header.height
+        election = self._leadership.byzantine_election(message.term)
+        allowed, lock = self._locking.replacement(first, election, head_at(self._chain, first - 1, checked))
+        heights = range(first, self._core.last_index + 1)
+        lost = [self._chain.head(height) for height in heights if not self._electorate.is_byzantine_at(height)]
         # In place of one of the same height and term nobody has less than before.
         places = {(block.header.height, block.header.term) for block in checked}
         lost = [head for head in lost if (head.height, head.term) not in places]
         own = [block.election for block in checked if block.election is not None]
-        if self._elections.justify(lost, own, message.term):
-            return True
+        if allowed and self._elections.justify(lost, own, message.term):
+            return True, lock
         self._counters["append held: it replaces blocks without an election that justifies it"] += 1
-        return False
+        return False, None
 
     def _envelope_of(self, parent: Parent, checked: list[Block]) -> bytes | None:
         """The header envelope of the block before the one that is judged; None before the first."""

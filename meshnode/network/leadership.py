@@ -21,7 +21,7 @@ from protocols.cose import Signer, Verifier, key_id_of
 from protocols.parcel import Elected, Parcel
 from protocols.raft import Message, MessageKind, RawNode
 from protocols.raft.messages import TRANSFER_CONTEXT
-from protocols.records import Header, RecordError, to_payload
+from protocols.records import QUORUM_BYZANTINE, Election, Header, RecordError, to_payload
 
 # What only the leader of a term may say in it.
 _LEADERS_WORD = frozenset(
@@ -66,6 +66,7 @@ class Leadership:
         self._watcher = watcher
         self._counters = counters
         self._proved: tuple[int, bytes] = (0, b"")
+        self._election: tuple[int, Election | None] = (0, None)
         # Our own term's first block: its height, and the proof that it is.
         self._own_height = 0
         self._own: tuple[int, Elected] | None = None
@@ -115,6 +116,15 @@ class Leadership:
             self._handover = (message.term, parcel.handover)
         return True, None
 
+    @property
+    def proved_term(self) -> int:
+        """The newest term of which it is proved here that somebody led it."""
+        return max(self._proved[0], self._chain.head(self._core.last_index).term)
+
+    def byzantine_election(self, term: int) -> Election | None:
+        """The election certificate of a byzantine quorum by which the leader of `term` has proved itself here."""
+        return self._election[1] if self._election[0] == term else None
+
     def without_false_haste(
         self, message: Message, sender_key: bytes, leader_key: bytes | None, parcel: Parcel
     ) -> Message:
@@ -151,6 +161,7 @@ class Leadership:
         fault = leadership.check_claim(claim, sender_key, term, quorum, self._chain_id, self._verifier)
         if fault is None:
             self._proved = (term, key_id_of(sender_key))
+            self._election = (term, claim.election if quorum.mode == QUORUM_BYZANTINE else None)
             signed = claim.envelope.to_be_signed(Header.KIND, self._chain_id)
             self._watcher.header(claim.envelope, claim.header, cose.record_id(signed))
             self._watcher.election(claim.election)

@@ -76,6 +76,11 @@ class Learner:
         """The newest term that this node knows."""
         return self._hard.term
 
+    @property
+    def lock(self) -> Certificate | None:
+        """What binds whoever votes after this node's blocks: the certificate of the last one."""
+        return self.newest_certificate
+
     def tip(self) -> tuple[int, int]:
         """(term, height) of the last block in the log."""
         return self._parent.term, self.final_height

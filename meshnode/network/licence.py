@@ -17,7 +17,8 @@ our signatures, and until enough of them have answered, nothing is signed.
 
 A quorum without us has a node in common with every quorum that we were part of, so the
 newest of their logs has all that was certified with our ack: that far our log, or a
-candidate's, must reach before we vote. Pure: places and answers in, licence out.
+candidate's, must reach before we vote. In byzantine mode it is an honest node, and what counts is the
+highest of their locks, each of which proves itself. Pure: places and answers in, licence out.
 
 What this cannot do: a restored copy that starts while the only node which holds a newer
 signature of it is away for longer than the patience is not found out before it signs; it is
@@ -34,7 +35,8 @@ from meshnode.store.reservation import Places, Trust, signed_term
 from meshnode.store.rows import SignState
 from protocols.certificate import QuorumConfig, quorum_size
 from protocols.cose import key_id_of
-from protocols.records import Ack, Vote
+from protocols.locks import place_of
+from protocols.records import QUORUM_BYZANTINE, Ack, Certificate, Vote
 from protocols.signatures import Signatures, header_of
 
 # In election timeouts. Neighbours that are there answer within one; ten are time enough for
@@ -49,12 +51,14 @@ class Licence(msgspec.Struct, frozen=True, kw_only=True):
         silent: why nothing may; empty if something may.
         above: (term, height): votes and acks of later terms, and acks above that height; None for all.
         tip: (term, height) that a log must reach to get or to win our vote.
+        lock: in byzantine mode, where tips can be forged: what a candidate must have a lock as high as.
         until: ... which ends when this height is final here.
     """
 
     silent: str = ""
     above: tuple[int, int] | None = None
     tip: tuple[int, int] = (0, 0)
+    lock: Certificate | None = None
     until: int = 0
 
     def hears(self, term: int) -> bool:
@@ -151,20 +155,23 @@ def decide(
         # Alone nobody could be told two things, and nobody could take this node's place.
         return Retired(known.sentence)
     heard = [answers[key] for key in others if key in answers]
+    byzantine = quorum.mode == QUORUM_BYZANTINE
+    lock = max((answer.lock for answer in heard), key=place_of, default=None) if byzantine else None
     size = quorum_size(len(voters), quorum.mode)
     is_all = len(heard) == len(others)
     if not is_all and not waited_long:
         return Licence(silent=f"asking the others what they hold of ours ({len(heard)} of {len(others)} have answered)")
     if trust in (Trust.UNUSED, Trust.CLEAN, Trust.SAME_BOOT, Trust.RESTORED):
         if is_all or len(heard) >= size - 1:
-            return Licence(tip=known.owed, until=known.owed[1])
+            # What we were locked on is known here, even if its block is lost.
+            return Licence() if byzantine else Licence(tip=known.owed, until=known.owed[1])
         return Licence(silent=_too_few(len(heard), size - 1))
-    tip = max([known.owed, *((answer.tip_term, answer.tip_height) for answer in heard)])
+    tip = max([known.owed, *((answer.tip_term, answer.tip_height) for answer in heard)]) if not byzantine else (0, 0)
     until = max(known.reserved[1], known.owed[1])
     if is_all or len(heard) >= size:
-        return Licence(tip=tip, until=until)
+        return Licence(tip=tip, lock=lock, until=until)
     if trust is not Trust.FILE_BEHIND and len(heard) >= size - 1:
-        return Licence(above=known.reserved, tip=tip, until=until)
+        return Licence(above=known.reserved, tip=tip, lock=lock, until=until)
     needed = size if trust is Trust.FILE_BEHIND else size - 1
     return Licence(silent=f"{known.sentence}; {_too_few(len(heard), needed)}")
 

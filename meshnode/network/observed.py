@@ -7,6 +7,7 @@ from meshnode.network.certificates import CertificateBook
 from meshnode.network.finalizer import Finalizer
 from meshnode.network.intake import Intake
 from meshnode.network.licence import Licence
+from meshnode.network.locking import Locking
 from meshnode.network.pledges import Pledges
 from meshnode.store import SignState
 from protocols.raft import RawNode, Role
@@ -21,6 +22,7 @@ class Observed:
     _finalizer: Finalizer
     _intake: Intake
     _certificates: CertificateBook
+    _locking: Locking
     _pledges: Pledges
 
     @property
@@ -75,6 +77,11 @@ class Observed:
     def signed(self) -> tuple[SignState, int]:
         """The newest promises, written or being written, and Raft's term."""
         return self._pledges.state, self._core.term
+
+    @property
+    def lock(self) -> Certificate | None:
+        """What this node is locked on in byzantine mode."""
+        return self._locking.lock
 
     def tip(self) -> tuple[int, int]:
         """(term, height) of the last block in the log."""

@@ -47,6 +47,7 @@ class Pledges:
     Attributes:
         waiting: messages to send after the write, in order.
         own_vote, own_ack: what we tell ourselves after the write.
+        own_commit: what is said of our lock after the write, to the leader or to ourselves (byzantine mode).
         key_id: of the device key that signs.
         state: what was promised last.
         licence: what may be promised beside that.
@@ -69,6 +70,7 @@ class Pledges:
         self.waiting: list[Pledge] = []
         self.own_vote: Vote | None = None
         self.own_ack: Ack | None = None
+        self.own_commit: Ack | None = None
         self._key = device_key
         self._signer = signer
         self._chain_id = chain_id
@@ -78,14 +80,14 @@ class Pledges:
 
     def begin(self) -> None:
         """A new piece of work: the promises of the last one are kept or void."""
-        self.waiting, self.own_vote, self.own_ack = [], None, None
+        self.waiting, self.own_vote, self.own_ack, self.own_commit = [], None, None, None
 
     def allows(self, vote: Vote | None, ack: Ack | None, final_height: int = 0) -> bool:
         """Whether these may be promised, after what was.
 
         The last line of defence: whatever a liar makes of our log, two signatures of
         ours never convict us. Not a vote of an earlier term, nor for another candidate
-        in its term; not an ack of an earlier term, nor one beside a block that was
+        in its term; not an ack of an earlier term than any signature, nor one beside a block that was
         acknowledged in the same term and has left our log: all acks of a term are of one chain.
         """
         state = self.state
@@ -98,7 +100,7 @@ class Pledges:
         ):
             return False
         return ack is None or not (
-            ack.ack_term < state.ack_term
+            ack.ack_term < max(state.ack_term, state.vote_term)
             or (ack.ack_term == state.ack_term and not self._in_log(state.ack_height, state.ack_block))
         )
 
@@ -109,7 +111,7 @@ class Pledges:
         for given in (*(pledge.vote for pledge in self.waiting), self.own_vote):
             if given is not None:
                 vote = max(vote, (given.term, given.candidate))
-        for made in (*(pledge.ack for pledge in self.waiting), self.own_ack):
+        for made in (*(pledge.ack for pledge in self.waiting), self.own_ack, self.own_commit):
             if made is not None:
                 ack = max(ack, (made.ack_term, made.height, made.block))
         if (*vote, *ack) == msgspec.structs.astuple(self.state)[:-1]:

@@ -8,10 +8,12 @@ from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.chain import Chain
 from meshnode.network.electorate import Electorate
+from meshnode.network.leadership import Leadership
+from meshnode.network.locking import Locking
 from meshnode.network.pledges import Pledge, Pledges
 from protocols.cose import key_id_of
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Ready, Role
-from protocols.records import Ack, Vote
+from protocols.records import PHASE_COMMIT, PHASE_PREPARE, Ack, Vote
 
 
 class Promises:
@@ -24,6 +26,8 @@ class Promises:
         chain: Chain,
         electorate: Electorate,
         ballots: Ballots,
+        leadership: Leadership,
+        locking: Locking,
         pledges: Pledges,
         counters: Counter[str],
     ) -> None:
@@ -32,6 +36,8 @@ class Promises:
         self._chain = chain
         self._electorate = electorate
         self._ballots = ballots
+        self._leadership = leadership
+        self._locking = locking
         self._pledges = pledges
         self._counters = counters
 
@@ -54,12 +60,17 @@ class Promises:
                 self._counters[f"not signed, contradicts a signature: {message.kind.name}"] += 1
         hard = ready.hard_state
         if hard is not None and hard.vote == core.id and core.state == Role.CANDIDATE:
-            tip = self._chain.tip(self._core.last_index)
-            vote = Vote(term=hard.term, candidate=self._pledges.key_id, candidate_tip=tip, voter_tip=tip)
+            tip, own = self._chain.tip(self._core.last_index), self._pledges.key_id
+            lock = self._locking.of_vote()
+            vote = Vote(term=hard.term, candidate=own, candidate_tip=tip, voter_tip=tip, lock=lock)
             pledges.own_vote = vote if pledges.allows(vote, None, self._machine.height) else None
         if ready.entries and ready.entries[-1].term == core.term and core.state == Role.LEADER:
             own_ack = self._ack(ready.entries[-1].index, core.term)
             pledges.own_ack = own_ack if pledges.allows(None, own_ack) else None
+        commit = self._locking.to_commit()
+        if commit is not None:
+            self._locking.promise(commit)
+            pledges.own_commit = commit if pledges.allows(None, commit) else None
 
     def _pledge(self, message: Message) -> Pledge | None:
         """The message with what is to be signed for it; None if it has become void."""
@@ -77,14 +88,18 @@ class Promises:
             silent = self._chain.head(message.index).term != message.term
             return Pledge(message, ack=self._ack(message.index, message.term), silent=silent)
         asked, own = self._ballots.tip_of(message.term, message.to), self._chain.tip(self._core.last_index)
-        if asked is None or core.leader != NO_NODE:
+        # Once somebody has led the term our log may have changed, even if that leader is forgotten meanwhile.
+        if asked is None or core.leader != NO_NODE or self._leadership.proved_term >= message.term:
             return None
         candidate = key_id_of(self._electorate.key_of(message.to))
-        return Pledge(message, vote=Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=own))
+        lock = self._locking.of_vote()
+        vote = Vote(term=message.term, candidate=candidate, candidate_tip=asked, voter_tip=own, lock=lock)
+        return Pledge(message, vote=vote)
 
     def _ack(self, height: int, term: int) -> Ack | None:
         """The ack of a block, to be promised; None from one who does not vote at its height."""
         if not self._electorate.votes_at(height):
             return None
-        validators_hash = self._chain.head(height - 1).next_validators
-        return Ack(validators=validators_hash, ack_term=term, height=height, block=self._chain.head(height).block_hash)
+        validators_hash, block = self._chain.head(height - 1).next_validators, self._chain.head(height).block_hash
+        phase = PHASE_PREPARE if self._electorate.is_byzantine_at(height) else PHASE_COMMIT
+        return Ack(validators=validators_hash, ack_term=term, height=height, block=block, phase=phase)

@@ -8,6 +8,7 @@ from meshnode.machine import Machine
 from meshnode.network.ballots import Ballots
 from meshnode.network.chain import Chain
 from meshnode.network.electorate import Electorate
+from meshnode.network.locking import Locking
 from meshnode.network.work import FinalBlock, Proposals
 from protocols import block as blocks
 from protocols.block import Block, SignedRecord
@@ -17,7 +18,7 @@ from protocols.records import Header
 # Blocks under way at once: enough to hide one fsync of the followers, few enough that
 # the state heights in their headers stay recent.
 MAX_BLOCKS_IN_FLIGHT = 4
-# What a header, an election certificate of ten votes and the framing need of a block.
+# What a header, an election certificate of ten votes and a lock, and the framing need of a block.
 HEADER_ROOM_BYTES = 4096
 
 
@@ -30,6 +31,7 @@ class Proposer:
         chain: Chain,
         electorate: Electorate,
         ballots: Ballots,
+        locking: Locking,
         proposals: Proposals,
         device_key: bytes,
         signer: Signer,
@@ -39,6 +41,7 @@ class Proposer:
         self._chain = chain
         self._electorate = electorate
         self._ballots = ballots
+        self._locking = locking
         self._proposals = proposals
         self._key = device_key
         self._signer = signer
@@ -73,6 +76,17 @@ class Proposer:
         self._offer = (tuple(offered), time_s)
         return True
 
+    def waits(self, last_height: int) -> bool:
+        """Whether a leader with this log would have something to do, now or since long."""
+        machine = self._machine
+        if last_height > machine.height or self._electorate.change_due(last_height):
+            return True
+        time_s = max(self._chain.head(last_height).time_s, self._clock())
+        limits = machine.genesis.limits
+        return machine.close_possible(time_s) or bool(
+            self._proposals.select(time_s, limits.max_block_bytes - HEADER_ROOM_BYTES, 1, frozenset())
+        )
+
     def forget(self) -> None:
         """The block is made, or will not be."""
         self._offer = None
@@ -80,7 +94,10 @@ class Proposer:
     def seal(self, term: int, height: int, first_of_term: bool) -> Block:
         """Make and sign the block of a new entry; called by the core, through its owner, as leader."""
         parent, machine, key_id = self._chain.head(height - 1), self._machine, key_id_of(self._key)
-        election = self._ballots.election(term, key_id, self._chain.tip(height - 1)) if first_of_term else None
+        election = None
+        if first_of_term:
+            lock = self._locking.of_election(height)
+            election = self._ballots.election(term, key_id, self._chain.tip(height - 1), lock)
         # The first block of a term is the core's own wish, and empty.
         records, time_s = self._offer or ((), max(parent.time_s, self._clock()))
         state_hash = machine.state_hash()

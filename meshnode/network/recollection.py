@@ -19,8 +19,10 @@ from meshnode.network.licence import PATIENCE_TIMEOUTS, Known, Licence, Retired,
 from meshnode.store.reservation import Places
 from meshnode.store.rows import SignState
 from protocols import signatures
-from protocols.certificate import QuorumConfig
+from protocols.certificate import QuorumConfig, check_acks
 from protocols.cose import Verifier, key_id_of
+from protocols.locks import of_config
+from protocols.records import Certificate
 from protocols.signatures import Signatures
 
 # Answers are kept of so many that do not vote; each is one more witness, none is needed.
@@ -91,6 +93,8 @@ class Recollection:
             Why the node must be dropped, or None; and the decision, if it is another than before.
         """
         fault = signatures.fault(answer, self._key, self._chain_id, self._verifier)
+        answer = self._with_known_lock(answer)
+        fault = fault or self._fault_of_lock(answer.lock)
         if fault is not None:
             return fault, None
         self._answers[device_key] = answer
@@ -109,6 +113,18 @@ class Recollection:
         """One tick has passed; the decision, if it is another than before."""
         self._ticks += 1
         return self._decide() if self._ticks == self._patience and not self.decided else None
+
+    def _with_known_lock(self, answer: Signatures) -> Signatures:
+        """The answer; a lock counts only under the configuration of the next height."""
+        lock = answer.lock
+        if lock is None or of_config(lock, self._quorum()) is not None:
+            return answer
+        return msgspec.structs.replace(answer, lock=None)
+
+    def _fault_of_lock(self, lock: Certificate | None) -> str | None:
+        if lock is None:
+            return None
+        return check_acks(lock, lock.ack_term, self._quorum(), self._chain_id, self._verifier)
 
     @staticmethod
     def _is_whole(licence: Licence) -> bool:

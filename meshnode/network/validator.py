@@ -25,7 +25,7 @@ import msgspec
 
 from meshnode.ledger import validators
 from meshnode.machine import Machine
-from meshnode.network.ballots import Ballots
+from meshnode.network.ballots import Ballots, voted
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain, CoreStorage, StoredLog
 from meshnode.network.elections import ElectionBook
@@ -35,24 +35,28 @@ from meshnode.network.heard import Heard
 from meshnode.network.intake import Intake
 from meshnode.network.leadership import Leadership
 from meshnode.network.licence import FREE, Licence
+from meshnode.network.locking import Locking
 from meshnode.network.observed import Observed
+from meshnode.network.parcels import Parcels
 from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledges
 from meshnode.network.promises import Promises
 from meshnode.network.proposer import Proposer
 from meshnode.network.terms import bounded
+from meshnode.network.wariness import Wariness
 from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
 from meshnode.store import Batch, Entry, HardState
 from protocols import raft
 from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
-from protocols.parcel import Parcel, pack, unpack
+from protocols.parcel import Parcel, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
 from protocols.raft.messages import STORAGE_KINDS
-from protocols.records import Ack, Certificate, Election, RecordError, Tip, Vote, to_payload
+from protocols.records import RecordError, Tip, to_payload
 
 _TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
+_ACKNOWLEDGING = frozenset({MessageKind.APP_RESP, MessageKind.HEARTBEAT_RESP})
 _ASKS_FOR_VOTES = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
 # What makes a leader of a node; one that is halted must not become it.
 _TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
@@ -104,16 +108,28 @@ class Validator(Observed):
         self._pledges = Pledges(device_key, signer, self._chain_id, signed, self._chain_has, licence)
         self._ready: Ready | None = None
         self._reads: list[ReadState] = []
-        self._proposer = Proposer(
-            machine, self._chain, self._electorate, self._ballots, proposals, device_key, signer, clock
-        )
         self._core = RawNode(
             settings.core(self.number, log.final_height()),
             CoreStorage(log, self._electorate.numbers(self._electorate.at(log.last_index() + 1) or machine.quorum)),
             random=random,
             sealer=self._seal,
+            judge=self._may_elect,
         )
         finality = Finality(self._chain_id, verifier, log.final_height())
+        self._locking = Locking(
+            self._core,
+            self._chain,
+            self._electorate,
+            finality,
+            self._certificates,
+            self._elections,
+            self._pledges,
+            log.lock(),
+            self._chain_id,
+            verifier,
+            lambda reason: self._finalizer.halt(reason),
+            self.counters,
+        )
         self._finalizer = Finalizer(
             self._core,
             machine,
@@ -121,6 +137,7 @@ class Validator(Observed):
             self._electorate,
             finality,
             self._certificates,
+            self._locking,
             self.watcher,
             verifier,
             self.counters,
@@ -136,6 +153,9 @@ class Validator(Observed):
             self.watcher,
             self.counters,
         )
+        self._proposer = Proposer(
+            machine, self._chain, self._electorate, self._ballots, self._locking, proposals, device_key, signer, clock
+        )
         self._intake = Intake(
             self._core,
             machine,
@@ -143,6 +163,8 @@ class Validator(Observed):
             self._electorate,
             finality,
             self._elections,
+            self._leadership,
+            self._locking,
             self.watcher,
             verifier,
             clock,
@@ -151,9 +173,36 @@ class Validator(Observed):
         # Ticks since a certificate came that cannot be checked here, of a height that is not final here.
         self._unable = 0
         self._promises = Promises(
-            self._core, machine, self._chain, self._electorate, self._ballots, self._pledges, self.counters
+            self._core,
+            machine,
+            self._chain,
+            self._electorate,
+            self._ballots,
+            self._leadership,
+            self._locking,
+            self._pledges,
+            self.counters,
+        )
+        self._parcels = Parcels(
+            self._core,
+            self._chain,
+            self._electorate,
+            self._finalizer,
+            self._certificates,
+            self._elections,
+            self._leadership,
+            self._locking,
+            self._pledges,
         )
         self._patience = Patience(self._core, settings.election_ticks)
+        self._wariness = Wariness(
+            self._core,
+            self._leadership,
+            lambda: self._proposer.waits(self.last_height),
+            settings.election_ticks,
+            self.counters,
+        )
+        self._electorate.follow(self._core, log.final_height())
         for index in range(log.final_height() + 1, log.last_index() + 1):
             self._finalizer.link(self._chain.load(index))
 
@@ -181,10 +230,12 @@ class Validator(Observed):
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
         self._unable = self._unable + 1 if self._finalizer.unknown_height > self.final_height else 0
-        if self._may_not_lead() or self._patience.exhausted(self.final_height):
-            return
-        self._core.tick()
-        self._drain()
+        self._wariness.tick(self.final_height)
+        if self._may_not_lead():
+            self._core.wait()
+        elif not self._patience.exhausted(self.final_height):
+            self._core.tick()
+            self._drain()
 
     def unreachable(self, number: int) -> None:
         """What was last sent to this validator may not have arrived."""
@@ -219,8 +270,9 @@ class Validator(Observed):
             fault = self._finalizer.take_certificate(certificate)
             if fault is not None:
                 return fault
+        key = self._electorate.key_of(sender)
         if parcel.message is None:
-            return None
+            return None if parcel.ack is None else self._finalizer.take_ack(key, parcel)
         try:
             message = bounded(unpack(parcel.message, sender, self.number), self._core.term)
         except RecordError as error:
@@ -237,12 +289,13 @@ class Validator(Observed):
         if message.kind in _TOWARDS_POWER and self._may_not_lead():
             self.counters[f"refused, must not lead: {message.kind.name}"] += 1
             return None
-        key = self._electorate.key_of(sender)
+        if not self._wariness.hears(message):
+            return None
         admitted, fault = self._leadership.admits(message, key, parcel)
         if not admitted:
             return fault
         message = self._leadership.without_false_haste(message, key, self.leader, parcel)
-        fault = self._elections.hear(parcel.elections)
+        fault = self._elections.hear(parcel.elections) or self._locking.hear(message, parcel)
         if fault is not None:
             return fault
         if message.kind == MessageKind.APP:
@@ -255,8 +308,10 @@ class Validator(Observed):
             tip = Tip(term=message.log_term, height=message.index, block=parcel.tip)
             fault = self._ballots.asked(message.term, sender, tip)
         elif message.kind == MessageKind.VOTE_RESP and not message.reject:
+            if self._locking.outranked_by(parcel.vote):
+                return None
             fault = self._take_vote(sender, message, parcel)
-        elif message.kind == MessageKind.APP_RESP and parcel.ack is not None:
+        elif message.kind in _ACKNOWLEDGING and parcel.ack is not None:
             fault = self._finalizer.take_ack(key, parcel)
         if fault is not None:
             return fault
@@ -290,13 +345,13 @@ class Validator(Observed):
 
     def urgent(self) -> tuple[Outgoing, ...]:
         """What may be sent although the disk is busy: heartbeats and their answers, among others."""
-        return tuple(self._outgoing(message) for message in self._core.take_messages())
+        return tuple(map(self._parcels.of, self._core.take_messages()))
 
     def poll(self) -> Work | None:
         """The next piece of work; None if there is nothing to do or one is under way."""
         if self._ready is not None:
             return None
-        if not self._core.has_ready() and not self._certificates.has_unwritten():
+        if not (self._core.has_ready() or self._certificates.has_unwritten() or self._locking.has_work()):
             return None
         certificates = self._certificates.take_unwritten()
         for certificate in certificates:
@@ -305,7 +360,8 @@ class Validator(Observed):
         ready = self._core.ready()
         self._ready = ready
         self._reads += ready.read_states
-        now = [self._outgoing(message) for message in ready.messages]
+        now = [self._parcels.of(message) for message in ready.messages]
+        now += self._locking.tell([number for _, number in self.peers()])
         if certificates and self.role == Role.LEADER:
             # Everybody learns at once what is final.
             now += self._certificates.tell(certificates[-1], [number for _, number in self.peers()])
@@ -316,10 +372,9 @@ class Validator(Observed):
             for entry in ready.entries
         )
         self._promises.prepare(ready)
-        sign = self._pledges.promise()
-        hard = ready.hard_state
+        sign, lock, hard = self._pledges.promise(), self._locking.take_unwritten(), ready.hard_state
         batch = None
-        if entries or certificates or elections or hard is not None or sign is not None:
+        if entries or certificates or elections or (hard, sign, lock) != (None, None, None):
             batch = Batch(
                 entries=entries,
                 hard_state=None if hard is None else HardState(hard.term, hard.vote, hard.commit),
@@ -328,6 +383,7 @@ class Validator(Observed):
                 certificates=tuple((c.height, to_payload(c)) for c in certificates if c.height <= self.final_height),
                 final_height=self.final_height,
                 elections=elections,
+                lock=lock,
             )
         return Work(tuple(now), batch)
 
@@ -348,9 +404,7 @@ class Validator(Observed):
             self._ballots.keep(pledges.own_vote.term, pledges.sign_vote(pledges.own_vote))
         if pledges.own_ack is not None and not self.halted:
             self._finalizer.count_ack(self._key_id, pledges.own_ack, pledges.sign_ack(pledges.own_ack))
-        after = tuple(
-            self._outgoing(pledge.message, pledge.tip, pledge.vote, pledge.spoken) for pledge in pledges.waiting
-        )
+        after = (*map(self._parcels.of_pledge, pledges.waiting), *self._parcels.of_commit(pledges.own_commit))
         self._core.advance(ready)
         self._finalizer.advance()
         self._electorate.follow(self._core, self.final_height)
@@ -384,6 +438,7 @@ class Validator(Observed):
         return Batch(
             certificates=tuple((certificate.height, to_payload(certificate)) for certificate in known),
             final_height=self.final_height,
+            lock=self._locking.take_unwritten(),
         )
 
     def take_final(self) -> list[FinalBlock]:
@@ -400,7 +455,8 @@ class Validator(Observed):
         A block of ours would then name an older state than the one before it, which
         convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
-        if self.halted or not self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height):
+        licensed = self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
+        if self.halted or not licensed or self._locking.is_behind:
             return True
         return self._chain.head(self.last_height).state_height > self.machine.height
 
@@ -422,21 +478,15 @@ class Validator(Observed):
         if message.term != self._core.term or self._core.state != Role.CANDIDATE or parcel.vote is None:
             return None if parcel.vote is not None else "vote without a signature"
         row = parcel.vote
-        term, height, block = row[1]
-        vote = Vote(
-            term=message.term,
-            candidate=self._key_id,
-            candidate_tip=self._own_tip(),
-            voter_tip=Tip(term=term, height=height, block=block),
-            lock=row[2],
-        )
-        fault = self._ballots.take(row, vote, self._electorate.key_of(sender))
+        vote = voted(row, message.term, self._key_id, self._chain.tip(self.last_height))
+        fault = self._ballots.take(row, vote, self._electorate.key_of(sender), by_tips=not self._locking.is_on)
         if fault is None:
             self.heard.vote(row, vote)
         return fault
 
-    def _own_tip(self) -> Tip:
-        return self._chain.tip(self._core.last_index)
+    def _may_elect(self, message: Message, up_to_date: bool) -> bool:
+        """Whether the sender of a vote request has enough to lead (called by the core)."""
+        return self._wariness.may_elect(message.sender) and self._locking.may_elect(message, up_to_date)
 
     # --- blocks going out
 
@@ -447,31 +497,3 @@ class Validator(Observed):
             self._leadership.made(block)
             self._elections.keep(block.election)
         return block.encoded
-
-    def _outgoing(
-        self, message: Message, tip: bytes | None = None, vote: Vote | None = None, ack: Ack | None = None
-    ) -> Outgoing:
-        """Dress a message of the core with the signatures and certificates that go with it."""
-        if self.halted:
-            ack = None
-        certificates: tuple[Certificate, ...] = ()
-        if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
-            certificates = self._certificates.along(message)
-        if message.kind == MessageKind.APP and message.index and message.term == self._core.term:
-            tip = self._chain.head(message.index).block_hash
-        if message.kind == MessageKind.PRE_VOTE and message.index == self.last_height:
-            tip = self._own_tip().block
-        elections: tuple[Election, ...] = ()
-        if message.entries and message.entries[-1].term < message.term:
-            # The append ends before our branch shows why it may replace another one.
-            elections = self._elections.later_than(message.entries[-1].term)
-        parcel = Parcel(
-            message=pack(message),
-            tip=tip,
-            vote=None if vote is None else self._pledges.sign_vote(vote),
-            ack=ack,
-            ack_signature=None if ack is None else self._pledges.sign_ack(ack),
-            certificates=certificates,
-            elections=elections,
-        )
-        return Outgoing(message.to, self._leadership.dress(message, self.key_of, parcel))

@@ -3,7 +3,7 @@
     log          one row for each block: index (= height), term, kind, block hash, data
     certificate  one row for each certificate that this node has, by height
     election     one row for each election certificate that this node has relied on, for good
-    standing     one row: Raft's hard state, what we signed last, the final and the last height
+    standing     one row: Raft's hard state, what we signed last and what it binds us to, the final and the last height
     record       where each record of a final block stands (found again from the log)
 
 SQLite notices a torn write, not a bit that rots in a cell; the checksums do. They
@@ -20,7 +20,7 @@ import msgspec
 
 # "msnd": what `file` and people see first in a database of this project.
 APPLICATION_ID = 0x6D736E64
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Against accidents, not against intent: one undetected in 2**64.
 CHECKSUM_BYTES = 8
@@ -61,6 +61,7 @@ SCHEMA = (
         sequence INTEGER NOT NULL,
         final_height INTEGER NOT NULL,
         last_height INTEGER NOT NULL,
+        lock BLOB NOT NULL,
         checksum BLOB NOT NULL
     ) STRICT""",
     """CREATE TABLE record (
@@ -75,7 +76,7 @@ CERTIFICATE_COLUMNS = "height, data, checksum"
 ELECTION_COLUMNS = "term, data, checksum"
 STANDING_COLUMNS = (
     "chain_id, term, vote, commit_height, vote_term, vote_candidate, "
-    "ack_term, ack_height, ack_block, sequence, final_height, last_height, checksum"
+    "ack_term, ack_height, ack_block, sequence, final_height, last_height, lock, checksum"
 )
 
 
@@ -139,6 +140,7 @@ class Standing(msgspec.Struct, frozen=True):
         final_height: blocks up to here are final.
         last_height: where the log ends. Without it, rows lost at the end would look like a
             log that was cut on a leader's word, which is no damage.
+        lock: encoded prepare certificate that binds this node in byzantine mode; empty if none does.
     """
 
     chain_id: bytes
@@ -146,6 +148,7 @@ class Standing(msgspec.Struct, frozen=True):
     sign_state: SignState
     final_height: int
     last_height: int
+    lock: bytes = b""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +159,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         certificates: (height, encoded certificate) of blocks that are final with this batch.
         final_height: blocks up to here are final; never decreases.
         elections: encoded election certificates to be kept for good, also when their block goes.
+        lock: encoded prepare certificate, empty for none.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -164,6 +168,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     certificates: tuple[tuple[int, bytes], ...] = ()
     final_height: int | None = None
     elections: tuple[bytes, ...] = ()
+    lock: bytes | None = None
 
 
 def first_standing(chain_id: bytes) -> Standing:
@@ -220,7 +225,8 @@ def read_election_row(row: tuple[Any, ...]) -> bytes:
 def standing_row(standing: Standing) -> tuple[int | bytes, ...]:
     """The row of `standing`, in the order of `STANDING_COLUMNS`."""
     raft, signed = msgspec.structs.astuple(standing.hard_state), msgspec.structs.astuple(standing.sign_state)
-    return _with_checksum("standing", (standing.chain_id, *raft, *signed, standing.final_height, standing.last_height))
+    heights = standing.final_height, standing.last_height
+    return _with_checksum("standing", (standing.chain_id, *raft, *signed, *heights, standing.lock))
 
 
 def read_standing_row(row: tuple[Any, ...]) -> Standing:
@@ -229,8 +235,8 @@ def read_standing_row(row: tuple[Any, ...]) -> Standing:
     Raises:
         DamagedRow: the checksum does not fit.
     """
-    chain_id, *rest, final_height, last_height = _checked("standing", 0, row)
-    return Standing(chain_id, HardState(*rest[:3]), SignState(*rest[3:]), final_height, last_height)
+    chain_id, *rest, final_height, last_height, lock = _checked("standing", 0, row)
+    return Standing(chain_id, HardState(*rest[:3]), SignState(*rest[3:]), final_height, last_height, lock)
 
 
 def checksum(table: str, values: Sequence[int | bytes]) -> bytes:

@@ -238,6 +238,10 @@ class Store:
         """What this node signed last."""
         return self._standing.sign_state
 
+    def lock(self) -> bytes:
+        """The encoded prepare certificate that binds this node; empty if none does."""
+        return self._standing.lock
+
     def final_height(self) -> int:
         """Blocks up to here are final; 0 at the beginning."""
         return self._mending.seen(self._standing.final_height)
@@ -422,6 +426,7 @@ class Store:
             sign_state=batch.sign_state or now.sign_state,
             final_height=final,
             last_height=last,
+            lock=now.lock if batch.lock is None else batch.lock,
         )
 
     def _records_made_final(self, entries: tuple[Entry, ...], final: int) -> list[tuple[bytes, int, int]]:

@@ -8,6 +8,7 @@ numbered, in this package's README.md.
 from protocols.raft.config import NO_LIMIT, Config
 from protocols.raft.core import RawNode
 from protocols.raft.errors import BadMessage, CommitRefused, Fault, ProposalDropped
+from protocols.raft.hooks import Judge, Sealer, unsealed
 from protocols.raft.logger import SILENT, Logger
 from protocols.raft.membership import (
     ChangeKind,
@@ -33,7 +34,6 @@ from protocols.raft.messages import (
 )
 from protocols.raft.progress import ProgressState, ProgressView
 from protocols.raft.ready import Ready
-from protocols.raft.replica import Sealer, unsealed
 from protocols.raft.storage import (
     Compacted,
     MemoryStorage,
@@ -56,6 +56,7 @@ __all__ = [
     "EntryType",
     "Fault",
     "HardState",
+    "Judge",
     "Logger",
     "MembershipChange",
     "MembershipError",

@@ -15,6 +15,7 @@ from protocols.raft import leader
 from protocols.raft.checks import check
 from protocols.raft.config import Config
 from protocols.raft.errors import BadMessage, CommitRefused, Fault, ProposalDropped
+from protocols.raft.hooks import Judge, Sealer, unsealed
 from protocols.raft.logger import SILENT, Logger
 from protocols.raft.membership import MembershipChange, apply_change, restore
 from protocols.raft.messages import (
@@ -31,7 +32,7 @@ from protocols.raft.messages import (
 )
 from protocols.raft.progress import ProgressView
 from protocols.raft.ready import Ready
-from protocols.raft.replica import Replica, Sealer, unsealed
+from protocols.raft.replica import Replica
 from protocols.raft.storage import Storage
 
 
@@ -44,6 +45,8 @@ class RawNode:
         random: draws election timeouts; seeded differently on every node.
         logger: for transcripts in tests; silent by default.
         sealer: supplies the data of every entry this node appends as leader.
+        judge: whether the sender of a vote request has enough to lead, where that is not a matter of
+            the log's length (None: it is).
     Raises:
         ValueError: storage holds a commit index beyond its log, or a membership that contradicts itself.
     """
@@ -56,8 +59,9 @@ class RawNode:
         random: Random,
         logger: Logger = SILENT,
         sealer: Sealer = unsealed,
+        judge: Judge | None = None,
     ) -> None:
-        self._replica = Replica(config, storage, random, logger, sealer)
+        self._replica = Replica(config, storage, random, logger, sealer, judge)
         self._config = config
         self._logger = logger
         self._told_soft = self._replica.soft_state
@@ -123,6 +127,11 @@ class RawNode:
         return self._replica.tracker.membership.quorum.ids
 
     @property
+    def needed(self) -> int:
+        """How many voters make a quorum, if more than half are not enough; else 0."""
+        return self._replica.tracker.membership.quorum.needed
+
+    @property
     def learners(self) -> frozenset[int]:
         """Who receives entries and does not vote."""
         return self._replica.tracker.membership.learners
@@ -153,11 +162,21 @@ class RawNode:
         """Term of an entry of the log, None where the log does not know it."""
         return self._replica.log.term_or_zero(index) or None
 
+    @property
+    def since_promise(self) -> int:
+        """Ticks since this node gave its vote, to another or to itself."""
+        return self._replica.since_promise
+
     # What can be wished.
 
     def tick(self) -> None:
         """One tick of the clock has passed."""
         self._replica.tick()
+
+    def wait(self) -> None:
+        """One tick has passed in which this node must not campaign; a leader is silent in it."""
+        if self._replica.role is not Role.LEADER:
+            self._replica.wait()
 
     def campaign(self) -> None:
         """Try to become leader now, without waiting for the election timeout."""
@@ -192,14 +211,24 @@ class RawNode:
         replica = self._replica
         return replica.switch_membership(apply_change(replica.tracker.membership, change))
 
-    def follow_membership(self, voters: Iterable[int]) -> MembershipState:
+    def follow_membership(self, voters: Iterable[int], needed: int = 0) -> MembershipState:
         """Count by these voters from now on: for an owner whose log says by itself who votes after its last entry.
 
         Call it whenever that changes, also back when entries are replaced; on a leader not before the entry that
         changes it is final, or it would stop counting on itself too early. Voters of one log differ by one node
         from step to step, or two majorities need not meet. Raises MembershipError for ids that cannot be.
+
+        Args:
+            needed: how many of them make a quorum, if more than half are not enough; the node then is wary
+                of liars (contract, 16).
         """
-        return self._replica.switch_membership(restore(MembershipState(voters=tuple(sorted(voters)))))
+        membership = restore(MembershipState(voters=tuple(sorted(voters))))
+        quorum = msgspec.structs.replace(membership.quorum, needed=needed)
+        return self._replica.switch_membership(msgspec.structs.replace(membership, quorum=quorum))
+
+    def hear_term(self, term: int) -> None:
+        """Somebody says that this term has begun: our next campaign is for a later one."""
+        self._replica.heard_term = max(self._replica.heard_term, term)
 
     def read_index(self, context: bytes) -> bool:
         """Ask for a linearizable read; a ReadState with this context follows in a Ready, or nothing does.

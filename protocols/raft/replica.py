@@ -15,6 +15,7 @@ import msgspec
 from protocols.raft import candidate, follower, leader
 from protocols.raft.config import Config
 from protocols.raft.errors import BadMessage, Fault
+from protocols.raft.hooks import Judge, Sealer
 from protocols.raft.log import Log
 from protocols.raft.logger import Logger
 from protocols.raft.membership import Membership, carries_change, restore
@@ -42,15 +43,6 @@ from protocols.raft.reads import ReadQueue
 from protocols.raft.storage import Storage
 from protocols.raft.tracker import Tracker
 
-Sealer = Callable[[int, int, bytes, bool], bytes]
-"""(term, index, payload, first_of_term) -> the data of the entry at (term, index). Called once per entry, by
-the leader, in order of index: a sealer that signs must never be asked to sign two blocks for one place."""
-
-
-def unsealed(term: int, index: int, payload: bytes, first_of_term: bool) -> bytes:
-    """The sealer that adds nothing: data is what was proposed, and empty for the first of a term."""
-    return payload
-
 
 class Replica:
     """Term, vote, role, log and members of one node.
@@ -59,12 +51,21 @@ class Replica:
     out before them is on disk; those to ourselves are stepped then.
     """
 
-    def __init__(self, config: Config, storage: Storage, random: Random, logger: Logger, sealer: Sealer) -> None:
+    def __init__(
+        self,
+        config: Config,
+        storage: Storage,
+        random: Random,
+        logger: Logger,
+        sealer: Sealer,
+        judge: Judge | None = None,
+    ) -> None:
         self.config = config
         self.id = config.id
         self.random = random
         self.logger = logger
         self.sealer = sealer
+        self.judge = judge
         self.log = Log(storage, logger, config.max_committed_size_per_ready)
         self.tracker = Tracker(max_inflight=config.max_inflight_msgs, max_inflight_bytes=config.max_inflight_bytes)
         self.term = 0
@@ -77,6 +78,8 @@ class Replica:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_timeout = config.election_tick
+        self.heard_term = 0
+        self.since_promise = config.election_tick
         # What only a leader uses.
         self.transferee = NO_NODE
         self.pending_change_index = 0  # no membership change is proposed before this is applied
@@ -112,6 +115,11 @@ class Replica:
         return SoftState(self.leader, self.role)
 
     @property
+    def wary(self) -> bool:
+        """Some members may lie: no one of them is believed that a term has begun."""
+        return self.tracker.membership.quorum.needed > 0
+
+    @property
     def promotable(self) -> bool:
         """May this node become leader: it votes, and no snapshot is waiting to become its state."""
         progress = self.tracker.progress.get(self.id)
@@ -139,6 +147,7 @@ class Replica:
         assert self.role is not Role.LEADER, "a leader does not campaign"
         self._reset(self.term + 1)
         self.vote = self.id
+        self.since_promise = 0
         self.role = Role.CANDIDATE
         self.logger.info("%x became candidate at term %d", self.id, self.term)
 
@@ -188,10 +197,15 @@ class Replica:
         if self.role is Role.LEADER:
             leader.tick(self)
             return
-        self.election_elapsed += 1
+        self.wait()
         if self.promotable and self.election_elapsed >= self.election_timeout:
             self.election_elapsed = 0
             self.campaign()
+
+    def wait(self) -> None:
+        """One tick has passed for a node that does not lead: what it owes to a leader or a candidate runs out."""
+        self.election_elapsed += 1
+        self.since_promise += 1
 
     # Campaigns.
 
@@ -208,6 +222,9 @@ class Replica:
                 self.term,
             )
         else:
+            if self.heard_term > self.term and self.role is not Role.FOLLOWER:
+                # We have asked once already, and were told that a later term has begun.
+                self.become_follower(self.heard_term, NO_NODE)
             self.logger.info("%x is starting a new election at term %d", self.id, self.term)
             # A successor chosen by the leader does not come out of a partition, so it need not ask first.
             self.ask_for_votes(pre_vote=self.config.pre_vote and not transfer, transfer=transfer)
@@ -286,7 +303,11 @@ class Replica:
         if message.kind not in VOTE_RESPONSE or message.context == TRANSFER_CONTEXT:
             return False
         base = self.config.election_tick
-        in_lease = self.config.check_quorum and self.leader != NO_NODE and self.election_elapsed < base
+        led = self.leader != NO_NODE and self.election_elapsed < base
+        # A liar could ask for votes in one later term after the other, before anybody is elected in any:
+        # among liars, whoever has given its vote waits for what comes of it as it would for a leader.
+        bound = self.wary and self.vote != NO_NODE and self.since_promise < base
+        in_lease = self.config.check_quorum and (led or bound)
         if in_lease:
             self.logger.info(
                 "%x [logterm: %d, index: %d, vote: %x] ignored %s from %x [logterm: %d, index: %d] "
@@ -338,15 +359,19 @@ class Replica:
             or (self.vote == NO_NODE and self.leader == NO_NODE)
             or (message.kind is MessageKind.PRE_VOTE and message.term > self.term)
         )
-        if may_vote and self.log.is_up_to_date(message.log_term, message.index):
+        if may_vote and self._has_enough(message):
             self._log_vote("cast %s for", message)
             # The term of the request: a pre-vote is about a term that we are not in.
             self.send(Message(kind=VOTE_RESPONSE[message.kind], to=message.sender, term=message.term))
             if message.kind is MessageKind.VOTE:
-                self.election_elapsed = 0
+                self.election_elapsed = self.since_promise = 0
                 self.vote = message.sender
         else:
             self._refuse_vote(message)
+
+    def _has_enough(self, message: Message) -> bool:
+        up_to_date = self.log.is_up_to_date(message.log_term, message.index)
+        return up_to_date if self.judge is None else self.judge(message, up_to_date)
 
     def _refuse_vote(self, message: Message) -> None:
         self._log_vote("rejected %s from", message)

@@ -41,12 +41,15 @@ PHASE_COMMIT = 2
 Hash = Bytes(HASH_BYTES)
 KeyId = Bytes(KEY_ID_BYTES)
 
-VoteRow: TypeAlias = tuple[bytes, tuple[int, int, bytes], bytes | None, bytes]
-"""(key id, (term, height, block) of the voter's tip, lock, signature): what a `Vote` adds to its election."""
+TipRow: TypeAlias = tuple[int, int, bytes]
+"""(term, height, block): a `Tip` in a row."""
+VoteRow: TypeAlias = tuple[bytes, TipRow, TipRow | None, bytes]
+"""(key id, the voter's tip, its lock, signature): what a `Vote` adds to its election."""
+_TIP_ROW = Row(term=Uint(), height=Uint(), block=Hash)
 VOTE_ROW = Row(
     key_id=KeyId,
-    voter_tip=Row(term=Uint(), height=Uint(), block=Hash),
-    lock=Maybe(Hash),
+    voter_tip=_TIP_ROW,
+    lock=Maybe(_TIP_ROW),
     signature=Bytes(SIGNATURE_BYTES),
 )
 
@@ -57,6 +60,15 @@ class Tip(Table, frozen=True, kw_only=True):
     term: Annotated[int, Field(1, Uint(), "term of the block")]
     height: Annotated[int, Field(2, Uint(), "height of the block")]
     block: Annotated[bytes, Field(3, Hash, "its hash")]
+
+    @staticmethod
+    def of_row(row: TipRow) -> Tip:
+        """The same from a row."""
+        return Tip(term=row[0], height=row[1], block=row[2])
+
+    def row(self) -> TipRow:
+        """The same as a row."""
+        return self.term, self.height, self.block
 
 
 @register(32)
@@ -100,7 +112,9 @@ class Vote(Record, frozen=True, kw_only=True):
     candidate: Annotated[bytes, Field(2, KeyId, "device key id")]
     candidate_tip: Annotated[Tip, Field(3, Nested(Tip), "what the candidate said it has")]
     voter_tip: Annotated[Tip, Field(4, Nested(Tip), "what the voter has")]
-    lock: Annotated[bytes | None, Field(5, Hash, "block the voter is locked on (byzantine mode)")] = None
+    lock: Annotated[
+        Tip | None, Field(5, Nested(Tip), "block that the voter is locked on; in byzantine mode, once it has one")
+    ] = None
 
 
 @register(35)
@@ -164,15 +178,19 @@ class Election(Record, frozen=True, kw_only=True):
         ),
     ]
 
+    lock: Annotated[
+        Certificate | None,
+        Field(5, Nested(Certificate), "of the highest lock among the voters, or a higher one (byzantine mode)"),
+    ] = None
+
     def vote_of(self, row: VoteRow) -> Vote:
         """The statement that the signature in `row` covers."""
-        term, height, block = row[1]
         return Vote(
             term=self.term,
             candidate=self.candidate,
             candidate_tip=self.candidate_tip,
-            voter_tip=Tip(term=term, height=height, block=block),
-            lock=row[2],
+            voter_tip=Tip.of_row(row[1]),
+            lock=None if row[2] is None else Tip.of_row(row[2]),
         )
 
 

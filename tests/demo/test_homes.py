@@ -29,7 +29,7 @@ from meshnode.demo.homes import (
 )
 from meshnode.network.transport import peer_id_of
 from meshnode.store import Store, read_genesis
-from protocols.records import CLOCK_DEMONSTRATION, Genesis, chain_id, read_as
+from protocols.records import CLOCK_DEMONSTRATION, QUORUM_BYZANTINE, Genesis, chain_id, read_as
 from tests.cli.shell import meshnode
 from tests.data import data_path
 
@@ -49,6 +49,15 @@ def test_what_can_be_played_is_not_refused(tmp_path: Path) -> None:
     check(Options())
     check(Options(nodes=1, speed=1, directory=tmp_path, report=tmp_path / "report.json"))
     check(Options(nodes=10, speed=600, directory=tmp_path / "new", preset="mid-market-village"))
+    check(Options(nodes=7, quorum="byzantine"))
+
+
+def test_who_wants_to_bear_liars_needs_enough_homes(tmp_path: Path) -> None:
+    assert complaint(quorum="byzantine") == (
+        "--quorum byzantine: 5 homes\n    give --nodes 4, 7 or 10, of which 1, 2 or 3 may lie"
+    )
+    assert complaint(quorum="unanimous") == "--quorum unanimous: found neither majority nor byzantine"
+    assert found(Options(nodes=4, quorum="byzantine"), tmp_path).genesis.quorum_mode == QUORUM_BYZANTINE
 
 
 @pytest.mark.parametrize("nodes", [0, 11, -1])

@@ -8,6 +8,7 @@ dishonest validator could send.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from enum import Enum
 from random import Random
 from typing import Any
@@ -21,12 +22,20 @@ from meshnode.market.registry import installed_mechanisms
 from meshnode.mempool import Mempool
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Outgoing, Settings
-from meshnode.store import Batch, Entry, HardState, SignState
+from meshnode.store import Batch, Entry
 from protocols import block as blocks
 from protocols.certificate import QuorumConfig
+from protocols.locks import NOWHERE
 from protocols.parcel import Parcel, pack
 from protocols.raft import Message, MessageKind, Role
-from protocols.records import Certificate, Election, read_as, to_payload
+from protocols.records import (
+    PHASE_COMMIT,
+    QUORUM_BYZANTINE,
+    Certificate,
+    read_as,
+    to_payload,
+)
+from tests.network.disks import Disk
 from tests.protocols.keys import KeyPair
 from tests.protocols.village import START_S, Village, device
 from zencode.binding import encode
@@ -37,83 +46,6 @@ PERIOD_S = 900
 ELECTION_TICKS = 10
 # One for all: the same signatures arrive at every node, and a good one stays good.
 _CHECK = SignatureCheck()
-
-
-class Disk:
-    """What survives a crash: a log, hard state, sign state and certificates in memory."""
-
-    def __init__(self) -> None:
-        self.log: dict[int, Entry] = {}
-        self.hard = HardState(0, 0, 0)
-        self.sign = SignState(0, b"", 0, 0, b"", 0)
-        self.certificates: dict[int, bytes] = {}
-        self.elections: dict[bytes, int] = {}
-        self.final = 0
-
-    def persist(self, batch: Batch) -> None:
-        if batch.entries:
-            first = batch.entries[0].index
-            assert self.final < first <= self.last_index() + 1, "a final block would be overwritten, or a gap left"
-            for index in [known for known in self.log if known >= first]:
-                del self.log[index]
-            for entry in batch.entries:
-                self.log[entry.index] = entry
-        if batch.hard_state is not None:
-            before = self.hard
-            assert batch.hard_state.term >= before.term, "the term went back"
-            same = batch.hard_state.term == before.term and before.vote
-            assert not same or batch.hard_state.vote == before.vote, "a vote was taken back"
-            self.hard = batch.hard_state
-        self.sign = batch.sign_state or self.sign
-        if batch.final_height is not None:
-            assert batch.final_height <= max(self.log, default=0)
-            self.final = max(self.final, batch.final_height)
-        for height, data in batch.certificates:
-            assert height <= self.final
-            assert read_as(Certificate, data).block == self.log[height].block_hash, "certificate of another block"
-            self.certificates[height] = data
-        for data in batch.elections:
-            self.elections[data] = read_as(Election, data).term
-
-    def hard_state(self) -> HardState:
-        return self.hard
-
-    def sign_state(self) -> SignState:
-        return self.sign
-
-    def first_index(self) -> int:
-        return 1
-
-    def last_index(self) -> int:
-        return max(self.log, default=0)
-
-    def term(self, index: int) -> int:
-        return self.log[index].term if index else 0
-
-    def entry(self, index: int) -> Entry:
-        return self.log[index]
-
-    def entries(self, low: int, high: int, max_bytes: int) -> list[Entry]:
-        found: list[Entry] = []
-        size = 0
-        for index in range(low, high):
-            size += len(self.log[index].data)
-            if found and size > max_bytes:
-                break
-            found.append(self.log[index])
-        return found
-
-    def final_height(self) -> int:
-        return self.final
-
-    def elections_after(self, term: int, limit: int) -> list[bytes]:
-        return sorted((data for data, held in self.elections.items() if held > term), key=self.elections.__getitem__)[
-            :limit
-        ]
-
-    def certificate_below(self, height: int) -> tuple[int, bytes] | None:
-        known = [place for place in self.certificates if place <= height]
-        return (max(known), self.certificates[max(known)]) if known else None
 
 
 class Moment(Enum):
@@ -157,6 +89,10 @@ class _Witness:
             assert disk.hard.term > term or (disk.hard.term, disk.hard.vote) == (term, outgoing.to), "vote not on disk"
             assert (disk.sign.vote_term, disk.sign.vote_candidate) >= (term, device(candidate).key_id)
             assert parcel.vote[1][0] < term, "the voter's tip is of the term that it votes about"
+            lock = disk.lock_place()
+            assert parcel.vote[2] is None or parcel.vote[2][:2] <= lock, f"{home}: the lock of its vote is not on disk"
+            if self._cluster.byzantine:
+                assert (parcel.vote[2] or NOWHERE)[:2] == lock, f"{home}: the vote hides its lock"
         message = parcel.message
         if message is not None and message.kind == MessageKind.VOTE and message.index:
             entry = disk.log[message.index]
@@ -168,6 +104,8 @@ class _Witness:
             assert entry is not None and entry.block_hash == ack.block, f"{home}: ack of a block that is not on disk"
             assert entry.term == ack.ack_term <= disk.hard.term, f"{home}: ack of a term that is not the block's"
             assert (disk.sign.ack_term, disk.sign.ack_height) >= (ack.ack_term, ack.height), "ack not promised"
+            if self._cluster.byzantine and ack.phase == PHASE_COMMIT:
+                assert disk.lock_place() >= (ack.ack_term, ack.height), f"{home}: committed without a lock on disk"
         for certificate in parcel.certificates:
             self.certificate(certificate)
 
@@ -259,6 +197,7 @@ class Cluster:
         self.village = Village(
             size, binding=encode(binding), binding_text=preset("neighbour_market").encode(), **genesis
         )
+        self.byzantine = self.village.genesis.quorum_mode == QUORUM_BYZANTINE
         self.now_s = START_S
         self.ticks = 0
         self.offset_s: dict[str, int] = {}
@@ -274,6 +213,8 @@ class Cluster:
         self.faults: list[tuple[str, str, str]] = []
         self.liars: set[str] = set()
         self.may_halt: set[str] = set()
+        # What a liar sends to a home instead of a parcel of its validator.
+        self.tamper: dict[str, Callable[[str, Parcel], Iterable[Parcel]]] = {}
         self.forged: set[str] = set()
         self.may_fork = False
         self.witness = _Witness(self)
@@ -438,7 +379,9 @@ class Cluster:
         for item in outgoing:
             if home not in self.liars:
                 self.witness.signed(home, item)
-            self.wires.append((home, self.names[item.to], to_payload(item.parcel)))
+            to = self.names[item.to]
+            for parcel in self.tamper[home](to, item.parcel) if home in self.tamper else (item.parcel,):
+                self.wires.append((home, to, to_payload(parcel)))
 
     def run(self, ticks: int) -> None:
         for _ in range(ticks):

@@ -19,7 +19,8 @@ from meshnode.store import Batch, Entry, StoreError
 from protocols import block as blocks
 from protocols import sync
 from protocols.records import OpenCounters
-from tests.network.cluster import PERIOD_S, Cluster, Disk
+from tests.network.cluster import PERIOD_S, Cluster
+from tests.network.disks import Disk
 from tests.network.neighbours import inline, machine_of, running
 from tests.network.world import introduce, until
 from tests.protocols.village import START_S, Village, device

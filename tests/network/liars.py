@@ -11,7 +11,8 @@ from protocols.evidence import judge
 from protocols.histories import History, extract
 from protocols.raft import Entry, EntryType, MessageKind
 from protocols.roll import Roll
-from tests.network.cluster import ELECTION_TICKS, Cluster, Disk
+from tests.network.cluster import ELECTION_TICKS, Cluster
+from tests.network.disks import Disk
 from tests.network.test_validator import accepted, order
 from tests.protocols.keys import verify
 from tests.protocols.village import Village, device

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocols.records import OpenCounters
+from protocols.records import QUORUM_BYZANTINE, QUORUM_MAJORITY, OpenCounters
 from tests.network.cluster import ELECTION_TICKS, PERIOD_S, Cluster, Moment
 from tests.network.liars import culprits
 from tests.protocols.village import START_S
@@ -19,9 +19,11 @@ ROUNDS = 25
 
 
 @pytest.mark.parametrize("seed", range(24))
-@pytest.mark.parametrize("size", [3, 5])
-def test_whatever_happens_nothing_is_lost_and_nobody_is_blamed(size: int, seed: int) -> None:
-    cluster = Cluster(size, 1000 * size + seed)
+@pytest.mark.parametrize(
+    ("size", "mode"), [(3, QUORUM_MAJORITY), (5, QUORUM_MAJORITY), (4, QUORUM_BYZANTINE), (7, QUORUM_BYZANTINE)]
+)
+def test_whatever_happens_nothing_is_lost_and_nobody_is_blamed(size: int, mode: int, seed: int) -> None:
+    cluster = Cluster(size, 1000 * size + seed, quorum_mode=mode)
     faults = {fault for fault in FAULTS if cluster.random.randrange(2)}
     try:
         for number in range(ROUNDS):

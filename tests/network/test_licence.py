@@ -12,7 +12,7 @@ from meshnode.store.reservation import Trust
 from protocols import cose
 from protocols.certificate import QuorumConfig, quorum_size
 from protocols.cose import key_id_of
-from protocols.records import Ack, Header, Tip, Vote, to_payload
+from protocols.records import Ack, Certificate, Header, Tip, Vote, to_payload
 from protocols.signatures import Signatures, fault
 from tests.protocols.keys import key_pair, verify
 from tests.protocols.village import Village, device
@@ -153,6 +153,29 @@ def test_what_is_owed_holds_in_every_state() -> None:
     owing = known(Trust.CLEAN, owed=(5, 60))
     found = decide(owing, quorum(3), {device(home).public: answer() for home in HOMES[1:3]}, waited_long=False)
     assert found == Licence(tip=(5, 60), until=60)
+
+
+def test_among_liars_locks_count_and_not_tips() -> None:
+    """Of four one may lie: a tip that it invents must not keep us from voting for ever, a lock proves itself."""
+    locked = [
+        Certificate(validators=bytes(32), ack_term=term, height=height, block=bytes(32), signatures=(), phase=1)
+        for term, height in ((5, 41), (5, 40))
+    ]
+    answers = {
+        device("bela").public: answer((5, 41), lock=locked[0]),
+        device("carla").public: answer((5, 40), lock=locked[1]),
+        device("dora").public: answer((10**6, 10**6)),
+    }
+    found = decide(known(Trust.POWER_CUT), quorum(4, 1), answers, waited_long=False)
+    assert found == Licence(lock=locked[0], until=104)
+    del answers[device("dora").public]
+    found = decide(known(Trust.POWER_CUT), quorum(4, 1), answers, waited_long=True)
+    assert found == Licence(above=(5, 104), lock=locked[0], until=104)
+    # In majority mode nobody is locked, and tips are believed.
+    found = decide(known(Trust.POWER_CUT), quorum(4, 0), answers, waited_long=True)
+    assert isinstance(found, Licence) and found.lock is None and found.tip == (5, 41)
+    owing = decide(known(Trust.CLEAN, owed=(5, 60)), quorum(4, 1), answers, waited_long=True)
+    assert owing == FREE, "what it was locked on is not lost with the block"
 
 
 def test_only_signatures_count_not_words() -> None:

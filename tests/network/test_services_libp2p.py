@@ -19,7 +19,7 @@ from meshnode.network.validator import FinalBlock
 from meshnode.store import Batch, Store
 from protocols.frames import frame
 from protocols.records import to_payload
-from tests.network.cluster import Disk
+from tests.network.disks import Disk
 from tests.network.followers import grown
 from tests.network.neighbours import Home, Neighbourhood, machine_of, neighbourhood, running
 from tests.network.test_gossip import AT_FAULT, HONEST, PROTOCOL_ERRORS, batch, reading

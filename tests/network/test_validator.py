@@ -467,7 +467,7 @@ def test_a_disk_put_together_from_two_times_signs_nothing() -> None:
 
 def test_what_contradicts_a_promise_is_not_promised() -> None:
     key = device("anna")
-    state = SignState(5, b"candidat", 4, 10, bytes(32), 7)
+    state = SignState(4, b"candidat", 4, 10, bytes(32), 7)
     log = {10: bytes(32)}
     pledges = Pledges(key.public, key.sign, bytes(32), state, lambda height, block: log.get(height) == block)
     tip = Tip(term=4, height=10, block=bytes(32))
@@ -476,8 +476,8 @@ def test_what_contradicts_a_promise_is_not_promised() -> None:
         given = Vote(term=term, candidate=candidate, candidate_tip=tip, voter_tip=tip)
         return pledges.allows(given, None)
 
-    assert vote(5, b"candidat") and vote(6, b"somebody")
-    assert not vote(5, b"somebody") and not vote(4, b"candidat")
+    assert vote(4, b"candidat") and vote(5, b"somebody")
+    assert not vote(4, b"somebody") and not vote(3, b"candidat")
 
     def ack(height: int, term: int, block: bytes) -> bool:
         return pledges.allows(None, Ack(validators=bytes(32), ack_term=term, height=height, block=block))
@@ -490,3 +490,6 @@ def test_what_contradicts_a_promise_is_not_promised() -> None:
     for height in (9, 10, 11):
         assert not ack(height, 4, log.get(height, bytes(32)))
     assert ack(9, 5, b"x" * 32)
+    # Whoever has voted in a later term signs nothing more in this one: the vote was given for what it had then.
+    voted = Pledges(key.public, key.sign, bytes(32), SignState(5, b"candidat", 4, 10, bytes(32), 7), lambda *_: True)
+    assert not voted.allows(None, Ack(validators=bytes(32), ack_term=4, height=10, block=bytes(32)))

@@ -193,7 +193,7 @@ def test_an_older_log_of_the_voter_is_fine() -> None:
 @pytest.mark.parametrize("column", [1, 2, 3])
 def test_a_vote_is_what_its_voter_signed(column: int) -> None:
     row: list[Any] = list(ELECTION.votes[0])
-    row[column] = {1: (0, 0, bytes(32)), 2: bytes(32), 3: bytes(64)}[column]
+    row[column] = {1: (0, 0, bytes(32)), 2: (3, 2, bytes(32)), 3: bytes(64)}[column]
     election: Any = msgspec.structs.replace(ELECTION, votes=(tuple(row), *ELECTION.votes[1:]))
     assert "does not hold" in election_fault(election)
 
@@ -209,10 +209,11 @@ def test_votes_ascend_and_are_of_validators() -> None:
 
 
 def test_a_lock_is_part_of_the_vote() -> None:
+    lock = Tip(term=3, height=2, block=b"l" * 32)
     tip = ELECTION.candidate_tip
-    vote = Vote(term=4, candidate=ELECTION.candidate, candidate_tip=tip, voter_tip=tip, lock=b"l" * 32)
+    vote = Vote(term=4, candidate=ELECTION.candidate, candidate_tip=tip, voter_tip=tip, lock=lock)
     rows = [row for row in ELECTION.votes if row[0] != device("anna").key_id]
     rows.append(VILLAGE.vote_row(vote, device("anna")))
     locked = msgspec.structs.replace(ELECTION, votes=tuple(sorted(rows)))
     assert election_fault(locked) == ""
-    assert any(row[2] == b"l" * 32 and locked.vote_of(row) == vote for row in locked.votes)
+    assert any(row[2] == lock.row() and locked.vote_of(row) == vote for row in locked.votes)

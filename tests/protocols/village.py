@@ -12,6 +12,7 @@ from protocols import cose
 from protocols.block import Block, Parent, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import FORMAT_VERSION
+from protocols.locks import tip_of
 from protocols.records import (
     DEFAULT_LIMITS,
     PHASE_COMMIT,
@@ -127,22 +128,31 @@ class Village:
         return self.sign(Order(**(fields | changes)), self.keys(home))
 
     def election(
-        self, leader: str, term: int, parent: Parent, voters: Sequence[str] | None = None, **changes: Any
+        self,
+        leader: str,
+        term: int,
+        parent: Parent,
+        voters: Sequence[str] | None = None,
+        lock: Certificate | None = None,
+        **changes: Any,
     ) -> Election:
-        """An election certificate: `voters` (else all that may) vote for `leader` to follow `parent`."""
+        """An election certificate: `voters` (else all that may) vote for `leader` to follow `parent`.
+
+        lock: of all of them, in byzantine mode.
+        """
         tip = Tip(term=parent.term, height=parent.height, block=parent.block_hash)
         fields: dict[str, Any] = {"term": term, "candidate": device(leader).key_id, "candidate_tip": tip} | changes
         rows = []
         for voter in self.voters() if voters is None else voters:
-            vote = Vote(**fields, voter_tip=tip)
+            vote = Vote(**fields, voter_tip=tip, lock=tip_of(lock))
             rows.append(self.vote_row(vote, device(voter)))
-        return Election(**fields, votes=tuple(sorted(rows)))
+        return Election(**fields, votes=tuple(sorted(rows)), lock=lock)
 
     def vote_row(self, vote: Vote, key: KeyPair) -> Any:
         """A vote as it stands in an election certificate."""
         envelope = cose.sign(Vote.KIND, self.chain_id, to_payload(vote), key.public, key.sign)
-        tip = vote.voter_tip
-        return (key.key_id, (tip.term, tip.height, tip.block), vote.lock, envelope.signature)
+        lock = None if vote.lock is None else vote.lock.row()
+        return (key.key_id, vote.voter_tip.row(), lock, envelope.signature)
 
     def block(
         self,

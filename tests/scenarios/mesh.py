@@ -27,7 +27,7 @@ from meshnode.loopback import RUN, Home, NodeProcess, found_homes, stop_all
 from meshnode.market.registry import installed_mechanisms
 from meshnode.rules import rules_of
 from protocols.block import SignedRecord, sign_record
-from protocols.records import CLOCK_DEMONSTRATION, Clock, Genesis, Record, account_id_of, chain_id
+from protocols.records import CLOCK_DEMONSTRATION, QUORUM_MAJORITY, Clock, Genesis, Record, account_id_of, chain_id
 from zencode.presets import preset
 
 # Long enough for two busy cores; a scenario that works needs a fraction of it.
@@ -270,6 +270,7 @@ async def open_mesh(
     binding: str = "mid_market_village",
     grace_minutes: int = 10,
     with_doors: bool = False,
+    quorum_mode: int = QUORUM_MAJORITY,
     node: Sequence[str] = RUN,
 ) -> AsyncIterator[Mesh]:
     """Found a microgrid, run its nodes for as long as the block lasts, and leave no process behind.
@@ -293,6 +294,7 @@ async def open_mesh(
         # A demonstration clock runs fast, and so does its drift.
         max_drift_s=10 * speed,
         with_doors=with_doors,
+        quorum_mode=quorum_mode,
     )
     mesh = Mesh(genesis, nodes)
     running = [process for process in nodes.values() if process.home.runs]

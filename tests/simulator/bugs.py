@@ -34,6 +34,10 @@ class Bug(msgspec.Struct, frozen=True):
         return {*plan.faults, *plan.lies}.issuperset(self.needs) and plan.append_bytes <= self.append_bytes
 
 
+def _byzantine(name: str, function: str, old: str, new: str, *, needs: str = "") -> Bug:
+    return Bug(name, (Change(function, old, new),), (needs,) if needs else (), mode="byzantine")
+
+
 def _bug(name: str, function: str, old: str, new: str, *, needs: str = "") -> Bug:
     return Bug(name, (Change(function, old, new),), (needs,) if needs else ())
 
@@ -43,6 +47,7 @@ _INTAKE = "meshnode.network.intake:Intake"
 _FINALITY = "protocols.finality:Finality"
 _REPLICA = "protocols.raft.replica:Replica"
 _LOG = "protocols.raft.log:Log"
+_LOCKING = "meshnode.network.locking:Locking"
 
 BUGS: tuple[Bug, ...] = (
     # What must be on disk before it is said.
@@ -92,8 +97,8 @@ BUGS: tuple[Bug, ...] = (
     _bug(
         "election certificate lost",
         "meshnode.network.proposer:Proposer.seal",
-        "self._ballots.election(term, key_id, self._chain.tip(height - 1)) if first_of_term else None",
-        "None",
+        "if first_of_term:",
+        "if False:",
     ),
     Bug(
         "election certificate unchecked",
@@ -166,7 +171,7 @@ BUGS: tuple[Bug, ...] = (
                 "ack_term=max([link.term, *(a.ack_term for a, _ in self._acks.get(height, {}).values())]), height",
             ),
             Change(
-                "protocols.certificate:check_certificate",
+                "protocols.certificate:check_acks",
                 "if certificate.ack_term != block_term:",
                 "if False:",
             ),
@@ -181,14 +186,14 @@ BUGS: tuple[Bug, ...] = (
     ),
     _bug(
         "size of certificates unchecked",
-        "protocols.certificate:check_certificate",
+        "protocols.certificate:check_acks",
         "if not quorum.is_quorum(key_ids):",
         "if False:",
         needs="false certificates",
     ),
     _bug(
         "signatures of certificates unchecked",
-        "protocols.certificate:check_certificate",
+        "protocols.certificate:check_acks",
         "if not Envelope(key_id, payload, signature).verify(Ack.KIND, chain_id, key, verifier):",
         "if False:",
         needs="false certificates",
@@ -261,6 +266,64 @@ BUGS: tuple[Bug, ...] = (
         "meshnode.ledger.assets:transfer",
         "_add_free(state, record.to, record.asset, record.amount)",
         "_add_free(state, record.to, record.asset, record.amount + 1)",
+    ),
+    # Two phases, and locks.
+    _byzantine(
+        "one phase is enough",
+        "meshnode.network.promises:Promises._ack",
+        "PHASE_PREPARE if self._electorate.is_byzantine_at(height) else PHASE_COMMIT",
+        "PHASE_COMMIT",
+    ),
+    _byzantine("lock not saved", f"{_VALIDATOR}.poll", "lock=lock,", "lock=None,"),
+    Bug(
+        "what is prepared counts as final",
+        (
+            Change(
+                "meshnode.network.finalizer:Finalizer.take_certificate",
+                "if certificate.phase == PHASE_PREPARE:",
+                "if False:",
+            ),
+            Change("protocols.certificate:check_certificate", "if certificate.phase != PHASE_COMMIT:", "if False:"),
+        ),
+        mode="byzantine",
+    ),
+    Bug(
+        "elections ignore locks",
+        (
+            Change(f"{_LOCKING}.may_elect", "if not self.is_on:", "if True:"),
+            Change("protocols.certificate:check_election", "if quorum.mode == QUORUM_BYZANTINE:", "if False:"),
+            Change(f"{_LOCKING}.outranked_by", "if place_of_tip(named) <= place and not other:", "if True:"),
+            Change(f"{_LOCKING}.replacement", "if lock is None or lock.height < first_lost:", "if True:"),
+        ),
+        needs=("two blocks",),
+        mode="byzantine",
+    ),
+    _byzantine(
+        "a quorum of a mere majority",
+        "protocols.certificate:quorum_size",
+        "return (voters + tolerated + 2) // 2",
+        "return voters // 2 + 1",
+        needs="twins",
+    ),
+    _byzantine(
+        "tips of logs decide elections",
+        f"{_LOCKING}.may_elect",
+        "return self._shown.get(message.sender, NOWHERE) >= own",
+        "return up_to_date",
+    ),
+    _byzantine(
+        "any answer begins a term",
+        "meshnode.network.wariness:Wariness.hears",
+        "if message.kind not in _ANSWERS or granted or message.term <= core.term:",
+        "if True:",
+        needs="endless campaigns",
+    ),
+    _byzantine(
+        "idle leaders stay",
+        "meshnode.network.wariness:Wariness.tick",
+        "self._give_up()",
+        "pass",
+        needs="idle leader",
     ),
 )
 """Every bug that the simulator must catch."""

@@ -119,6 +119,9 @@ class Disk:
     def sign_state(self) -> SignState:
         return self._standing.sign_state
 
+    def lock(self) -> bytes:
+        return self._standing.lock
+
     def final_height(self) -> int:
         return self._standing.final_height
 
@@ -198,6 +201,7 @@ class Disk:
             sign_state=batch.sign_state or now.sign_state,
             final_height=final,
             last_height=last,
+            lock=now.lock if batch.lock is None else batch.lock,
         )
         cut_from = entries[0].index if entries else None
         self._pending = Transaction(cut_from, entries, batch.certificates, batch.elections, standing)

@@ -26,7 +26,18 @@ from protocols.frames import MAX_FRAME_BYTES
 from protocols.parcel import Elected, Parcel, RaftMessage
 from protocols.raft import MessageKind
 from protocols.raft.messages import MAX_INT
-from protocols.records import Ack, Certificate, Election, Header, Tip, Vote, to_payload
+from protocols.records import (
+    PHASE_COMMIT,
+    PHASE_PREPARE,
+    QUORUM_BYZANTINE,
+    Ack,
+    Certificate,
+    Election,
+    Header,
+    Tip,
+    Vote,
+    to_payload,
+)
 
 if TYPE_CHECKING:
     from tests.simulator.node import Node
@@ -61,10 +72,13 @@ class Liar:
         self._encoded: dict[bytes, bytes] = {}
         self._heard_acks: dict[Ack, dict[bytes, bytes]] = {}
         self._certificate: Certificate | None = None
+        self._asked: dict[bytes, tuple[int, Tip]] = {}
         self._records: deque[SignedRecord] = deque(maxlen=KEPT)
 
     def proposals(self, pool: Mempool) -> Proposals:
         """Where the liar's blocks get their records from."""
+        if "idle leader" in self._lies:
+            return _Nothing()
         return _Again(pool, self._records, self._chance, self._count) if "repeated records" in self._lies else pool
 
     def executed(self, final: list[FinalBlock]) -> None:
@@ -83,6 +97,11 @@ class Liar:
         if (to, kind) in self._withheld:
             self._count("withheld")
             return
+        if "hidden certificates" in self._lies and to in self._deceived and parcel.certificates:
+            self._count("hidden certificates")
+            parcel = msgspec.structs.replace(parcel, certificates=())
+        if "false locks" in self._lies:
+            parcel = self._falsely_locked(parcel)
         if parcel.message is not None:
             if ("two blocks" in self._lies and to in self._deceived) or "bad blocks" in self._lies:
                 parcel = self._other_history(parcel)
@@ -93,9 +112,16 @@ class Liar:
     def heard(self, sender: int, parcel: Parcel) -> Iterator[Sent]:
         """What is sent because of a parcel that came in."""
         message = parcel.message
+        if parcel.ack is not None and parcel.ack_signature is not None:
+            self._count_ack(parcel.ack, self._world.device_of(sender).key_id, parcel.ack_signature)
         if message is None:
             return
         self._kept.append(parcel)
+        if message.kind == MessageKind.VOTE and parcel.tip is not None:
+            tip = Tip(term=message.log_term, height=message.index, block=parcel.tip)
+            self._asked[self._world.device_of(sender).key_id] = (message.term, tip)
+        if "endless campaigns" in self._lies and self._chance.randrange(4) == 0:
+            yield from ((sender, campaign) for campaign in self._campaigns(message.term))
         if parcel.vote is not None:
             self._votes.append(parcel)
         if "replayed" in self._lies and message.kind == MessageKind.VOTE:
@@ -105,8 +131,6 @@ class Liar:
             yield sender, self._vote(sender, message, parcel.tip)
         if "double ack" in self._lies and message.kind == MessageKind.APP and message.entries:
             yield from self._ack_anything(sender, message)
-        if parcel.ack is not None and parcel.ack_signature is not None:
-            self._count_ack(parcel.ack, self._world.device_of(sender).key_id, parcel.ack_signature)
 
     def scheme(self) -> Iterator[tuple[int, Parcel | bytes]]:
         """What is sent out of the blue, now and then; draws new victims, too."""
@@ -187,10 +211,54 @@ class Liar:
         ack = self._ack(block.block_hash, height, message.term)
         answer = RaftMessage(kind=int(MessageKind.APP_RESP), term=message.term, index=height, epoch=message.epoch)
         yield leader, Parcel(message=answer, ack=ack, ack_signature=self._sign(Ack.KIND, to_payload(ack)))
+        if ack.phase == PHASE_PREPARE:
+            commit = msgspec.structs.replace(ack, phase=PHASE_COMMIT)
+            yield leader, Parcel(ack=commit, ack_signature=self._sign(Ack.KIND, to_payload(commit)))
 
     def _ack(self, block_hash: bytes, height: int, term: int) -> Ack:
-        validators = self._world.village.quorum.config_hash()
-        return Ack(validators=validators, ack_term=term, height=height, block=block_hash)
+        quorum = self._world.village.quorum
+        phase = PHASE_PREPARE if quorum.mode == QUORUM_BYZANTINE else PHASE_COMMIT
+        return Ack(validators=quorum.config_hash(), ack_term=term, height=height, block=block_hash, phase=phase)
+
+    # --- locks
+
+    def _falsely_locked(self, parcel: Parcel) -> Parcel:
+        """A vote that names a lock nobody has, or none; a request that shows another lock than ours."""
+        chance, message = self._chance, parcel.message
+        if parcel.vote is not None and message is not None:
+            candidate = next((key_id for key_id, (term, _) in self._asked.items() if term == message.term), None)
+            if candidate is None:
+                return parcel
+            self._count("false locks")
+            own = Tip.of_row(parcel.vote[1])
+            lock = chance.choice((None, Tip(term=message.term - 1, height=own.height + 3, block=chance.randbytes(32))))
+            vote = Vote(
+                term=message.term,
+                candidate=candidate,
+                candidate_tip=self._asked[candidate][1],
+                voter_tip=own,
+                lock=lock,
+            )
+            row = row_of(vote, self._node.key.key_id, self._sign(Vote.KIND, to_payload(vote)))
+            return msgspec.structs.replace(parcel, vote=row)
+        if parcel.lock is not None:
+            self._count("false locks")
+            older = [kept.lock for kept in self._kept if kept.lock is not None]
+            forged = msgspec.structs.replace(parcel.lock, ack_term=parcel.lock.ack_term + 1)
+            return msgspec.structs.replace(parcel, lock=chance.choice((None, forged, *older[:1])))
+        return parcel
+
+    def _campaigns(self, term: int) -> Iterator[Parcel]:
+        """Asks for votes in a later term, and says that a later one still has begun."""
+        validator = self._node.validator
+        if validator is None:
+            return
+        self._count("endless campaigns")
+        tip = validator._chain.tip(validator.last_height)
+        asks = RaftMessage(kind=int(MessageKind.VOTE), term=term + 1, log_term=tip.term, index=tip.height)
+        yield Parcel(message=asks, tip=tip.block, lock=validator.lock)
+        for kind in (MessageKind.VOTE_RESP, MessageKind.HEARTBEAT_RESP):
+            yield Parcel(message=RaftMessage(kind=int(kind), term=term + 2, reject=True))
 
     def _badly_signed(self, parcel: Parcel) -> Parcel:
         """A vote or an ack that spoils what it is put into: no signature, a tip or a block that nobody has."""
@@ -332,6 +400,9 @@ class Liar:
             del self._heard_acks[next(iter(self._heard_acks))]
         if ack.block in self._others.values() and self._world.village.quorum.is_quorum(heard):
             self._certificate = _certificate(ack, heard)
+            commit = msgspec.structs.replace(ack, phase=PHASE_COMMIT)
+            if ack.phase == PHASE_PREPARE and self._node.key.key_id not in self._heard_acks.get(commit, {}):
+                self._count_ack(commit, self._node.key.key_id, self._sign(Ack.KIND, to_payload(commit)))
 
     # --- bytes
 
@@ -352,6 +423,14 @@ class Liar:
         for _ in range(self._chance.randrange(1, 4)):
             data[self._chance.randrange(len(data))] = self._chance.randrange(256)
         return bytes(data[: self._chance.choice((len(data), self._chance.randrange(len(data)) + 1))])
+
+
+class _Nothing:
+    """A mempool of a leader that finds nothing worth a block."""
+
+    def select(self, time_s: int, max_bytes: int, max_records: int, exclude: frozenset[bytes]) -> list[SignedRecord]:
+        """No record at all."""
+        return []
 
 
 class _Again:
@@ -380,4 +459,5 @@ def _certificate(ack: Ack, signatures: Mapping[bytes, bytes]) -> Certificate:
         height=ack.height,
         block=ack.block,
         signatures=tuple(sorted(signatures.items())),
+        phase=ack.phase,
     )

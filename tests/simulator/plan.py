@@ -52,6 +52,8 @@ LIES = (
     *("twins", "withheld", "replayed", "forged tip", "double vote", "double ack", "two blocks", "garbage"),
     *("usurped term", "false certificates", "bad signatures", "bad blocks", "repeated records", "giant terms"),
 )
+# Lies that matter where blocks are locked on, and where no liar may stop the others.
+LIES_ABOUT_LOCKS = ("false locks", "hidden certificates", "idle leader", "endless campaigns")
 
 
 class Episode(msgspec.Struct, frozen=True):
@@ -112,7 +114,8 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
                 end = min(start + chance.randrange(1, length), round_start + trouble)
                 episodes.append(Episode(len(episodes), kind, start, end))
     liars: tuple[int, ...] = ()
-    if chance.randrange(3) == 0:
+    lies = LIES if mode == "majority" else (*LIES, *LIES_ABOUT_LOCKS)
+    if chance.randrange(3) == 0 or (mode == "byzantine" and chance.randrange(2)):
         liars = tuple(sorted(chance.sample(range(homes), chance.randrange(tolerated(homes, mode)) + 1)))
     return Plan(
         seed=seed,
@@ -123,7 +126,7 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
         faults=faults,
         episodes=tuple(episodes),
         liars=liars,
-        lies=tuple(sorted(chance.sample(LIES, chance.randrange(1, 4)))) if liars else (),
+        lies=tuple(sorted(chance.sample(lies, chance.randrange(1, 4)))) if liars else (),
         records_per_hour=chance.choice((60, 240, 1200)),
         append_bytes=chance.choice((MAX_APPEND_BYTES, 2_000, 1)),
     )

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from protocols.certificate import check_certificate
+from protocols.certificate import check_acks
 from tests.simulator.bugs import BUGS, Bug, Change
 from tests.simulator.mutants import OutOfDate, hunt, main, planted
 
@@ -43,16 +43,16 @@ def test_the_simulator_catches_it(name: str) -> None:
 
 
 def test_a_bug_is_gone_when_it_was_hunted() -> None:
-    before = check_certificate.__code__
+    before = check_acks.__code__
     bug = next(bug for bug in BUGS if bug.name == "size of certificates unchecked")
     with planted(bug):
-        assert check_certificate.__code__ is not before
-    assert check_certificate.__code__ is before
+        assert check_acks.__code__ is not before
+    assert check_acks.__code__ is before
 
 
 def test_a_bug_whose_place_is_gone_says_so() -> None:
-    change = Change("protocols.certificate:check_certificate", "no such words", "")
-    with pytest.raises(OutOfDate, match="check_certificate has 0 times"), planted(Bug("nothing", (change,))):
+    change = Change("protocols.certificate:check_acks", "no such words", "")
+    with pytest.raises(OutOfDate, match="check_acks has 0 times"), planted(Bug("nothing", (change,))):
         pass
 
 

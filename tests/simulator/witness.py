@@ -20,11 +20,13 @@ from meshnode.network.work import FinalBlock
 from meshnode.store import Batch
 from protocols import cbor, cose
 from protocols.cose import Envelope, key_id_of
+from protocols.locks import place_of
 from protocols.parcel import RaftMessage
 from protocols.raft import MessageKind, Role
-from protocols.records import Ack, Header, Vote, read_as
+from protocols.records import PHASE_COMMIT, Ack, Certificate, Header, Vote, read_as
 
 if TYPE_CHECKING:
+    from tests.simulator.disk import Disk
     from tests.simulator.node import Node
     from tests.simulator.world import World
 
@@ -123,7 +125,8 @@ class Witness:
         seen = Seen(header.height, header.term, header.parent, node.home, header.time_s)
         self._headers[block_hash] = seen
         first = bool(header.election)
-        if first:
+        if first and (self._world.honest(node) or self._world.may_fork):
+            # What a liar begins must find nobody's ack where no fork may be; elsewhere it explains one.
             self._firsts.setdefault(header.term, []).append(block_hash)
         place = (node.home, header.term, header.height)
         second = self._own.setdefault(place, block_hash) != block_hash
@@ -162,6 +165,12 @@ class Witness:
             signed = disk.sign_state()
             if ack.ack_term > disk.hard_state().term or (signed.ack_term, signed.ack_height) < place[1:]:
                 self.broken("signed only what is on disk", f"{node.name}: the ack of {place[1:]} is not promised")
+            if ack.phase == PHASE_COMMIT and self._world.plan.mode == "byzantine":
+                self.checked["committed only with a lock on disk"] += 1
+                if place_of_lock(disk) < place[1:]:
+                    self.broken("committed only with a lock on disk", f"{node.name}: block {ack.height}")
+        if ack.phase != PHASE_COMMIT:
+            return
         header = self._headers.get(ack.block)
         ackers = self._ackers.setdefault((ack.block, ack.ack_term), set())
         ackers.add(node.key.key_id)
@@ -402,3 +411,10 @@ class Witness:
     def block_hash(self, height: int) -> bytes:
         """The certified block of a height."""
         return self._certified[height]
+
+
+def place_of_lock(disk: Disk) -> tuple[int, int]:
+    """(term, height) that binds whoever has this disk: of its lock, or of its newest certificate."""
+    found = disk.certificate_below(disk.final_height())
+    stored = [data for data in (disk.lock(), found[1] if found is not None else b"") if data]
+    return max((place_of(read_as(Certificate, data)) for data in stored), default=(0, 0))

@@ -40,6 +40,9 @@ from zencode.reader import read
 # succeeds, a client that asks again, and blocks of a second each; twice that is room, not hope.
 SETTLE_MS = 120_000
 LOOK_MS = 500
+# While some lie: a lying leader is given up after a minute or two, and may be elected again; whoever dropped a
+# liar hears of nothing through it for half a minute.
+PREVAIL_MS = 600_000
 # A node that dropped another does not speak with it for a while (600 s in the product; the
 # shorter time gives a liar more occasions).
 DROPPED_MS = 30_000
@@ -182,6 +185,8 @@ class World:
                     self._watch_fork()
                     return
                 self.timeline.run(min(self.timeline.now_ms + MINUTE_MS, end))
+            if self.plan.mode == "byzantine" and self.liars:
+                self._prevail()
             self._heal()
             self._settle()
             if self.witness.stopped:
@@ -227,6 +232,26 @@ class World:
         for node in self.nodes:
             node.restart()
         self.note("healed", "everything", "")
+
+    def _prevail(self) -> None:
+        """Nothing is wrong but that some lie: within `PREVAIL_MS` a new record is final on all honest nodes."""
+        for number in sorted(self._undo):
+            self._undo.pop(number)()
+        for node in self.nodes:
+            node.restart()
+        end = self.timeline.now_ms + PREVAIL_MS
+        record_id = self.members.speak_plainly()
+        while not self._known_to_all(record_id):
+            if self.timeline.now_ms >= end:
+                self.witness.broken("liars stop nothing", self._standing())
+            self.timeline.run(self.timeline.now_ms + LOOK_MS)
+        self.witness.checked["liars stop nothing"] += 1
+
+    def _known_to_all(self, record_id: bytes) -> bool:
+        height = self.witness.effective.get(record_id)
+        return height is not None and all(
+            node.validator is not None and node.validator.final_height >= height for node in self._judged()
+        )
 
     def _settle(self) -> None:
         """Within `SETTLE_MS` somebody leads, a new record is final, and everybody has everything."""

@@ -121,7 +121,7 @@ def test_a_database_of_another_microgrid_is_refused(store: Store, tmp_path: Path
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("PRAGMA user_version = 3", "version 3 of the store, this program knows 2"),
+        ("PRAGMA user_version = 7", "version 7 of the store, this program knows 3"),
         ("PRAGMA application_id = 7", "not a ledger"),
         ("DELETE FROM standing", "the standing row is missing"),
         ("UPDATE standing SET vote = vote + 1", "what this node signed last is lost"),
@@ -164,12 +164,15 @@ def test_a_batch_is_there_after_a_restart(store: Store) -> None:
         sign_state=acked(TEN[9]),
         certificates=((5, certificate),),
         final_height=5,
+        lock=b"acks for ten",
     )
     store.persist(batch)
+    store.persist(Batch(hard_state=batch.hard_state))
     for opened in before_and_after_a_restart(store):
         assert (opened.first_index(), opened.last_index(), opened.final_height()) == (1, 10, 5)
         assert opened.hard_state() == batch.hard_state
         assert opened.sign_state() == batch.sign_state
+        assert opened.lock() == b"acks for ten"
         assert opened.entries(1, 11, 10**9) == list(batch.entries)
         assert [opened.term(index) for index in range(11)] == [0] + [1] * 10
         assert opened.certificate(5) == certificate

@@ -1,0 +1,174 @@
+"""Wariness: what a validator among liars does not believe, whom it does not elect, and when it gives a leader up.
+
+Raft trusts every member to speak the truth about terms and to get on as leader. In
+byzantine mode up to f may not:
+
+- *Terms.* An answer that names a later term makes nobody step down. It is noted, and the next
+  campaign begins above it. Only votes that are asked for, after our leader has fallen silent, and an
+  election certificate begin a term here.
+- *Leaders.* One who gets nothing final although something waits is given up: its messages are
+  not heard any more in that term, whoever feels the same elects another, and as soon as something becomes
+  final after all it is followed again. How long that takes doubles each time, so that honest leaders of
+  slow devices get their turn.
+- *Candidates.* Who was given up, or had our vote and did not lead, does not get it again for a
+  while; at most f of them at a time, because more than f cannot all be liars.
+
+What it does not do: a leader who makes blocks and leaves out somebody's records goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from meshnode.network.leadership import Leadership
+from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Role
+
+# In election timeouts. A block takes three writes and two round trips; slow cards and a
+# lost message or two fit in.
+PATIENCE_TIMEOUTS = 8
+LOOK_TICKS = 5
+# Doubling ends here: an outage of some minutes with the longest of timeouts.
+MAX_DOUBLINGS = 4
+# Time for the others to elect somebody else, twice.
+SHUNNED_TIMEOUTS = 4
+# A leader that is told of a later term steps down for it once in so many timeouts: an honest node may be
+# stuck there, and has no other way to take part again.
+MEETING_TIMEOUTS = 30
+
+_ANSWERS = frozenset(
+    {
+        MessageKind.APP_RESP,
+        MessageKind.HEARTBEAT_RESP,
+        MessageKind.VOTE_RESP,
+        MessageKind.PRE_VOTE_RESP,
+        MessageKind.TRANSFER_LEADER,
+    }
+)
+_LEADERS_WORD = frozenset(
+    {MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.TIMEOUT_NOW, MessageKind.READ_INDEX_RESP}
+)
+
+
+class Wariness:
+    """See the module text; in majority mode it does nothing."""
+
+    def __init__(
+        self,
+        core: RawNode,
+        leadership: Leadership,
+        waits: Callable[[], bool],
+        election_ticks: int,
+        counters: Counter[str],
+    ) -> None:
+        """Args:
+        waits: whether a leader has something to do that it has not done.
+        """
+        self._core = core
+        self._leadership = leadership
+        self._waits = waits
+        self._election_ticks = election_ticks
+        self._counters = counters
+        self._given_up = 0
+        self._final = 0
+        self._quiet = 0
+        self._doublings = 0
+        self._led_for = 0
+        self._ticks = 0
+        self._waiting = False
+        self._claim: Message | None = None
+        # Number -> ticks that are left, the latest last.
+        self._shunned: dict[int, int] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the log's next block is made in byzantine mode."""
+        return self._core.needed > 0
+
+    def hears(self, message: Message) -> bool:
+        """Whether Raft may hear a message."""
+        if not self.is_on:
+            return True
+        core = self._core
+        if message.kind in _LEADERS_WORD:
+            if message.term != self._given_up:
+                return True
+            self._counters["not heard: the leader was given up"] += 1
+            return False
+        granted = message.kind is MessageKind.PRE_VOTE_RESP and not message.reject
+        if message.kind not in _ANSWERS or granted or message.term <= core.term:
+            return True
+        self._counters["not believed: a later term"] += 1
+        core.hear_term(message.term)
+        if self._claim is None or message.term > self._claim.term:
+            self._claim = message
+        return False
+
+    def may_elect(self, number: int) -> bool:
+        """Whether this validator may have our vote."""
+        return not self.is_on or number not in self._shunned
+
+    def tick(self, final_height: int) -> None:
+        """One unit of time has passed."""
+        if not self.is_on:
+            return
+        core = self._core
+        for number in list(self._shunned):
+            self._shunned[number] -= 1
+            if not self._shunned[number]:
+                del self._shunned[number]
+        if final_height > self._final:
+            self._final, self._quiet, self._doublings, self._given_up = final_height, 0, 0, 0
+            self._shunned.pop(core.leader, None)
+        if core.state is Role.LEADER:
+            self._quiet = 0
+            self._meet()
+            return
+        self._led_for = 0
+        self._judge_candidate()
+        if core.leader == NO_NODE:
+            self._quiet = 0
+        elif self._something_waits():
+            self._quiet += 1
+            if self._quiet >= PATIENCE_TIMEOUTS * self._election_ticks << self._doublings:
+                self._give_up()
+        else:
+            self._quiet = 0
+
+    def _something_waits(self) -> bool:
+        # Looking through the mempool takes longer than a tick should.
+        self._ticks += 1
+        if self._ticks % LOOK_TICKS == 0:
+            self._waiting = self._waits()
+        return self._waiting
+
+    def _give_up(self) -> None:
+        core = self._core
+        self._counters["leader given up"] += 1
+        self._quiet, self._doublings = 0, min(self._doublings + 1, MAX_DOUBLINGS)
+        self._given_up = core.term
+        self._shun(core.leader)
+        core.forget_leader()
+
+    def _judge_candidate(self) -> None:
+        core = self._core
+        waited = core.since_promise == self._election_ticks
+        if waited and core.vote not in (NO_NODE, core.id) and self._leadership.proved_term < core.term:
+            self._shun(core.vote)
+
+    def _shun(self, number: int) -> None:
+        self._shunned.pop(number, None)
+        self._shunned[number] = SHUNNED_TIMEOUTS * self._election_ticks
+        while len(self._shunned) > (len(self._core.voters) - 1) // 3:
+            del self._shunned[next(iter(self._shunned))]
+
+    def _meet(self) -> None:
+        """A leader comes to those who say that they are in a later term, now and then."""
+        claim, self._led_for = self._claim, self._led_for + 1
+        if claim is None or self._led_for < MEETING_TIMEOUTS * self._election_ticks:
+            return
+        self._claim = None
+        if claim.term > self._core.term:
+            self._counters["stepped down to meet a later term"] += 1
+            answer = Message(kind=MessageKind.HEARTBEAT_RESP, to=claim.to, sender=claim.sender, term=claim.term)
+            self._core.step(answer)
