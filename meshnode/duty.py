@@ -96,6 +96,11 @@ class Duty:
         return not self.retired and not self._refilling
 
     @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room for anything new."""
+        return self._room.is_full
+
+    @property
     def licence(self) -> Licence:
         """What a validator may sign for now."""
         decision = self._recollection.decision

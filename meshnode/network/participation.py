@@ -48,6 +48,8 @@ class Duty(Protocol):
     @property
     def may_vote(self) -> bool: ...
     @property
+    def is_full(self) -> bool: ...
+    @property
     def licence(self) -> Licence: ...
     async def persist(self, batch: Batch) -> None: ...
 
@@ -227,7 +229,8 @@ class Participation:
         asked_at = 0
         while True:
             await trio.sleep(self._timing.tick_s)
-            if validator.halted is not None:
+            if validator.halted is not None or self._duty.is_full:
+                # Nothing could be learned now.
                 continue
             if not validator.takes_part:
                 log.info("this node is no validator any more; it goes on as learner")
