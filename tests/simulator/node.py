@@ -111,22 +111,23 @@ class Node:
         try:
             self.disk.open()
             machine = world.replay(self.disk)
+            pool = Mempool(machine)
+            validator = Validator(
+                machine,
+                self.disk,
+                pool if self.liar is None else self.liar.proposals(pool),
+                self.key.public,
+                self.signer,
+                world.keyring.verifier,
+                self.now_s,
+                Random(self._chance.random()),
+                msgspec.structs.replace(SETTINGS, max_append_bytes=world.plan.append_bytes),
+            )
         except StoreError as error:
             world.witness.refused_to_start(self, error)
             self.lost = str(error)
             return
-        self.pool = Mempool(machine)
-        self.validator = Validator(
-            machine,
-            self.disk,
-            self.pool if self.liar is None else self.liar.proposals(self.pool),
-            self.key.public,
-            self.signer,
-            world.keyring.verifier,
-            self.now_s,
-            Random(self._chance.random()),
-            msgspec.structs.replace(SETTINGS, max_append_bytes=world.plan.append_bytes),
-        )
+        self.pool, self.validator = pool, validator
         self._life += 1
         self._writing = False
         self._ticks = 0
