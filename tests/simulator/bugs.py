@@ -306,12 +306,6 @@ BUGS: tuple[Bug, ...] = (
         needs="twins",
     ),
     _byzantine(
-        "tips of logs decide elections",
-        f"{_LOCKING}.may_elect",
-        "return self._shown.get(message.sender, NOWHERE) >= own",
-        "return up_to_date",
-    ),
-    _byzantine(
         "any answer begins a term",
         "meshnode.network.wariness:Wariness.hears",
         "if message.kind not in _ANSWERS or granted or message.term <= core.term:",

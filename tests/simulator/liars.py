@@ -254,6 +254,7 @@ class Liar:
         if validator is None:
             return
         self._count("endless campaigns")
+        term = min(term, MAX_INT - 2)
         tip = validator._chain.tip(validator.last_height)
         asks = RaftMessage(kind=int(MessageKind.VOTE), term=term + 1, log_term=tip.term, index=tip.height)
         yield Parcel(message=asks, tip=tip.block, lock=validator.lock)
