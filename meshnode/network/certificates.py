@@ -53,8 +53,8 @@ class CertificateBook:
         self._told.pop(number, None)
 
     def along(self, message: Message) -> tuple[Certificate, ...]:
-        """What goes with an append or a heartbeat: the certificate that covers most of the
-        entries sent along, and the newest one if the peer may lack it."""
+        """What goes with an append, a heartbeat or the question who would vote for us: the certificate that
+        covers most of the entries sent along, and the newest one if the peer may lack it."""
         found: dict[int, Certificate] = {}
         if message.entries:
             first, last = message.entries[0].index, message.entries[-1].index
@@ -66,9 +66,7 @@ class CertificateBook:
                 if covering is not None and (height in changes or covering[0] >= first):
                     found[covering[0]] = read_as(Certificate, covering[1])
         newest = self.newest
-        if newest is not None and (
-            message.kind == MessageKind.HEARTBEAT or self._told.get(message.to, 0) < newest.height
-        ):
+        if newest is not None and (message.kind != MessageKind.APP or self._told.get(message.to, 0) < newest.height):
             self._told[message.to] = newest.height
             found[newest.height] = newest
         return tuple(found[height] for height in sorted(found))

@@ -50,7 +50,8 @@ class Parcels:
         """A message whose promise is on the disk: sign it."""
         message, ack = pledge.message, None if self._finalizer.halted else pledge.spoken
         certificates: tuple[Certificate, ...] = ()
-        if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT):
+        # Whoever would not vote for us, because another block is final there, must see what is final here: a fork.
+        if message.kind in (MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.PRE_VOTE):
             certificates = (*self._certificates.along(message), *self._locking.certificates_along(message))
         elections: tuple[Election, ...] = ()
         if message.entries and message.entries[-1].term < message.term:

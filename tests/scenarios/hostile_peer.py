@@ -291,7 +291,6 @@ FRAMES = (
     Attack("an exchange of 4 GiB", "anna", _write("{chain}/want/1", HUGE), "dropped: {chain}/want/1: frame too large"),
     Attack("an exchange of garbage", "bela", _write("{chain}/want/1", GARBAGE), "dropped: {chain}/want/1: malformed"),
     Attack("a catch-up of garbage", "dora", _write("{chain}/blocks/1", GARBAGE), "dropped: blocks: malformed message"),
-    Attack("consensus without a vote", "carla", _write("{chain}/consensus/1", GARBAGE), "dropped: consensus stream"),
 )
 # What is wrong with a parcel stands in the log; a counter for each would be named by the culprit.
 IN_PARCELS = "dropped: consensus: a parcel that no honest validator sends"
@@ -315,5 +314,8 @@ HONEST_MISTAKES = (
     Attack("an order valid for weeks", "carla", _records(_valid_too_long), "refused: VALID_TOO_LONG"),
     Attack("a reading of tomorrow", "anna", _records(_of_tomorrow, READINGS), "refused: PERIOD_NOT_OVER"),
     Attack("a reading of last week", "bela", _records(_of_last_week, READINGS), "refused: CORRECTION_TOO_LATE"),
+    Attack(
+        "consensus without a vote", "carla", _write("{chain}/consensus/1", GARBAGE), "consensus stream of no validator"
+    ),
     Attack("another microgrid's stream", "carla", _foreign_stream, "stream refused: no common protocol"),
 )
