@@ -71,6 +71,11 @@ class Finalizer:
         final, self._final = self._final, []
         return final
 
+    @property
+    def certified_height(self) -> int:
+        """The highest height that is certified, as far as this node knows, whether or not it has the block."""
+        return max([self._finality.final_height, *(known.height for known in self._finality.pending()[:1])])
+
     def executed_unseen(self) -> list[FinalBlock]:
         """Blocks executed that `take_final` has not handed out yet."""
         return list(self._final)

@@ -230,7 +230,7 @@ class Validator(Observed):
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
         self._unable = self._unable + 1 if self._finalizer.unknown_height > self.final_height else 0
-        self._wariness.tick(self.final_height)
+        self._wariness.tick(self.final_height, self._finalizer.certified_height)
         if self._may_not_lead():
             self._core.wait()
         elif not self._patience.exhausted(self.final_height):
@@ -424,7 +424,7 @@ class Validator(Observed):
     def astray(self) -> int:
         """For how many ticks this node has heard no leader, or only certificates of validators unknown to it: then the
         others may have gone on without it."""
-        return max(self._leadership.silence, self._unable)
+        return max(self._leadership.silence, self._unable, self._wariness.behind)
 
     @property
     def takes_part(self) -> bool:

@@ -7,8 +7,8 @@ byzantine mode up to f may not:
   campaign begins above it. Only votes that are asked for, after our leader has fallen silent, and an
   election certificate begin a term here.
 - *Leaders.* One who gets nothing final although something waits is given up: its messages are
-  not heard any more in that term, whoever feels the same elects another, and as soon as something becomes
-  final after all it is followed again. How long that takes doubles each time, so that honest leaders of
+  not heard any more in that term, whoever feels the same elects another, and as soon as something is
+  certified after all it is followed again. How long that takes doubles each time, so that honest leaders of
   slow devices get their turn.
 - *Candidates.* Who was given up, or had our vote and did not lead, does not get it again for a
   while; at most f of them at a time, because more than f cannot all be liars.
@@ -51,7 +51,11 @@ _LEADERS_WORD = frozenset(
 
 
 class Wariness:
-    """See the module text; in majority mode it does nothing."""
+    """See the module text; in majority mode it does nothing.
+
+    Attributes:
+        behind: ticks since something is certified whose blocks a lying leader may keep from this node alone.
+    """
 
     def __init__(
         self,
@@ -64,13 +68,14 @@ class Wariness:
         """Args:
         waits: whether a leader has something to do that it has not done.
         """
+        self.behind = 0
         self._core = core
         self._leadership = leadership
         self._waits = waits
         self._election_ticks = election_ticks
         self._counters = counters
         self._given_up = 0
-        self._final = 0
+        self._certified = 0
         self._quiet = 0
         self._doublings = 0
         self._led_for = 0
@@ -108,8 +113,13 @@ class Wariness:
         """Whether this validator may have our vote."""
         return not self.is_on or number not in self._shunned
 
-    def tick(self, final_height: int) -> None:
-        """One unit of time has passed."""
+    def tick(self, final_height: int, certified_height: int) -> None:
+        """One unit of time has passed.
+
+        Args:
+            certified_height: of the newest block that is certified, as far as this node knows.
+        """
+        self.behind = self.behind + 1 if self.is_on and certified_height > final_height else 0
         if not self.is_on:
             return
         core = self._core
@@ -117,8 +127,8 @@ class Wariness:
             self._shunned[number] -= 1
             if not self._shunned[number]:
                 del self._shunned[number]
-        if final_height > self._final:
-            self._final, self._quiet, self._doublings, self._given_up = final_height, 0, 0, 0
+        if certified_height > self._certified:
+            self._certified, self._quiet, self._doublings, self._given_up = certified_height, 0, 0, 0
             self._shunned.pop(core.leader, None)
         if core.state is Role.LEADER:
             self._quiet = 0
