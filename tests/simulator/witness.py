@@ -196,7 +196,8 @@ class Witness:
         if known != (vote.candidate, vote.candidate_tip.block):
             self.broken("nobody signs against itself", f"{node.name} voted twice in term {vote.term}")
         theirs, own = vote.candidate_tip, vote.voter_tip
-        if (theirs.term, theirs.height) < (own.term, own.height):
+        # In byzantine mode locks decide, and a longer log without one has to give way.
+        if self._world.plan.mode == "majority" and (theirs.term, theirs.height) < (own.term, own.height):
             self.broken("leader completeness", f"{node.name} votes for a log that lacks what it has")
         signed, hard = node.disk.sign_state(), node.disk.hard_state()
         if hard.term < vote.term or (signed.vote_term, signed.vote_candidate) < (vote.term, vote.candidate):
