@@ -25,7 +25,7 @@ def step(replica: Replica, message: Message) -> BadMessage | None:
         replica.logger.info("%x no leader at term %d; dropping proposal", replica.id, replica.term)
         return BadMessage(Fault.DROPPED, f"node {replica.id} is campaigning in term {replica.term}")
     if kind is _ANSWER[replica.role]:
-        if kind is MessageKind.PRE_VOTE_RESP and not message.reject and message.term != replica.term + 1:
+        if kind is MessageKind.PRE_VOTE_RESP and not message.reject and message.term != replica.asked_term:
             return None  # of another campaign than this one: late, or repeated
         _count(replica, message)
     elif kind is MessageKind.TIMEOUT_NOW:

@@ -227,7 +227,10 @@ class RawNode:
         return self._replica.switch_membership(msgspec.structs.replace(membership, quorum=quorum))
 
     def hear_term(self, term: int) -> None:
-        """Somebody says that this term has begun: our next campaign is for a later one."""
+        """Somebody says that this term has begun: should our next campaign fail, the one after it is for a later term.
+
+        Our own term stays what it is until enough would vote for us: a liar cannot part us from a leader.
+        """
         self._replica.heard_term = max(self._replica.heard_term, term)
 
     def read_index(self, context: bytes) -> bool:

@@ -78,7 +78,7 @@ class Replica:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_timeout = config.election_tick
-        self.heard_term = 0
+        self.heard_term = self.asked_term = 0
         self.since_promise = config.election_tick
         # What only a leader uses.
         self.transferee = NO_NODE
@@ -142,10 +142,10 @@ class Replica:
         self.role = Role.PRE_CANDIDATE
         self.logger.info("%x became pre-candidate at term %d", self.id, self.term)
 
-    def become_candidate(self) -> None:
+    def become_candidate(self, term: int) -> None:
         """Begin a term of our own, with our vote for ourselves."""
         assert self.role is not Role.LEADER, "a leader does not campaign"
-        self._reset(self.term + 1)
+        self._reset(term)
         self.vote = self.id
         self.since_promise = 0
         self.role = Role.CANDIDATE
@@ -222,9 +222,6 @@ class Replica:
                 self.term,
             )
         else:
-            if self.heard_term > self.term and self.role is not Role.FOLLOWER:
-                # We have asked once already, and were told that a later term has begun.
-                self.become_follower(self.heard_term, NO_NODE)
             self.logger.info("%x is starting a new election at term %d", self.id, self.term)
             # A successor chosen by the leader does not come out of a partition, so it need not ask first.
             self.ask_for_votes(pre_vote=self.config.pre_vote and not transfer, transfer=transfer)
@@ -232,10 +229,13 @@ class Replica:
     def ask_for_votes(self, *, pre_vote: bool, transfer: bool = False) -> None:
         """Send vote requests to every voter; our own vote counts once it is on disk."""
         if pre_vote:
+            # Who has asked once already, and was told that a later term has begun, asks about the one after it.
+            known = self.term if self.role is Role.FOLLOWER else max(self.term, self.heard_term)
             self.become_pre_candidate()
-            kind, term = MessageKind.PRE_VOTE, self.term + 1
+            kind, term = MessageKind.PRE_VOTE, known + 1
+            self.asked_term = term
         else:
-            self.become_candidate()
+            self.become_candidate(self.term + 1 if transfer else max(self.term + 1, self.asked_term))
             kind, term = MessageKind.VOTE, self.term
         last_term, last_index = self.log.last
         for node in sorted(self.tracker.membership.quorum.ids):

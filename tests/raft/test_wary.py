@@ -129,9 +129,11 @@ def test_a_term_that_was_heard_of_is_the_one_that_the_second_campaign_begins_abo
     assert {said.term for said in work(node) if said.kind is MessageKind.PRE_VOTE} == {1}
     node.campaign()
     assert {said.term for said in work(node) if said.kind is MessageKind.PRE_VOTE} == {41}
+    assert node.term == 0, "it is still here for a leader of its own term"
     node.hear_term(7)
-    node.campaign()
-    assert node.term == 40
+    for sender in (2, 3):
+        say(node, MessageKind.PRE_VOTE_RESP, sender, term=41)
+    assert node.state is Role.CANDIDATE and node.term == 41
 
 
 def test_grants_of_another_campaign_do_not_count() -> None:
