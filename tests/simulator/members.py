@@ -16,7 +16,7 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import RecordDone
 from meshnode.network.work import FinalBlock
 from protocols.block import SignedRecord
-from protocols.records import SIDE_BUY, AssetIssue, OpenCounters, Order, Transfer
+from protocols.records import SIDE_BUY, AssetIssue, OpenCounters, Order, QuorumChange, Transfer
 from tests.protocols.village import START_S
 
 if TYPE_CHECKING:
@@ -89,6 +89,21 @@ class Members:
             price_u_kwh=100_000,
         )
         return self._say(world.village.sign(order, world.keyring.pair(home)), order.valid_until_s)
+
+    def decide(self, previous: bytes, action: int, device_key: bytes | None, mode: int | None, valid_s: int) -> bytes:
+        """The administrator changes who validates, or tries to; the record's id."""
+        world, home = self._world, self._world.village.homes[0]
+        change = QuorumChange(
+            nonce=self._nonce(home),
+            valid_until_s=world.now_s + valid_s,
+            previous=previous,
+            action=action,
+            device_key=device_key,
+            mode=mode,
+        )
+        signed = world.village.sign(change, world.keyring.pair(home))
+        world.succession.said(signed.envelope_bytes, change)
+        return self._say(signed, change.valid_until_s)
 
     def _next(self) -> None:
         mean_ms = HOUR_MS // self._world.plan.records_per_hour

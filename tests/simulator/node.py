@@ -8,23 +8,27 @@ before the next thing that happens here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.mempool import Mempool
+from meshnode.network.absence import Absence, Advice
 from meshnode.network.validator import Validator
-from meshnode.network.work import Outgoing, Settings
-from meshnode.store import StoreError
+from meshnode.network.work import FinalBlock, Outgoing, Settings
+from meshnode.store import Batch, StoreError
 from protocols.block import SignedRecord
 from protocols.raft import MessageKind, Role
+from protocols.records import Certificate, read_as
 from tests.protocols.keys import KeyPair
 from tests.simulator.clock import NodeClock
 from tests.simulator.disk import Disk
+from tests.simulator.following import Following, Round, inquiry
 
 if TYPE_CHECKING:
     from tests.simulator.liars import Liar
@@ -55,7 +59,7 @@ class Node:
 
     Attributes:
         name: of the node; that of its home, but for a second device with the same key.
-        validator: None while the node is off.
+        validator: None while the node is off or follows; following: None while it is off or votes.
         write_ms: least and most time of one write.
         doom: the moment at which its power will fail next, if one is set.
         liar: what makes it lie, None for an honest node.
@@ -69,6 +73,7 @@ class Node:
         self.disk = Disk(world.village.chain_id)
         self.clock = NodeClock()
         self.validator: Validator | None = None
+        self.following: Following | None = None
         self.pool: Mempool | None = None
         self.write_ms = (2, 30)
         self.doom: Moment | None = None
@@ -84,17 +89,51 @@ class Node:
         self._booted_ms = 0
         self._woken_for = -1
         self._last_block_ms = -BLOCK_INTERVAL_MS
+        self._absence = Absence(SETTINGS.election_ticks)
+        self._inquiry: Round | None = None
+        self._leaving = self._closing = False
+        self._announced = 0
 
     @property
     def up(self) -> bool:
         """Whether the node is running."""
-        return self.validator is not None
+        return self.validator is not None or self.following is not None
 
     @property
     def machine(self) -> Machine:
         """The ledger of a running node."""
-        assert self.validator is not None
-        return self.validator.machine
+        part = self.following.learner if self.following is not None else self.validator
+        assert part is not None, f"{self.name} is off"
+        return part.machine
+
+    @property
+    def halted(self) -> str | None:
+        """Why a running node does nothing more, if so."""
+        part = self.following.learner if self.following is not None else self.validator
+        return None if part is None else part.halted
+
+    @property
+    def last_height(self) -> int:
+        """Up to where a running node may have blocks that concern it."""
+        return self.machine.height if self.validator is None else self.validator.last_height
+
+    def is_wanted(self) -> bool:
+        """Whether the ledger, as executed here, has this node vote now or soon."""
+        machine = self.machine
+        return validators.votes(machine.state, machine.height, self.key.public)
+
+    def standing(self) -> str:
+        """How far it is, for whoever reads of a failure."""
+        if self.following is not None:
+            learner = self.following.learner
+            return f"{self.name}: learner, final {learner.final_height}, halted {learner.halted}"
+        if self.validator is None:
+            return f"{self.name}: off, {self.lost or 'not started'}"
+        validator = self.validator
+        return (
+            f"{self.name}: {validator.role.name} of term {validator.term}, final {validator.final_height}, "
+            f"log to {validator.last_height}, halted {validator.halted}, {dict(validator.counters)}"
+        )
 
     def now_s(self) -> int:
         """UTC seconds by this node's clock."""
@@ -105,13 +144,23 @@ class Node:
     def start(self) -> None:
         """Power on: check the disk, execute the ledger, take up where the log stands."""
         world = self._world
-        assert self.validator is None
+        assert not self.up
         if self.lost is not None:
             return
         try:
             self.disk.open()
             machine = world.replay(self.disk)
-            pool = Mempool(machine)
+        except StoreError as error:
+            world.witness.refused_to_start(self, error)
+            self.lost = str(error)
+            return
+        self.doom = None
+        self._begin(machine, Mempool(machine))
+
+    def _begin(self, machine: Machine, pool: Mempool, *, may_vote: bool = True) -> None:
+        """Vote or follow, as the ledger says."""
+        world, validator = self._world, None
+        if may_vote and validators.votes(machine.state, machine.height, self.key.public):
             validator = Validator(
                 machine,
                 self.disk,
@@ -123,10 +172,6 @@ class Node:
                 Random(self._chance.random()),
                 msgspec.structs.replace(SETTINGS, max_append_bytes=world.plan.append_bytes),
             )
-        except StoreError as error:
-            world.witness.refused_to_start(self, error)
-            self.lost = str(error)
-            return
         self.pool, self.validator = pool, validator
         self._life += 1
         self._writing = False
@@ -134,13 +179,35 @@ class Node:
         self._tick_ms = self.clock.tick_ms()
         self._booted_ms = self._timeline.now_ms
         self._woken_for = -1
-        self.doom = None
+        self._absence = Absence(SETTINGS.election_ticks)
+        self._leaving = self._closing = False
+        self._announced = self.disk.final_height()
         world.witness.started(self)
-        self._work()
+        if validator is None:
+            self.following = Following(world, self, machine, Random(self._chance.random()))
+            self.guarded(self.following.begin)
+        else:
+            self._work()
+
+    def goes_on(self) -> None:
+        """Turn from learner to validator or back, with the ledger as it is."""
+        machine, pool, voted = self.machine, self.pool, self.validator is not None
+        assert pool is not None
+        self._world.counts["validators that follow" if voted else "learners that vote"] += 1
+        self._world.note("follows" if voted else "votes", self.name, f"from height {machine.height}")
+        self._part()
+        self._begin(machine, pool, may_vote=not voted)
+
+    def _part(self) -> None:
+        if self.following is not None:
+            self.following.end()
+        if self._inquiry is not None:
+            self._inquiry.over = True
+        self.validator = self.following = self._inquiry = None
 
     def power_off(self) -> None:
         """What is not on the disk is gone."""
-        if self.validator is not None:
+        if self.up:
             self._world.note("power off", self.name, self.disk.power_off(self._chance))
             self._end()
 
@@ -153,11 +220,12 @@ class Node:
 
     def restart(self) -> None:
         """Start, if the node is off."""
-        if self.validator is None and not self._world.kept_off(self):
+        if not self.up and not self._world.kept_off(self):
             self.start()
 
     def _end(self) -> None:
-        self.validator = self.pool = self.doom = None
+        self._part()
+        self.pool = self.doom = None
         self._writing = False
         self._life += 1
         self._world.witness.ended(self)
@@ -173,6 +241,10 @@ class Node:
     def receive(self, sender: str, number: int, data: bytes) -> None:
         """A parcel arrives from the node with this number."""
         if self.validator is None:
+            return
+        if self._world.plan.learners and self.validator.number_of(self._world.device_of(number).public) is None:
+            # A stream of somebody who votes no more as far as this node knows, or does not yet.
+            self._world.counts["parcels of no validator"] += 1
             return
         self._pass_time()
         fault = self._world.read_parcel(data)
@@ -236,6 +308,8 @@ class Node:
         while self._ticks < due:
             self._ticks += 1
             validator.tick()
+            if self._world.plan.learners:
+                self._heed(validator)
 
     def _wake(self, life: int, tick: int) -> None:
         if life == self._life and tick == self._woken_for:
@@ -247,7 +321,8 @@ class Node:
         """Come back at the next tick in which something can happen."""
         validator = self.validator
         assert validator is not None
-        tick = self._ticks + (1 if self._writing else max(1, quiet_ticks(validator)))
+        soon = self._writing or (self._world.plan.learners and not validator.takes_part)
+        tick = self._ticks + (1 if soon else max(1, quiet_ticks(validator)))
         if tick != self._woken_for:
             self._woken_for = tick
             self._timeline.at(self._booted_ms + tick * self._tick_ms, self._wake, self._life, tick)
@@ -256,8 +331,13 @@ class Node:
 
     def _work(self) -> None:
         """Do all that can be done now: blocks, writes, parcels, what became final."""
+        if self.validator is not None:
+            self.guarded(self._drive)
+
+    def guarded(self, action: Callable[[], object]) -> None:
+        """Do something that reads or writes the disk."""
         try:
-            self._drive()
+            action()
         except StoreError as error:
             self.process_ends(str(error))
 
@@ -266,31 +346,41 @@ class Node:
         assert validator is not None
         if self._writing:
             self._post(validator.urgent())
+        elif self._leaving:
+            self._closing = True
+            self.write(validator.closing())
+            return
         else:
             if validator.role is Role.LEADER and now - self._last_block_ms >= BLOCK_INTERVAL_MS and validator.propose():
                 self._last_block_ms = now
             while (work := validator.poll()) is not None:
                 self._post(work.now)
                 if work.batch is not None:
-                    self.disk.begin(work.batch)
-                    self._world.witness.writes(self, work.batch)
-                    if self.doom is Moment.WRITING:
-                        self.power_off()
+                    if not self.write(work.batch):
                         return
-                    self._writing = True
-                    delay = self._chance.randrange(self.write_ms[0], self.write_ms[1] + 1)
-                    self._timeline.after(delay, self._written, self._life)
                     break
                 self._post(validator.persisted())
         self._notice(validator)
         self._schedule()
 
+    def write(self, batch: Batch) -> bool:
+        """Begin to write a batch; False if the power fails meanwhile."""
+        self.disk.begin(batch)
+        self._world.witness.writes(self, batch)
+        if self.doom is Moment.WRITING:
+            self.power_off()
+            return False
+        self._writing = True
+        delay = self._chance.randrange(self.write_ms[0], self.write_ms[1] + 1)
+        self._timeline.after(delay, self._written, self._life)
+        return True
+
     def _written(self, life: int) -> None:
         if life != self._life:
             return
         validator = self.validator
-        assert validator is not None
-        self._pass_time()
+        if validator is not None and not self._closing:
+            self._pass_time()
         if self.disk.failing:
             self.process_ends("fsync failed: nobody knows what the disk holds")
             return
@@ -299,6 +389,9 @@ class Node:
         self._writing = False
         if self.doom is Moment.WRITTEN:
             self.power_off()
+            return
+        if validator is None or self._closing:
+            self._follow_up()
             return
         try:
             after = validator.persisted()
@@ -309,7 +402,46 @@ class Node:
             self.power_off()
             return
         self._post(after)
+        self._announce()
         self._work()
+
+    def _follow_up(self) -> None:
+        """What a learner fetched is on the disk, or what a validator had still to write."""
+        if self.doom is Moment.SIGNED:
+            self.power_off()
+        elif self.following is not None:
+            self.guarded(self.following.written)
+        else:
+            assert self.validator is not None
+            self.executed(self.validator.take_final())
+            self.goes_on()
+
+    # --- coming and going
+
+    def _heed(self, validator: Validator) -> None:
+        """Once a tick: is this node still to vote, and do the others go on with it?"""
+        advice = self._absence.advise(validator, self.disk.full)
+        if advice is Advice.FOLLOW:
+            self._leaving = True
+        elif advice is Advice.ASK and (self._inquiry is None or self._inquiry.over):
+            self._inquiry = inquiry(self._world, self, validator.machine, self._chance, self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._work()
+
+    def hear_head(self, author: Node, certificate: Certificate) -> None:
+        """A validator announces how far the ledger is."""
+        if self.following is not None:
+            following = self.following
+            self.guarded(lambda: following.hear(author, certificate))
+
+    def _announce(self) -> None:
+        if self._world.plan.learners and self.disk.final_height() > self._announced:
+            found = self.disk.certificate_below(self.disk.final_height())
+            if found is not None and found[0] > self._announced:
+                self._announced = found[0]
+                self._world.announce(self, read_as(Certificate, found[1]))
 
     def _post(self, outgoing: Iterable[Outgoing]) -> None:
         for item in outgoing:
@@ -323,7 +455,11 @@ class Node:
         world.witness.looks_at(self)
         for number, reason in validator.take_faults():
             world.drop(self, world.home_of(number), reason)
-        final = validator.take_final()
+        self.executed(validator.take_final())
+
+    def executed(self, final: list[FinalBlock]) -> None:
+        """Blocks became final here."""
+        world = self._world
         if final:
             assert self.pool is not None
             for done in final:

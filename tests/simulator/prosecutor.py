@@ -28,7 +28,6 @@ class Prosecutor:
     def __init__(self, world: World) -> None:
         self._world = world
         self._heard: deque[Envelope] = deque(maxlen=KEPT)
-        self._roll = Roll.of_genesis(world.village.genesis, world.village.chain_id)
 
     def hear(self, kind: int, envelope: Envelope) -> None:
         """A statement was signed."""
@@ -46,7 +45,8 @@ class Prosecutor:
             return set()
         histories = [node.disk.history(node.key.key_id) for node in world.nodes if world.honest(node)]
         histories.append(History(statements=tuple({envelope.encode() for envelope in self._heard})))
-        extraction = extract(histories, self._roll, world.keyring.verifier)
+        roll = Roll(world.village.genesis, world.village.chain_id, world.succession.configs)
+        extraction = extract(histories, roll, world.keyring.verifier)
         # Every honest disk was searched for answers: what is still open, only a liar leaves so.
         named = (*extraction.evidence, *extraction.open)
         accused = {world.home_of_key(evidence.accused) for evidence in named}
