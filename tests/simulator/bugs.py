@@ -2,36 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from tests.simulator.plan import MAX_APPEND_BYTES, Plan
-
-
-class Change(msgspec.Struct, frozen=True):
-    """In `function` (package.module:Class.method) the text `old` becomes `new`."""
-
-    function: str
-    old: str
-    new: str
-
-
-class Bug(msgspec.Struct, frozen=True):
-    """One bug.
-
-    Attributes:
-        needs: faults or lies without which it cannot show; seeds that lack one are passed over.
-        append_bytes: likewise, the most that an append may carry.
-    """
-
-    name: str
-    changes: tuple[Change, ...]
-    needs: tuple[str, ...] = ()
-    append_bytes: int = MAX_APPEND_BYTES
-    mode: str = "majority"
-
-    def fits(self, plan: Plan) -> bool:
-        """Whether a seed could show the bug."""
-        return {*plan.faults, *plan.lies}.issuperset(self.needs) and plan.append_bytes <= self.append_bytes
+from tests.simulator.bug import Bug, Change
+from tests.simulator.electorate_bugs import ELECTORATE_BUGS
 
 
 def _byzantine(name: str, function: str, old: str, new: str, *, needs: str = "") -> Bug:
@@ -319,5 +291,6 @@ BUGS: tuple[Bug, ...] = (
         "pass",
         needs="idle leader",
     ),
+    *ELECTORATE_BUGS,
 )
 """Every bug that the simulator must catch."""

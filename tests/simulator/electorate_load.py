@@ -11,11 +11,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from meshnode.ledger import validators
+from meshnode.machine import Machine
 from protocols.certificate import QuorumConfig
 from protocols.records import CHANGE_ADD, CHANGE_MODE, CHANGE_REMOVE, QUORUM_BYZANTINE, QUORUM_MAJORITY
 from tests.simulator.succession import BYZANTINE_SIZES, LEAST, MOST, tolerated
 
 if TYPE_CHECKING:
+    from tests.simulator.node import Node
     from tests.simulator.world import World
 
 # A change that did not find its way into a block so long is given up.
@@ -29,13 +31,21 @@ def change(world: World, chance: Random) -> Callable[[], None]:
     up = [node for node in world.nodes if node.up and world.honest(node)]
     if up:
         # As somebody sees it whose node is behind, too.
-        machine = chance.choice(up).machine
-        decided = validators.decided(machine.state)
-        drawn = _idle(world, decided, chance) if chance.randrange(IDLE_CHANGES) == 0 else _sound(world, decided, chance)
-        if drawn is not None:
-            action, device_key, mode = drawn
-            world.members.decide(decided.config_hash(), action, device_key, mode, VALID_S)
+        _decide(world, chance.choice(up).machine, chance, None)
     return lambda: None
+
+
+def follow_up(world: World, node: Node, chance: Random) -> None:
+    """The administrator has heard that a change was made, and may make the next before that one is in force."""
+    if chance.randrange(2):
+        _decide(world, node.machine, chance, node)
+
+
+def _decide(world: World, machine: Machine, chance: Random, node: Node | None) -> None:
+    decided = validators.decided(machine.state)
+    drawn = _idle(world, decided, chance) if chance.randrange(IDLE_CHANGES) == 0 else _sound(world, decided, chance)
+    if drawn is not None:
+        world.members.decide(decided.config_hash(), *drawn, VALID_S, node)
 
 
 Drawn = tuple[int, bytes | None, int | None]

@@ -195,7 +195,7 @@ class Following:
 
     def _round_over(self) -> None:
         if self._node.is_wanted():
-            self._node.goes_on()
+            self._node.guarded(self._node.goes_on)
             return
         behind = self._head > self.learner.final_height
         pause = POLL_MS if not behind else 1 if self._learned else RETRY_MS

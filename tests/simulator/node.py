@@ -150,12 +150,11 @@ class Node:
         try:
             self.disk.open()
             machine = world.replay(self.disk)
+            self.doom = None
+            self._begin(machine, Mempool(machine))
         except StoreError as error:
             world.witness.refused_to_start(self, error)
             self.lost = str(error)
-            return
-        self.doom = None
-        self._begin(machine, Mempool(machine))
 
     def _begin(self, machine: Machine, pool: Mempool, *, may_vote: bool = True) -> None:
         """Vote or follow, as the ledger says."""
@@ -414,7 +413,7 @@ class Node:
         else:
             assert self.validator is not None
             self.executed(self.validator.take_final())
-            self.goes_on()
+            self.guarded(self.goes_on)
 
     # --- coming and going
 
@@ -424,7 +423,11 @@ class Node:
         if advice is Advice.FOLLOW:
             self._leaving = True
         elif advice is Advice.ASK and (self._inquiry is None or self._inquiry.over):
-            self._inquiry = inquiry(self._world, self, validator.machine, self._chance, self._leave)
+            self._timeline.after(0, self.guarded, self._inquire)
+
+    def _inquire(self) -> None:
+        if self.validator is not None:
+            self._inquiry = inquiry(self._world, self, self.validator.machine, self._chance, self._leave)
 
     def _leave(self) -> None:
         self._leaving = True

@@ -280,7 +280,7 @@ class World(Post):
         heights = {node.machine.height for node in nodes} | {node.last_height for node in nodes}
         return (
             heights == {self.witness.certified_height}
-            and all(node.is_wanted() == (node.validator is not None) for node in nodes)
+            and all(self.succession.in_force.has(node.key.public) == (node.validator is not None) for node in nodes)
             and any(node.validator.role is Role.LEADER for node in self.nodes if node.validator is not None)
             and len({node.machine.state_hash() for node in nodes}) == 1
         )
