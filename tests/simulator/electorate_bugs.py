@@ -61,18 +61,14 @@ ELECTORATE_BUGS: tuple[Bug, ...] = (
         (f"{_VALIDATORS}:votes", "or decided(state).has(device_key)", "and at(state, 1).has(device_key)"),
     ),
     # Accusations.
-    Bug(
-        "who votes again for the same candidate is convicted",
+    _bug(
+        "votes in two terms are taken for two in one",
         (
-            Change(
-                "protocols.histories:_Known._two_votes",
-                "if votes[one].candidate != votes[two].candidate:",
-                "if True:",
-            ),
-            Change("protocols.evidence:_votes", "if one.candidate == two.candidate:", "if False:"),
+            "protocols.histories:_Known._take_vote",
+            "self._votes[envelope.key_id, vote.term]",
+            "self._votes[envelope.key_id, 0]",
         ),
-        needs=(CHANGE, "copies"),
-        mode="byzantine",
+        ("protocols.evidence:_votes", "if one.term != two.term:", "if False:"),
     ),
     _bug(
         "a block and its ancestor are taken for two histories",
