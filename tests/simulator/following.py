@@ -23,6 +23,7 @@ from protocols.sync import BlocksRequest
 
 if TYPE_CHECKING:
     from tests.simulator.node import Node
+    from tests.simulator.seat import Seat
     from tests.simulator.world import World
 
 DEADLINE_MS = int(MESSAGE_DEADLINE_S * 1000)
@@ -42,7 +43,7 @@ class Round:
     def __init__(
         self,
         world: World,
-        node: Node,
+        node: Seat,
         chance: Random,
         first_height: Callable[[], int],
         taken: Callable[[Node, Range], bool],
@@ -96,7 +97,11 @@ class Round:
         if found is None:
             self.next()
         else:
-            self._node.guarded(lambda: self._taken(asked, found) or self.over or self.next())
+            self._node.guarded(lambda: self._take(asked, found))
+
+    def _take(self, asked: Node, found: Range) -> None:
+        if not self._taken(asked, found) and not self.over:
+            self.next()
 
     def _give_up(self, question: int) -> None:
         if not self.over and question == self._question:
@@ -208,7 +213,7 @@ class Following:
             self._node.guarded(self.begin)
 
 
-def inquiry(world: World, node: Node, machine: Machine, chance: Random, more: Callable[[], None]) -> Round:
+def inquiry(world: World, node: Seat, machine: Machine, chance: Random, more: Callable[[], None]) -> Round:
     """A validator asks whether the others have gone on without it, and takes nothing; `more` is called if so."""
     learner = Learner(machine, node.disk, world.keyring.verifier)
 

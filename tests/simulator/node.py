@@ -18,17 +18,16 @@ import msgspec
 from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.mempool import Mempool
-from meshnode.network.absence import Absence, Advice
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Outgoing, Settings
 from meshnode.store import Batch, StoreError
 from protocols.block import SignedRecord
 from protocols.raft import MessageKind, Role
-from protocols.records import Certificate, read_as
 from tests.protocols.keys import KeyPair
 from tests.simulator.clock import NodeClock
 from tests.simulator.disk import Disk
-from tests.simulator.following import Following, Round, inquiry
+from tests.simulator.following import Following
+from tests.simulator.seat import Seat
 
 if TYPE_CHECKING:
     from tests.simulator.liars import Liar
@@ -54,7 +53,7 @@ class Moment(Enum):
     SIGNED = "with everything signed and nothing sent"
 
 
-class Node:
+class Node(Seat):
     """One device of one home.
 
     Attributes:
@@ -72,13 +71,11 @@ class Node:
         self.key = key
         self.disk = Disk(world.village.chain_id)
         self.clock = NodeClock()
-        self.validator: Validator | None = None
-        self.following: Following | None = None
-        self.pool: Mempool | None = None
         self.write_ms = (2, 30)
         self.doom: Moment | None = None
         self.liar: Liar | None = None
         self.lost: str | None = None
+        super().__init__()
         self._world = world
         self._timeline = world.timeline
         self._chance = Random(f"{world.plan.seed} node {name}")
@@ -89,51 +86,6 @@ class Node:
         self._booted_ms = 0
         self._woken_for = -1
         self._last_block_ms = -BLOCK_INTERVAL_MS
-        self._absence = Absence(SETTINGS.election_ticks)
-        self._inquiry: Round | None = None
-        self._leaving = self._closing = False
-        self._announced = 0
-
-    @property
-    def up(self) -> bool:
-        """Whether the node is running."""
-        return self.validator is not None or self.following is not None
-
-    @property
-    def machine(self) -> Machine:
-        """The ledger of a running node."""
-        part = self.following.learner if self.following is not None else self.validator
-        assert part is not None, f"{self.name} is off"
-        return part.machine
-
-    @property
-    def halted(self) -> str | None:
-        """Why a running node does nothing more, if so."""
-        part = self.following.learner if self.following is not None else self.validator
-        return None if part is None else part.halted
-
-    @property
-    def last_height(self) -> int:
-        """Up to where a running node may have blocks that concern it."""
-        return self.machine.height if self.validator is None else self.validator.last_height
-
-    def is_wanted(self) -> bool:
-        """Whether the ledger, as executed here, has this node vote now or soon."""
-        machine = self.machine
-        return validators.votes(machine.state, machine.height, self.key.public)
-
-    def standing(self) -> str:
-        """How far it is, for whoever reads of a failure."""
-        if self.following is not None:
-            learner = self.following.learner
-            return f"{self.name}: learner, final {learner.final_height}, halted {learner.halted}"
-        if self.validator is None:
-            return f"{self.name}: off, {self.lost or 'not started'}"
-        validator = self.validator
-        return (
-            f"{self.name}: {validator.role.name} of term {validator.term}, final {validator.final_height}, "
-            f"log to {validator.last_height}, halted {validator.halted}, {dict(validator.counters)}"
-        )
 
     def now_s(self) -> int:
         """UTC seconds by this node's clock."""
@@ -178,31 +130,13 @@ class Node:
         self._tick_ms = self.clock.tick_ms()
         self._booted_ms = self._timeline.now_ms
         self._woken_for = -1
-        self._absence = Absence(SETTINGS.election_ticks)
-        self._leaving = self._closing = False
-        self._announced = self.disk.final_height()
+        self._sit_down(SETTINGS.election_ticks)
         world.witness.started(self)
         if validator is None:
             self.following = Following(world, self, machine, Random(self._chance.random()))
             self.guarded(self.following.begin)
         else:
             self._work()
-
-    def goes_on(self) -> None:
-        """Turn from learner to validator or back, with the ledger as it is."""
-        machine, pool, voted = self.machine, self.pool, self.validator is not None
-        assert pool is not None
-        self._world.counts["validators that follow" if voted else "learners that vote"] += 1
-        self._world.note("follows" if voted else "votes", self.name, f"from height {machine.height}")
-        self._part()
-        self._begin(machine, pool, may_vote=not voted)
-
-    def _part(self) -> None:
-        if self.following is not None:
-            self.following.end()
-        if self._inquiry is not None:
-            self._inquiry.over = True
-        self.validator = self.following = self._inquiry = None
 
     def power_off(self) -> None:
         """What is not on the disk is gone."""
@@ -414,37 +348,6 @@ class Node:
             assert self.validator is not None
             self.executed(self.validator.take_final())
             self.guarded(self.goes_on)
-
-    # --- coming and going
-
-    def _heed(self, validator: Validator) -> None:
-        """Once a tick: is this node still to vote, and do the others go on with it?"""
-        advice = self._absence.advise(validator, self.disk.full)
-        if advice is Advice.FOLLOW:
-            self._leaving = True
-        elif advice is Advice.ASK and (self._inquiry is None or self._inquiry.over):
-            self._timeline.after(0, self.guarded, self._inquire)
-
-    def _inquire(self) -> None:
-        if self.validator is not None:
-            self._inquiry = inquiry(self._world, self, self.validator.machine, self._chance, self._leave)
-
-    def _leave(self) -> None:
-        self._leaving = True
-        self._work()
-
-    def hear_head(self, author: Node, certificate: Certificate) -> None:
-        """A validator announces how far the ledger is."""
-        if self.following is not None:
-            following = self.following
-            self.guarded(lambda: following.hear(author, certificate))
-
-    def _announce(self) -> None:
-        if self._world.plan.learners and self.disk.final_height() > self._announced:
-            found = self.disk.certificate_below(self.disk.final_height())
-            if found is not None and found[0] > self._announced:
-                self._announced = found[0]
-                self._world.announce(self, read_as(Certificate, found[1]))
 
     def _post(self, outgoing: Iterable[Outgoing]) -> None:
         for item in outgoing:

@@ -14,6 +14,7 @@ from tests.simulator.keys import Keyring
 from tests.simulator.network import Network
 from tests.simulator.node import Node
 from tests.simulator.plan import Plan
+from tests.simulator.seat import Seat
 from tests.simulator.succession import Succession
 from tests.simulator.timeline import Timeline
 from tests.simulator.witness import Witness
@@ -102,7 +103,7 @@ class Post:
         data = parcel if isinstance(parcel, bytes) else self._encode(parcel)
         self.network.send(node.home, home, receiver.receive, node.home, self.number_of(node.home), data)
 
-    def announce(self, node: Node, certificate: Certificate) -> None:
+    def announce(self, node: Seat, certificate: Certificate) -> None:
         """A validator tells those that follow how far the ledger is."""
         for other in self.nodes:
             if other is not node and other.following is not None:
