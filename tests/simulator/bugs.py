@@ -26,9 +26,9 @@ BUGS: tuple[Bug, ...] = (
     _bug("skipped fsync", "tests.simulator.disk:Disk.sync", "self._unsynced.clear()", "pass", needs="crash"),
     _bug(
         "signed before it is written",
-        "tests.simulator.node:Node._drive",
+        "tests.simulator.node:Node.write",
         "self._writing = True",
-        "self._writing = True; self._post(validator.persisted())",
+        "self._writing = True; self._post(self.validator.persisted() if self.validator else ())",
     ),
     _bug(
         "hard state not saved",
