@@ -103,14 +103,20 @@ class Accuser:
         )
 
     def in_words(self, halted: str | None) -> str:
-        """Why the node has halted, with names for keys and key ids, and what to do about it."""
+        """Why the node has halted, with names for key ids, and what to do about it."""
         if halted is None:
             return ""
+        halted = self.leader_named(halted)
         for key, _ in self._machine.quorum.voters:
-            name = self._name(key_id_of(key))
-            halted = halted.replace(f"the leader {key.hex()}", f"the leader {name}")
-            halted = halted.replace(key_id_of(key).hex(), f"the node of {name}")
+            halted = halted.replace(key_id_of(key).hex(), f"the node of {self._name(key_id_of(key))}")
         return halted if TWO_HISTORIES in halted else f"{halted}; {START_AGAIN}"
+
+    def leader_named(self, text: str) -> str:
+        """A sentence with the name of the leader whose key id it tells."""
+        for key, _ in self._machine.quorum.voters:
+            key_id = key_id_of(key)
+            text = text.replace(f"the leader {key_id.hex()}", f"the leader {self._name(key_id)}")
+        return text
 
     def _name(self, key_id: bytes) -> str:
         key = self._machine.state.keys.get(key_id)

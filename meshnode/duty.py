@@ -138,8 +138,8 @@ class Duty:
         if not found or self._machine.height > self._dispute[1]:
             return ""
         return (
-            f"the leader's blocks are not acknowledged: {found}; if most nodes agree with this one, they replace the "
-            "leader by themselves; else this one stops"
+            f"the leader's blocks are not acknowledged: {found}; if enough nodes agree with this one, they replace the "
+            "leader by themselves; if enough agree with the leader, this one stops"
         )
 
     async def persist(self, batch: Batch) -> None:

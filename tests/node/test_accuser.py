@@ -190,6 +190,6 @@ async def test_the_reason_of_a_halt_names_people(tmp_path: Path) -> None:
         text = f"height 2; {device('carla').key_id.hex()} signed two different blocks; {TWO_HISTORIES}"
         said = f"height 2; the node of carla signed two different blocks; {TWO_HISTORIES}"
         assert desk.accuser.in_words(text) == said
-        text = f"ours is ab, the leader {device('carla').public.hex()} signed cd"
+        text = f"ours is ab, the leader {device('carla').key_id.hex()} signed cd"
         assert desk.accuser.in_words(text) == f"ours is ab, the leader carla signed cd; {START_AGAIN}"
         assert desk.accuser.in_words(None) == ""
