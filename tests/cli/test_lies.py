@@ -8,9 +8,9 @@ import pytest
 
 from meshnode.store import proofs
 from protocols.evidence import Case, EvidenceKind
-from protocols.records import Evidence, to_payload
+from protocols.records import CHANGE_ADD, Evidence, to_payload
 from tests.cli.shell import complaint, meshnode
-from tests.ledger.chain import Chain
+from tests.ledger.chain import Chain, member
 from tests.protocols.village import device
 
 LIE = "the node of bela voted for two candidates in term 3"
@@ -54,6 +54,21 @@ def test_who_was_found_out_is_shown_from_the_ledger_and_from_the_files_beside_it
     [lie] = meshnode("evidence", "show", tmp_path / "ledger", "--json").json["found_out"]
     assert (lie["name"], lie["kind"], lie["term"], lie["status"]) == ("bela", "VOTES", 3, "proved")
     assert lie["source"] == record.record_id.hex()
+
+
+def test_a_liar_who_joined_later_is_called_by_name_all_the_same(chain: Chain, tmp_path: Path) -> None:
+    chain.block(chain.join(member("gina")))
+    chain.block(chain.change(CHANGE_ADD, "gina"))
+    chain.block()
+    votes = (chain.vote("gina", 3, "carla"), chain.vote("gina", 3, "anna"))
+    evidence = chain.evidence(EvidenceKind.VOTES, "gina", *votes, signer="anna")
+    chain.block(evidence)
+    place = chain.store(tmp_path)
+    [lie] = meshnode("evidence", "show", tmp_path, "--json").json["found_out"]
+    assert (lie["name"], lie["status"]) == ("gina", "proved")
+    (place / "copy.evidence").write_bytes(to_payload(evidence.record))
+    alone = meshnode("evidence", "check", place / "copy.evidence", "--dir", tmp_path)
+    assert alone.code == 0 and device("gina").key_id.hex() in alone.out
 
 
 def test_a_file_that_is_no_evidence_is_named(chain: Chain, tmp_path: Path) -> None:
