@@ -248,7 +248,7 @@ class Mempool:
         return record.period_start_s + self._machine.rules(record.period_start_s).period.length_s > time_s
 
     def _drop(self, record_id: bytes, why: str) -> None:
-        self.counters[f"dropped: {why}"] += 1
+        self.counters[f"record dropped: {why}"] += 1
         self._remove(record_id)
 
     def _remove(self, record_id: bytes) -> None:

@@ -135,7 +135,7 @@ def test_what_lost_a_race_meanwhile_is_dropped_from_the_next_block() -> None:
     cluster.add(one)
     cluster.until(lambda: len(cluster.pools["anna"]) == 0)
     assert selected(pool, cluster.now_s) == []
-    assert pool.counters["dropped: NONCE_TAKEN"] == 1
+    assert pool.counters["record dropped: NONCE_TAKEN"] == 1
 
 
 def test_waste_goes_on_nodes_that_never_lead() -> None:
@@ -207,7 +207,7 @@ def test_a_record_larger_than_a_block_does_not_stand_before_the_others() -> None
     for signed in (large, small):
         assert pool.add(signed, NOW_S) is None
     assert selected(pool, max_bytes=len(small.envelope_bytes) + 5) == [small.record_id]
-    assert pool.counters["dropped: larger than a block"] == 1
+    assert pool.counters["record dropped: larger than a block"] == 1
     assert pool.ids() == [small.record_id]
 
 
@@ -268,4 +268,4 @@ def test_evidence_waits_only_if_it_proves_something_that_is_not_known_yet() -> N
     assert pool.add(first, chain.now_s) is None and pool.add(second, chain.now_s) is None
     chain.block(first)
     pool.final([first.record_id])
-    assert selected(pool, chain.now_s) == [] and pool.counters["dropped: KNOWN_EVIDENCE"] == 1
+    assert selected(pool, chain.now_s) == [] and pool.counters["record dropped: KNOWN_EVIDENCE"] == 1

@@ -83,6 +83,12 @@ async def play(place: Path) -> dict[str, Any]:
                 code, told, complaint = await run_meshnode(*words)
             assert code == 0, f"{action}: {told}{complaint}"
         await mesh.until("the node votes with its new key", lambda: _signs(mesh, carla))
+
+        async def replaced() -> bool:
+            return {status["validators"] for status in await mesh.statuses()} == {3}
+
+        # Until then four count, and with Bela gone the two who are left would be too few.
+        await mesh.until("the old key counts no more", replaced)
         mesh["bela"].kill()
         await mesh.until_settled(mesh.next_period_s())
         height = await mesh.check_one_history()
