@@ -15,8 +15,8 @@ from meshnode.network.ballots import row_of
 from meshnode.network.terms import MAX_TERM_JUMP
 from protocols import cose
 from protocols.block import Parent
-from protocols.parcel import Parcel
-from protocols.raft import Entry, MessageKind, Role
+from protocols.parcel import Parcel, pack
+from protocols.raft import Entry, Message, MessageKind, Role
 from protocols.raft.messages import MAX_INT
 from protocols.records import Tip, Vote, to_payload
 from tests.network.cluster import ELECTION_TICKS, Cluster
@@ -170,6 +170,23 @@ def test_a_peer_cannot_make_the_leader_make_blocks() -> None:
     leader = cluster.founded()
     fault = cluster.lie(cluster.followers()[0], leader, MessageKind.PROP, entries=(Entry(data=b"x"),))
     assert "PROP from a peer" in (fault or "") and cluster.validators[leader].last_height == 1
+
+
+def test_a_peer_cannot_make_the_leader_hand_over() -> None:
+    # It makes no blocks while it hands over. Asked for one successor after the other, it never would again.
+    cluster = Cluster(4)
+    leader = cluster.founded()
+    liar, other, _ = cluster.followers()
+    cluster.liars.add(liar)
+    record = order(cluster, 1)
+    cluster.add(record)
+    for number in range(3 * ELECTION_TICKS):
+        successor = cluster.validators[(liar, other)[number % 2]].number
+        asked = Message(kind=MessageKind.TRANSFER_LEADER, term=cluster.validators[leader].term, vote=successor)
+        fault = cluster.hand_over(liar, leader, Parcel(message=pack(asked)))
+        assert "TRANSFER_LEADER from a peer" in (fault or "")
+        cluster.step()
+    assert accepted(cluster, record) and cluster.leader() == leader
 
 
 # --- blocks
