@@ -168,8 +168,6 @@ class Validator(Observed):
             clock,
             self.counters,
         )
-        # Ticks since a certificate came that cannot be checked here, of a height that is not final here.
-        self._unable = 0
         self._promises = Promises(
             self._core,
             machine,
@@ -227,7 +225,7 @@ class Validator(Observed):
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
-        self._unable = self._unable + 1 if self._finalizer.unknown_height > self.final_height else 0
+        self._finalizer.tick()
         self._wariness.tick(self.final_height, self._finalizer.certified_height)
         if self._may_not_lead():
             self._core.wait()
@@ -421,7 +419,7 @@ class Validator(Observed):
     def astray(self) -> int:
         """For how many ticks this node has heard no leader, or only certificates of validators unknown to it: then the
         others may have gone on without it."""
-        return max(self._leadership.silence, self._unable, self._wariness.behind)
+        return max(self._leadership.silence, self._finalizer.unable, self._wariness.behind)
 
     @property
     def takes_part(self) -> bool:
