@@ -76,6 +76,17 @@ class Watcher:
         remembered = (data for seen in self._seen.values() for _, data in seen.values())
         return tuple(dict.fromkeys((*self._contrary, *remembered)))
 
+    def take_over(self, before: Watcher) -> None:
+        """Go on with the memory of the part of this node that has ended: what it found may not be handed in yet."""
+        self._found = [*before.take(), *self._found]
+        self.cases = [*before.cases, *self.cases][-MAX_WAITING:]
+        self._contrary = [*before._contrary, *self._contrary][-2 * MAX_WAITING :]
+        self._known |= before._known
+        for key, seen in before._seen.items():
+            both = self._seen[key] = {**seen, **self._seen.get(key, {})}
+            while len(both) > KEPT_PER_SIGNER:
+                del both[next(iter(both))]
+
     # --- what is shown to it
 
     def block(self, block: Block) -> None:
