@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.network.watcher import KEPT_PER_SIGNER, MAX_WAITING, Watcher
+from meshnode.network.watcher import KEPT_PER_SIGNER, MAX_TERMS, Watcher
 from protocols.block import Block, Parent
 from protocols.certificate import QuorumConfig
 from protocols.cose import Envelope
@@ -379,7 +379,7 @@ def test_the_memory_is_bounded_and_each_signer_fills_its_own() -> None:
         vote = Vote(term=term, candidate=device("carla").key_id, candidate_tip=tip, voter_tip=tip)
         watcher.vote(village.vote_row(vote, device("bela")), vote)
     found = watcher.take()
-    assert len(found) == MAX_WAITING == len(watcher.cases)
+    assert len(found) == MAX_TERMS == len(watcher.cases), "a liar does not fill the ledger with its lies"
     assert {evidence.evidence_kind for evidence in found} == {EvidenceKind.VOTES}
 
 
