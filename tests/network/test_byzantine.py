@@ -268,3 +268,32 @@ def test_by_decision_and_back_again() -> None:
     cluster.heal()
     cluster.until(cluster.agreed, LONG)
     assert all(v._core.needed == 0 for v in cluster.validators.values())
+
+
+def replaced_in_between() -> Changing:
+    """Locked by four validators, then one of them was replaced - by way of majority mode - and all lock again."""
+    cluster = Changing(5, 4, quorum_mode=QUORUM_BYZANTINE)
+    cluster.byzantine = False
+    cluster.until(lambda: cluster.leader() and cluster.agreed())
+    cluster.set_mode(QUORUM_MAJORITY)
+    cluster.until(lambda: not any(v.machine.quorum.mode for v in cluster.validators.values()), LONG)
+    gone = next(home for home in cluster.followers() if home in cluster.validators and home != "anna")
+    stay = [home for home in cluster.village.homes if home not in (gone, "emil")]
+    cluster.remove_validator(gone)
+    cluster.until(lambda: cluster.in_force(*stay), LONG)
+    cluster.add_validator("emil")
+    cluster.until(lambda: cluster.in_force(*stay, "emil") and cluster.agreed(), LONG)
+    cluster.set_mode(QUORUM_BYZANTINE)
+    cluster.until(lambda: all(v.machine.quorum.mode for v in cluster.validators.values()), LONG)
+    return cluster
+
+
+def test_the_first_block_of_new_locks_comes_at_once() -> None:
+    # The locks of those before cannot be shown to those of now, so there should be new ones before anybody has to elect.
+    cluster = replaced_in_between()
+    cluster.run(1)
+    for validator in cluster.validators.values():
+        assert validator.lock is not None and validator.lock.validators == validator.machine.quorum.config_hash()
+    cluster.stop(cluster.leader())
+    cluster.until(cluster.leader, LONG)
+    cluster.until(cluster.agreed, LONG)
