@@ -100,7 +100,7 @@ class Locking:
     def lock(self) -> Certificate | None:
         """What this validator is locked on; a block that became final here counts like one that was prepared.
 
-        Where it became final by a majority, the time of locks was over: what the last one bound us to is final as well.
+        Once others have decided, the time of its validators is over: what the last one bound us to is final as well.
         """
         final = self._certificates.newest
         if final is not None and place_of(final) > place_of(self._own):
