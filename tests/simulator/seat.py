@@ -13,6 +13,7 @@ from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.mempool import Mempool
 from meshnode.network.absence import Absence, Advice
+from meshnode.network.learner import Learner
 from meshnode.network.validator import Validator
 from protocols.records import Certificate, read_as
 from tests.protocols.keys import KeyPair
@@ -70,9 +71,7 @@ class Seat:
     @property
     def machine(self) -> Machine:
         """The ledger of a running node."""
-        part = self.following.learner if self.following is not None else self.validator
-        assert part is not None, f"{self.name} is off"
-        return part.machine
+        return self._signer().machine
 
     @property
     def halted(self) -> str | None:
@@ -103,6 +102,11 @@ class Seat:
             f"log to {validator.last_height}, halted {validator.halted}, {dict(validator.counters)}"
         )
 
+    def _signer(self) -> Validator | Learner:
+        part = self.following.learner if self.following is not None else self.validator
+        assert part is not None, f"{self.name} is off"
+        return part
+
     # --- coming and going
 
     def _sit_down(self, election_ticks: int) -> None:
@@ -116,8 +120,11 @@ class Seat:
         assert pool is not None
         self._world.counts["validators that follow" if voted else "learners that vote"] += 1
         self._world.note("follows" if voted else "votes", self.name, f"from height {machine.height}")
+        before = self._signer()
         self._part()
         self._begin(machine, pool, may_vote=not voted)
+        if self.up:
+            self._signer().watcher.take_over(before.watcher)
 
     def _part(self) -> None:
         if self.following is not None:
