@@ -42,7 +42,6 @@ from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledges
 from meshnode.network.promises import Promises
 from meshnode.network.proposer import Proposer
-from meshnode.network.terms import bounded
 from meshnode.network.wariness import Wariness
 from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
@@ -271,7 +270,7 @@ class Validator(Observed):
         if parcel.message is None:
             return None if parcel.ack is None else self._finalizer.take_ack(key, parcel)
         try:
-            message = bounded(unpack(parcel.message, sender, self.number), self._core.term)
+            message = self._wariness.bounded(unpack(parcel.message, sender, self.number))
         except RecordError as error:
             return str(error)
         if not self.licence.hears(message.term):
