@@ -118,7 +118,7 @@ class Pledges:
             if made is not None:
                 ack = max(ack, (made.ack_term, made.height, made.block))
                 bound = max(bound, (made.ack_term, made.height) if made.phase == PHASE_COMMIT else bound)
-        promised = SignState(*vote, *ack, self.state.sequence, *bound)
+        promised = SignState(vote[0], vote[1], ack[0], ack[1], ack[2], self.state.sequence, bound[0], bound[1])
         if promised == self.state:
             return None
         self.state = msgspec.structs.replace(promised, sequence=promised.sequence + 1)

@@ -149,7 +149,7 @@ def _far_clock(world: World, chance: Random) -> Undo:
     # Always the same node, and no liar beside it: what a quorum with such clocks had signed, all
     # others would wait for.
     node = world.nodes[world.plan.seed % world.plan.homes]
-    if not world.liars:
+    if not world.liars | world.images.homes:
         node.clock.set(world.timeline.now_ms, chance.choice((300_000, 3_600_000)), 0)
         # It does most harm as leader.
         for other in world.nodes:
@@ -172,6 +172,10 @@ def _burst(world: World, chance: Random) -> Undo:
     return lambda: None
 
 
+def _old_image(world: World, chance: Random) -> Undo:
+    return world.images.begin(chance)
+
+
 FAULTS: dict[str, Fault] = {
     "crash": _crash,
     "crash while writing": _crash_while_writing,
@@ -190,6 +194,7 @@ FAULTS: dict[str, Fault] = {
     "disk error": _disk_error,
     "full disk": _full_disk,
     "bit rot": _rot,
+    "old image": _old_image,
     "clock": _clock,
     "far clock": _far_clock,
     "election": _election,

@@ -17,6 +17,7 @@ import msgspec
 
 from meshnode.machine import Machine
 from meshnode.mempool import Mempool
+from meshnode.network.licence import FREE, Licence, Retired
 from meshnode.network.validator import Validator
 from meshnode.network.work import Outgoing, Settings
 from meshnode.store import StoreError
@@ -25,6 +26,7 @@ from protocols.raft import MessageKind, Role
 from tests.protocols.keys import KeyPair
 from tests.simulator.clock import NodeClock
 from tests.simulator.disk import Disk
+from tests.simulator.recalling import Recalling
 
 if TYPE_CHECKING:
     from tests.simulator.liars import Liar
@@ -66,7 +68,7 @@ class Node:
         self.name = name
         self.home = home
         self.key = key
-        self.disk = Disk(world.village.chain_id)
+        self.disk = Disk(world.village.chain_id, key.key_id)
         self.clock = NodeClock()
         self.validator: Validator | None = None
         self.pool: Mempool | None = None
@@ -77,6 +79,7 @@ class Node:
         self._world = world
         self._timeline = world.timeline
         self._chance = Random(f"{world.plan.seed} node {name}")
+        self._recalling: Recalling | None = None
         self._life = 0
         self._writing = False
         self._ticks = 0
@@ -112,6 +115,12 @@ class Node:
             self.disk.open()
             machine = world.replay(self.disk)
             pool = Mempool(machine)
+            # A liar asks nobody; each of two twins would find out that there is the other one.
+            recalling = Recalling(world, self, machine, SETTINGS.election_ticks) if self.liar is None else None
+            decision = FREE if recalling is None else recalling.decision
+            if isinstance(decision, Retired):
+                self._retire(decision)
+                return
             validator = Validator(
                 machine,
                 self.disk,
@@ -122,6 +131,7 @@ class Node:
                 self.now_s,
                 Random(self._chance.random()),
                 msgspec.structs.replace(SETTINGS, max_append_bytes=world.plan.append_bytes),
+                decision,
             )
         except StoreError as error:
             world.witness.refused_to_start(self, error)
@@ -136,12 +146,31 @@ class Node:
         self._woken_for = -1
         self.doom = None
         world.witness.started(self)
+        self._recalling = recalling
+        if recalling is not None:
+            recalling.ask()
         self._work()
+
+    def permit(self, decision: Licence | Retired) -> None:
+        """What the others say has led to this."""
+        assert self.validator is not None
+        if isinstance(decision, Retired):
+            self.disk.power_off(self._chance)
+            self._end()
+            self._retire(decision)
+        else:
+            self.validator.permit(decision)
+            self._schedule()
+
+    def _retire(self, decision: Retired) -> None:
+        self.lost = decision.reason
+        self._world.images.retired(self, decision.reason)
 
     def power_off(self) -> None:
         """What is not on the disk is gone."""
         if self.validator is not None:
             self._world.note("power off", self.name, self.disk.power_off(self._chance))
+            self.disk.slots.boots()
             self._end()
 
     def process_ends(self, reason: str) -> None:
@@ -160,6 +189,8 @@ class Node:
         self.validator = self.pool = self.doom = None
         self._writing = False
         self._life += 1
+        if self._recalling is not None:
+            self._recalling.over, self._recalling = True, None
         self._world.witness.ended(self)
 
     def signer(self, message: bytes) -> bytes:
@@ -236,6 +267,8 @@ class Node:
         while self._ticks < due:
             self._ticks += 1
             validator.tick()
+            if self._recalling is not None:
+                self._recalling.tick()
 
     def _wake(self, life: int, tick: int) -> None:
         if life == self._life and tick == self._woken_for:
@@ -247,7 +280,10 @@ class Node:
         """Come back at the next tick in which something can happen."""
         validator = self.validator
         assert validator is not None
-        tick = self._ticks + (1 if self._writing else max(1, quiet_ticks(validator)))
+        quiet = quiet_ticks(validator)
+        if self._recalling is not None:
+            quiet = min(quiet, self._recalling.quiet_ticks(self._ticks))
+        tick = self._ticks + (1 if self._writing else max(1, quiet))
         if tick != self._woken_for:
             self._woken_for = tick
             self._timeline.at(self._booted_ms + tick * self._tick_ms, self._wake, self._life, tick)
@@ -274,6 +310,7 @@ class Node:
                 if work.batch is not None:
                     self.disk.begin(work.batch)
                     self._world.witness.writes(self, work.batch)
+                    self._world.images.writes(self)
                     if self.doom is Moment.WRITING:
                         self.power_off()
                         return

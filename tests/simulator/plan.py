@@ -44,10 +44,11 @@ FAULTS: dict[str, int] = {
     "far clock": 1,
     "election": 5,
     "burst": 3,
+    "old image": 1,
 }
 # How long a fault lasts at most, in milliseconds; one is drawn for each episode.
 LENGTHS_MS = (500, 5_000, 30_000, 120_000)
-LONG = {"far clock": (120_000,)}
+LONG = {"far clock": (120_000,), "old image": (240_000,)}
 LIES = (
     *("twins", "withheld", "replayed", "forged tip", "double vote", "double ack", "two blocks", "garbage"),
     *("usurped term", "false certificates", "bad signatures", "bad blocks", "repeated records", "giant terms"),

@@ -114,6 +114,7 @@ class Witness:
         _, _, aad, payload = cbor.decode(message)
         kind = cbor.decode(aad)[1]
         self._world.prosecutor.hear(kind, Envelope(node.key.key_id, payload, signature))
+        self._world.images.signs(node, kind, payload)
         if kind == Header.KIND:
             self._header(node, read_as(Header, payload), cose.record_id(message))
         elif kind == Ack.KIND:

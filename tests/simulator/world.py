@@ -23,6 +23,7 @@ from tests.protocols.keys import KeyPair
 from tests.protocols.village import HOMES, START_S, Village
 from tests.simulator.disk import Disk
 from tests.simulator.faults import FAULTS, Undo
+from tests.simulator.images import Images
 from tests.simulator.keys import Keyring
 from tests.simulator.liars import SCHEME_MS, TWIN, Liar
 from tests.simulator.members import Members
@@ -114,6 +115,7 @@ class World:
         self._encoded: dict[Parcel, bytes] = {}
         self.witness = Witness(self)
         self.prosecutor = Prosecutor(self)
+        self.images = Images(self)
         self.snapshots = Snapshots()
         founding = self._machine()
         self.accounts = {
@@ -330,7 +332,7 @@ class World:
 
     def unreliable(self, chance: Random) -> Node | None:
         """A node that may lose what it promised; None if the others would not make a quorum without it."""
-        if len(self.liars) < tolerated(self.plan.homes, self.plan.mode):
+        if len(self.liars | self.images.homes) < tolerated(self.plan.homes, self.plan.mode):
             self.liars.add(chance.choice(self.village.homes))
         return self._by_name[chance.choice(sorted(self.liars))] if self.liars else None
 

@@ -1,0 +1,198 @@
+"""Images: old copies of a node's card that are put back, and what must not come of it.
+
+A copy is made while the node runs, of the database alone or with the sign file beside it; later the
+node is switched off, the copy put in place of what is there, and the node started. Its neighbours
+hold newer signatures of it: as many neighbours as every quorum without it has one of. So it must
+find out, never sign again with this device key, and is counted as lost.
+
+A copy that is older only by what nobody has heard cannot be told from the card of today, and is
+not put back here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from protocols.certificate import quorum_size
+from protocols.records import PHASE_COMMIT, Ack, Header, Vote, to_payload
+from protocols.signatures import Signatures
+from tests.simulator import disk, slots
+from tests.simulator.plan import MODES, tolerated
+
+if TYPE_CHECKING:
+    from tests.simulator.node import Node
+    from tests.simulator.world import World
+
+# How often somebody looks whether a copy is old enough.
+LOOK_MS = 250
+# Copies of the last writes; with the newest of them, only the last signature or two are missing.
+LAST_WRITES = 3
+_SIGNED_FOR_GOOD = (Ack.KIND, Header.KIND, Vote.KIND)
+
+
+class Kind(Enum):
+    """What is copied and put back."""
+
+    DATABASE = "the database alone"
+    RUNNING = "database and sign file of a running node"
+    STOPPED = "database and sign file of a node that had stopped in order"
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """A card as it was.
+
+    Attributes:
+        file: the sign file, None if it was not copied.
+        signatures: how many different statements the node had signed by then.
+        vote_term, acked: of its newest vote and ack.
+    """
+
+    database: disk.Image
+    file: slots.Image | None
+    signatures: int
+    vote_term: int
+    acked: tuple[int, int]
+
+
+class Images:
+    """Makes copies, puts them back, and watches what the nodes do that got one.
+
+    Attributes:
+        homes: whose nodes have got an old image, or are about to: none of them counts on to vote.
+        restored: those that have got one.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.homes: set[str] = set()
+        self.restored: set[str] = set()
+        self._world = world
+        self._said: dict[str, dict[bytes, int]] = {}
+        self._watched: dict[str, Callable[[], None]] = {}
+
+    # --- what nodes do
+
+    def signs(self, node: Node, kind: int, payload: bytes) -> None:
+        """A node signs a statement."""
+        if kind not in _SIGNED_FOR_GOOD or not self._world.honest(node):
+            return
+        witness = self._world.witness
+        said = self._said.setdefault(node.home, {})
+        said.setdefault(payload, len(said))
+        witness.checked["reserved before it is signed"] += 1
+        reserved = node.disk.slots.newest
+        if kind != Header.KIND and (reserved is None or not reserved.covers(node.disk.sign_state())):
+            witness.broken("reserved before it is signed", f"{node.name}: {node.disk.sign_state()}, {reserved}")
+        if node.home in self.restored:
+            witness.broken("an old image signs nothing", f"{node.name} has signed a statement of kind {kind}")
+
+    def writes(self, node: Node) -> None:
+        """A node begins to write."""
+        if node.home in self._watched:
+            self._watched[node.home]()
+
+    def retired(self, node: Node, reason: str) -> None:
+        """A node signs no more."""
+        world = self._world
+        world.note("never signs again", node.name, reason)
+        if not world.honest(node):
+            return
+        if node.home not in self.restored:
+            world.witness.broken("the card of today is not taken for an old one", f"{node.name}: {reason}")
+        world.witness.checked["an old image is found out"] += 1
+
+    # --- the fault
+
+    def begin(self, chance: Random) -> Callable[[], None]:
+        """Copy a card now, and put it back as soon as it is old; what is returned gives up waiting for that."""
+        victim = self._victim(chance)
+        if victim is None:
+            return lambda: None
+        self.homes.add(victim.home)
+        kind, ago = chance.choice(list(Kind)), chance.choice((1, LAST_WRITES, 0))
+        copies: deque[Copy] = deque([self._copy(victim, kind)], maxlen=ago or 1)
+        if ago:
+            self._watched[victim.home] = lambda: copies.append(self._copy(victim, kind))
+        first_look_ms = chance.choice((LOOK_MS, 20_000, 60_000))
+        self._world.timeline.after(first_look_ms, self._look, victim, kind, copies, Random(chance.random()))
+
+        def give_up() -> None:
+            self._watched.pop(victim.home, None)
+            if victim.home not in self.restored:
+                self.homes.discard(victim.home)
+
+        return give_up
+
+    def _victim(self, chance: Random) -> Node | None:
+        """Somebody honest; None if the others would not make a quorum without it.
+
+        Nor where a clock may go far wrong: for a block of its owner's all others may have to wait for that one.
+        """
+        world = self._world
+        if "far clock" in world.plan.faults or len(world.liars | self.homes) >= tolerated(
+            world.plan.homes, world.plan.mode
+        ):
+            return None
+        return chance.choice([node for node in world.nodes if node.home not in world.liars | self.homes])
+
+    def _copy(self, node: Node, kind: Kind) -> Copy:
+        card = node.disk
+        signed = card.sign_state()
+        files = {
+            Kind.DATABASE: None,
+            Kind.RUNNING: card.slots.image(),
+            Kind.STOPPED: card.slots.stopped(signed),
+        }
+        count = len(self._said.get(node.home, ()))
+        return Copy(card.image(), files[kind], count, signed.vote_term, (signed.ack_term, signed.ack_height))
+
+    def _look(self, node: Node, kind: Kind, copies: deque[Copy], chance: Random) -> None:
+        world = self._world
+        if node.home not in self.homes or node.home in world.liars or node.lost is not None:
+            return
+        old = next((copy for copy in reversed(copies) if self._is_old(node, copy)), None)
+        if old is None:
+            world.timeline.after(LOOK_MS, self._look, node, kind, copies, chance)
+            return
+        self._watched.pop(node.home, None)
+        world.hold_off(node)
+        node.power_off()
+        node.disk.restore(old.database)
+        if old.file is not None:
+            node.disk.slots.restore(old.file)
+        self.restored.add(node.home)
+        missing = len(self._said[node.home]) - old.signatures
+        world.note("an old image is put back", node.name, f"{kind.value}, {missing} signatures old")
+        world.counts[f"old images: {kind.value}"] += 1
+        world.timeline.after(chance.choice((1, 5_000)), world.let_on, node)
+
+    def _is_old(self, node: Node, copy: Copy) -> bool:
+        """Whether of any neighbours without which there is no quorum, one holds a newer signature."""
+        world = self._world
+        homes = world.plan.homes
+        holders = {
+            other.home
+            for other in world.nodes
+            if other.home != node.home and other.up and world.honest(other) and self._holds_newer(other, node, copy)
+        }
+        return len(holders) > homes - quorum_size(homes, MODES[world.plan.mode])
+
+    def _holds_newer(self, other: Node, node: Node, copy: Copy) -> bool:
+        validator, said = other.validator, self._said.get(node.home, {})
+        assert validator is not None
+        heard = validator.heard.of(node.key.key_id, validator.term, validator.tip())
+        return any(said.get(to_payload(word), -1) >= copy.signatures for word in self._rising(heard, copy))
+
+    def _rising(self, heard: Signatures, copy: Copy) -> Iterator[Ack | Vote]:
+        """Those words that do not belong below what the copy says: a lower block may be acknowledged late."""
+        for ack in (heard.ack, heard.commit):
+            is_second = self._world.plan.mode == "byzantine" and ack is not None and ack.phase == PHASE_COMMIT
+            if ack is not None and (is_second or (ack.ack_term, ack.height) > copy.acked):
+                yield ack
+        if heard.vote is not None and heard.vote.term > copy.vote_term:
+            yield heard.vote

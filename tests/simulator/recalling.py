@@ -1,0 +1,109 @@
+"""Recalling: how a node that starts asks the others what it has signed, in virtual time.
+
+Does what `meshnode.network.recall` and `meshnode.duty` do with trio: asks whoever has not
+answered, again and again, and hands the answers to the product's own `Recollection`, which
+decides. Question and answer travel like parcels and get lost like them.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from meshnode.machine import Machine
+from meshnode.network.licence import PATIENCE_TIMEOUTS, Licence, Retired
+from meshnode.network.recollection import Recollection
+from protocols import signatures
+from protocols.records import to_payload
+from protocols.signatures import Signatures
+
+if TYPE_CHECKING:
+    from tests.simulator.node import Node
+    from tests.simulator.world import World
+
+# The product asks whoever is connected twice a second; here every question costs two events.
+ASK_EVERY_MS = 1000
+
+
+class Recalling:
+    """One start of one node.
+
+    Attributes:
+        over: the node has ended since.
+    """
+
+    def __init__(self, world: World, node: Node, machine: Machine, election_ticks: int) -> None:
+        self.over = False
+        self._world = world
+        self._node = node
+        self._patience = PATIENCE_TIMEOUTS * election_ticks
+        disk = node.disk
+        self._recollection = Recollection(
+            disk.slots.places(disk.sign_state()),
+            disk.hard_state().term,
+            node.key.public,
+            lambda: machine.quorum,
+            machine.chain_id,
+            world.keyring.verifier,
+            election_ticks,
+        )
+
+    @property
+    def decision(self) -> Licence | Retired:
+        """What counts now."""
+        return self._recollection.decision
+
+    def quiet_ticks(self, ticks: int) -> int:
+        """After so many ticks of the node: how many more until something changes by the passing of time alone."""
+        return self._patience if self._recollection.decided else max(1, self._patience - ticks)
+
+    def tick(self) -> None:
+        """One tick of the node has passed."""
+        if not self._recollection.decided:
+            self._act(self._recollection.tick())
+
+    def ask(self) -> None:
+        """Ask whoever has not answered, from now on, until there is nothing more to ask."""
+        recollection, node, world = self._recollection, self._node, self._world
+        missing = recollection.missing()
+        if self.over or (recollection.decided and not missing):
+            return
+        world.timeline.after(ASK_EVERY_MS, self.ask)
+        for other in world.nodes:
+            if other.key.public in missing and other.home != node.home:
+                world.network.send(node.home, other.home, self._asked, other)
+
+    def _asked(self, other: Node) -> None:
+        """The question arrives."""
+        answer = answer_of(other, self._recollection.key_id, self._world)
+        if answer is not None:
+            self._world.network.send(other.home, self._node.home, self._answered, other, to_payload(answer))
+
+    def _answered(self, other: Node, payload: bytes) -> None:
+        """The answer arrives."""
+        validator = self._node.validator
+        if self.over or validator is None or not self._recollection.wants(other.key.public):
+            return
+        now = validator.signed() if self._recollection.decided else None
+        fault, decision = self._recollection.take(other.key.public, signatures.read_answer(payload), now)
+        if fault is not None:
+            self._world.drop(self._node, other.home, fault)
+        self._act(decision)
+
+    def _act(self, decision: Licence | Retired | None) -> None:
+        if decision is not None:
+            self._node.permit(decision)
+
+
+def answer_of(node: Node, key_id: bytes, world: World) -> Signatures | None:
+    """What a node says that it holds; None if it says nothing."""
+    validator = node.validator
+    if validator is None:
+        return None
+    honest = validator.heard.of(key_id, validator.term, validator.tip(), validator.lock)
+    if node.liar is None:
+        return honest
+    # What a liar can do is hold back: it has no signatures but those that were made.
+    kept_back = Signatures(term=honest.term, tip_term=honest.tip_term, tip_height=honest.tip_height)
+    chance = Random(f"{world.plan.seed} answer {node.name} {world.timeline.now_ms}")
+    return chance.choice((honest, kept_back, None))
