@@ -72,6 +72,34 @@ BUGS: tuple[Bug, ...] = (
         "for c in certificates if c.height <= self.final_height",
         "for c in ()",
     ),
+    # The card.
+    _bug(
+        "an old image signs at once",
+        "meshnode.network.licence:decide",
+        "for answer in answers.values():",
+        "return FREE\n    for answer in answers.values():",
+        needs="old image",
+    ),
+    _bug(
+        "the others are not believed",
+        "meshnode.network.licence:decide",
+        "found = newer(answer, known.signed, known.term)",
+        "found = None",
+        needs="old image",
+    ),
+    _bug(
+        "reservation not written ahead",
+        "meshnode.store.reservation:before_signing",
+        "if newest is not None and runs and newest.covers(promised):",
+        "if newest is not None and runs:",
+    ),
+    _bug(
+        "reservation written after the database",
+        "tests.simulator.disk:Disk.power_off",
+        "if not self.slots.power_off(chance):",
+        "if not self.slots.power_off(chance) and pending is None:",
+        needs="crash while writing",
+    ),
     # Elections.
     Bug(
         "votes twice in a term",
@@ -273,6 +301,13 @@ BUGS: tuple[Bug, ...] = (
         "meshnode.network.promises:Promises._ack",
         "PHASE_PREPARE if self._electorate.is_byzantine_at(height) else PHASE_COMMIT",
         "PHASE_COMMIT",
+    ),
+    _byzantine(
+        "phase ignored in what the others hold",
+        "meshnode.network.licence:newer",
+        "if ack is not None and ack.phase == PHASE_COMMIT and _is_unbound((ack.ack_term, ack.height), signed):",
+        "if False:",
+        needs="old image",
     ),
     _byzantine("lock not saved", f"{_VALIDATOR}.poll", "lock=lock,", "lock=None,"),
     Bug(

@@ -149,7 +149,7 @@ def _far_clock(world: World, chance: Random) -> Undo:
     # Always the same node, and no liar beside it: what a quorum with such clocks had signed, all
     # others would wait for.
     node = world.nodes[world.plan.seed % world.plan.homes]
-    if not world.liars | world.images.homes:
+    if not world.liars:
         node.clock.set(world.timeline.now_ms, chance.choice((300_000, 3_600_000)), 0)
         # It does most harm as leader.
         for other in world.nodes:

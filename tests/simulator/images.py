@@ -73,7 +73,8 @@ class Images:
         self.restored: set[str] = set()
         self._world = world
         self._said: dict[str, dict[bytes, int]] = {}
-        self._watched: dict[str, Callable[[], None]] = {}
+        self._copies: dict[str, deque[Copy]] = {}
+        self._of_each_write: dict[str, Kind] = {}
 
     # --- what nodes do
 
@@ -93,8 +94,9 @@ class Images:
 
     def writes(self, node: Node) -> None:
         """A node begins to write."""
-        if node.home in self._watched:
-            self._watched[node.home]()
+        kind = self._of_each_write.get(node.home)
+        if kind is not None:
+            self._copies[node.home].append(self._copy(node, kind))
 
     def retired(self, node: Node, reason: str) -> None:
         """A node signs no more."""
@@ -115,28 +117,23 @@ class Images:
             return lambda: None
         self.homes.add(victim.home)
         kind, ago = chance.choice(list(Kind)), chance.choice((1, LAST_WRITES, 0))
-        copies: deque[Copy] = deque([self._copy(victim, kind)], maxlen=ago or 1)
+        copies = self._copies[victim.home] = deque([self._copy(victim, kind)], maxlen=ago or 1)
         if ago:
-            self._watched[victim.home] = lambda: copies.append(self._copy(victim, kind))
-        first_look_ms = chance.choice((LOOK_MS, 20_000, 60_000))
+            self._of_each_write[victim.home] = kind
+        first_look_ms = chance.choice((LOOK_MS, 5_000, 30_000))
         self._world.timeline.after(first_look_ms, self._look, victim, kind, copies, Random(chance.random()))
 
         def give_up() -> None:
-            self._watched.pop(victim.home, None)
-            if victim.home not in self.restored:
+            if self._copies.get(victim.home) is copies:
+                self._forget(victim)
                 self.homes.discard(victim.home)
 
         return give_up
 
     def _victim(self, chance: Random) -> Node | None:
-        """Somebody honest; None if the others would not make a quorum without it.
-
-        Nor where a clock may go far wrong: for a block of its owner's all others may have to wait for that one.
-        """
+        """Somebody honest; None if the others would not make a quorum without it."""
         world = self._world
-        if "far clock" in world.plan.faults or len(world.liars | self.homes) >= tolerated(
-            world.plan.homes, world.plan.mode
-        ):
+        if len(world.liars | self.homes) >= tolerated(world.plan.homes, world.plan.mode):
             return None
         return chance.choice([node for node in world.nodes if node.home not in world.liars | self.homes])
 
@@ -153,13 +150,13 @@ class Images:
 
     def _look(self, node: Node, kind: Kind, copies: deque[Copy], chance: Random) -> None:
         world = self._world
-        if node.home not in self.homes or node.home in world.liars or node.lost is not None:
+        if self._copies.get(node.home) is not copies or node.home in world.liars or node.lost is not None:
             return
         old = next((copy for copy in reversed(copies) if self._is_old(node, copy)), None)
         if old is None:
             world.timeline.after(LOOK_MS, self._look, node, kind, copies, chance)
             return
-        self._watched.pop(node.home, None)
+        self._forget(node)
         world.hold_off(node)
         node.power_off()
         node.disk.restore(old.database)
@@ -170,6 +167,11 @@ class Images:
         world.note("an old image is put back", node.name, f"{kind.value}, {missing} signatures old")
         world.counts[f"old images: {kind.value}"] += 1
         world.timeline.after(chance.choice((1, 5_000)), world.let_on, node)
+
+    def _forget(self, node: Node) -> None:
+        """No more copies are made."""
+        del self._copies[node.home]
+        self._of_each_write.pop(node.home, None)
 
     def _is_old(self, node: Node, copy: Copy) -> bool:
         """Whether of any neighbours without which there is no quorum, one holds a newer signature."""
