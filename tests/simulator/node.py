@@ -37,6 +37,8 @@ SETTINGS = Settings(election_ticks=50, heartbeat_ticks=5)
 BLOCK_INTERVAL_MS = 1000
 # A supervisor starts a process again that ended by itself.
 RESTART_MS = 5000
+# It takes a node so long at most to be connected; parcels of the others arrive meanwhile.
+CONNECTED_MS = 2000
 
 
 # After enough of the first kind or one of the second a node may ask for votes.
@@ -148,7 +150,7 @@ class Node:
         world.witness.started(self)
         self._recalling = recalling
         if recalling is not None:
-            recalling.ask()
+            self._timeline.after(self._chance.randrange(CONNECTED_MS), recalling.ask)
         self._work()
 
     def permit(self, decision: Licence | Retired) -> None:
