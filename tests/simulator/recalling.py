@@ -65,12 +65,11 @@ class Recalling:
     def ask(self) -> None:
         """Ask whoever has not answered, from now on, until there is nothing more to ask."""
         recollection, node, world = self._recollection, self._node, self._world
-        missing = recollection.missing()
-        if self.over or (recollection.decided and not missing):
+        if self.over or not recollection.asks:
             return
         world.timeline.after(ASK_EVERY_MS, self.ask)
         for other in world.nodes:
-            if other.key.public in missing and other.home != node.home:
+            if other.home != node.home and recollection.wants(other.key.public):
                 world.network.send(node.home, other.home, self._asked, other)
 
     def _asked(self, other: Node) -> None:
