@@ -114,13 +114,13 @@ class Witness:
         _, _, aad, payload = cbor.decode(message)
         kind = cbor.decode(aad)[1]
         self._world.prosecutor.hear(kind, Envelope(node.key.key_id, payload, signature))
-        self._world.images.signs(node, kind, payload)
         if kind == Header.KIND:
             self._header(node, read_as(Header, payload), cose.record_id(message))
         elif kind == Ack.KIND:
             self._ack(node, read_as(Ack, payload))
         elif kind == Vote.KIND:
             self._vote(node, read_as(Vote, payload))
+        self._world.images.signs(node, kind, payload)
 
     def _header(self, node: Node, header: Header, block_hash: bytes) -> None:
         seen = Seen(header.height, header.term, header.parent, node.home, header.time_s)
