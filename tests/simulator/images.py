@@ -162,6 +162,8 @@ class Images:
         node.disk.restore(old.database)
         if old.file is not None:
             node.disk.slots.restore(old.file)
+        # Also where only the process had ended: nobody changes a card while the computer is on.
+        node.disk.slots.boots()
         self.restored.add(node.home)
         missing = len(self._said[node.home]) - old.signatures
         world.note("an old image is put back", node.name, f"{kind.value}, {missing} signatures old")
