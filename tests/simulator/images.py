@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocols.certificate import quorum_size
 from protocols.records import PHASE_COMMIT, Ack, Header, Vote, to_payload
 from protocols.signatures import Signatures
 from tests.simulator import disk, slots
-from tests.simulator.plan import MODES, tolerated
+from tests.simulator.succession import needed
 
 if TYPE_CHECKING:
     from tests.simulator.node import Node
@@ -49,15 +48,18 @@ class Copy(msgspec.Struct, frozen=True):
 
     Attributes:
         file: the sign file, None if it was not copied.
+        final_height: of its ledger.
         signatures: how many different statements the node had signed by then.
-        vote_term, acked: of its newest vote and ack.
+        vote_term, acked, bound: of its newest vote, ack and commit ack.
     """
 
     database: disk.Image
     file: slots.Image | None
+    final_height: int
     signatures: int
     vote_term: int
     acked: tuple[int, int]
+    bound: tuple[int, int]
 
 
 class Images:
@@ -75,6 +77,11 @@ class Images:
         self._said: dict[str, dict[bytes, int]] = {}
         self._copies: dict[str, deque[Copy]] = {}
         self._of_each_write: dict[str, Kind] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody has an old card and has not found out. The administrator changes no validators then."""
+        return any(node.home in self.restored and node.lost is None for node in self._world.nodes)
 
     # --- what nodes do
 
@@ -131,11 +138,12 @@ class Images:
         return give_up
 
     def _victim(self, chance: Random) -> Node | None:
-        """Somebody honest; None if the others would not make a quorum without it."""
+        """Somebody honest who votes or has voted; None if the others would not make a quorum without it."""
         world = self._world
-        if len(world.liars | self.homes) >= tolerated(world.plan.homes, world.plan.mode):
+        if len(world.liars | self.homes) >= world.most_liars:
             return None
-        return chance.choice([node for node in world.nodes if node.home not in world.liars | self.homes])
+        gone = world.liars | self.homes
+        return chance.choice([node for node in world.nodes if node.home not in gone and world.is_numbered(node.home)])
 
     def _copy(self, node: Node, kind: Kind) -> Copy:
         card = node.disk
@@ -146,7 +154,15 @@ class Images:
             Kind.STOPPED: card.slots.stopped(signed),
         }
         count = len(self._said.get(node.home, ()))
-        return Copy(card.image(), files[kind], count, signed.vote_term, (signed.ack_term, signed.ack_height))
+        return Copy(
+            database=card.image(),
+            file=files[kind],
+            final_height=card.final_height(),
+            signatures=count,
+            vote_term=signed.vote_term,
+            acked=(signed.ack_term, signed.ack_height),
+            bound=(signed.bound_term, signed.bound_height),
+        )
 
     def _look(self, node: Node, kind: Kind, copies: deque[Copy], chance: Random) -> None:
         world = self._world
@@ -176,27 +192,34 @@ class Images:
         self._of_each_write.pop(node.home, None)
 
     def _is_old(self, node: Node, copy: Copy) -> bool:
-        """Whether of any neighbours without which there is no quorum, one holds a newer signature."""
+        """Whether of any neighbours whose answers are enough, one holds a newer signature: whichever validators
+        the ledger of the card names, or comes to name before the node has found out."""
         world = self._world
-        homes = world.plan.homes
+        if world.succession.may_change(world.now_s):
+            return False
         holders = {
-            other.home
+            other.key.public
             for other in world.nodes
             if other.home != node.home and other.up and world.honest(other) and self._holds_newer(other, node, copy)
         }
-        return len(holders) > homes - quorum_size(homes, MODES[world.plan.mode])
+        for config in world.succession.since(copy.final_height):
+            strangers = {key for key, _ in config.voters} - holders - {node.key.public}
+            if len(strangers) >= needed(config) - 1:
+                return False
+        return True
 
     def _holds_newer(self, other: Node, node: Node, copy: Copy) -> bool:
-        validator, said = other.validator, self._said.get(node.home, {})
-        assert validator is not None
-        heard = validator.heard.of(node.key.key_id, validator.term, validator.tip())
+        said, heard = self._said.get(node.home, {}), other.heard_of(node.key.key_id)
         return any(said.get(to_payload(word), -1) >= copy.signatures for word in self._rising(heard, copy))
 
-    def _rising(self, heard: Signatures, copy: Copy) -> Iterator[Ack | Vote]:
+    @staticmethod
+    def _rising(heard: Signatures, copy: Copy) -> Iterator[Ack | Vote]:
         """Those words that do not belong below what the copy says: a lower block may be acknowledged late."""
         for ack in (heard.ack, heard.commit):
-            is_second = self._world.plan.mode == "byzantine" and ack is not None and ack.phase == PHASE_COMMIT
-            if ack is not None and (is_second or (ack.ack_term, ack.height) > copy.acked):
+            if ack is None:
+                continue
+            place = (ack.ack_term, ack.height)
+            if place > copy.acked or (ack.phase == PHASE_COMMIT and place > copy.bound):
                 yield ack
         if heard.vote is not None and heard.vote.term > copy.vote_term:
             yield heard.vote

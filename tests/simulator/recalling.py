@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from meshnode.machine import Machine
 from meshnode.network.licence import PATIENCE_TIMEOUTS, Licence, Retired
 from meshnode.network.recollection import Recollection
+from meshnode.store import SignState
 from protocols import signatures
 from protocols.records import to_payload
 from protocols.signatures import Signatures
@@ -26,7 +27,10 @@ ASK_EVERY_MS = 1000
 
 
 class Recalling:
-    """One start of one node.
+    """One start of one node, which may vote now and follow later, or the other way round.
+
+    As in the product, it outlives that change: what a node may sign was asked with what its two places
+    said when it started, and the ledger that names the validators stays the same.
 
     Attributes:
         over: the node has ended since.
@@ -53,21 +57,32 @@ class Recalling:
         """What counts now."""
         return self._recollection.decision
 
-    def quiet_ticks(self, ticks: int) -> int:
-        """After so many ticks of the node: how many more until something changes by the passing of time alone."""
-        return self._patience if self._recollection.decided else max(1, self._patience - ticks)
+    @property
+    def licence(self) -> Licence:
+        """What a validator may sign for now."""
+        decision = self.decision
+        assert isinstance(decision, Licence), "who never signs again has ended"
+        return decision
 
-    def tick(self) -> None:
-        """One tick of the node has passed."""
-        if not self._recollection.decided:
+    def begin(self, connected_ms: int, tick_ms: int) -> None:
+        """The node has started: it is connected after so long, and its ticks are this long."""
+        timeline = self._world.timeline
+        timeline.after(connected_ms, self._ask)
+        timeline.after(self._patience * tick_ms, self._waited)
+
+    def _waited(self) -> None:
+        """All ticks of the patience have passed; before the last of them none changes anything."""
+        if self.over or self._recollection.decided:
+            return
+        for _ in range(self._patience):
             self._act(self._recollection.tick())
 
-    def ask(self) -> None:
+    def _ask(self) -> None:
         """Ask whoever has not answered, from now on, until there is nothing more to ask."""
         recollection, node, world = self._recollection, self._node, self._world
         if self.over or not recollection.asks:
             return
-        world.timeline.after(ASK_EVERY_MS, self.ask)
+        world.timeline.after(ASK_EVERY_MS, self._ask)
         for other in world.nodes:
             if other.home != node.home and recollection.wants(other.key.public):
                 world.network.send(node.home, other.home, self._asked, other)
@@ -80,14 +95,21 @@ class Recalling:
 
     def _answered(self, other: Node, payload: bytes) -> None:
         """The answer arrives."""
-        validator = self._node.validator
-        if self.over or validator is None or not self._recollection.wants(other.key.public):
+        if self.over or not self._recollection.wants(other.key.public):
             return
-        now = validator.signed() if self._recollection.decided else None
-        fault, decision = self._recollection.take(other.key.public, signatures.read_answer(payload), now)
+        fault, decision = self._recollection.take(other.key.public, signatures.read_answer(payload), self._signed())
         if fault is not None:
             self._world.drop(self._node, other.home, fault)
         self._act(decision)
+
+    def _signed(self) -> tuple[SignState, int] | None:
+        """What has been signed by now, and Raft's term; None before anything may be."""
+        node = self._node
+        if not self._recollection.decided:
+            return None
+        if node.validator is not None:
+            return node.validator.signed()
+        return node.disk.sign_state(), node.disk.hard_state().term
 
     def _act(self, decision: Licence | Retired | None) -> None:
         if decision is not None:
@@ -96,10 +118,9 @@ class Recalling:
 
 def answer_of(node: Node, key_id: bytes, world: World) -> Signatures | None:
     """What a node says that it holds; None if it says nothing."""
-    validator = node.validator
-    if validator is None:
+    if not node.up:
         return None
-    honest = validator.heard.of(key_id, validator.term, validator.tip(), validator.lock)
+    honest = node.heard_of(key_id)
     if node.liar is None:
         return honest
     # What a liar can do is hold back: it has no signatures but those that were made.
