@@ -5,8 +5,20 @@ node is switched off, the copy put in place of what is there, and the node start
 hold newer signatures of it: as many neighbours as every quorum without it has one of. So it must
 find out, never sign again with this device key, and is counted as lost.
 
-A copy that is older only by what nobody has heard cannot be told from the card of today, and is
-not put back here.
+A copy is put back here only where that is sure: of any neighbours whose answers are enough for a licence
+(`meshnode.network.licence`), one holds a newer signature. Other copies cannot be told from the card of
+today, and this is what the product promises of them:
+
+- What nobody has heard and nobody ever will may be signed otherwise. That is no double signature: only the
+  card that was overwritten had the first one, no quorum counted it, and nobody can show both.
+- What somebody has heard who does not say so may be signed otherwise, too, and that is a double signature: it
+  convicts its owner, and with a majority as quorum two blocks of one height may be certified. It takes that all who
+  have heard are away for longer than the patience while enough others answer, that they conceal it, that they
+  have been started again since (votes, and acks of blocks that were not certified, are not on their disks),
+  or that it is still on its way. Whoever comes back with it ends it: the key never signs again.
+
+`tests/network/test_unheard.py` goes through all cases of who has heard and who answers. To the operator this limit
+is told where the README says how to put a copy back.
 """
 
 from __future__ import annotations
