@@ -150,12 +150,12 @@ class Images:
         return give_up
 
     def _victim(self, chance: Random) -> Node | None:
-        """Somebody honest who votes or has voted; None if the others would not make a quorum without it."""
+        """Somebody honest, who may vote or follow; None if the others would not make a quorum without it."""
         world = self._world
         if len(world.liars | self.homes) >= world.most_liars:
             return None
         gone = world.liars | self.homes
-        return chance.choice([node for node in world.nodes if node.home not in gone and world.is_numbered(node.home)])
+        return chance.choice([node for node in world.nodes if node.home not in gone])
 
     def _copy(self, node: Node, kind: Kind) -> Copy:
         card = node.disk

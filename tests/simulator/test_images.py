@@ -6,11 +6,14 @@ from collections import Counter
 from random import Random
 
 import msgspec
+import pytest
 
+from meshnode.network.licence import Licence, Retired
 from meshnode.store import SignState
 from meshnode.store.reservation import Trust
 from tests.simulator import plan as plans
-from tests.simulator.plan import MINUTE_MS, OLD_IMAGE, Episode, draw
+from tests.simulator.node import Node
+from tests.simulator.plan import CHANGE, MINUTE_MS, OLD_IMAGE, Episode, draw
 from tests.simulator.slots import Slots
 from tests.simulator.world import World
 
@@ -71,6 +74,49 @@ def test_an_old_image_is_found_out_and_the_others_go_on() -> None:
             assert outcome.checked.get("an old image is found out", 0) == put_back.total() <= 1, "one may be lost"
             kinds += put_back
     assert len(kinds) == 3 and kinds.total() >= 8, kinds
+
+
+def _changing(seed: int) -> plans.Plan:
+    """Four homes that vote and two that follow, with changes all the time until an old image is put back."""
+    old = [Episode(number, OLD_IMAGE, (number + 1) * MINUTE_MS, 7 * MINUTE_MS) for number in range(2)]
+    changes = [Episode(2 + number, CHANGE, number * 20_000, number * 20_000 + 1) for number in range(1, 19)]
+    return msgspec.structs.replace(
+        _restored(seed, "majority"),
+        duration_ms=8 * MINUTE_MS,
+        learners=2,
+        faults=(OLD_IMAGE, CHANGE),
+        episodes=(*old, *changes),
+        records_per_hour=1200,
+    )
+
+
+def test_an_old_image_is_found_out_whoever_votes_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ledger may name validators of an earlier time, and the node may vote by it, or follow."""
+    parts: Counter[tuple[str, bool]] = Counter()
+    permit = Node.permit
+
+    def counted(node: Node, decision: Licence | Retired) -> None:
+        parts["retired" if isinstance(decision, Retired) else "signs", node.validator is not None] += 1
+        permit(node, decision)
+
+    monkeypatch.setattr(Node, "permit", counted)
+    for seed in range(5):
+        outcome = World(_changing(seed)).run()
+        assert outcome.violation is None, (seed, outcome.violation)
+        assert outcome.checked["settles after trouble"] and outcome.counts["learners that vote"] > 2
+    assert parts["retired", True] >= 3 and parts["signs", True] and parts["signs", False], parts
+
+
+def test_one_that_follows_ends_with_its_key_too() -> None:
+    world = World(_changing(0))
+    node = world.nodes[-1]
+    node.start()
+    assert node.following is not None
+    world.images.restored.add(node.home)
+    assert world.images.pending
+    node.permit(Retired("of an earlier time"))
+    node.restart()
+    assert not node.up and node.lost == "of an earlier time" and not world.images.pending
 
 
 def test_the_same_seed_puts_back_the_same_image() -> None:
