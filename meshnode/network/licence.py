@@ -20,9 +20,9 @@ newest of their logs has all that was certified with our ack: that far our log, 
 candidate's, must reach before we vote. In byzantine mode it is an honest node, and what counts is the
 highest of their locks, each of which proves itself. Pure: places and answers in, licence out.
 
-What this cannot do: a restored copy that starts while the only node which holds a newer
-signature of it is away for longer than the patience is not found out before it signs; it is
-when that node is back.
+What this cannot do: a restored copy that starts while all nodes which hold a newer signature of it
+are away for longer than the patience (or have forgotten it by a start of their own: votes and uncertified
+acks are kept in memory) is not found out before it signs; it is when one is back that still holds it.
 """
 
 from __future__ import annotations
