@@ -121,6 +121,7 @@ class Validator(Observed):
             self._certificates,
             self._elections,
             self._pledges,
+            self.heard,
             log.lock(),
             self._chain_id,
             verifier,
@@ -136,6 +137,7 @@ class Validator(Observed):
             self._certificates,
             self._locking,
             self.watcher,
+            self.heard,
             verifier,
             self.counters,
         )
@@ -348,8 +350,6 @@ class Validator(Observed):
         if not (self._core.has_ready() or self._certificates.has_unwritten() or self._locking.has_work()):
             return None
         certificates = self._certificates.take_unwritten()
-        for certificate in certificates:
-            self.heard.certificate(certificate)
         elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready
