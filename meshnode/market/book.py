@@ -293,19 +293,16 @@ class Book:
         3. All others.
         Each of the three by price, then sequence.
         """
-        seen: set[bytes] = set()
         if order.partner is not None:
-            for pair in self._of_partner(order, order.partner):
-                seen.add(pair[0].order_id)
-                yield pair
+            yield from self._of_partner(order, order.partner)
         ranking = self._ready[_OTHER[order.side]]
         naming = self._naming.get((_OTHER[order.side], order.account))
         if naming is None:
-            yield from self._walk(order, ranking, seen)
+            yield from self._walk(order, ranking, friends=False)
             return
-        friends, others = self._walk(order, naming, seen), self._walk(order, ranking, seen)
+        friends, others = self._walk(order, naming, friends=True), self._walk(order, ranking, friends=False)
         try:
-            yield from _merge(order.side, friends, others, seen)
+            yield from _merge(order.side, friends, others)
         finally:
             friends.close()
             others.close()
@@ -321,9 +318,13 @@ class Book:
         return [(other, price_u_kwh) for other, price_u_kwh in met if price_u_kwh is not None]
 
     def _walk(
-        self, order: StandingOrder, ranking: Ranking, seen: set[bytes]
+        self, order: StandingOrder, ranking: Ranking, *, friends: bool
     ) -> Generator[tuple[StandingOrder, int], None, None]:
-        """The orders of a ranking that an order meets, from the top, but for those seen already."""
+        """The orders of a ranking that an order meets, from the top.
+
+        Only those that name its account as their partner, or only those that do not; never those of the
+        partner that it names itself, who had their turn.
+        """
         furthest = _SIGN[_OTHER[order.side]] * order.price_u_kwh
         taken: list[Entry] = []
         try:
@@ -332,7 +333,9 @@ class Book:
                 if entry[0] > furthest:
                     break
                 other = self._orders[entry[3]]
-                if other.order_id not in seen and (price_u_kwh := meeting_price(order, other)) is not None:
+                if (other.partner == order.account) is not friends or other.account == order.partner:
+                    continue
+                if (price_u_kwh := meeting_price(order, other)) is not None:
                     yield other, price_u_kwh
         finally:
             ranking.put_back(taken)
@@ -404,26 +407,18 @@ class Book:
 
 
 def _merge(
-    side: Side,
-    friends: Iterator[tuple[StandingOrder, int]],
-    others: Iterator[tuple[StandingOrder, int]],
-    seen: set[bytes],
+    side: Side, friends: Iterator[tuple[StandingOrder, int]], others: Iterator[tuple[StandingOrder, int]]
 ) -> Iterator[tuple[StandingOrder, int]]:
     """Take turns: a friend while its price is no worse for an order of this side, else the best of the others."""
     cost = -_SIGN[side]  # times a price: what the order would rather have low
     friend, other = next(friends, None), next(others, None)
     while friend is not None or other is not None:
-        if friend is not None and (other is None or cost * friend[1] <= cost * other[1]):
-            chosen = friend
-        else:
-            assert other is not None
-            chosen = other
-        seen.add(chosen[0].order_id)
-        yield chosen
-        # The one not chosen may be the same order, seen from the other ranking.
-        if friend is not None and friend[0].order_id in seen:
+        if other is None or (friend is not None and cost * friend[1] <= cost * other[1]):
+            assert friend is not None
+            yield friend
             friend = next(friends, None)
-        if other is not None and other[0].order_id in seen:
+        else:
+            yield other
             other = next(others, None)
 
 
