@@ -267,7 +267,7 @@ class Book:
         return Effects(tuple(trades), tuple(resting), tuple(left))
 
     def _fills_whole(self, order: StandingOrder) -> bool:
-        return order.ready_wh == order.energy_wh == sum(energy_wh for _, energy_wh, _ in self._matches(order))
+        return order.energy_wh == sum(energy_wh for _, energy_wh, _ in self._matches(order))
 
     def _matches(self, order: StandingOrder) -> list[Match]:
         """What the backed part of an order would trade with; the book stays as it is."""
@@ -366,10 +366,10 @@ class Book:
     def _insert(self, order: StandingOrder) -> None:
         self._newest = max(self._newest, order.sequence)
         self._orders[order.order_id] = order
-        self._all[order.side].add(_entry(order, order.price_u_kwh))
+        self._all[order.side].add(_rank(order, order.price_u_kwh), order.sequence, order.order_id)
         self._owned.setdefault((order.side, order.account), {})[order.order_id] = None
         if order.expires_s is not None:
-            self._expiring.add((order.expires_s, *order.sequence, order.order_id))
+            self._expiring.add(order.expires_s, order.sequence, order.order_id)
         if order.ready_wh:
             self._make_ready(order)
 
@@ -392,10 +392,11 @@ class Book:
             self._make_unready(before)
 
     def _make_ready(self, order: StandingOrder) -> None:
-        self._ready[order.side].add(_entry(order, order.price_u_kwh))
+        self._ready[order.side].add(_rank(order, order.price_u_kwh), order.sequence, order.order_id)
         if order.partner is not None:
             key = (order.side, order.partner)
-            self._naming.setdefault(key, Ranking()).add(_entry(order, order.limit_for(order.partner)))
+            rank = _rank(order, order.limit_for(order.partner))
+            self._naming.setdefault(key, Ranking()).add(rank, order.sequence, order.order_id)
 
     def _make_unready(self, order: StandingOrder) -> None:
         self._ready[order.side].discard(order.order_id)
@@ -422,8 +423,8 @@ def _merge(
             other = next(others, None)
 
 
-def _entry(order: StandingOrder, price_u_kwh: int) -> Entry:
-    return (_SIGN[order.side] * price_u_kwh, *order.sequence, order.order_id)
+def _rank(order: StandingOrder, price_u_kwh: int) -> int:
+    return _SIGN[order.side] * price_u_kwh
 
 
 def _less(order: StandingOrder, energy_wh: int) -> StandingOrder:

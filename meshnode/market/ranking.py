@@ -18,6 +18,7 @@ class Ranking:
     """Order ids, the smallest key first; equal ranks by sequence."""
 
     def __init__(self) -> None:
+        # An order that left and came back has two equal entries, of which only the object in _live counts.
         self._heap: list[Entry] = []
         self._live: dict[bytes, Entry] = {}
 
@@ -27,9 +28,10 @@ class Ranking:
     def __contains__(self, order_id: bytes) -> bool:
         return order_id in self._live
 
-    def add(self, entry: Entry) -> None:
+    def add(self, rank: int, sequence: tuple[int, int], order_id: bytes) -> None:
         """Enter an order that is not in it."""
-        self._live[entry[3]] = entry
+        entry = (rank, *sequence, order_id)
+        self._live[order_id] = entry
         heapq.heappush(self._heap, entry)
 
     def discard(self, order_id: bytes) -> None:
@@ -42,7 +44,7 @@ class Ranking:
         """The entry at the top, or None."""
         heap, live = self._heap, self._live
         while heap:
-            if live.get(heap[0][3]) == heap[0]:
+            if live.get(heap[0][3]) is heap[0]:
                 return heap[0]
             heapq.heappop(heap)
         return None
@@ -57,5 +59,5 @@ class Ranking:
     def put_back(self, taken: list[Entry]) -> None:
         """Bring back what was set aside and has not been removed since."""
         for entry in taken:
-            if self._live.get(entry[3]) == entry:
+            if self._live.get(entry[3]) is entry:
                 heapq.heappush(self._heap, entry)
