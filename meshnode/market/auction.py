@@ -1,7 +1,7 @@
-"""Auction: what rising and falling auctions share - why something is refused, and how one ends."""
+"""Auction: what rising and falling auctions share - what a bid does, why it is refused, and how one ends."""
 
 import enum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -10,6 +10,10 @@ from meshnode.market.clearing import Trade
 
 STEP_U_KWH: Final = 1_000
 """The step of a rising auction if nobody says otherwise: the default tick of prices, 0.001 per kWh."""
+
+
+AuctionT = TypeVar("AuctionT")
+EntryT = TypeVar("EntryT")
 
 
 class AuctionError(ValueError):
@@ -31,6 +35,20 @@ class Refusal(enum.IntEnum):
     """The account's own ask is as low already."""
     ATTRIBUTE_MISSING = 8
     TOO_MANY = 9
+
+
+class Placed(msgspec.Struct, Generic[AuctionT, EntryT], frozen=True):
+    """What a bid or an ask did.
+
+    Fields:
+        auction: the next state; the same if it was refused.
+        refusal: why it was not taken, or None.
+        displaced: the bid or ask that stands no longer because of it: its hold is released.
+    """
+
+    auction: AuctionT
+    refusal: Refusal | None = None
+    displaced: EntryT | None = None
 
 
 class Award(msgspec.Struct, frozen=True):

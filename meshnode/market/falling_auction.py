@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from meshnode.market.auction import AuctionError, Award, Refusal, check_amounts, refuse_time
+from meshnode.market.auction import AuctionError, Award, Placed, Refusal, check_amounts, refuse_time
 from meshnode.market.clearing import Clearing, Trade, by_merit, fills_of, summed_up
 from meshnode.market.mechanism import Terms
 from meshnode.market.order import Order, sides
@@ -77,26 +77,12 @@ class FallingAuction(msgspec.Struct, frozen=True):
     asks: tuple[Ask, ...] = ()
 
 
-class Asking(msgspec.Struct, frozen=True):
-    """What an ask did.
-
-    Fields:
-        auction: the next state; the same if the ask was refused.
-        refusal: why the ask was not taken, or None.
-        replaced: the account's ask until now: its hold is released.
-    """
-
-    auction: FallingAuction
-    refusal: Refusal | None = None
-    replaced: Ask | None = None
-
-
 def open_auction(call: Call) -> FallingAuction:
     """An auction without asks."""
     return FallingAuction(call)
 
 
-def place_ask(auction: FallingAuction, ask: Ask, time_s: int) -> Asking:
+def place(auction: FallingAuction, ask: Ask, time_s: int) -> Placed[FallingAuction, Ask]:
     """Take an ask, or say why not. A lower one replaces the account's own, and waits behind equal prices."""
     before = next((known for known in auction.asks if known.account == ask.account), None)
     refusal = refuse_time(time_s, auction.call.opens_s, auction.call.closes_s) or _disqualify(auction.call, ask)
@@ -105,9 +91,9 @@ def place_ask(auction: FallingAuction, ask: Ask, time_s: int) -> Asking:
     if refusal is None and before is None and len(auction.asks) >= ASKS_MAX:
         refusal = Refusal.TOO_MANY
     if refusal is not None:
-        return Asking(auction, refusal)
+        return Placed(auction, refusal)
     others = tuple(known for known in auction.asks if known is not before)
-    return Asking(FallingAuction(auction.call, (*others, ask)), None, before)
+    return Placed(FallingAuction(auction.call, (*others, ask)), None, before)
 
 
 def close_auction(auction: FallingAuction, time_s: int) -> Award:
@@ -132,10 +118,13 @@ def award(call: Call, asks: Iterable[Ask]) -> Award:
 
 
 class FallingAuctions:
-    """Falling auctions of one period's bids; see `clear`."""
+    """Falling auctions, called one by one or over one period's bids; see the module, and `clear`."""
 
     name = NAME
     version = VERSION
+    open_auction = staticmethod(open_auction)
+    place = staticmethod(place)
+    close_auction = staticmethod(close_auction)
 
     def clear(self, orders: Sequence[Order], terms: Terms) -> Clearing:
         """Let each of a period's bids call for energy, one after the other.
@@ -158,7 +147,7 @@ class FallingAuctions:
             call = Call(bid.order_id, bid.account, bid.energy_wh, bid.price_u_kwh, (), 0, 1)
             asks = (
                 Ask(offer.order_id, offer.account, left_wh[offer.order_id], offer.price_u_kwh, offer.sequence)
-                for offer in (ranked[place] for place in range(sold_out, len(ranked)))
+                for offer in (ranked[rank] for rank in range(sold_out, len(ranked)))
                 if left_wh[offer.order_id]
             )
             for trade in _award_ranked(call, asks).trades:

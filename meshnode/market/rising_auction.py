@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from meshnode.market.auction import STEP_U_KWH, AuctionError, Award, Refusal, check_amounts, refuse_time
+from meshnode.market.auction import STEP_U_KWH, AuctionError, Award, Placed, Refusal, check_amounts, refuse_time
 from meshnode.market.clearing import Clearing, Trade, by_merit, fills_of, summed_up
 from meshnode.market.mechanism import Terms
 from meshnode.market.order import Order, sides
@@ -78,20 +78,6 @@ class RisingAuction(msgspec.Struct, frozen=True):
     best: Bid | None = None
 
 
-class Bidding(msgspec.Struct, frozen=True):
-    """What a bid did.
-
-    Fields:
-        auction: the next state; the same if the bid was refused.
-        refusal: why the bid was not taken, or None.
-        outbid: the bid that was best until now: its hold is released.
-    """
-
-    auction: RisingAuction
-    refusal: Refusal | None = None
-    outbid: Bid | None = None
-
-
 def open_auction(lot: Lot) -> RisingAuction:
     """An auction without bids."""
     return RisingAuction(lot, lot.closes_s)
@@ -104,7 +90,7 @@ def least_bid(auction: RisingAuction) -> int:
     return auction.best.price_u_kwh + auction.lot.step_u_kwh
 
 
-def place_bid(auction: RisingAuction, bid: Bid, time_s: int) -> Bidding:
+def place(auction: RisingAuction, bid: Bid, time_s: int) -> Placed[RisingAuction, Bid]:
     """Take a bid, or say why not.
 
     Args:
@@ -117,10 +103,10 @@ def place_bid(auction: RisingAuction, bid: Bid, time_s: int) -> Bidding:
     if refusal is None and bid.price_u_kwh < least_bid(auction):
         refusal = Refusal.BELOW_RESERVE if auction.best is None else Refusal.BELOW_STEP
     if refusal is not None:
-        return Bidding(auction, refusal)
+        return Placed(auction, refusal)
     check_amounts(lot.auction_id, lot.energy_wh, bid.price_u_kwh)
     closes_s = max(auction.closes_s, min(time_s + lot.snipe_s, lot.latest_s))
-    return Bidding(RisingAuction(lot, closes_s, bid), None, auction.best)
+    return Placed(RisingAuction(lot, closes_s, bid), None, auction.best)
 
 
 def close_auction(auction: RisingAuction, time_s: int) -> Award:
@@ -139,10 +125,13 @@ def close_auction(auction: RisingAuction, time_s: int) -> Award:
 
 
 class RisingAuctions:
-    """Rising auctions of one period's offers; see `clear`."""
+    """Rising auctions, called one by one or over one period's offers; see the module, and `clear`."""
 
     name = NAME
     version = VERSION
+    open_auction = staticmethod(open_auction)
+    place = staticmethod(place)
+    close_auction = staticmethod(close_auction)
 
     def clear(self, orders: Sequence[Order], terms: Terms) -> Clearing:
         """Auction off a period's offers one after the other.
@@ -161,16 +150,16 @@ class RisingAuctions:
         wanted = _Wanted([bid.energy_wh for bid in ranked])
         trades: list[Trade] = []
         for offer in offers:
-            place = wanted.first(offer.energy_wh, 0)
-            while place is not None and ranked[place].account == offer.account:
-                place = wanted.first(offer.energy_wh, place + 1)
-            if place is None:
+            rank = wanted.first(offer.energy_wh, 0)
+            while rank is not None and ranked[rank].account == offer.account:
+                rank = wanted.first(offer.energy_wh, rank + 1)
+            if rank is None:
                 continue
-            bid = ranked[place]
+            bid = ranked[rank]
             auction = open_auction(_lot_of(offer))
-            auction = place_bid(auction, Bid(bid.order_id, bid.account, bid.price_u_kwh), auction.lot.opens_s).auction
+            auction = place(auction, Bid(bid.order_id, bid.account, bid.price_u_kwh), auction.lot.opens_s).auction
             for trade in close_auction(auction, auction.closes_s).trades:
-                wanted.take(place, trade.energy_wh)
+                wanted.take(rank, trade.energy_wh)
                 trades.append(trade)
         return summed_up(NAME, VERSION, trades, fills_of(trades))
 

@@ -225,11 +225,11 @@ def run_rising(world: World, arguments: list[str], lines: list[str]) -> list[str
     told = []
     for number, line in enumerate(lines):
         time_s, name, limit = line.split()
-        done = rising.place_bid(auction, rising.Bid(order_id(number), account(name), price(limit)), int(time_s))
+        done = rising.place(auction, rising.Bid(order_id(number), account(name), price(limit)), int(time_s))
         if done.refusal is not None:
             told.append(f"{line}: {done.refusal.name.lower().replace('_', ' ')}")
         else:
-            outbid = f", {name_of(done.outbid.account)} is outbid" if done.outbid else ""
+            outbid = f", {name_of(done.displaced.account)} is outbid" if done.displaced else ""
             later = f", closes at {done.auction.closes_s}" if done.auction.closes_s != auction.closes_s else ""
             told.append(f"{line}: best{outbid}{later}")
         auction = done.auction
@@ -261,11 +261,11 @@ def run_falling(world: World, arguments: list[str], lines: list[str]) -> list[st
             (1, number),
             attributes(more),
         )
-        done = falling.place_ask(auction, ask, int(time_s))
+        done = falling.place(auction, ask, int(time_s))
         if done.refusal is not None:
             told.append(f"{line}: {done.refusal.name.lower().replace('_', ' ')}")
-        elif done.replaced is not None:
-            told.append(f"{line}: instead of {shown(done.replaced.price_u_kwh)}")
+        elif done.displaced is not None:
+            told.append(f"{line}: instead of {shown(done.displaced.price_u_kwh)}")
         auction = done.auction
     award = falling.close_auction(auction, call.closes_s)
     return [*told, *map(tell_trade, award.trades), *unsold(award.open_wh)]
