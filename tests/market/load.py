@@ -30,15 +30,15 @@ def operations(seed: int, count: int = OPERATIONS) -> list[Operation]:
     """The same operations for the same seed: exactly 20 % cancellations, and about as many bids as offers."""
     random = Random(seed)
     kinds = ["cancel"] * (count * CANCELS_PERCENT // 100)
-    kinds += [("buy", "sell")[number % 2] for number in range(count - len(kinds))]
+    kinds += [("buy", "sell")[number % 2] for number in range(count - 1 - len(kinds))]
     random.shuffle(kinds)
+    kinds.insert(0, "buy")  # there is something to cancel from the second operation on
     made: list[Operation] = []
     placed = 0
     for kind in kinds:
-        if kind == "cancel" and placed:
+        if kind == "cancel":
             made.append((kind, random.randrange(max(0, placed - LATELY), placed)))
             continue
-        kind = "buy" if kind == "cancel" else kind
         sign = 1 if kind == "buy" else -1
         # Most stay a little behind the middle, some go beyond it.
         price = MIDDLE_U_KWH + sign * TICK_U_KWH * round(random.gauss(-8, 12))
