@@ -8,7 +8,8 @@ Rules:
 1. Price, then sequence. A trade is at the older order's price.
 2. Only the backed part of an order (`ready_wh`) trades. What is not backed rests, is quoted, and keeps its
    priority, which is the sequence of its booking; `back` says that it became backed, and it trades at once.
-3. Nobody trades with itself: an order passes over those of its own account, and both stay.
+3. Nobody trades with itself: an order passes over those of its own account, and both stay. Who books orders
+   bounds how many an account has, and with it how many are passed over.
 4. A partner goes first (see `_candidates`), at the price that was set for it.
 5. No two orders rest that could trade (`executable_cross` looks for such a pair; there is none).
 """
@@ -97,6 +98,11 @@ class Book:
             key=lambda order: (_SIGN[side] * order.price_u_kwh, order.sequence),
         )
 
+    def of_account(self, account: bytes) -> list[StandingOrder]:
+        """An account's resting orders by sequence: those that a change of its balances may back."""
+        owned = [self._orders[order_id] for side in Side for order_id in self._owned.get((side, account), ())]
+        return sorted(owned, key=lambda order: order.sequence)
+
     def quote(self) -> Quote:
         """The best prices, of all orders and of those that are backed."""
         return Quote(
@@ -129,9 +135,9 @@ class Book:
     def back(self, order_id: bytes, ready_wh: int) -> Effects:
         """Say how much of a resting order is backed now. More: it trades at once, if it meets somebody.
 
-        It trades with the best orders of the other side, each time at the price of the older of the
-        two. When one change of a balance backs several orders, they are
-        given one after the other by sequence.
+        It trades with the best orders of the other side, each time at the price of the older of the two.
+        When one change of a balance backs several orders (`of_account`), they are given one after the
+        other by sequence.
 
         Raises:
             OrderError: no such order, or more ready than is open.
@@ -236,10 +242,7 @@ class Book:
             return None
         bids = [order for order in self.of_side(Side.BUY) if order.ready_wh]
         offers = [order for order in self.of_side(Side.SELL) if order.ready_wh]
-        return next(
-            ((bid, offer) for bid in bids for offer in offers if meeting_price(bid, offer) is not None),
-            None,
-        )
+        return next(((bid, offer) for bid in bids for offer in offers if meeting_price(bid, offer) is not None), None)
 
     # --- execution ---------------------------------------------------------------------------------
 

@@ -92,6 +92,8 @@ class Both:
         self._check_effects(before, effects)
         self._check_trades(effects)
         assert self.book.executable_cross() is None
+        for account in ACCOUNTS:
+            assert self.book.of_account(account) == [row for row in rows if row.account == account]
         assert [pair for pair in ((a, b) for a in rows for b in rows) if price_between(*pair) is not None] == []
 
     def _run(self, what: dict | tuple, number: int, ids: list[bytes]) -> tuple[Effects, list[Trade]]:
@@ -164,6 +166,14 @@ def test_a_book_from_rows_goes_on_as_if_it_had_never_stopped(story, cut) -> None
         one.tell(what, number)
 
 
+@pytest.mark.nightly
+def test_a_hundred_thousand_operations() -> None:
+    for seed in range(2_000):
+        both = Both()
+        for number, what in enumerate(story_of(seed)):
+            both.tell(what, number)
+
+
 def order(
     number: int, side: Side, energy_wh: int = 10, price_u_kwh: int = 1_000, ready_wh: int | None = None, **changes
 ) -> StandingOrder:
@@ -227,6 +237,8 @@ def test_quotes_are_of_all_orders_and_of_those_that_are_backed() -> None:
     assert book.get(bytes([3]) * 32) is not None
     assert book.get(bytes([9]) * 32) is None
     assert len(book) == 3
+    assert [row.order_id[0] for row in book.of_account(ACCOUNTS[1])] == [1]
+    assert book.of_account(b"nobody") == []
 
 
 @pytest.mark.parametrize(
