@@ -270,7 +270,9 @@ class Book:
         return Effects(tuple(trades), tuple(resting), tuple(left))
 
     def _fills_whole(self, order: StandingOrder) -> bool:
-        return order.energy_wh == sum(energy_wh for _, energy_wh, _ in self._matches(order))
+        # Not backed whole, it cannot trade whole: then nothing is looked through, and who makes others look
+        # through many orders has the means to buy them all.
+        return order.ready_wh == order.energy_wh == sum(energy_wh for _, energy_wh, _ in self._matches(order))
 
     def _matches(self, order: StandingOrder) -> list[Match]:
         """What the backed part of an order would trade with; the book stays as it is."""
