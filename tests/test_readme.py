@@ -18,6 +18,7 @@ from meshnode import config
 from meshnode.cli.main import app
 from meshnode.cli.output import NO, PENDING, STOPPED
 from meshnode.cli.parser import FINE, MEND
+from meshnode.market.registry import BUILTIN
 from zencode.presets import NAMES
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -52,6 +53,10 @@ def test_a_drivers_keys_are_listed_and_those_that_it_must_have_are_bold(name: st
 
 def test_every_driver_has_a_row() -> None:
     assert all(f"| `{name}` |" in README for name in driver_names())
+
+
+def test_every_mechanism_has_a_row() -> None:
+    assert all(f"| `{name}` |" in README for name in BUILTIN)
 
 
 def test_the_settings_are_listed() -> None:

@@ -11,6 +11,7 @@ from meshnode.cli import (
     demonstration,
     ledgers,
     lies,
+    market,
     meters,
     microgrids,
     newcomer,
@@ -26,7 +27,7 @@ app = Group(
     "3 not known yet (ask again with: meshnode record ID), 130 stopped.\n"
     "The version: meshnode --version.",
 )
-for part in (running, microgrids, newcomer, community, trading, bindings, meters, ledgers, lies, demonstration):
+for part in (running, microgrids, newcomer, community, trading, bindings, market, meters, ledgers, lies, demonstration):
     part.add_to(app)
 
 

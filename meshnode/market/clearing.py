@@ -1,15 +1,16 @@
 """Clearing: the trades and fills that a mechanism finds in one period's orders.
 
-The result, and the piece that every mechanism shares: pairing accepted bids
-with accepted offers so that nobody trades with himself. Prices and acceptance
-are the mechanism's business.
+The result, and the pieces that mechanisms share: ranking both sides, walking down to
+where they cross, pairing accepted bids with accepted offers so that nobody trades with
+himself, and what the trades are worth. Prices are the mechanism's business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from meshnode.market.order import Order
+from meshnode.amounts import WH_PER_KWH, int64
+from meshnode.market.order import Order, sides
 
 
 class Trade(msgspec.Struct, frozen=True):
@@ -62,19 +63,114 @@ class Clearing(msgspec.Struct, frozen=True):
         return sum(trade.energy_wh for trade in self.trades)
 
 
+def summed_up(mechanism: str, version: int, trades: Sequence[Trade], fills: Sequence[Fill]) -> Clearing:
+    """The result of a mechanism whose trades have each a price of their own; the one price if all are equal."""
+    prices = {trade.price_u_kwh for trade in trades}
+    price_u_kwh = next(iter(prices)) if len(prices) == 1 else None
+    return Clearing(
+        mechanism=mechanism,
+        version=version,
+        trades=tuple(trades),
+        fills=tuple(fills),
+        price_u_kwh=price_u_kwh,
+        low_u_kwh=price_u_kwh,
+        high_u_kwh=price_u_kwh,
+    )
+
+
+def fills_of(trades: Sequence[Trade]) -> tuple[Fill, ...]:
+    """The fills that follow from trades alone: bids, then offers, each in the order of its first trade."""
+    bought: dict[bytes, int] = {}
+    sold: dict[bytes, int] = {}
+    for trade in trades:
+        bought[trade.buy_order] = bought.get(trade.buy_order, 0) + trade.energy_wh
+        sold[trade.sell_order] = sold.get(trade.sell_order, 0) + trade.energy_wh
+    return tuple(Fill(order_id, traded_wh, 0) for side in (bought, sold) for order_id, traded_wh in side.items())
+
+
+def welfare(trades: Sequence[Trade], limits: Mapping[bytes, int]) -> tuple[int, int]:
+    """What trades are worth to those who made them: (gain of the buyers, gain of the sellers).
+
+    A buyer gains what the price stayed below its limit, a seller what it came to above its
+    own, for every kWh. Both sums are rounded down once, at the end.
+
+    Args:
+        limits: the limit price of every order in the trades, by order id.
+    Returns:
+        Micro-units.
+    Raises:
+        Overflow: a sum needs more than 64 bits.
+    """
+    buyers = sum((limits[trade.buy_order] - trade.price_u_kwh) * trade.energy_wh for trade in trades)
+    sellers = sum((trade.price_u_kwh - limits[trade.sell_order]) * trade.energy_wh for trade in trades)
+    return int64("gain of the buyers", buyers // WH_PER_KWH), int64("gain of the sellers", sellers // WH_PER_KWH)
+
+
+def by_merit(orders: Sequence[Order]) -> tuple[list[Order], list[Order]]:
+    """Part one period's orders into (bids from the highest, offers from the lowest); equal prices by time.
+
+    Raises:
+        OrderError: see `meshnode.market.order.sides`.
+    """
+    bids, offers = sides(orders)
+    # Both lists come by time and sorting is stable, so equal prices stay by time.
+    bids.sort(key=lambda bid: -bid.price_u_kwh)
+    offers.sort(key=lambda offer: offer.price_u_kwh)
+    return bids, offers
+
+
+def cross(
+    bids: Sequence[Order], offers: Sequence[Order]
+) -> tuple[list[tuple[Order, int]], list[tuple[Order, int]], Order | None, Order | None]:
+    """Walk down both lists while bid >= offer.
+
+    Args:
+        bids, offers: by merit (see `by_merit`).
+    Returns:
+        Accepted bids and accepted offers with their Wh, equal sums, in fill order; then the best unfilled
+        bid and the best unfilled offer. An order filled in part is both.
+    """
+    bought: list[tuple[Order, int]] = []
+    sold: list[tuple[Order, int]] = []
+    bid_index = offer_index = 0
+    bid_done_wh = offer_done_wh = 0
+    while bid_index < len(bids) and offer_index < len(offers):
+        bid, offer = bids[bid_index], offers[offer_index]
+        if bid.price_u_kwh < offer.price_u_kwh:
+            break
+        energy_wh = min(bid.energy_wh - bid_done_wh, offer.energy_wh - offer_done_wh)
+        bid_done_wh += energy_wh
+        offer_done_wh += energy_wh
+        if bid_done_wh == bid.energy_wh:
+            bought.append((bid, bid_done_wh))
+            bid_index, bid_done_wh = bid_index + 1, 0
+        if offer_done_wh == offer.energy_wh:
+            sold.append((offer, offer_done_wh))
+            offer_index, offer_done_wh = offer_index + 1, 0
+    if bid_done_wh:
+        bought.append((bids[bid_index], bid_done_wh))
+    if offer_done_wh:
+        sold.append((offers[offer_index], offer_done_wh))
+    unfilled_bid = bids[bid_index] if bid_index < len(bids) else None
+    unfilled_offer = offers[offer_index] if offer_index < len(offers) else None
+    return bought, sold, unfilled_bid, unfilled_offer
+
+
 def match(
-    bids: Sequence[tuple[Order, int]], offers: Sequence[tuple[Order, int]], price_u_kwh: int
+    bids: Sequence[tuple[Order, int]],
+    offers: Sequence[tuple[Order, int]],
+    price: int | Callable[[Order, Order], int],
 ) -> tuple[tuple[Trade, ...], tuple[Fill, ...]]:
-    """Pair accepted bids with accepted offers, all at one price.
+    """Pair accepted bids with accepted offers.
 
     Where one account stands on both sides, the smaller of its two sums is first set
-    aside on both (`Fill.own_wh`): at one price it would pay itself, so nobody's money
-    changes and no trade is written. What is left of an account then stands on one side
-    only; the first bid is paired with the first offer, and so on.
+    aside on both (`Fill.own_wh`): it would pay itself, so nobody's money changes and no
+    trade is written. What is left of an account then stands on one side only; the first
+    bid is paired with the first offer, and so on.
 
     Args:
         bids, offers: (order, accepted Wh above 0) in fill order; both sums are equal.
-        price_u_kwh: the price of every trade.
+        price: of every trade, in micro-units per kWh; or what gives it for a bid and an offer.
     Returns:
         (trades in fill order, fills: bids then offers).
     """
@@ -98,7 +194,7 @@ def match(
                     buy_order=buyer.order_id,
                     sell_order=seller.order_id,
                     energy_wh=energy_wh,
-                    price_u_kwh=price_u_kwh,
+                    price_u_kwh=price if isinstance(price, int) else price(buyer, seller),
                 )
             )
             needed_wh -= energy_wh

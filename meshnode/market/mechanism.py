@@ -1,16 +1,25 @@
-"""Mechanism: a rule, pinned by name and version, that turns one period's orders into trades.
+"""Mechanism: a rule, pinned by name and version, that turns orders into trades.
 
-The one interface that every mechanism keeps, and the set of mechanisms that a
-node supports. Finding installed mechanisms is `meshnode.market.registry`.
+The one interface that every mechanism keeps: to clear one period's orders. What goes on
+all the time has more to it: a continuous mechanism opens books, an auction mechanism
+runs auctions, and both clear a period by the same code. Then the set of mechanisms that
+a node supports; finding installed ones is `meshnode.market.registry`.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from meshnode.market.auction import Award, Placed
+from meshnode.market.book import Book
 from meshnode.market.clearing import Clearing
 from meshnode.market.order import Order
+from meshnode.market.standing import StandingOrder
+
+CallT = TypeVar("CallT", contravariant=True)
+EntryT = TypeVar("EntryT")
+AuctionT = TypeVar("AuctionT")
 
 
 class MechanismError(LookupError):
@@ -59,6 +68,35 @@ class Mechanism(Protocol):
         Raises:
             OrderError: the orders do not belong into one clearing (see `meshnode.market.order.sides`).
         """
+        ...
+
+
+@runtime_checkable
+class ContinuousMechanism(Mechanism, Protocol):
+    """A mechanism that trades whenever an order comes; what a book of a version does never changes either."""
+
+    def book(self, orders: Sequence[StandingOrder] = ()) -> Book:
+        """A book with these orders resting in it; nothing executes."""
+        ...
+
+
+@runtime_checkable
+class AuctionMechanism(Mechanism, Protocol[CallT, EntryT, AuctionT]):
+    """A mechanism that runs auctions: states that events turn into the next state, with times as data.
+
+    The state is a frozen Struct, to be kept as a row; whoever keeps it closes it when its time is up.
+    """
+
+    def open_auction(self, call: CallT, /) -> AuctionT:
+        """An auction that nobody has taken part in."""
+        ...
+
+    def place(self, auction: AuctionT, entry: EntryT, time_s: int, /) -> Placed[AuctionT, EntryT]:
+        """Take a bid or an ask, or say why not."""
+        ...
+
+    def close_auction(self, auction: AuctionT, time_s: int, /) -> Award:
+        """The end, and who won."""
         ...
 
 

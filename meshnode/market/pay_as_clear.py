@@ -7,9 +7,9 @@ everybody who trades pays or gets the same price.
 from collections.abc import Sequence
 from typing import Final
 
-from meshnode.market.clearing import Clearing, match
+from meshnode.market.clearing import Clearing, by_merit, cross, match
 from meshnode.market.mechanism import Terms
-from meshnode.market.order import Order, sides
+from meshnode.market.order import Order
 
 NAME: Final = "pay-as-clear"
 VERSION: Final = 1
@@ -43,11 +43,7 @@ class PayAsClear:
             terms: not used; prices come from the orders alone.
         Source: k-double auction with k = 1/2 (Chatterjee and Samuelson, 1983).
         """
-        bids, offers = sides(orders)
-        # Both lists come by time and sorting is stable, so equal prices stay by time.
-        bids.sort(key=lambda bid: -bid.price_u_kwh)
-        offers.sort(key=lambda offer: offer.price_u_kwh)
-        bought, sold, unfilled_bid, unfilled_offer = _cross(bids, offers)
+        bought, sold, unfilled_bid, unfilled_offer = cross(*by_merit(orders))
         if not bought:
             return _nothing()
         low_u_kwh = sold[-1][0].price_u_kwh
@@ -82,33 +78,3 @@ def _nothing() -> Clearing:
         low_u_kwh=None,
         high_u_kwh=None,
     )
-
-
-def _cross(
-    bids: Sequence[Order], offers: Sequence[Order]
-) -> tuple[list[tuple[Order, int]], list[tuple[Order, int]], Order | None, Order | None]:
-    """Walk down both lists; return accepted bids and offers with their Wh, then the best unfilled of each."""
-    bought: list[tuple[Order, int]] = []
-    sold: list[tuple[Order, int]] = []
-    bid_index = offer_index = 0
-    bid_done_wh = offer_done_wh = 0
-    while bid_index < len(bids) and offer_index < len(offers):
-        bid, offer = bids[bid_index], offers[offer_index]
-        if bid.price_u_kwh < offer.price_u_kwh:
-            break
-        energy_wh = min(bid.energy_wh - bid_done_wh, offer.energy_wh - offer_done_wh)
-        bid_done_wh += energy_wh
-        offer_done_wh += energy_wh
-        if bid_done_wh == bid.energy_wh:
-            bought.append((bid, bid_done_wh))
-            bid_index, bid_done_wh = bid_index + 1, 0
-        if offer_done_wh == offer.energy_wh:
-            sold.append((offer, offer_done_wh))
-            offer_index, offer_done_wh = offer_index + 1, 0
-    if bid_done_wh:
-        bought.append((bids[bid_index], bid_done_wh))
-    if offer_done_wh:
-        sold.append((offers[offer_index], offer_done_wh))
-    unfilled_bid = bids[bid_index] if bid_index < len(bids) else None
-    unfilled_offer = offers[offer_index] if offer_index < len(offers) else None
-    return bought, sold, unfilled_bid, unfilled_offer

@@ -15,6 +15,10 @@ GROUP: Final = "meshnode.mechanisms"
 BUILTIN: Final = {
     "pay-as-clear": "meshnode.market.pay_as_clear:MECHANISM",
     "mid-market-rate": "meshnode.market.mid_market:MECHANISM",
+    "pay-as-bid": "meshnode.market.pay_as_bid:MECHANISM",
+    "continuous": "meshnode.market.continuous:MECHANISM",
+    "rising-auction": "meshnode.market.rising_auction:MECHANISM",
+    "falling-auction": "meshnode.market.falling_auction:MECHANISM",
 }
 """The group's own lines in pyproject.toml. In a checkout that is not installed there are no entry points
 to read, so these are added where the group lacks them."""

@@ -13,6 +13,9 @@ from meshnode.settlement import Metered, PeriodInputs, Quality, Tariff, fund_acc
 # The same examples every time: a failure in CI is a failure at home.
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=300)
 
+# For examples that are long stories themselves.
+FEWER = settings(EXAMPLES, max_examples=100)
+
 ACCOUNTS = [bytes([number]) * 16 for number in range(1, 6)]
 ASSET = b"euro".ljust(16, b"\0")
 

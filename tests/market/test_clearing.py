@@ -7,14 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshnode.market import Clearing, Mechanism, Order, OrderError, Side, Terms
+from meshnode.market import (
+    AuctionMechanism,
+    Clearing,
+    ContinuousMechanism,
+    Mechanism,
+    Order,
+    OrderError,
+    Side,
+    Terms,
+)
+from meshnode.market.continuous import MECHANISM as CONTINUOUS
+from meshnode.market.falling_auction import MECHANISM as FALLING_AUCTION
 from meshnode.market.mid_market import MECHANISM as MID_MARKET_RATE
 from meshnode.market.mid_market import mid_market_rate, share
 from meshnode.market.order import ORDERS_MAX
+from meshnode.market.pay_as_bid import MECHANISM as PAY_AS_BID
 from meshnode.market.pay_as_clear import MECHANISM as PAY_AS_CLEAR
+from meshnode.market.rising_auction import MECHANISM as RISING_AUCTION
 from tests.market.strategies import ACCOUNTS, EXAMPLES, books, energies, terms
 
-every_mechanism = pytest.mark.parametrize("mechanism", [PAY_AS_CLEAR, MID_MARKET_RATE], ids=lambda found: found.name)
+MECHANISMS = [PAY_AS_CLEAR, MID_MARKET_RATE, PAY_AS_BID, CONTINUOUS, RISING_AUCTION, FALLING_AUCTION]
+ONE_PRICE = (PAY_AS_CLEAR, MID_MARKET_RATE)
+every_mechanism = pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda found: found.name)
 
 
 def order(position: int, side: Side, energy_wh: int = 10, price_u_kwh: int = 1000, **changes) -> Order:
@@ -54,7 +69,7 @@ def test_trades_keep_energy_limits_and_identity(mechanism: Mechanism, book, give
         assert (trade.buyer, trade.seller) == (bid.account, offer.account)
         assert trade.buyer != trade.seller
         assert offer.price_u_kwh <= trade.price_u_kwh <= bid.price_u_kwh
-        assert trade.price_u_kwh == clearing.price_u_kwh
+        assert trade.price_u_kwh == clearing.price_u_kwh or clearing.price_u_kwh is None
         assert trade.energy_wh > 0
         traded[bid.order_id] += trade.energy_wh
         traded[offer.order_id] += trade.energy_wh
@@ -64,7 +79,9 @@ def test_trades_keep_energy_limits_and_identity(mechanism: Mechanism, book, give
         order_id: traded[order_id] for order_id in own
     }
     assert all(energy_wh >= 0 for energy_wh in left_over(book, clearing).values())
-    assert (clearing.price_u_kwh is None) == (not clearing.trades)
+    prices = {trade.price_u_kwh for trade in clearing.trades}
+    assert (clearing.price_u_kwh is None) == (len(prices) != 1)
+    assert mechanism not in ONE_PRICE or len(prices) <= 1
     # What an account set aside it set aside on both sides.
     for account in ACCOUNTS:
         for_side = [
@@ -231,6 +248,87 @@ def test_an_order_out_of_bounds_is_refused(make: Callable[[], Order], message: s
         make()
 
 
+@EXAMPLES
+@given(books(), terms)
+def test_pay_as_bid_accepts_what_pay_as_clear_accepts_and_takes_the_bids_price(book, given_terms) -> None:
+    clearing = PAY_AS_BID.clear(book, given_terms)
+    assert clearing.fills == PAY_AS_CLEAR.clear(book, given_terms).fills
+    limits = {placed.order_id: placed.price_u_kwh for placed in book}
+    assert all(trade.price_u_kwh == limits[trade.buy_order] for trade in clearing.trades)
+
+
+@EXAMPLES
+@given(books(), terms)
+def test_continuous_leaves_nothing_that_could_trade(book, given_terms) -> None:
+    rest = left_over(book, CONTINUOUS.clear(book, given_terms))
+    still = [placed for placed in book if rest[placed.order_id]]
+    for bid in (placed for placed in still if placed.side is Side.BUY):
+        for offer in (placed for placed in still if placed.side is Side.SELL):
+            assert bid.account == offer.account or bid.price_u_kwh < offer.price_u_kwh
+
+
+@EXAMPLES
+@given(books(), terms)
+def test_rising_auctions_sell_lots_whole_to_the_highest_bid_that_wants_as_much(book, given_terms) -> None:
+    by_time = sorted(book, key=lambda placed: placed.sequence)
+    wanted = {placed.order_id: placed.energy_wh for placed in by_time if placed.side is Side.BUY}
+    expected = []
+    for offer in (placed for placed in by_time if placed.side is Side.SELL):
+        able = [
+            placed
+            for placed in by_time
+            if placed.account != offer.account and wanted.get(placed.order_id, 0) >= offer.energy_wh
+        ]
+        best = max(
+            able, key=lambda placed: (placed.price_u_kwh, (-placed.sequence[0], -placed.sequence[1])), default=None
+        )
+        if best is not None and best.price_u_kwh >= offer.price_u_kwh:
+            wanted[best.order_id] -= offer.energy_wh
+            expected.append((best.order_id, offer.order_id, offer.energy_wh, best.price_u_kwh))
+    trades = RISING_AUCTION.clear(book, given_terms).trades
+    assert [(one.buy_order, one.sell_order, one.energy_wh, one.price_u_kwh) for one in trades] == expected
+
+
+@EXAMPLES
+@given(books(), terms)
+def test_falling_auctions_take_the_lowest_offers_of_others_at_what_they_ask(book, given_terms) -> None:
+    by_time = sorted(book, key=lambda placed: placed.sequence)
+    left = {placed.order_id: placed.energy_wh for placed in by_time if placed.side is Side.SELL}
+    expected = []
+    for bid in (placed for placed in by_time if placed.side is Side.BUY):
+        open_wh = bid.energy_wh
+        for offer in sorted(by_time, key=lambda placed: placed.price_u_kwh):
+            if offer.account != bid.account and offer.price_u_kwh <= bid.price_u_kwh:
+                energy_wh = min(open_wh, left.get(offer.order_id, 0))
+                if energy_wh:
+                    left[offer.order_id] -= energy_wh
+                    open_wh -= energy_wh
+                    expected.append((bid.order_id, offer.order_id, energy_wh, offer.price_u_kwh))
+    trades = FALLING_AUCTION.clear(book, given_terms).trades
+    assert [(one.buy_order, one.sell_order, one.energy_wh, one.price_u_kwh) for one in trades] == expected
+
+
+@every_mechanism
+def test_the_largest_period_clears_in_a_moment(mechanism: Mechanism) -> None:
+    """Lots that are too large for every bid but the worst: who looks at each pair needs minutes."""
+    half = ORDERS_MAX // 2
+    book = [
+        Order(
+            order_id=bytes([side]) + number.to_bytes(31, "big"),
+            account=bytes([side]) * 8 + number.to_bytes(8, "big"),
+            side=side,
+            period=7,
+            energy_wh=1_000 if side is Side.SELL or number == half - 1 else 999,
+            price_u_kwh=5_000 - number % 7 if side is Side.BUY else 1_000 + number % 11,
+            sequence=(side, number),
+        )
+        for side in Side
+        for number in range(half)
+    ]
+    clearing = mechanism.clear(book, Terms(5_000, 1_000))
+    assert clearing.energy_wh > 0
+
+
 def test_a_thousand_equal_orders_clear_by_time() -> None:
     book = [
         order(number % 250, side, order_id=bytes([side]) + number.to_bytes(31, "big"), sequence=(side, number))
@@ -247,3 +345,9 @@ def test_a_mechanism_keeps_the_interface(mechanism: Mechanism) -> None:
     assert list(inspect.signature(mechanism.clear).parameters) == ["orders", "terms"]
     clearing = mechanism.clear([], Terms(0, 0))
     assert (clearing.mechanism, clearing.version) == (mechanism.name, mechanism.version)
+
+
+def test_what_goes_on_all_the_time_says_so() -> None:
+    assert [found.name for found in MECHANISMS if isinstance(found, ContinuousMechanism)] == ["continuous"]
+    auctions = [found.name for found in MECHANISMS if isinstance(found, AuctionMechanism)]
+    assert auctions == ["rising-auction", "falling-auction"]

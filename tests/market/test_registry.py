@@ -92,6 +92,7 @@ def test_modules_are_pure(path: Path) -> None:
         "collections.abc",
         "enum",
         "hashlib",
+        "heapq",
         "msgspec",
         "typing",
         "meshnode.amounts",
