@@ -72,7 +72,7 @@ def compensate(hours: Iterable[Hour]) -> Compensation:
     return Compensation(bought_wh, bought_u, surplus_wh, surplus_u, compensated_u, surplus_u - compensated_u)
 
 
-class Metered(msgspec.Struct, frozen=True):
+class Point(msgspec.Struct, frozen=True):
     """What one connection point injected and withdrew in one period.
 
     Fields:
@@ -99,21 +99,21 @@ class SharedHour(msgspec.Struct, frozen=True):
     incentive_u: int
 
 
-def shared_hours(metered: Iterable[Metered], incentive_u_kwh: int) -> tuple[SharedHour, ...]:
+def shared_hours(points: Iterable[Point], incentive_u_kwh: int) -> tuple[SharedHour, ...]:
     """What was shared in every hour behind every primary substation, and what it earns.
 
     Periods shorter than an hour are added up first: within the hour injection and withdrawal need not
     coincide. Energy is never shared between two substations.
 
     Args:
-        metered: of any connection points, any order; periods do not cross the hour.
+        points: of any connection points, any order; periods do not cross the hour.
         incentive_u_kwh: paid for each shared kWh.
     Returns:
         By hour, then by substation.
     Source: decreto legislativo 199/2021, article 8; ARERA 727/2022/R/eel, annex A.
     """
     sums: dict[tuple[int, str], list[int]] = {}
-    for one in metered:
+    for one in points:
         hour = sums.setdefault((one.start_s // HOUR_S * HOUR_S, one.substation), [0, 0])
         hour[0] += one.injected_wh
         hour[1] += one.withdrawn_wh

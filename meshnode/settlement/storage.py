@@ -99,7 +99,7 @@ def charge_storage(
     Raises:
         AmountError: an account twice, or a fee for owners of whom none has contributed.
     """
-    charged = []
+    charged: list[Charged] = []
     for account, stored_wh, standing in sorted(stored, key=lambda entry: entry[0]):
         if charged and charged[-1].account == account:
             raise AmountError(f"account {account.hex()} is charged twice; add up what it stores first")
