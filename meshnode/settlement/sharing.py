@@ -203,7 +203,7 @@ def fill(pot_wh: int, weights: Mapping[bytes, int], limits_wh: Mapping[bytes, in
 def faults_of_weights(rule: Rule, members: Mapping[bytes, int], weights: Mapping[bytes, int]) -> tuple[str, ...]:
     """What is wrong with the weights of a period, one sentence each; empty if they fit the rule."""
     if rule.weighing in (Weighing.NONE, Weighing.EQUAL):
-        return (f"weights are given, and this rule takes none ({rule.weighing.value})",) if weights else ()
+        return ("weights are given, and this way of sharing takes none",) if weights else ()
     if rule.weighing is Weighing.RANKS:
         wrong = [f"rank of {one.hex()} is {w}, expected 0 to {RANK_MAX}" for one, w in sorted(weights.items())
                  if not 0 <= w <= RANK_MAX]  # fmt: skip

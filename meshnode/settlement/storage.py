@@ -15,8 +15,6 @@ from meshnode.settlement.credit import Standing, charge
 
 OVERSIZE_PPM: Final = 1_500_000
 """A storage is built half as large again as its members may fill it: cells age and are never used to the end."""
-FEE_PERIOD_S: Final = 900
-"""The storage fee is due for every quarter of an hour."""
 
 
 def most_stored_wh(cost_u: int, price_u_kwh: int, oversize_ppm: int = OVERSIZE_PPM) -> int:
@@ -50,7 +48,8 @@ class StorageFee(msgspec.Struct, frozen=True):
     """What the binding says of the storage fee.
 
     Fields:
-        fee_u_kwh: for each kWh that is stored at the end of a period, for that period.
+        fee_u_kwh: for each kWh that is stored at the end of a settlement period (a quarter of an
+            hour), for that period.
         split: (who, ppm), together a million; `owners` among them stands for all who own the storage.
         owners: the name in `split` that is divided further, by contribution.
     """
