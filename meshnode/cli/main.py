@@ -15,6 +15,7 @@ from meshnode.cli import (
     microgrids,
     newcomer,
     running,
+    sharing,
     trading,
 )
 from meshnode.cli.output import guarded
@@ -26,7 +27,19 @@ app = Group(
     "3 not known yet (ask again with: meshnode record ID), 130 stopped.\n"
     "The version: meshnode --version.",
 )
-for part in (running, microgrids, newcomer, community, trading, bindings, meters, ledgers, lies, demonstration):
+for part in (
+    running,
+    microgrids,
+    newcomer,
+    community,
+    trading,
+    bindings,
+    sharing,
+    meters,
+    ledgers,
+    lies,
+    demonstration,
+):
     part.add_to(app)
 
 
