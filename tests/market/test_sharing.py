@@ -3,10 +3,24 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from meshnode.amounts import PPM, AmountError, split
 from meshnode.market.mid_market import share
-from meshnode.settlement import MODES, Mode, PeriodInputs, SharingError, Tariff, Weighing, check_settlement, settle
+from meshnode.settlement import (
+    MODES,
+    Metered,
+    Mode,
+    PeriodInputs,
+    Reason,
+    SettlementBroken,
+    SettlementError,
+    SharingError,
+    Tariff,
+    Weighing,
+    check_settlement,
+    settle,
+)
 from meshnode.settlement.compensation import Hour, Point, compensate, divide_incentive, shared_hours
 from meshnode.settlement.credit import Standing, charge, close, exposure_u, receive, solidarity
 from meshnode.settlement.local_time import date_of, local_day, spelled
@@ -319,3 +333,47 @@ def test_dates_are_those_of_the_calendar(utc_s: int) -> None:
         assert spelled(((0, -5400),), utc_s) == (
             moment.astimezone(datetime.timezone(datetime.timedelta(seconds=-5400))).isoformat(" ", "minutes")
         )
+
+
+# --- the check after every settlement ---------------------------------------------------------------
+
+FREE = Tariff(320_000, 80_000, "pro-rata")
+STRICT = Tariff(320_000, 80_000, "static", weights=((ANNA, 100_000), (BELA, 900_000)))
+HOMES = (Metered(ANNA, 400, 0), Metered(BELA, 0, 0), Metered(CORA, 0, 300))
+
+
+@pytest.mark.parametrize(
+    ("settled_by", "checked_by", "message"),
+    [
+        (FREE, STRICT, "300 Wh of a pot of 300 Wh, beyond its share of 100000 ppm"),
+        (STRICT, FREE, "draws from the grid while .* feeds in"),
+        (FREE, Tariff(320_000, 80_000), "price of shared energy|number of postings for sharing"),
+        (FREE, Tariff(320_000, 80_000, "pro-rata", shared_price_u_kwh=1), "price of shared energy is 0, expected 1"),
+        (FREE, Tariff(320_000, 80_000, "mid-market-rate"), "price of shared energy is 0, expected 200000"),
+    ],
+)
+def test_the_check_finds_what_another_rule_would_have_shared(settled_by, checked_by, message: str) -> None:
+    inputs = PeriodInputs(7, ASSET, HOMES, (), settled_by)
+    settlement = settle(inputs)
+    check_settlement(inputs, settlement)
+    with pytest.raises(SettlementBroken, match=message):
+        check_settlement(PeriodInputs(7, ASSET, HOMES, (), checked_by), settlement)
+
+
+def test_the_check_finds_a_value_that_was_not_the_energys() -> None:
+    """Payer and receiver agree on one micro-unit too much: only the price tells."""
+    inputs = PeriodInputs(7, ASSET, HOMES, (), Tariff(320_000, 80_000, "mid-market-rate"))
+    settlement = settle(inputs)
+    postings = tuple(
+        replace(one, amount_u=one.amount_u + 1) if one.reason is Reason.SHARED else one for one in settlement.postings
+    )
+    anna, bela, cora = settlement.lines
+    lines = (replace(anna, out_u=anna.out_u + 1), bela, replace(cora, in_u=cora.in_u + 1))
+    with pytest.raises(SettlementBroken, match="paid for shared energy is 60001, expected 60000"):
+        check_settlement(inputs, replace(settlement, lines=lines, postings=postings))
+
+
+def test_weights_that_do_not_fit_are_refused_when_the_period_is_settled() -> None:
+    tariff = Tariff(320_000, 80_000, "static")
+    with pytest.raises(SettlementError, match="period 7, sharing static: the shares add up to 0 ppm"):
+        settle(PeriodInputs(7, ASSET, HOMES, (), tariff))
