@@ -100,8 +100,8 @@ def allocate(
     what they generated, as far as that rule lets them.
 
     Every division is the splitter's, so parts add up to the whole and the order of the
-    arguments does not matter. With more generation nobody gets less, but for 1 Wh that
-    the splitter's largest remainder may move elsewhere.
+    arguments does not matter. Under a rule of one round nobody gets less when more is
+    generated, but for 1 Wh that the splitter's largest remainder may move elsewhere.
 
     Args:
         rule: how; not one by source.
@@ -221,8 +221,7 @@ def _faults_of_energies(consumed_wh: Mapping[bytes, int], generated_wh: Mapping[
     return tuple(
         f"{what} of {one.hex()} is {wh} Wh, expected 0 to {ENERGY_MAX_WH}"
         for what, energies in (("consumption", consumed_wh), ("generation", generated_wh))
-        for one, wh in sorted(energies.items())
-        if not 0 <= wh <= ENERGY_MAX_WH
+        for one, wh in sorted((one, wh) for one, wh in energies.items() if not 0 <= wh <= ENERGY_MAX_WH)
     )
 
 
