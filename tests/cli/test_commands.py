@@ -246,6 +246,9 @@ def test_check_and_the_list_say_what_this_version_does_not_carry_out(tmp_path: P
     assert listed["not_carried_out"]["island-order-book"] == told["not_carried_out"]
     charging = init(tmp_path / "b", "--preset", "charging-yard")
     assert charging["not_carried_out"] == listed["not_carried_out"]["charging-yard"] != []
+    # Sharing by use and by fixed shares are carried out.
+    for name in ("italian-energy-community", "spanish-self-consumption"):
+        assert init(tmp_path / name, "--preset", name)["not_carried_out"] == listed["not_carried_out"][name]
     italian = meshnode("binding", "preset", "--language", "it").out
     assert matching not in italian and "    this version cannot found a microgrid with it" in italian
 
