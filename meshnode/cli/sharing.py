@@ -89,7 +89,7 @@ def _parsed(case: str) -> Any:
 
     try:
         return json.loads(read_input(case), object_pairs_hook=once)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Fault(f"{case}: no JSON: {error}\n    see the format with: meshnode share --help") from error
 
 

@@ -33,6 +33,9 @@ TIME_MAX_S: Final = 2**32
 FAULTS_SHOWN: Final = 50
 """Mistakes that are told; somebody whose file has more has made one mistake many times."""
 
+# Before a name, so that no account's digits are found in a number by chance when a fault is told by name.
+_PREFIX: Final = b"named in case "
+
 _CASE_KEYS: Final = ("period_s", "zone", "members", "periods", "substations", "prices")
 _MEMBER_KEYS: Final = ("share_ppm", "rank", "from_s")
 _PERIOD_KEYS: Final = ("start_s", "consumed_wh", "generated_wh", "share_ppm")
@@ -127,7 +130,11 @@ def run(case: Case, mode: Mode, zone: Zone = ()) -> dict[str, Any]:
 
 
 def _account(name: str) -> bytes:
-    return name.encode()
+    return _PREFIX + name.encode()
+
+
+def _name(account: bytes) -> str:
+    return account.removeprefix(_PREFIX).decode()
 
 
 def _by_account(numbers: Mapping[str, int]) -> dict[bytes, int]:
@@ -153,8 +160,8 @@ def _allocate(case: Case, mode: Mode, period: Period) -> Allocation:
     parts = [
         allocate(
             mode.rule,
-            {one: wh for one, wh in consumed.items() if case.substations.get(one.decode(), "") == substation},
-            {one: wh for one, wh in generated.items() if case.substations.get(one.decode(), "") == substation},
+            {one: wh for one, wh in consumed.items() if case.substations.get(_name(one), "") == substation},
+            {one: wh for one, wh in generated.items() if case.substations.get(_name(one), "") == substation},
         )
         for substation in sorted({"", *case.substations.values()})
     ]
@@ -173,7 +180,7 @@ def _told(mode: Mode, zone: Zone, period: Period, found: Allocation) -> dict[str
         members[name] = {"consumed_wh": consumed_wh, "shared_wh": shared_wh, "grid_wh": consumed_wh - shared_wh}
     if mode.rule.own_surplus:
         for account, wh in found.surplus_wh.items():
-            line = members.setdefault(account.decode(), {"consumed_wh": 0, "shared_wh": 0, "grid_wh": 0})
+            line = members.setdefault(_name(account), {"consumed_wh": 0, "shared_wh": 0, "grid_wh": 0})
             line["surplus_wh"] = wh
     sources = {}
     for name, generated_wh in sorted(period.generated_wh.items()):
@@ -379,10 +386,14 @@ class _Reader:
         return fields
 
     def _named(self, place: str, value: Any) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, dict):
-            yield from value.items()
-        else:
+        if not isinstance(value, dict):
             self._fault(place, f"found {_kind(value)}, expected an object with names as keys")
+            return
+        for name, one in value.items():
+            if name and name.isprintable():
+                yield name, one
+            else:
+                self._fault(place, f"found the name {ascii(name)}, expected one that can be printed")
 
     def _number(self, place: str, value: Any, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int):

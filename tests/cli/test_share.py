@@ -193,6 +193,9 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("at-dynamic", {"members": {}, "periods": 3}, "periods: found 3, expected a list"),
         ("at-dynamic", '{"members": {}, "members": {}}', "'members' twice in one object"),
         ("at-dynamic", "{", "no JSON: "),
+        ("at-dynamic", "[" * 100_000, "no JSON: "),
+        ("at-dynamic", "9" * 5_000, "no JSON: "),
+        ("at-dynamic", {"members": {"\ud800": {}}}, "members: found the name '\\ud800', expected one that can be"),
         ("by-height", {}, "--mode: found 'by-height', expected one of mid-market-rate, pro-rata"),
     ],
 )
@@ -201,6 +204,14 @@ def test_what_cannot_be_shared_is_refused(tmp_path: Path, mode: str, value: Any,
     if isinstance(value, dict):
         value = {"periods": [period], **value}
     assert message in complaint("share", "--mode", mode, case(tmp_path, value))
+
+
+def test_short_names_are_told_as_names_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    """61 is what a lower-case a looks like in hexadecimal."""
+    shares = {"roof": {"a": 616_161}}
+    period = {"start_s": NOON_S, "consumed_wh": {"a": 5}, "generated_wh": {"roof": 5}, "share_ppm": shares}
+    said = complaint("share", "--mode", "fr-full-dynamic", case(tmp_path, {"members": {"a": {}}, "periods": [period]}))
+    assert "periods[0]: source roof: the shares add up to 616161 ppm, expected 1000000" in said
 
 
 def test_a_mode_needs_a_case_and_a_case_a_mode(tmp_path: Path) -> None:
