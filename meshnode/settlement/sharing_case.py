@@ -393,7 +393,7 @@ class _Reader:
             if name and name.isprintable():
                 yield name, one
             else:
-                self._fault(place, f"found the name {ascii(name)}, expected one that can be printed")
+                self._fault(place, f"found the name {name!a}, expected one that can be printed")
 
     def _number(self, place: str, value: Any, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
