@@ -8,8 +8,7 @@ import msgspec
 
 from meshnode.ledger.book import BookRules
 from meshnode.market import MechanismError, Mechanisms
-from meshnode.market.mid_market import NAME as MID_MARKET_RATE
-from meshnode.settlement import Tariff, fund_account
+from meshnode.settlement import MODES, Tariff, Weighing, fund_account
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
 from zencode.binding import Binding, Statement, decode, statements
@@ -19,6 +18,8 @@ from zencode.writer import write_statement
 
 # The versions of the mechanisms that this catalogue's sentences mean.
 MECHANISM_VERSION = 1
+# What a way to share becomes when unused shares are offered again; ways that leave nothing unused stay.
+_REOFFERED = {"static": "static-reoffered"}
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
     def missing(statement: Statement) -> bool:
         sharing, orders = SHARING_MECHANISMS.get(statement.id), ORDER_MECHANISMS.get(statement.id)
         if sharing is not None:
-            return sharing == facts.sharing_mechanism and sharing != MID_MARKET_RATE
+            return sharing == facts.sharing_mechanism and sharing not in MODES
         return orders is not None and orders == facts.order_mechanism and not _has(mechanisms, orders)
 
     return _spoken(binding, [one for one in statements(binding) if missing(one)], language)
@@ -62,6 +63,12 @@ def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
     """
     beyond = set(terms(binding).beyond)
     return _spoken(binding, [one for one in statements(binding) if BY_ID[one.id].name in beyond], language)
+
+
+def _sharing(facts: Terms) -> str | None:
+    """The mode of settlement that the sentences of sharing mean."""
+    chosen = facts.sharing_mechanism
+    return _REOFFERED.get(chosen, chosen) if chosen and facts.offer_unused_again else chosen
 
 
 def _has(mechanisms: Mechanisms, name: str) -> bool:
@@ -90,10 +97,11 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
     """
     facts = terms(decode(tree))
     mechanism = mechanisms.get(facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else None
+    sharing = _sharing(facts)
     tariff = Tariff(
         grid_price_u_kwh=facts.grid_price_u_kwh,
         feed_in_price_u_kwh=facts.feed_in_price_u_kwh,
-        sharing=facts.sharing_mechanism,
+        sharing=sharing,
         fee_u_kwh=facts.fee_u_kwh,
         fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
     )
@@ -105,6 +113,7 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         tariff=tariff,
         mechanism=mechanism,
         estimate_days=facts.estimate_days or 0,
+        shares=facts.allocation_shares if sharing and MODES[sharing].rule.weighing is Weighing.SHARES else (),
     )
     book = BookRules(
         open=mechanism is not None,

@@ -16,6 +16,7 @@ from meshnode.cli import (
     microgrids,
     newcomer,
     running,
+    sharing,
     trading,
 )
 from meshnode.cli.output import guarded
@@ -27,7 +28,20 @@ app = Group(
     "3 not known yet (ask again with: meshnode record ID), 130 stopped.\n"
     "The version: meshnode --version.",
 )
-for part in (running, microgrids, newcomer, community, trading, bindings, market, meters, ledgers, lies, demonstration):
+for part in (
+    running,
+    microgrids,
+    newcomer,
+    community,
+    trading,
+    bindings,
+    market,
+    sharing,
+    meters,
+    ledgers,
+    lies,
+    demonstration,
+):
     part.add_to(app)
 
 

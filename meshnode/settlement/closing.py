@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
@@ -16,7 +17,7 @@ from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
-from meshnode.settlement.posting import Posting, changes_by_account
+from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
 
 DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
@@ -35,6 +36,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
         tariff: prices and fees.
         mechanism: what clears orders; None: no orders are taken.
         estimate_days: how many similar days an estimate looks at.
+        shares: (name of a member, share in ppm) where the tariff shares by them; together a million.
     """
 
     length_s: int
@@ -44,6 +46,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
     tariff: Tariff
     mechanism: Mechanism | None
     estimate_days: int
+    shares: tuple[tuple[str, int], ...] = ()
 
 
 class PeriodClosed(msgspec.Struct, frozen=True):
@@ -116,7 +119,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
         fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
     book.close(state, start_s)
-    settlement = _settle(start_s, rules, metered, trades)
+    settlement = _settle(state, start_s, rules, metered, trades)
     _post(state, settlement.postings)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
@@ -145,8 +148,8 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     trades = tuple(
         Trade(*msgspec.structs.astuple(row)) for _, row in state.trades.range((start_s, 0), (start_s + 1, 0))
     )
-    old = _settle(start_s, rules, before, trades)
-    new = _settle(start_s, rules, after, trades)
+    old = _settle(state, start_s, rules, before, trades)
+    new = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
     _post(state, postings)
     state.metered.put((start_s, account), _row(measured))
@@ -235,11 +238,30 @@ def _history(
     return found
 
 
-def _settle(start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]) -> Settlement:
-    inputs = PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, rules.tariff)
+def _settle(
+    state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
+) -> Settlement:
+    tariff = rules.tariff
+    if rules.shares:
+        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
+    inputs = PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
     return settlement
+
+
+def _weights(
+    state: State, shares: tuple[tuple[str, int], ...], metered: tuple[Metered, ...]
+) -> tuple[tuple[bytes, int], ...]:
+    """The binding's shares, by account of those who are metered in the period.
+
+    What belongs to anybody else - not a member yet, without a meter, gone - goes to the grid as one
+    share. So a correction finds the shares that the first settlement found, whoever joined since.
+    """
+    by_name = dict(shares)
+    found = [(entry.account, by_name.get(state.accounts[entry.account].name, 0)) for entry in metered]
+    absent = PPM - sum(share for _, share in found)
+    return (*found, (GRID_ACCOUNT, absent)) if absent else tuple(found)
 
 
 def _post(state: State, postings: tuple[Posting, ...]) -> None:

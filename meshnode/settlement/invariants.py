@@ -6,10 +6,11 @@ example. A violation is our bug: the node stops rather than go on with wrong mon
 
 from collections import Counter
 
-from meshnode.amounts import split, value
+from meshnode.amounts import PPM, split, value
 from meshnode.settlement.metered import Metered
 from meshnode.settlement.period import Line, PeriodInputs, Settlement
 from meshnode.settlement.posting import POOL_ACCOUNT, Posting, Reason, changes_by_account
+from meshnode.settlement.sharing import Key, Weighing
 
 
 class SettlementBroken(RuntimeError):
@@ -26,6 +27,13 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
         sum(neighbours) = sum(sold), and neighbours_i <= sum(sold) - sold_i (nobody is his own neighbour)
         energy of the postings = energy of the lines, for each source
         delivered + claims <= traded, for each pair of orders
+
+    Sharing, of the pot that trades left over (shared + fed in):
+
+        nothing is shared where the tariff shares nothing
+        shared_i <= ceil(pot x share_i), in one round of fixed shares
+        grid_i = 0 or fed_in_j = 0 for i != j, where the last round goes by use or by rank
+        what is paid into the pool for it = |value(price, sum(shared))|
 
     Money:
 
@@ -44,8 +52,18 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
         _check_posting(settlement, posting)
     _check_trades(inputs, settlement)
     _check_sources(settlement)
+    _check_sharing(inputs, settlement)
     _check_money(settlement)
     _check_fees(inputs, settlement)
+
+
+def _taker(posting: Posting) -> bytes:
+    """Who the energy goes to: who pays, unless a price below zero turned the legs around."""
+    return posting.debit if posting.price_u_kwh >= 0 else posting.credit
+
+
+def _giver(posting: Posting) -> bytes:
+    return posting.credit if posting.price_u_kwh >= 0 else posting.debit
 
 
 def _expect(settlement: Settlement, what: str, found: int, expected: int, account: bytes | None = None) -> None:
@@ -112,10 +130,7 @@ def _check_sources(settlement: Settlement) -> None:
     drawn_wh: Counter[bytes] = Counter()
     fed_wh: Counter[bytes] = Counter()
     for posting in settlement.postings:
-        # A price below zero turned the legs around.
-        takes, gives = posting.debit, posting.credit
-        if posting.price_u_kwh < 0:
-            takes, gives = gives, takes
+        takes, gives = _taker(posting), _giver(posting)
         if posting.reason is Reason.TRADE:
             taken_wh[takes] += posting.energy_wh
             given_wh[gives] += posting.energy_wh
@@ -136,6 +151,40 @@ def _check_sources(settlement: Settlement) -> None:
         _expect(settlement, "posted energy sold", given_wh[account], line.sold_wh, account)
         _expect(settlement, "posted energy from the grid", drawn_wh[account], line.grid_wh, account)
         _expect(settlement, "posted energy fed in", fed_wh[account], line.fed_in_wh, account)
+
+
+def _check_sharing(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Nobody got more than the tariff's sharing gives, and what was shared is paid for once."""
+    tariff, rule = inputs.tariff, inputs.tariff.rule
+    shared = [posting for posting in settlement.postings if posting.reason is Reason.SHARED]
+    for posting in shared:
+        _expect(settlement, "price of shared energy", posting.price_u_kwh, tariff.shared_u_kwh, posting.debit)
+    if rule is None:
+        _expect(settlement, "number of postings for sharing, of which there is none,", len(shared), 0)
+        return
+    payers = [posting for posting in shared if posting.credit == POOL_ACCOUNT]
+    takers = [posting for posting in shared if _giver(posting) == POOL_ACCOUNT]
+    shared_wh = sum(posting.energy_wh for posting in takers)
+    paid_u = sum(posting.amount_u for posting in payers)
+    _expect(settlement, "paid for shared energy", paid_u, abs(value(tariff.shared_u_kwh, shared_wh)))
+    if rule.rounds == (Key.STATIC,) and rule.weighing is Weighing.SHARES:
+        pot_wh = shared_wh + sum(line.fed_in_wh for line in settlement.lines)
+        shares = dict(tariff.weights)
+        for posting in takers:
+            account = _taker(posting)
+            if posting.energy_wh > -(-pot_wh * shares.get(account, 0) // PPM):
+                raise SettlementBroken(
+                    f"period {settlement.period}, account {account.hex()}: {posting.energy_wh} Wh of a pot of "
+                    f"{pot_wh} Wh, beyond its share of {shares.get(account, 0)} ppm"
+                )
+    if rule.rounds[-1] in (Key.PRO_RATA, Key.PRIORITY):
+        drawing = [line.account for line in settlement.lines if line.grid_wh]
+        feeding = [line.account for line in settlement.lines if line.fed_in_wh]
+        # Who is on both sides may remain so alone, since nobody is his own neighbour.
+        if drawing and feeding and (drawing != feeding or len(drawing) > 1):
+            raise SettlementBroken(
+                f"period {settlement.period}: {drawing[0].hex()} draws from the grid while {feeding[-1].hex()} feeds in"
+            )
 
 
 def _check_money(settlement: Settlement) -> None:

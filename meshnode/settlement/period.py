@@ -12,9 +12,11 @@ import msgspec
 from meshnode.amounts import PPM, PRICE_MAX_U_KWH, int64, split, value
 from meshnode.market.clearing import Trade
 from meshnode.market.mid_market import NAME as MID_MARKET_RATE
-from meshnode.market.mid_market import mid_market_rate, share
+from meshnode.market.mid_market import mid_market_rate
 from meshnode.settlement.metered import Metered, Quality, completeness_ppm
 from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Posting, Reason
+from meshnode.settlement.sharing import Rule, SharingError, allocate, faults_of_weights
+from meshnode.settlement.sharing_modes import MODES
 
 MEMBERS_MAX: Final = 4_096
 """Members in one settlement. One low-voltage community has tens to hundreds; a value is at most 10**15 u,
@@ -31,9 +33,15 @@ class Tariff(msgspec.Struct, frozen=True):
     Fields:
         grid_price_u_kwh: price of energy from the grid.
         feed_in_price_u_kwh: what the grid pays; may be below zero.
-        sharing: `mid-market-rate`, or None: what was not traded goes to the grid.
+        sharing: a name of `meshnode.settlement.sharing_modes.MODES`, but none with shares for each
+            source; None: what was not traded goes to the grid.
         fee_u_kwh: paid by whoever takes energy from neighbours, 0 or more.
         fee_split: (fund or member account, ppm), together 1,000,000; empty only without a fee.
+        weights: (account, share in ppm or rank), as the sharing weighs. A share of the grid's account is
+            of those who do not take part in the period: it stays with the generators. Empty where
+            the sharing takes none, or until the members of a period are known.
+        shared_price_u_kwh: price of shared energy under every sharing but the mid-market rate, which
+            makes its own; 0: the community owns what generates and nothing is paid for it.
     """
 
     grid_price_u_kwh: int
@@ -41,21 +49,42 @@ class Tariff(msgspec.Struct, frozen=True):
     sharing: str | None = None
     fee_u_kwh: int = 0
     fee_split: tuple[tuple[bytes, int], ...] = ()
+    weights: tuple[tuple[bytes, int], ...] = ()
+    shared_price_u_kwh: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("grid_price_u_kwh", "feed_in_price_u_kwh"):
+        for name in ("grid_price_u_kwh", "feed_in_price_u_kwh", "shared_price_u_kwh"):
             if abs(getattr(self, name)) > PRICE_MAX_U_KWH:
                 raise SettlementError(
                     f"tariff: {name} is {getattr(self, name)}, expected {-PRICE_MAX_U_KWH} to {PRICE_MAX_U_KWH}"
                 )
         if not 0 <= self.fee_u_kwh <= PRICE_MAX_U_KWH:
             raise SettlementError(f"tariff: fee_u_kwh is {self.fee_u_kwh}, expected 0 to {PRICE_MAX_U_KWH}")
-        if self.sharing not in (None, MID_MARKET_RATE):
-            raise SettlementError(f"tariff: sharing is {self.sharing!r}, expected {MID_MARKET_RATE!r} or None")
+        mode = MODES.get(self.sharing or MID_MARKET_RATE)
+        if mode is None or mode.rule.by_source:
+            known = ", ".join(name for name, one in MODES.items() if not one.rule.by_source)
+            raise SettlementError(f"tariff: sharing is {self.sharing!r}, expected None or one of {known}")
+        split(0, self.weights)  # refuses an account that is named twice
+        if self.weights:
+            found = faults_of_weights(mode.rule, {}, dict(self.weights))
+            if found:
+                raise SettlementError(f"tariff: {'; '.join(found)}")
         split(0, self.fee_split)  # refuses an account that is named twice and a share below zero
         whole = sum(ppm for _, ppm in self.fee_split)
         if whole != PPM and (self.fee_split or self.fee_u_kwh):
             raise SettlementError(f"tariff: the shares of the fee add up to {whole} ppm, expected {PPM}")
+
+    @property
+    def rule(self) -> Rule | None:
+        """How what no trade covered is shared."""
+        return None if self.sharing is None else MODES[self.sharing].rule
+
+    @property
+    def shared_u_kwh(self) -> int:
+        """What a kWh costs that is shared without a trade."""
+        if self.sharing == MID_MARKET_RATE:
+            return mid_market_rate(self.grid_price_u_kwh, self.feed_in_price_u_kwh)
+        return self.shared_price_u_kwh
 
 
 class PeriodInputs(msgspec.Struct, frozen=True):
@@ -145,9 +174,9 @@ def settle(inputs: PeriodInputs) -> Settlement:
        max(0, trade price - feed-in price). So, fees aside, nobody is worse
        off because a partner did not keep a trade.
     3. **Sharing**: imports and exports that no trade covered meet inside the community
-       first, at the mid-market rate; the long side in proportion. Nobody is his own neighbour
-       (`meshnode.market.mid_market.share`). The value is computed once for all that is shared and
-       divided by the splitter on both sides of the pool. Without sharing this is skipped.
+       first, by the tariff's mode and at its price (`meshnode.settlement.sharing.allocate`). The
+       value is computed once for all that is shared and divided by the splitter on both sides of
+       the pool. Without sharing this is skipped.
     4. **Grid**: the rest, at grid price and feed-in price.
     5. **Fee** on energy from neighbours, paid by who took it, divided among the funds.
 
@@ -158,7 +187,7 @@ def settle(inputs: PeriodInputs) -> Settlement:
         inputs: the period; the order of `metered` does not matter, that of `trades` does.
     Raises:
         SettlementError: too many members, a member twice, a reserved account as member, a trade
-            without a meter on both ends, with itself or without energy.
+            without a meter on both ends, with itself or without energy, weights that do not fit the sharing.
         Overflow: a sum needs more than 64 bits.
     """
     members = _members(inputs)
@@ -166,8 +195,8 @@ def settle(inputs: PeriodInputs) -> Settlement:
     books = _Books(inputs.asset, members)
     for trade in inputs.trades:
         _settle_trade(books, trade, tariff)
-    if tariff.sharing is not None:
-        _settle_sharing(books, mid_market_rate(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
+    if tariff.rule is not None:
+        _settle_sharing(books, inputs.period, tariff.rule, tariff)
     _settle_grid(books, tariff)
     if tariff.fee_u_kwh:
         _settle_fees(books, tariff)
@@ -286,10 +315,14 @@ def _settle_trade(books: _Books, trade: Trade, tariff: Tariff) -> None:
         books.post(trade.buyer, trade.seller, claim_on_buyer_wh, cheaper_u_kwh, Reason.BUYER_SHORT, orders=orders)
 
 
-def _settle_sharing(books: _Books, rate_u_kwh: int) -> None:
+def _settle_sharing(books: _Books, period: int, rule: Rule, tariff: Tariff) -> None:
     """Share what no trade covered, at one rate, through the pool."""
-    taken, given = share(_open(books.import_wh), _open(books.export_wh))
-    taken, given = _open(taken), _open(given)
+    try:
+        allocation = allocate(rule, books.import_wh, books.export_wh, dict(tariff.weights))
+    except SharingError as error:
+        raise SettlementError(f"period {period}, sharing {tariff.sharing}: {error}") from error
+    taken, given = _open(allocation.taken_wh), _open(allocation.given_wh)
+    rate_u_kwh = tariff.shared_u_kwh
     total_u = value(rate_u_kwh, sum(taken.values()))
     for account, amount_u in split(total_u, taken.items()).items():
         books.take(account, taken[account])

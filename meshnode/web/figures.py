@@ -13,8 +13,6 @@ import msgspec
 import trio
 
 from meshnode.ledger.members import ADMINISTRATOR
-from meshnode.market.mid_market import NAME as MID_MARKET_RATE
-from meshnode.market.mid_market import mid_market_rate
 from meshnode.views import BlockRow, DayRow, LineRow, OrderRow, PeriodRow, TradeRow, Views
 from meshnode.views.views import READERS_KEPT
 from meshnode.web.backend import Backend
@@ -151,11 +149,10 @@ async def gather(backend: Backend) -> Figures:
         }
 
     rows = await ask(question, backend.views)
-    shared = mid_market_rate(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
     prices = Prices(
         grid_u_kwh=tariff.grid_price_u_kwh,
         feed_in_u_kwh=tariff.feed_in_price_u_kwh,
-        neighbours_u_kwh=shared if tariff.sharing == MID_MARKET_RATE else None,
+        neighbours_u_kwh=None if tariff.sharing is None else tariff.shared_u_kwh,
         last_u_kwh=rows["last_period"].price_u_kwh if rows["last_period"] else None,
         fee_u_kwh=tariff.fee_u_kwh,
     )

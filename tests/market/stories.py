@@ -48,6 +48,7 @@ from meshnode.settlement import (
     estimate,
     settle,
 )
+from tests.market import stories_sharing
 
 EURO = b"euro".ljust(16, b"\0")
 
@@ -230,20 +231,24 @@ def run_clear(world: World, arguments: list[str], lines: list[str]) -> list[str]
 
 
 def run_settle(world: World, arguments: list[str], lines: list[str]) -> list[str]:
-    """settle grid=P feed-in=P [sharing=NAME] [fee=P]: meters, trades and funds; lines, then postings.
+    """settle grid=P feed-in=P [sharing=NAME] [shared=P] [fee=P]: meters, trades and funds; lines, then postings.
 
     NAME import N [export N] [produced N] [estimated|corrected]
     NAME <- NAME N PRICE
     fund NAME PPM
+    weight NAME N
     """
     given = options(arguments)
     metered: list[Metered] = []
     trades: list[Trade] = []
     funds: list[tuple[bytes, int]] = []
+    weights: list[tuple[bytes, int]] = []
     for line in lines:
         words = line.split()
         if words[0] == "fund":
             funds.append((account(words[1]), int(words[2])))
+        elif words[0] == "weight":
+            weights.append((account(words[1]), int(words[2])))
         elif words[1] == "<-":
             orders = [f"{side} {len(trades) + 1}".encode() for side in ("bid", "offer")]
             trades.append(Trade(account(words[0]), account(words[2]), *orders, int(words[3]), price(words[4])))
@@ -260,6 +265,8 @@ def run_settle(world: World, arguments: list[str], lines: list[str]) -> list[str
             sharing=given.get("sharing"),
             fee_u_kwh=price(given.get("fee", "0")),
             fee_split=tuple(funds),
+            weights=tuple(weights),
+            shared_price_u_kwh=price(given.get("shared", "0")),
         ),
     )
     world.settlement = settle(world.inputs)
@@ -349,6 +356,13 @@ def tell_postings(postings: tuple[Posting, ...]) -> list[str]:
     ]
 
 
+def without_world(
+    command: Callable[[list[str], list[str]], list[str]],
+) -> Callable[[World, list[str], list[str]], list[str]]:
+    """A command that looks only at its own block."""
+    return lambda world, arguments, lines: command(arguments, lines)
+
+
 COMMANDS: dict[str, Callable[[World, list[str], list[str]], list[str]]] = {
     "parse": run_parse,
     "format": run_format,
@@ -359,6 +373,7 @@ COMMANDS: dict[str, Callable[[World, list[str], list[str]], list[str]]] = {
     "correct": run_correct,
     "balances": run_balances,
     "estimate": run_estimate,
+    **{name: without_world(command) for name, command in stories_sharing.COMMANDS.items()},
 }
 
 

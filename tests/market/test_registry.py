@@ -88,6 +88,7 @@ def test_modules_are_pure(path: Path) -> None:
         assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)), f"{path}:{node.lineno}"
     allowed = {
         "__future__",
+        "bisect",
         "collections",
         "collections.abc",
         "enum",

@@ -286,7 +286,13 @@ def test_inputs_that_cannot_be_settled_are_refused(inputs: PeriodInputs, message
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"sharing": "equal"}, "sharing is 'equal', expected 'mid-market-rate' or None"),
+        ({"sharing": "by height"}, "sharing is 'by height', expected None or one of mid-market-rate, pro-rata, static"),
+        ({"sharing": "fr-full-dynamic"}, "sharing is 'fr-full-dynamic', expected None or one of mid-market-rate"),
+        ({"sharing": "static", "weights": ((ANNA, 999_999),)}, "add up to 999999 ppm, expected 1000000"),
+        ({"sharing": "static", "weights": ((ANNA, 500_000), (ANNA, 500_000))}, "given twice"),
+        ({"sharing": "priority", "weights": ((ANNA, -1),)}, "is -1: expected a weight of 0 or more"),
+        ({"sharing": "pro-rata", "weights": ((ANNA, 1_000_000),)}, "this way of sharing takes none"),
+        ({"shared_price_u_kwh": 10**9 + 1}, "shared_price_u_kwh is 1000000001, expected"),
         ({"fee_u_kwh": -1}, "fee_u_kwh is -1, expected 0 to"),
         ({"fee_u_kwh": 1}, "the shares of the fee add up to 0 ppm, expected 1000000"),
         ({"fee_u_kwh": 1, "fee_split": ((ANNA, 999_999),)}, "add up to 999999 ppm, expected 1000000"),

@@ -109,7 +109,6 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a name twice": (twice([MEMBERS[0], BELA.entry("anna", ["prosumer"])]), "anna"),
     "a key twice": (twice([MEMBERS[0], ANNA.entry("bela", ["prosumer"])]), "key"),
     "a mechanism that is not installed": ({"binding_text": preset("island_order_book")}, "continuous order book"),
-    "a sharing key that is not built": ({"binding_text": preset("italian_energy_community")}, "in proportion"),
     "nobody votes": ({"validators": []}, "validators"),
     "a stranger votes": ({"validators": [key("stranger").public]}, ""),
     "nobody at all": ({"members": [], "validators": []}, ""),
