@@ -102,7 +102,9 @@ def _check(value: object, depth: int) -> None:
         if depth == 0:
             raise CborError(f"nested deeper than {MAX_DEPTH}")
         for item in value:  # type: ignore[attr-defined]
-            _check(item, depth - 1)
+            # Most items are of these; a call for each would double the time that encoding takes.
+            if type(item) is not bytes and type(item) is not str:
+                _check(item, depth - 1)
     elif kind is dict:
         if depth == 0:
             raise CborError(f"nested deeper than {MAX_DEPTH}")
@@ -110,6 +112,7 @@ def _check(value: object, depth: int) -> None:
             if type(key) is not int or not 0 <= key <= INT64_MAX:
                 found = repr(key)[:MAX_ERROR_TEXT]
                 raise CborError(f"found the map key {found}; only unsigned integers below 2^63 are keys")
-            _check(item, depth - 1)
+            if type(item) is not bytes and type(item) is not str:
+                _check(item, depth - 1)
     else:
         raise CborError(f"found a {kind.__name__}; the format has no such type")

@@ -118,6 +118,30 @@ class Meters(Table[bytes, rows.Meter]):
             yield key, self[key]
 
 
+class Quorums(Table[int, rows.Quorum]):
+    """The table of quorum configurations, which also has them as one tuple: every message asks for them."""
+
+    def __init__(self, state: State, number: int) -> None:
+        super().__init__(state, number, rows.Quorum)
+        self._all: tuple[tuple[int, rows.Quorum], ...] | None = None
+
+    def put(self, key: int, row: rows.Quorum) -> None:
+        """Write a row."""
+        self._all = None
+        super().put(key, row)
+
+    def delete(self, key: int) -> None:
+        """Remove a row; it must be there."""
+        self._all = None
+        super().delete(key)
+
+    def all(self) -> tuple[tuple[int, rows.Quorum], ...]:
+        """Every row in key order."""
+        if self._all is None:
+            self._all = tuple(self.items())
+        return self._all
+
+
 class State:
     """The whole replicated state of a microgrid."""
 
@@ -146,7 +170,7 @@ class State:
         self.schedule: Table[int, rows.Scheduled] = Table(self, 17, rows.Scheduled)
         self.order_counts: Table[tuple[int, bytes], rows.OrderCount] = Table(self, 19, rows.OrderCount)
         self.support: Table[bytes, rows.NodeSupport] = Table(self, 18, rows.NodeSupport)
-        self.quorums: Table[int, rows.Quorum] = Table(self, 20, rows.Quorum)
+        self.quorums = Quorums(self, 20)
         self.seats: Table[bytes, rows.Seat] = Table(self, 21, rows.Seat)
         self.findings: Table[tuple[bytes, int, int], rows.Finding] = Table(self, 22, rows.Finding)
 

@@ -6,6 +6,8 @@ force from the block after that one on. Only one is under way at a time.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from meshnode.ledger import rows
@@ -57,17 +59,17 @@ def decided(state: State) -> QuorumConfig:
 
 def decisions(state: State) -> tuple[Decision, ...]:
     """All configurations so far, that of the genesis first."""
-    return tuple(Decision(height, row.from_height, _config(row)) for height, row in state.quorums.items())
+    return tuple(Decision(height, row.from_height, _config(row)) for height, row in state.quorums.all())
 
 
 def announced(state: State, state_height: int) -> QuorumConfig:
     """What a header with this state height announces: the newest configuration decided up to there."""
-    return _config([row for height, row in state.quorums.items() if height <= state_height][-1])
+    return _config([row for height, row in state.quorums.all() if height <= state_height][-1])
 
 
 def at(state: State, height: int) -> QuorumConfig:
     """The configuration by which a height is agreed on, up to the one after the last applied."""
-    return _config([row for row in _rows(state) if 0 < row.from_height <= height][-1])
+    return _config([row for _, row in state.quorums.all() if 0 < row.from_height <= height][-1])
 
 
 def votes(state: State, height: int, device_key: bytes) -> bool:
@@ -85,13 +87,13 @@ def provable_until(state: State, height: int) -> int | None:
 
     The configuration that is decided next is known to it only when the block that decides it is executed.
     """
-    following = [row for decided_at, row in state.quorums.items() if decided_at > height]
+    following = [row for decided_at, row in state.quorums.all() if decided_at > height]
     return following[0].from_height - 1 if following and following[0].from_height else None
 
 
 def apply_header(state: State, height: int, state_height: int) -> None:
     """A block was executed; what it announces is in force after it."""
-    decided_at, row = list(state.quorums.items())[-1]
+    decided_at, row = state.quorums.all()[-1]
     if not row.from_height and decided_at <= state_height:
         state.quorums.put(decided_at, rows.Quorum(row.mode, row.voters, height + 1))
 
@@ -153,8 +155,10 @@ def _is_device(state: State, device_key: bytes, height: int) -> bool:
 
 
 def _rows(state: State) -> list[rows.Quorum]:
-    return [row for _, row in state.quorums.items()]
+    return [row for _, row in state.quorums.all()]
 
 
+# Asked with every message; a microgrid has few configurations at a time.
+@lru_cache(maxsize=64)
 def _config(row: rows.Quorum) -> QuorumConfig:
     return QuorumConfig(row.mode, row.voters)

@@ -117,7 +117,9 @@ class Locking:
     @property
     def is_behind(self) -> bool:
         """Whether this node may have forgotten a lock of its own, and its log does not have a lock as high."""
-        return place_of(self._binding()) > place_of(self.lock)
+        # Asked with every tick: mostly there is nothing that we may have lost.
+        others = self._others_lock()
+        return others is not None and place_of(others) > place_of(self.lock)
 
     def of_election(self, height: int) -> Certificate | None:
         """The lock that our election certificate carries, for a block at this height."""
@@ -329,10 +331,11 @@ class Locking:
 
     def _binding(self) -> Certificate | None:
         """What binds our votes: the lock, or a higher one of the others that stands for one that we may have lost."""
+        return max(self.lock, self._others_lock(), key=place_of)
+
+    def _others_lock(self) -> Certificate | None:
         licence = self._pledges.licence
-        if licence.lock is None or 0 < licence.until <= self._finality.final_height:
-            return self.lock
-        return max(self.lock, licence.lock, key=place_of)
+        return None if 0 < licence.until <= self._finality.final_height else licence.lock
 
     def _is_current(self, lock: Certificate) -> bool:
         """Whether a commit ack of this lock can still make something final."""

@@ -449,7 +449,8 @@ class Validator(Observed):
         A block of ours would then name an older state than the one before it, which
         convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
-        licensed = self.licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
+        licence = self.licence
+        licensed = licence is FREE or licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
         if self.halted or not licensed or self._locking.is_behind:
             return True
         return self._chain.head(self.last_height).state_height > self.machine.height

@@ -205,7 +205,7 @@ class Node(Seat):
 
     def receive(self, sender: str, number: int, data: bytes) -> None:
         """A parcel arrives from the node with this number."""
-        if self.validator is None:
+        if self.validator is None or self._closing:
             return
         if self._world.plan.learners and self.validator.number_of(self._world.device_of(number).public) is None:
             # A stream of somebody who votes no more as far as this node knows, or does not yet.
@@ -246,14 +246,14 @@ class Node(Seat):
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        if self.validator is not None:
+        if self.validator is not None and not self._closing:
             self._pass_time()
             self.validator.campaign()
             self._work()
 
     def transfer(self, number: int) -> None:
         """Hand leadership to another validator."""
-        if self.validator is not None:
+        if self.validator is not None and not self._closing:
             self._pass_time()
             self.validator.transfer(number)
             self._work()
@@ -277,7 +277,7 @@ class Node(Seat):
                 self._heed(validator)
 
     def _wake(self, life: int, tick: int) -> None:
-        if life == self._life and tick == self._woken_for:
+        if life == self._life and tick == self._woken_for and not self._closing:
             self._woken_for = -1
             self._pass_time()
             self._work()
@@ -296,7 +296,8 @@ class Node(Seat):
 
     def _work(self) -> None:
         """Do all that can be done now: blocks, writes, parcels, what became final."""
-        if self.validator is not None:
+        # While the last batch of a part is being written, the validator hears and does nothing any more.
+        if self.validator is not None and not self._closing:
             self.guarded(self._drive)
 
     def guarded(self, action: Callable[[], object]) -> None:
