@@ -11,13 +11,15 @@ import msgspec
 
 from meshnode.execution import EXECUTED, Call
 from meshnode.execution.call import boundary_s
-from meshnode.ledger import assets, members, rows, validators
+from meshnode.ledger import assets, contracts, holds, members, rows, validators
 from meshnode.ledger.findings import FoundOut
+from meshnode.ledger.holds import HoldEnded
+from meshnode.ledger.movements import Moved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing
+from meshnode.settlement import closing, pairs
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
@@ -42,7 +44,7 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-Event = RecordDone | FoundOut | PeriodClosed | PeriodCorrected | PeriodFinal
+Event = RecordDone | FoundOut | HoldEnded | Moved | PeriodClosed | PeriodCorrected | PeriodFinal
 
 
 class StateMismatch(Exception):
@@ -203,7 +205,7 @@ class Machine:
         """Execute the next final block.
 
         Returns:
-            A verdict for each record in order, then the periods that closed.
+            The holds whose time has passed, a verdict for each record in order, then the periods that closed.
         Raises:
             StateMismatch: the header's state hash is not ours for its state height.
         """
@@ -216,7 +218,7 @@ class Machine:
                 f"state after height {head.state_height}: ours is {expected.hex()}, "
                 f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
             )
-        events: list[Event] = []
+        events: list[Event] = [*holds.expire(self.state, head.time_s)]
         for position, signed in enumerate(block.records):
             verdict, account = self._execute(signed, head.height, position, head.time_s, events)
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
@@ -231,6 +233,7 @@ class Machine:
         """Assert conservation over the whole state; slow, for tests and verification."""
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
+        pairs.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -294,6 +297,7 @@ class Machine:
             start = end
         if start > meta.next_period_s:
             self._drop_expired(time_s)
+            contracts.forget(self.state, time_s)
         while final < start:
             rules = self._rules_of(self._binding(final)).period
             if time_s <= final + rules.length_s + rules.correction_s:

@@ -92,7 +92,7 @@ LAYERS = (
     ("machine",),
     ("billing", "balancing", "mempool"),
     ("clock", "keys", "config", "vitals"),
-    ("store",),
+    ("store", "memos"),
     ("views", "ledger_tools", "outbox", "room"),
     ("autopilot",),
     ("roster", "replaying"),
