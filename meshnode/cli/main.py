@@ -7,7 +7,9 @@ import sys
 from meshnode import __version__
 from meshnode.cli import (
     bindings,
+    cash,
     community,
+    contracts,
     demonstration,
     ledgers,
     lies,
@@ -15,6 +17,7 @@ from meshnode.cli import (
     microgrids,
     newcomer,
     running,
+    tokens,
     trading,
 )
 from meshnode.cli.output import guarded
@@ -26,7 +29,10 @@ app = Group(
     "3 not known yet (ask again with: meshnode record ID), 130 stopped.\n"
     "The version: meshnode --version.",
 )
-for part in (running, microgrids, newcomer, community, trading, bindings, meters, ledgers, lies, demonstration):
+for part in (
+    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts),
+    *(bindings, meters, ledgers, lies, demonstration),
+):
     part.add_to(app)
 
 
