@@ -18,7 +18,7 @@ from meshnode.keys import SigningKey
 from meshnode.ledger import findings, rows
 from meshnode.ledger.findings import FoundOut
 from meshnode.machine import Event, Machine
-from meshnode.network.watcher import Watcher
+from meshnode.network.watcher import TWO_HISTORIES, Watcher
 from meshnode.store import Store, proofs
 from meshnode.submissions import Publisher, Submissions
 from meshnode.web import backend
@@ -36,6 +36,12 @@ LOOK_S = 1.0
 AGAIN_S = 660.0
 # Elections in one gap between an ack and a vote that are tried as the answer.
 MAX_ANSWERS_TRIED = 64
+
+# What to do about a halt of which this node may be to blame itself: memory that forgot, another version.
+START_AGAIN = (
+    "start this node again; if it stops again, check its ledger (meshnode ledger verify), that its version is that "
+    "of the neighbours (meshnode --version), and its ledger against one of theirs (meshnode evidence compare)"
+)
 
 _STATUS = {
     rows.FINDING_PROVED: "proved",
@@ -97,12 +103,20 @@ class Accuser:
         )
 
     def in_words(self, halted: str | None) -> str:
-        """Why the node has halted, with names for key ids."""
+        """Why the node has halted, with names for key ids, and what to do about it."""
         if halted is None:
             return ""
+        halted = self.leader_named(halted)
         for key, _ in self._machine.quorum.voters:
             halted = halted.replace(key_id_of(key).hex(), f"the node of {self._name(key_id_of(key))}")
-        return halted
+        return halted if TWO_HISTORIES in halted else f"{halted}; {START_AGAIN}"
+
+    def leader_named(self, text: str) -> str:
+        """A sentence with the name of the leader whose key id it tells."""
+        for key, _ in self._machine.quorum.voters:
+            key_id = key_id_of(key)
+            text = text.replace(f"the leader {key_id.hex()}", f"the leader {self._name(key_id)}")
+        return text
 
     def _name(self, key_id: bytes) -> str:
         key = self._machine.state.keys.get(key_id)

@@ -74,6 +74,8 @@ class Duty:
         self._reopen = reopen
         self._room = Room(store.place)
         self._part: Participation | None = None
+        # What a leader signed of another state than ours, and the height at which that was seen.
+        self._dispute = ("", 0)
         # While anything is lost, this node only follows; when nothing is any more, it begins anew.
         self._refilling = bool(store.lost)
         if self._refilling:
@@ -124,7 +126,21 @@ class Duty:
         validator = self._validator
         if validator is not None and validator.licence.silent:
             return f"not voting yet: {validator.licence.silent}"
-        return ""
+        return self._disputed(validator)
+
+    def _disputed(self, validator: Validator | None) -> str:
+        """That this node and the leader disagree on the state; empty once a block was final on which they agree."""
+        found = "" if validator is None or validator.disputed is None else validator.disputed
+        if found != self._dispute[0]:
+            self._dispute = (found, self._machine.height)
+            if found:
+                log.error("a leader's block is not acknowledged: %s", found)
+        if not found or self._machine.height > self._dispute[1]:
+            return ""
+        return (
+            f"the leader's blocks are not acknowledged: {found}; if enough nodes agree with this one, they replace the "
+            "leader by themselves; if enough agree with the leader, this one stops"
+        )
 
     async def persist(self, batch: Batch) -> None:
         """Write with one fsync, in a thread so that nothing else waits.

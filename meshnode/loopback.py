@@ -134,9 +134,11 @@ class NodeProcess:
         raise NodeFailed(f"the node of {self.name} did not answer within {deadline_s:g} s:\n{self.tail()}")
 
     def check_running(self) -> None:
-        """Raises NodeFailed if the process has ended, with its exit code (minus the signal that killed it)."""
-        if self.process is not None and self.process.poll() is not None:
-            raise NodeFailed(f"the node of {self.name} ended with {self.process.returncode}:\n{self.tail()}")
+        """Raises NodeFailed if the process has ended, with its exit code or the signal that killed it."""
+        code = None if self.process is None else self.process.poll()
+        if code is not None:
+            how = f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+            raise NodeFailed(f"the node of {self.name} {how}; the last that it said:\n{self.tail()}")
 
     def freeze(self) -> None:
         """Stop the process where it is, as a computer that hangs."""

@@ -52,8 +52,17 @@ class Refusal(msgspec.Struct, frozen=True):
 # is known here, and a key id never changes its key or its purpose. A clock that differs
 # (EXPIRED, VALID_TOO_LONG) or a newer version (NOT_EXECUTED) is nobody's fault.
 _BLAME = frozenset({Verdict.BAD_SIGNATURE, Verdict.WRONG_KEY})
-# What may change by itself: a Join that is not final here yet, a clock that goes on.
-_PASSING = frozenset({Verdict.UNKNOWN_KEY, Verdict.PERIOD_NOT_OVER, Verdict.VALID_TOO_LONG})
+# What may change by itself: a Join that is not final here yet, a clock that goes on, a change of the validators that
+# this node has not executed and another one has.
+_PASSING = frozenset(
+    {
+        Verdict.UNKNOWN_KEY,
+        Verdict.PERIOD_NOT_OVER,
+        Verdict.VALID_TOO_LONG,
+        Verdict.OTHER_QUORUM,
+        Verdict.NOT_PROVED,
+    }
+)
 # What our clock says too early, if it is ahead: only the ledger's own time makes it last.
 _BY_THE_CLOCK = frozenset({Verdict.EXPIRED, Verdict.CORRECTION_TOO_LATE})
 
@@ -248,7 +257,7 @@ class Mempool:
         return record.period_start_s + self._machine.rules(record.period_start_s).period.length_s > time_s
 
     def _drop(self, record_id: bytes, why: str) -> None:
-        self.counters[f"dropped: {why}"] += 1
+        self.counters[f"record dropped: {why}"] += 1
         self._remove(record_id)
 
     def _remove(self, record_id: bytes) -> None:

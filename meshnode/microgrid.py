@@ -443,7 +443,7 @@ class Microgrid:
             mempool=len(self.mempool),
             certificates_verified=self.part.certificates_verified,
             halted=self._halted(),
-            notice=self.duty.notice,
+            notice=self.accuser.leader_named(self.duty.notice),
             rss_mb=rss_mb(),
             startup_s=round(self._startup_s, 2),
             commit_ms=percentiles(self._submissions.commit_ms),

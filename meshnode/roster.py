@@ -166,7 +166,7 @@ def devices(machine: Machine) -> list[tuple[str, bytes]]:
 
 
 def change(machine: Machine, action: str, who: str, spoken: dict[str, Any]) -> QuorumChange | str:
-    """The record that changes the validators as asked, or why there is none.
+    """The record that changes the validators as asked, or what was expected of `who` if there is none.
 
     Args:
         action: "add", "remove" or "mode".
@@ -176,12 +176,12 @@ def change(machine: Machine, action: str, who: str, spoken: dict[str, Any]) -> Q
     previous = validators.decided(machine.state).config_hash()
     if action == "mode":
         if who not in MODES:
-            return f"no mode {who!r}; expected {' or '.join(MODES)}"
+            return " or ".join(MODES)
         return QuorumChange(**spoken, previous=previous, action=CHANGE_MODE, mode=MODES.index(who))
     key = device_of(machine, who, voting=action == "remove")
     if key is None:
-        known = ", ".join(name for name, _ in devices(machine))
-        return f"no member {who!r} with a node; expected one of {known}, or a device key"
+        known = ", ".join(dict.fromkeys(name for name, _ in devices(machine)))
+        return f"a member with a node ({known}), or a device key as meshnode validators shows it"
     return QuorumChange(**spoken, previous=previous, action=ACTIONS[action], device_key=key)
 
 

@@ -367,6 +367,8 @@ def _lost_block(trial: Trial) -> tuple[Ack, Vote, Header]:
         raise EvidenceError(f"the ack, of term {ack.ack_term} and phase {ack.phase}, does not certify the block")
     if vote.term <= ack.ack_term:
         raise EvidenceError(f"the vote, of term {vote.term}, was not given after the ack of term {ack.ack_term}")
+    if _locks(head, trial.roll) and not trial.roll.is_newest(head.validators):
+        raise EvidenceError(f"block {head.height}: others were decided since, and locks end with their validators")
     term, height = kept_by(vote, head, trial.roll)
     if (term, height) >= (head.term, head.height):
         raise EvidenceError(f"what the voter has, height {height} of term {term}, is not older than the block")

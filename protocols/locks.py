@@ -49,7 +49,10 @@ the rules of those before it. Locks begin with the first block after it. So C4 s
 above it, once it stands in the log of every honest validator: until then a lying minority of
 a majority configuration may still make those who lack it believe in another one in its place. A
 microgrid that is founded in this mode has no such moment. On the way back, the last
-byzantine block becomes final in two phases, and the tips of logs count again after it.
+byzantine block becomes final in two phases, and the tips of logs count again after it. With the first
+block that is final by a majority, a validator's lock is gone: what it protected is final too, and nobody
+could show it to the validators of a later byzantine configuration. So nobody is asked any more
+(OLDER_TIP) for a lock of validators after whom others were decided.
 """
 
 from __future__ import annotations

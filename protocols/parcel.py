@@ -12,7 +12,7 @@ from typing import Annotated
 
 from protocols.cose import SIGNATURE_BYTES
 from protocols.raft.checks import MAX_CONTEXT_BYTES
-from protocols.raft.messages import MAX_INT, Entry, EntryType, Message, MessageKind
+from protocols.raft.messages import MAX_INT, STORAGE_KINDS, Entry, EntryType, Message, MessageKind
 from protocols.records.agreement import MAX_HEADER_BYTES, VOTE_ROW, Ack, Certificate, Election, Hash, VoteRow
 from protocols.records.genesis import MAX_BLOCK_BYTES
 from protocols.records.schema import (
@@ -40,6 +40,10 @@ MAX_ELECTIONS = 4
 MAX_NUMBER = 255
 # The kinds above are between a core and its own storage.
 LAST_KIND = int(MessageKind.READ_INDEX_RESP)
+
+# The log is whole, so that nobody needs a snapshot; records go to leaders by gossip; and a leader hands over when
+# it wants to, not when others do: it makes no blocks meanwhile, and one who asked again and again would stop it.
+_STAYS_AT_HOME = STORAGE_KINDS | {MessageKind.SNAP, MessageKind.PROP, MessageKind.TRANSFER_LEADER}
 
 Count = Uint(MAX_INT)
 
@@ -131,6 +135,8 @@ def unpack(raft: RaftMessage, sender: int, to: int) -> Message:
         kind = MessageKind(raft.kind)
     except ValueError as error:
         raise RecordError(f"Parcel.message.kind: found {raft.kind}, which no message has") from error
+    if kind in _STAYS_AT_HOME:
+        raise RecordError(f"Parcel.message.kind: {kind.name} from a peer")
     return Message(
         kind=kind,
         to=to,

@@ -16,7 +16,7 @@ class Roll(msgspec.Struct, frozen=True):
     """What whoever judges statements knows of a microgrid.
 
     Attributes:
-        configs: every quorum configuration that was in force, without repeats.
+        configs: every quorum configuration that was decided, in this order.
     """
 
     genesis: Genesis
@@ -31,6 +31,11 @@ class Roll(msgspec.Struct, frozen=True):
     def config(self, config_hash: bytes) -> QuorumConfig | None:
         """The configuration with this hash."""
         return next((config for config in self.configs if config.config_hash() == config_hash), None)
+
+    def is_newest(self, config_hash: bytes) -> bool:
+        """Whether nothing else was decided after the configuration with this hash, nor between two times of it."""
+        hashes = [config.config_hash() for config in self.configs]
+        return config_hash in hashes and hashes.index(config_hash) == len(hashes) - 1
 
     def key_of(self, key_id: bytes) -> bytes | None:
         """The device key of whoever is or was a validator."""

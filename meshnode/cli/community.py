@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 members = Group("Members: who belongs to the community.", default="list", alone=True)
 validators = Group("Validators: whose nodes agree on the ledger.", default="list", alone=True)
 
-Who = Annotated[str, Argument("WHO", "A member's name, or a device key in hex.")]
+Who = Annotated[str, Argument("WHO", "A member's name, or a device key as meshnode validators shows it.")]
 
 
 def add_to(app: Group) -> None:
@@ -125,6 +125,8 @@ def _members(found: list[dict[str, Any]]) -> str:
 
 
 def _validators(found: dict[str, Any], where: str) -> str:
+    from protocols.cose import key_id_of
+
     seats = found["seats"]
     rows = [
         (
@@ -135,17 +137,24 @@ def _validators(found: dict[str, Any], where: str) -> str:
             "this node" if seat["own"] else (f"{_span(seat['absent_s'])} ago" if seat["absent_s"] else "now"),
             str(seat["height"]) if seat["height"] >= 0 else "?",
             "yes" if seat["caught_up"] else ("?" if seat["height"] < 0 else "no"),
-            seat["device_key"][:16],
+            # What logs and evidence name a key by, and what `add` and `remove` take.
+            key_id_of(bytes.fromhex(seat["device_key"])).hex(),
         )
         for seat in seats
     ]
     count = sum(seat["role"] in ("validator", "joining") for seat in seats)
+    here = sum(seat["role"] in ("validator", "leaving") and not seat["absent_s"] for seat in seats)
     fail = "lie" if found["mode"] == "byzantine" else "fail"
     lines = [
         table(rows, ("no", "member", "role", "session", "seen", "height", "caught up", "device key")),
         f"{found['mode']}: {found['quorum']} of {count} must agree, {found['tolerates']} may {fail}; "
         f"height {found['height']}",
     ]
+    if here < found["quorum"]:
+        short = (
+            f"seen from here: {here} of the {found['quorum']} that are needed; nothing becomes final before more run"
+        )
+        lines += [colour(short, "red", sys.stdout)]
     if found["proposal"] is not None:
         lines += [colour(_why(found["proposal"]), "yellow", sys.stdout)]
         lines += [f"    {command}{where}" for command in found["commands"]]
@@ -159,7 +168,7 @@ def _why(proposal: dict[str, Any]) -> str:
     return {
         "gone": f"{gone} has not been seen for {span}; proposed, one after the other:",
         "even": "one validator more tolerates one failure more; proposed:",
-        "back": "a replacement is done; proposed:",
+        "back": "nothing is in the way of byzantine mode any more, if it was left for a replacement; proposed:",
     }[proposal["reason"]]
 
 

@@ -87,14 +87,14 @@ def _describe(chain: Any, state_at: int | None) -> str:
 
 def _damage(place: Path, bad: Any) -> list[str]:
     """What does not hold, for people first; then the details, and what to do."""
-    from meshnode.store.place import GENESIS_FILE, refill
+    from meshnode.store.place import GENESIS_FILE, mend, refill
 
     if bad.part == "genesis":
         what = "the genesis was altered, misplaced, or is of another version"
         remedy = f"copy {GENESIS_FILE} again from another member of the community"
     else:
-        where = f"at block {bad.height}" if bad.height else "as a whole"
-        what, remedy = f"this ledger is damaged or was altered {where}", refill(place)
+        where, remedy = (f"at block {bad.height}", mend(place)) if bad.height else ("as a whole", refill(place))
+        what = f"this ledger is damaged or was altered {where}"
     return [f"  {colour('bad', 'red', sys.stdout)}: {what}", f"    {remedy}", f"    details: {bad}"]
 
 
@@ -142,7 +142,9 @@ def _who(signer: dict[str, Any]) -> str:
 def refetch(directory: DirArgument = None, chain: Chain = "", json: Json = False) -> None:
     """Set a lost or damaged ledger aside and begin an empty one, which the node fills from its neighbours.
 
-    For nodes that follow without voting; the node must be stopped.
+    The node must be stopped. What a validator signed is lost with its ledger: its device key is retired, the node
+    makes a new one by itself and follows with it, and an administrator has that one vote. The only validator of
+    a microgrid cannot do this.
     """
     from datetime import UTC, datetime
 

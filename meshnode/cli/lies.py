@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from meshnode.cli.output import NO, Json, No, answer, colour
+from meshnode.cli.output import NO, Fault, Json, No, answer, colour
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, DirArgument, chain_id_of, node_directory, read_input
 from meshnode.cli.place import write_output as write
@@ -66,6 +66,7 @@ def check(
 
     from meshnode.ledger_tools import check_lie, roll_of_genesis, roll_of_ledger
     from meshnode.market.registry import installed_mechanisms
+    from protocols.records import RecordError
     from protocols.trial import EvidenceError
 
     data = read_input(file)
@@ -78,6 +79,11 @@ def check(
         lie = check_lie(data, roll)
     except EvidenceError as error:
         raise No(f"{file}: proves nothing\n    details: {error}") from error
+    except RecordError as error:
+        raise Fault(
+            f"{file}: this is no evidence; expected a file from the folder evidence/ beside a ledger, "
+            f"or from: meshnode evidence compare DIR OTHER --out PATH\n    details: {error}"
+        ) from error
     text = f"{file}: {colour('holds', 'green', sys.stdout)}\n  {_line(lie)}"
     answer({"ok": True} | msgspec.to_builtins(lie), text, json)
 

@@ -80,7 +80,7 @@ def _describe(found: dict[str, Any]) -> str:
         clock += f" (demonstration clock, {found['speed']} times faster)"
     rows = [
         ("node", f"{found['name']} in {found['community']}, {found['web']}/"),
-        ("role", found["role"] + (f", {found['leader']} leads" if found["leader"] else "")),
+        ("role", _role(found)),
         ("height", f"{found['height']}, state {found['state_hash'][:16]}"),
         ("clock", clock),
         ("peers", f"{found['peers']}, {format_count(found['validators'], 'validator')}"),
@@ -89,7 +89,8 @@ def _describe(found: dict[str, Any]) -> str:
     ]
     for meter in found["meters"]:
         telegrams = format_count(meter["telegrams"], "telegram")
-        rows.append((f"meter {meter['name']}", f"{meter['state']}, {telegrams} {meter['problem']}"))
+        problem = f"; {meter['problem']}" if meter["problem"] else ""
+        rows.append((f"meter {meter['name']}", f"{meter['state']}, {telegrams}{problem}"))
     for lie in found.get("found_out", ()):
         rows.append((_FOUND_OUT[lie["status"]], colour(described(lie), "red", sys.stdout)))
     if found["halted"]:
@@ -97,6 +98,15 @@ def _describe(found: dict[str, Any]) -> str:
     if found.get("notice"):
         rows.append(("NOTICE", colour(found["notice"], "yellow", sys.stdout)))
     return table(rows)
+
+
+def _role(found: dict[str, Any]) -> str:
+    """A node that asks whether it may stand for election is a candidate to people."""
+    role = found["role"].removeprefix("pre_")
+    if found["leader"]:
+        return f"{role}, {found['leader']} leads"
+    # A learner hears of blocks, not of who leads.
+    return role if role == "learner" else f"{role}, nobody leads: nothing becomes final meanwhile"
 
 
 _FOUND_OUT = {"proved": "FOUND OUT", "asked": "asked", "answered": "answered"}

@@ -14,7 +14,7 @@ from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Event, Machine, RecordDone
 from meshnode.market import Mechanisms
 from meshnode.store import LedgerReader, StoreError, chain_of, microgrids, read_genesis
-from meshnode.store.place import check_genesis, refill
+from meshnode.store.place import check_genesis, mend
 from meshnode.store.rows import DamagedRow
 from protocols import block as blocks
 from protocols import cose
@@ -218,7 +218,7 @@ class Ledger:
     def _damaged(self, what: str, details: object, height: int) -> StoreError:
         return StoreError(
             f"{self.place}: {what} cannot be read, this ledger is damaged or was altered\n"
-            f"    {refill(self.place)}\n    details: {details}",
+            f"    {mend(self.place)}\n    details: {details}",
             height,
         )
 

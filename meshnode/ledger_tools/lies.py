@@ -13,6 +13,7 @@ import msgspec
 from meshnode import keys
 from meshnode.ledger import rows
 from meshnode.ledger_tools.inspection import open_ledger
+from meshnode.machine import Machine
 from meshnode.market import Mechanisms
 from meshnode.store import LedgerReader, StoreError, chain_of, microgrids, proofs, read_genesis
 from meshnode.store.place import check_genesis
@@ -34,7 +35,7 @@ class Lie(msgspec.Struct, frozen=True):
     """What one validator did.
 
     Attributes:
-        name: of the member whose node it is, as the genesis says; else empty.
+        name: of the member whose node it is, as the ledger says, or the genesis where only that is at hand; else empty.
         kind, term, height: see `protocols.evidence`.
         words: the end of a sentence that begins with the node.
         status: "proved", "asked" or "answered".
@@ -85,7 +86,8 @@ def show_lies(directory: Path, mechanisms: Mechanisms, chain_id: bytes | None = 
             assert place is not None, "what the state has found out stands in a final block"
             record = ledger.block(place[0]).records[place[1]].record
             assert isinstance(record, Evidence)
-            found[key] = _lie(judge(record, roll, keys.verify), roll, row.record_id.hex(), _STATUS[row.status])
+            lie = _lie(judge(record, roll, keys.verify), roll, row.record_id.hex(), _STATUS[row.status])
+            found[key] = _named(lie, machine)
         kept, faults = proofs.kept(ledger.place)
         if faults:
             raise StoreError("\n".join(faults))
@@ -94,7 +96,8 @@ def show_lies(directory: Path, mechanisms: Mechanisms, chain_id: bytes | None = 
                 case = judge(evidence, roll, keys.verify)
             except EvidenceError as error:
                 raise StoreError(f"{path}: proves nothing ({error})\n    remove the file") from error
-            found.setdefault((case.accused, int(case.kind), case.term), _lie(case, roll, str(path)))
+            lie = _named(_lie(case, roll, str(path)), machine)
+            found.setdefault((case.accused, int(case.kind), case.term), lie)
     return [found[key] for key in sorted(found)]
 
 
@@ -168,8 +171,8 @@ def compare(
     found = extract(histories, roll, keys.verify)
     return Comparison(
         parted_at=different if different <= final else 0,
-        lies=tuple(_lie(judge(evidence, roll, keys.verify), roll, "") for evidence in found.evidence),
-        asked=tuple(_lie(judge(evidence, roll, keys.verify), roll, "") for evidence in found.open),
+        lies=tuple(_named(_lie(judge(one, roll, keys.verify), roll, ""), machine) for one in found.evidence),
+        asked=tuple(_named(_lie(judge(one, roll, keys.verify), roll, ""), machine) for one in found.open),
         evidence=(*found.evidence, *found.open),
         unreadable=found.unreadable,
     )
@@ -231,6 +234,12 @@ def _lie(case: Case, roll: Roll, source: str, status: str = "") -> Lie:
         status=status or usual,
         source=source,
     )
+
+
+def _named(lie: Lie, machine: Machine) -> Lie:
+    """With the member's name by the ledger, which knows more devices than the genesis does."""
+    key = machine.state.keys.get(bytes.fromhex(lie.accused))
+    return lie if key is None else msgspec.structs.replace(lie, name=machine.state.accounts[key.account].name)
 
 
 def _name(genesis: Genesis, device_key: bytes | None) -> str:

@@ -61,7 +61,7 @@ class Chain:
     def keep(self, block: Block) -> None:
         """The log has this block at its height now. If it is another than before, what followed that one is gone."""
         height = block.header.height
-        known = self._heads.get(height)
+        known = self._blocks.get(height) or self._heads.get(height)
         if known is None or known.block_hash != block.block_hash:
             for stale in [place for place in self._heads if place > height]:
                 del self._heads[stale]
@@ -92,7 +92,8 @@ class Chain:
         """The head of the block at a height of the log."""
         known = self._heads.get(height)
         if known is None:
-            known = Parent.of(self.load(height))
+            # While one batch is being written more than a thousand small blocks may come in: not on the disk yet.
+            known = Parent.of(self.block(height))
             self._remember(known)
         return known
 

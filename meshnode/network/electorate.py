@@ -78,6 +78,10 @@ class Electorate:
         """Whether the block of a height announces others than agree on it."""
         return self._chain.head(height).next_validators != self._chain.head(height - 1).next_validators
 
+    def begins_byzantine(self, height: int) -> bool:
+        """Whether the block of a height announces others than agree on it, who agree in two phases."""
+        return height > 0 and self.is_byzantine_at(height + 1) and self.changes_at(height)
+
     @property
     def takes_part(self) -> bool:
         """Whether this node votes at the next height or is to vote soon."""

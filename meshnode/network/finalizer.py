@@ -25,7 +25,7 @@ class Finalizer:
     """The one way from the log into the machine.
 
     Attributes:
-        unknown_height: the highest height of which a certificate came whose validators are not known here.
+        unable: ticks since a certificate came of validators that are not known here, and nothing has become final.
 
     Invariant: unless halted, the machine stands at `finality.final_height`, and the
     block executed there is the one that the newest certificate names.
@@ -46,7 +46,8 @@ class Finalizer:
     ) -> None:
         self._halted: str | None = None
         self._fork = False
-        self.unknown_height = 0
+        self.unable = 0
+        self._unknown_height = 0
         self._core = core
         self._machine = machine
         self._chain = chain
@@ -75,6 +76,10 @@ class Finalizer:
     def certified_height(self) -> int:
         """The highest height that is certified, as far as this node knows, whether or not it has the block."""
         return max([self._finality.final_height, *(known.height for known in self._finality.pending()[:1])])
+
+    def tick(self) -> None:
+        """One unit of time has passed."""
+        self.unable = self.unable + 1 if self._unknown_height > self._finality.final_height else 0
 
     def executed_unseen(self) -> list[FinalBlock]:
         """Blocks executed that `take_final` has not handed out yet."""
@@ -131,7 +136,7 @@ class Finalizer:
         if quorum is None:
             # Of a configuration that we have still to learn of, or of one that is over.
             self._counters["certificate of unknown validators"] += 1
-            self.unknown_height = max(self.unknown_height, height)
+            self._unknown_height = max(self._unknown_height, height)
             return None
         # Only a quorum's signatures make it worth keeping or halting for.
         chain_id, verifier = self._machine.chain_id, self._verifier
@@ -186,6 +191,8 @@ class Finalizer:
                 self.halt(str(error))
                 return
             self._final.append(FinalBlock(block, events))
+        # Whoever gets on has not been left behind: nobody's unproved word is to make it look elsewhere.
+        self.unable = self._unknown_height = 0
         self._core.commit_to(final)
 
     def halt(self, reason: str, *, fork: bool = False) -> None:
@@ -208,11 +215,4 @@ class Finalizer:
             blocks=tuple(self._chain.block(height).encoded for height in range(first, last + 1)),
             certificates=tuple(to_payload(known) for known in (*pending, *([] if newest is None else [newest]))),
             statements=self._watcher.statements(),
-        )
-
-    def _holds(self, certificate: Certificate) -> bool:
-        machine = self._machine
-        return (
-            check_certificate(certificate, certificate.ack_term, machine.quorum, machine.chain_id, self._verifier)
-            is None
         )

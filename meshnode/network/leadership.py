@@ -128,12 +128,19 @@ class Leadership:
     def without_false_haste(
         self, message: Message, sender_key: bytes, leader_key: bytes | None, parcel: Parcel
     ) -> Message:
-        """A vote request as it counts: only the successor that our leader chose need not wait for it to be silent."""
-        if message.context != TRANSFER_CONTEXT or leader_key is None:
+        """A vote request as it counts: only the successor that our leader chose need not wait for it to be silent.
+
+        Where no leader is known there is none to speak for: whoever waits for what becomes of its vote goes on waiting.
+        """
+        if message.context != TRANSFER_CONTEXT:
             return message
-        term = self._core.term
-        chosen = parcel.handover is not None and leadership.check_handover(
-            parcel.handover, term, key_id_of(sender_key), self._chain_id, leader_key, self._verifier
+        term, handover = self._core.term, parcel.handover
+        chosen = (
+            leader_key is not None
+            and handover is not None
+            and leadership.check_handover(
+                handover, term, key_id_of(sender_key), self._chain_id, leader_key, self._verifier
+            )
         )
         if chosen and message.kind is MessageKind.VOTE and message.term == term + 1:
             return message

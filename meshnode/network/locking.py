@@ -98,10 +98,13 @@ class Locking:
 
     @property
     def lock(self) -> Certificate | None:
-        """What this validator is locked on; a block that became final here counts like one that was prepared."""
+        """What this validator is locked on; a block that became final here counts like one that was prepared.
+
+        Once others have decided, the time of its validators is over: what the last one bound us to is final as well.
+        """
         final = self._certificates.newest
-        if final is not None and place_of(final) > place_of(self._own) and self._byzantine(final.validators):
-            return final
+        if final is not None and place_of(final) > place_of(self._own):
+            return final if self._byzantine(final.validators) else None
         return self._own
 
     def of_vote(self) -> Tip | None:

@@ -15,7 +15,7 @@ from protocols.records import Certificate
 
 
 class Observed:
-    """The part of `meshnode.network.validator.Validator` that changes nothing."""
+    """The part of `meshnode.network.validator.Validator` that takes no messages and makes no blocks."""
 
     machine: Machine
     _core: RawNode
@@ -73,6 +73,9 @@ class Observed:
     def permit(self, licence: Licence) -> None:
         """From now on this may be signed. What was promised and is being written is still signed."""
         self._pledges.licence = licence
+        if licence.silent:
+            # An election that is won without our own vote has a certificate without it, which convicts.
+            self._core.abandon_campaign()
 
     def signed(self) -> tuple[SignState, int]:
         """The newest promises, written or being written, and Raft's term."""

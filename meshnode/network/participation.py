@@ -165,7 +165,7 @@ class Participation:
     def _begin_voting(self) -> None:
         mark_as_validator(self._store.place)
         self._keep_counts(self.follower)
-        timing, self.follower = self._timing, None
+        timing, before, self.follower = self._timing, self.follower, None
         self.validator = Validator(
             self._machine,
             self._store,
@@ -178,6 +178,8 @@ class Participation:
             Settings(election_ticks=timing.election_ticks, heartbeat_ticks=timing.heartbeat_ticks),
             self._duty.licence,
         )
+        if before is not None:
+            self.validator.watcher.take_over(before.watcher)
         self.consensus = Consensus(
             self.validator,
             self._transport,
@@ -190,8 +192,10 @@ class Participation:
 
     def _begin_following(self) -> None:
         self._keep_counts(self.validator, self.consensus)
-        self.validator = self.consensus = None
+        before, self.validator, self.consensus = self.validator, None, None
         self.follower = self._new_follower()
+        if before is not None:
+            self.follower.watcher.take_over(before.watcher)
 
     def _new_follower(self) -> Follower:
         return Follower(

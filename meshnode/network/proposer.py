@@ -69,7 +69,10 @@ class Proposer:
         offered = self._proposals.select(
             time_s, limits.max_block_bytes - HEADER_ROOM_BYTES, limits.max_block_records, excluded
         )
-        due = electorate.change_due(last_height) or (not in_flight and machine.close_possible(time_s))
+        # The first block of a byzantine configuration comes at once: until one is prepared, validators are locked by
+        # another configuration, if by any, and could not elect one another.
+        begins = electorate.begins_byzantine(last_height)
+        due = electorate.change_due(last_height) or (not in_flight and (begins or machine.close_possible(time_s)))
         if not offered and not due:
             return False
         # The block must have the very time for which its records were selected.
@@ -79,7 +82,12 @@ class Proposer:
     def waits(self, last_height: int) -> bool:
         """Whether a leader with this log would have something to do, now or since long."""
         machine = self._machine
-        if last_height > machine.height or self._electorate.change_due(last_height):
+        electorate = self._electorate
+        if (
+            last_height > machine.height
+            or electorate.change_due(last_height)
+            or electorate.begins_byzantine(last_height)
+        ):
             return True
         time_s = max(self._chain.head(last_height).time_s, self._clock())
         limits = machine.genesis.limits

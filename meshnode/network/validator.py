@@ -52,10 +52,8 @@ from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
-from protocols.raft.messages import STORAGE_KINDS
 from protocols.records import RecordError, Tip, to_payload
 
-_TRAVELLING = frozenset(MessageKind) - STORAGE_KINDS - {MessageKind.SNAP, MessageKind.PROP}
 _ACKNOWLEDGING = frozenset({MessageKind.APP_RESP, MessageKind.HEARTBEAT_RESP})
 _ASKS_FOR_VOTES = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
 # What makes a leader of a node; one that is halted must not become it.
@@ -170,8 +168,6 @@ class Validator(Observed):
             clock,
             self.counters,
         )
-        # Ticks since a certificate came that cannot be checked here, of a height that is not final here.
-        self._unable = 0
         self._promises = Promises(
             self._core,
             machine,
@@ -229,7 +225,7 @@ class Validator(Observed):
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
         self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
-        self._unable = self._unable + 1 if self._finalizer.unknown_height > self.final_height else 0
+        self._finalizer.tick()
         self._wariness.tick(self.final_height, self._finalizer.certified_height)
         if self._may_not_lead():
             self._core.wait()
@@ -248,8 +244,9 @@ class Validator(Observed):
             self._core.campaign()
 
     def transfer(self, number: int) -> None:
-        """Hand leadership to another validator."""
-        self._core.transfer_leadership(number)
+        """As leader: hand leadership to another validator."""
+        if self.role == Role.LEADER:
+            self._core.transfer_leadership(number)
 
     def hand_over(self) -> bool:
         """As leader: hand leadership to whoever has most of the log; whether there is somebody."""
@@ -277,8 +274,6 @@ class Validator(Observed):
             message = bounded(unpack(parcel.message, sender, self.number), self._core.term)
         except RecordError as error:
             return str(error)
-        if message.kind not in _TRAVELLING:
-            return f"message of kind {message.kind.name} from a peer"
         if not self.licence.hears(message.term):
             # As if nobody were here: whatever Raft answers is worth a signature.
             self.counters["not heard: nothing may be signed yet"] += 1
@@ -424,7 +419,7 @@ class Validator(Observed):
     def astray(self) -> int:
         """For how many ticks this node has heard no leader, or only certificates of validators unknown to it: then the
         others may have gone on without it."""
-        return max(self._leadership.silence, self._unable, self._wariness.behind)
+        return max(self._leadership.silence, self._finalizer.unable, self._wariness.behind)
 
     @property
     def takes_part(self) -> bool:
@@ -475,7 +470,10 @@ class Validator(Observed):
     # --- votes
 
     def _take_vote(self, sender: int, message: Message, parcel: Parcel) -> str | None:
-        if message.term != self._core.term or self._core.state != Role.CANDIDATE or parcel.vote is None:
+        core = self._core
+        # Of one who does not vote after our log's last block it would spoil the election certificate, and convict us.
+        counts = message.term == core.term and core.state == Role.CANDIDATE and sender in core.voters
+        if not counts or parcel.vote is None:
             return None if parcel.vote is not None else "vote without a signature"
         row = parcel.vote
         vote = voted(row, message.term, self._key_id, self._chain.tip(self.last_height))

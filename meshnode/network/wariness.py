@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 from meshnode.network.leadership import Leadership
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Role
+from protocols.raft.messages import ANSWERS
 
 # In election timeouts. A block takes three writes and two round trips; slow cards and a
 # lost message or two fit in.
@@ -36,15 +37,6 @@ SHUNNED_TIMEOUTS = 4
 # stuck there, and has no other way to take part again.
 MEETING_TIMEOUTS = 30
 
-_ANSWERS = frozenset(
-    {
-        MessageKind.APP_RESP,
-        MessageKind.HEARTBEAT_RESP,
-        MessageKind.VOTE_RESP,
-        MessageKind.PRE_VOTE_RESP,
-        MessageKind.TRANSFER_LEADER,
-    }
-)
 _LEADERS_WORD = frozenset(
     {MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.TIMEOUT_NOW, MessageKind.READ_INDEX_RESP}
 )
@@ -101,7 +93,7 @@ class Wariness:
             self._counters["not heard: the leader was given up"] += 1
             return False
         granted = message.kind is MessageKind.PRE_VOTE_RESP and not message.reject
-        if message.kind not in _ANSWERS or granted or message.term <= core.term:
+        if message.kind not in ANSWERS or granted or message.term <= core.term:
             return True
         self._counters["not believed: a later term"] += 1
         core.hear_term(message.term)

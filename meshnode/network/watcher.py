@@ -8,6 +8,7 @@ are found later, when the histories of two nodes are compared (`protocols.histor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from protocols.accusation import accuse_block, accuse_pair
@@ -24,8 +25,11 @@ from protocols.roll import Roll
 KEPT_PER_SIGNER = 256
 # When a fork is proved, the newest final blocks are compared at once; deeper ones from disk to disk.
 COMPARED_BLOCKS = 256
-# Evidence that waits to be handed in. A liar can be convicted anew in every term; once is enough.
+# Evidence that waits to be handed in.
 MAX_WAITING = 64
+# A liar can be convicted anew in every term, also in terms that there never were, and every case
+# stays on the ledger for good. So many of one validator and one kind leave no doubt.
+MAX_TERMS = 16
 
 TWO_HISTORIES = (
     "the community has two histories now; compare this ledger with a neighbour's (meshnode evidence compare) "
@@ -37,7 +41,9 @@ Key = tuple[bytes, int, int]
 
 
 class Watcher:
-    """The memory of one node. Invariant: no (accused, kind, term) is ever given out twice.
+    """The memory of one node.
+
+    Invariant: no (accused, kind, term) is ever given out twice, and no more than `MAX_TERMS` of one (accused, kind).
 
     Attributes:
         cases: what was found here since the start, in order.
@@ -56,6 +62,7 @@ class Watcher:
         # Statements that contradicted a remembered one, with it.
         self._contrary: list[bytes] = []
         self._known: set[Key] = set()
+        self._terms: Counter[tuple[bytes, int]] = Counter()
         self._found: list[Evidence] = []
 
     def take(self) -> list[Evidence]:
@@ -69,12 +76,24 @@ class Watcher:
 
     def dismiss(self, key: Key) -> None:
         """This is proved already, on the ledger or beside it."""
-        self._known.add(key)
+        self._note(key)
 
     def statements(self) -> tuple[bytes, ...]:
         """The envelopes of everything that is remembered, for comparing histories."""
         remembered = (data for seen in self._seen.values() for _, data in seen.values())
         return tuple(dict.fromkeys((*self._contrary, *remembered)))
+
+    def take_over(self, before: Watcher) -> None:
+        """Go on with the memory of the part of this node that has ended: what it found may not be handed in yet."""
+        self._found = [*before.take(), *self._found]
+        self.cases = [*before.cases, *self.cases][-MAX_WAITING:]
+        self._contrary = [*before._contrary, *self._contrary][-2 * MAX_WAITING :]
+        for known in before._known:
+            self._note(known)
+        for key, seen in before._seen.items():
+            both = self._seen[key] = {**seen, **self._seen.get(key, {})}
+            while len(both) > KEPT_PER_SIGNER:
+                del both[next(iter(both))]
 
     # --- what is shown to it
 
@@ -135,7 +154,7 @@ class Watcher:
         known = seen.setdefault((term, height), (said, data))
         if len(seen) > KEPT_PER_SIGNER:
             del seen[next(iter(seen))]
-        if known[0] != said and (signer, int(kind), term) not in self._known:
+        if known[0] != said and self._is_news((signer, int(kind), term)):
             evidence = accuse_pair(kind, signer, known[1], data, self._roll(), self.verifier)
             if evidence is not None:
                 self._contrary = [*self._contrary, *evidence.statements][-2 * MAX_WAITING :]
@@ -144,7 +163,15 @@ class Watcher:
     def _add(self, evidence: Evidence) -> None:
         case = judge(evidence, self._roll(), self.verifier)
         key = (case.accused, int(case.kind), case.term)
-        if key not in self._known and len(self._found) < MAX_WAITING:
-            self._known.add(key)
+        if self._is_news(key) and len(self._found) < MAX_WAITING:
+            self._note(key)
             self._found.append(evidence)
             self.cases = [*self.cases, case][-MAX_WAITING:]
+
+    def _is_news(self, key: Key) -> bool:
+        return key not in self._known and self._terms[key[:2]] < MAX_TERMS
+
+    def _note(self, key: Key) -> None:
+        if key not in self._known:
+            self._known.add(key)
+            self._terms[key[:2]] += 1

@@ -118,6 +118,16 @@ def refill(place: Path) -> str:
     )
 
 
+def mend(place: Path) -> str:
+    """What to do about rows that are damaged in a ledger that can be opened, as a sentence."""
+    if place.parent.name != MICROGRIDS:
+        return refill(place)
+    return (
+        f"start the node: it fetches what is damaged from its neighbours by itself; if it stays, {refill(place)} "
+        "(a validator's device key is retired with its ledger)"
+    )
+
+
 def check_genesis(genesis_bytes: bytes) -> Genesis:
     """The genesis of canonical bytes.
 

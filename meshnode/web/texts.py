@@ -164,8 +164,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Un validatore in più tollera un guasto in più. Proposta:",
     ),
     "advice_back": (
-        "A replacement is done; byzantine quorums can come back. Proposed:",
-        "La sostituzione è fatta; i quorum bizantini possono tornare. Proposta:",
+        "If byzantine mode was left for a replacement, nothing is in its way any more. Proposed:",
+        "Se i quorum bizantini erano sospesi per una sostituzione, ora possono tornare. Proposta:",
     ),
     "advice_who": ("An administrator can do this.", "Può farlo un amministratore."),
     "nobody": ("nobody yet", "ancora nessuno"),

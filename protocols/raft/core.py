@@ -249,6 +249,12 @@ class RawNode:
         else:
             self._replica.step(Message(kind=MessageKind.TRANSFER_LEADER, term=0, vote=to))
 
+    def abandon_campaign(self) -> None:
+        """Stand for nothing any more, if we do: for an owner that cannot give its own vote. The term stays."""
+        replica = self._replica
+        if replica.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
+            replica.become_follower(replica.term, NO_NODE)
+
     def forget_leader(self) -> None:
         """As follower, stop defending the leader and vote for whoever asks.
 

@@ -12,7 +12,7 @@ from random import Random
 
 import msgspec
 
-from protocols.raft import candidate, follower, leader
+from protocols.raft import candidate, follower, leader, wary
 from protocols.raft.config import Config
 from protocols.raft.errors import BadMessage, Fault
 from protocols.raft.hooks import Judge, Sealer
@@ -284,7 +284,7 @@ class Replica:
     def step(self, message: Message) -> BadMessage | None:
         """Take in a message from a peer, or from ourselves once it is persisted."""
         if message.term > self.term:
-            if self._defends_leader(message):
+            if self._defends_leader(message) or wary.turns_away(self, message):
                 return None
             self._meet_higher_term(message)
         elif 0 < message.term < self.term:
@@ -304,10 +304,7 @@ class Replica:
             return False
         base = self.config.election_tick
         led = self.leader != NO_NODE and self.election_elapsed < base
-        # A liar could ask for votes in one later term after the other, before anybody is elected in any:
-        # among liars, whoever has given its vote waits for what comes of it as it would for a leader.
-        bound = self.wary and self.vote != NO_NODE and self.since_promise < base
-        in_lease = self.config.check_quorum and (led or bound)
+        in_lease = self.config.check_quorum and (led or wary.is_bound(self))
         if in_lease:
             self.logger.info(
                 "%x [logterm: %d, index: %d, vote: %x] ignored %s from %x [logterm: %d, index: %d] "
@@ -341,7 +338,7 @@ class Replica:
             self.send(Message(kind=MessageKind.APP_RESP, to=message.sender))
         elif message.kind is MessageKind.PRE_VOTE:
             # Silence could leave a candidate with an old term asking forever.
-            self._refuse_vote(message)
+            self.refuse_vote(message)
         else:
             self.logger.info(
                 "%x [term: %d] ignored a %s message with lower term from %x [term: %d]",
@@ -359,7 +356,7 @@ class Replica:
             or (self.vote == NO_NODE and self.leader == NO_NODE)
             or (message.kind is MessageKind.PRE_VOTE and message.term > self.term)
         )
-        if may_vote and self._has_enough(message):
+        if may_vote and self.has_enough(message):
             self._log_vote("cast %s for", message)
             # The term of the request: a pre-vote is about a term that we are not in.
             self.send(Message(kind=VOTE_RESPONSE[message.kind], to=message.sender, term=message.term))
@@ -367,13 +364,15 @@ class Replica:
                 self.election_elapsed = self.since_promise = 0
                 self.vote = message.sender
         else:
-            self._refuse_vote(message)
+            self.refuse_vote(message)
 
-    def _has_enough(self, message: Message) -> bool:
+    def has_enough(self, message: Message) -> bool:
+        """Whether the sender of a vote request could lead."""
         up_to_date = self.log.is_up_to_date(message.log_term, message.index)
         return up_to_date if self.judge is None else self.judge(message, up_to_date)
 
-    def _refuse_vote(self, message: Message) -> None:
+    def refuse_vote(self, message: Message) -> None:
+        """Tell the sender of a vote request that it does not get our vote."""
         self._log_vote("rejected %s from", message)
         tells = self.config.refusals_tell_commit
         commit = self.log.committed if tells else 0

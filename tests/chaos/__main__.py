@@ -1,4 +1,7 @@
-"""The command: `python -m tests.chaos --minutes N [--seed S] [--json]`; exit 1 if anything was violated."""
+"""The command: `python -m tests.chaos --minutes N [--seed S] [--json]`.
+
+Exit code 0: nothing was violated. 1: something was. 2: it cannot be begun like that.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.nodes < 3 or options.learners < 0 or options.leader_kills < 0 or options.minutes < 0:
         parser.error("at least 3 nodes, and nothing below 0")
+    if options.keep is not None and options.keep.exists():
+        parser.error(f"--keep {options.keep}: exists already; name a directory that does not")
     seed = secrets.randbits(32) if options.seed is None else options.seed
     isolated = not options.proxies and isolate()
     began = time.monotonic()

@@ -16,6 +16,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import trio
 
@@ -43,7 +44,10 @@ def isolate() -> bool:
     except (OSError, AttributeError):
         return False
     # From here on there is no way back: what fails now is an error.
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    private = subprocess.run(["mount", "--make-rprivate", "/"], check=False, capture_output=True, text=True)
+    # The root of a chroot is no mount that could be made private; then nothing must be shared to begin with.
+    if private.returncode and " shared:" in Path("/proc/self/mountinfo").read_text():
+        raise OSError(f"mount --make-rprivate: {private.stderr.strip()}")
     _ip("link", "set", "lo", "up")
     return True
 

@@ -13,6 +13,7 @@ from meshnode.autopilot import Proposal, Step
 from meshnode.cli.place import write_running
 from meshnode.config import TOKEN_FILE
 from meshnode.roster import Member, Roster, Seat, command
+from protocols.cose import key_id_of
 from protocols.records import CHANGE_ADD, CHANGE_REMOVE
 from tests.cli.servers import answering, serving
 from tests.cli.shell import Done, complaint, meshnode
@@ -69,11 +70,20 @@ def test_validators_are_listed_with_what_the_autopilot_proposes(tmp_path: Path) 
         assert lines[3][:8] == ["3", "carla", "validator", "1", "13", "h", "ago", "12"]
         assert lines[4][:5] == ["-", "dora", "learner", "-", "now"]
         assert lines[5][5:7] == ["?", "?"]
+        # The key is named as in logs and in evidence, and as `add` and `remove` take it.
+        assert lines[1][-1] == key_id_of(bytes.fromhex(FOUND.seats[0].device_key)).hex()
         assert "majority: 2 of 3 must agree, 1 may fail; height 91" in done.out
+        assert "nothing becomes final" not in done.out
         assert "carla has not been seen for 13 h; proposed, one after the other:" in done.out
         assert done.out.index("meshnode validators add dora") < done.out.index("meshnode validators remove carla")
     told = ask(tmp_path, FOUND, "validators", "--json")
     assert told.json["proposal"]["gone"] == "carla" and len(told.json["seats"]) == 5
+
+
+def test_that_too_few_validators_run_is_said(tmp_path: Path) -> None:
+    gone = [msgspec.structs.replace(seat, absent_s=0 if seat.own else 30) for seat in FOUND.seats]
+    done = ask(tmp_path, msgspec.structs.replace(FOUND, seats=tuple(gone)), "validators")
+    assert "seen from here: 1 of the 2 that are needed; nothing becomes final before more run\n" in done.out
 
 
 def test_members_are_listed_and_those_who_left_only_on_demand(tmp_path: Path) -> None:

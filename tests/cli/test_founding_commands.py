@@ -246,6 +246,15 @@ def test_a_lone_validator_is_one_validator() -> None:
     assert "0, 3 validators" in several and "0 records" in several
 
 
+def test_a_role_is_said_in_words_and_that_nobody_leads() -> None:
+    for role, leader, said in (
+        ("follower", "anna", "follower, anna leads"),
+        ("pre_candidate", "", "candidate, nobody leads: nothing becomes final meanwhile"),
+        ("learner", "", "learner"),
+    ):
+        assert trading._role({"role": role, "leader": leader}) == said
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -97,6 +97,7 @@ def test_damage_says_what_to_do(tmp_path: Path) -> None:
     command = f"meshnode ledger refetch {tmp_path}"
     done = meshnode("ledger", "verify", tmp_path)
     assert done.code == 1 and "bad: this ledger is damaged or was altered at block 2\n" in done.out
+    assert "start the node: it fetches what is damaged from its neighbours by itself; if it stays, " in done.out
     assert command in done.out and "details: height 2, log row: found checksum" in done.out
     for said in (complaint("ledger", "show", 2, "--dir", tmp_path), complaint("ledger", "show", 4, "--dir", tmp_path)):
         assert "block 2 cannot be read, this ledger is damaged" in said and command in said

@@ -64,7 +64,7 @@ async def test_a_node_that_cannot_start_is_named_with_its_log_and_all_others_are
         async with _running(nodes):
             raise AssertionError("it is said to run")
     assert str(failed.value) == (
-        "the node of bela ended with 2:\n"
+        "the node of bela ended with exit code 2; the last that it said:\n"
         f"    error: {broken}, network.profile: 'carrier pigeon' is not known\n"
         "        profiles are: lan, sd-card"
     )
@@ -79,7 +79,7 @@ async def test_a_node_that_ends_later_is_named_with_its_exit_code(tmp_path: Path
             assert len(nodes_in(tmp_path)) == 1
             nodes[0].kill()
             nodes[0].check_running()
-    assert str(failed.value).startswith("the node of anna ended with -9:\n")
+    assert str(failed.value).startswith("the node of anna was killed by SIGKILL; the last that it said:\n")
     assert nodes_in(tmp_path) == set()
 
 

@@ -25,7 +25,7 @@ from meshnode.network.work import FinalBlock, Outgoing, Settings
 from meshnode.store import Batch, Entry
 from protocols import block as blocks
 from protocols.certificate import QuorumConfig
-from protocols.locks import NOWHERE
+from protocols.locks import NOWHERE, place_of
 from protocols.parcel import Parcel, pack
 from protocols.raft import Message, MessageKind, Role
 from protocols.records import (
@@ -89,7 +89,9 @@ class _Witness:
             assert disk.hard.term > term or (disk.hard.term, disk.hard.vote) == (term, outgoing.to), "vote not on disk"
             assert (disk.sign.vote_term, disk.sign.vote_candidate) >= (term, device(candidate).key_id)
             assert parcel.vote[1][0] < term, "the voter's tip is of the term that it votes about"
-            lock = disk.lock_place()
+            # Who may have forgotten a lock votes by those of the others.
+            licence = self._cluster.validators[home].licence
+            lock = max(disk.lock_place(), place_of(licence.lock) if disk.final < licence.until else NOWHERE)
             assert parcel.vote[2] is None or parcel.vote[2][:2] <= lock, f"{home}: the lock of its vote is not on disk"
             if self._cluster.byzantine:
                 assert (parcel.vote[2] or NOWHERE)[:2] == lock, f"{home}: the vote hides its lock"

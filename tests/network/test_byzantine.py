@@ -14,6 +14,7 @@ import pytest
 from meshnode.network.licence import Licence
 from meshnode.network.work import Outgoing
 from protocols.block import Block
+from protocols.histories import extract
 from protocols.locks import place_of
 from protocols.parcel import Parcel
 from protocols.raft import MessageKind
@@ -28,8 +29,9 @@ from protocols.records import (
 from tests.network.byzantine import LONG, alive, liar_leads, lock_of, village
 from tests.network.changing import Changing
 from tests.network.cluster import ELECTION_TICKS, Cluster, Moment
-from tests.network.liars import append, block_at, forged, head
+from tests.network.liars import append, block_at, forged, head, history
 from tests.network.test_validator import accepted, order
+from tests.protocols.keys import verify
 from tests.protocols.village import device
 
 # --- two phases
@@ -268,3 +270,46 @@ def test_by_decision_and_back_again() -> None:
     cluster.heal()
     cluster.until(cluster.agreed, LONG)
     assert all(v._core.needed == 0 for v in cluster.validators.values())
+
+
+def replaced_in_between() -> Changing:
+    """Locked by four validators, then one of them was replaced - by way of majority mode - and all lock again."""
+    cluster = Changing(5, 4, quorum_mode=QUORUM_BYZANTINE)
+    cluster.byzantine = False
+    cluster.until(lambda: cluster.leader() and cluster.agreed())
+    cluster.set_mode(QUORUM_MAJORITY)
+    cluster.until(lambda: not any(v.machine.quorum.mode for v in cluster.validators.values()), LONG)
+    gone = next(home for home in cluster.followers() if home in cluster.validators and home != "anna")
+    stay = [home for home in cluster.village.homes if home not in (gone, "emil")]
+    cluster.remove_validator(gone)
+    cluster.until(lambda: cluster.in_force(*stay), LONG)
+    cluster.add_validator("emil")
+    cluster.until(lambda: cluster.in_force(*stay, "emil") and cluster.agreed(), LONG)
+    cluster.set_mode(QUORUM_BYZANTINE)
+    cluster.until(lambda: all(v.machine.quorum.mode for v in cluster.validators.values()), LONG)
+    return cluster
+
+
+def test_the_first_block_of_new_locks_comes_at_once() -> None:
+    cluster = replaced_in_between()
+    cluster.run(1)
+    for validator in cluster.validators.values():
+        assert validator.lock is not None and validator.lock.validators == validator.machine.quorum.config_hash()
+
+
+def test_locks_of_those_who_were_replaced_bind_nobody() -> None:
+    # The leader dies before the first block of the new locks. What the old ones protected is final, and nobody could
+    # show such a lock to the newcomer: were they still asked for, nobody would ever be elected again.
+    cluster = replaced_in_between()
+    old = cluster.leader()
+    cluster.stop(old)
+    assert all(validator.lock is None for home, validator in cluster.validators.items() if home != old)
+    cluster.until(cluster.leader, LONG)
+    cluster.until(cluster.agreed, LONG)
+    cluster.heal()
+    cluster.until(cluster.agreed, LONG)
+    roll = cluster.validators["emil"].machine.roll
+    found = extract(
+        [history(cluster, home) for home in cluster.village.homes if home in cluster.validators], roll, verify
+    )
+    assert not found.evidence and not found.open, "nobody is asked for a lock that went with its validators"

@@ -301,6 +301,41 @@ def test_whoever_asks_for_votes_again_and_again_does_not_stop_elections(seed: in
     assert cluster.leader() not in (None, liar)
 
 
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("trick", ["asks for what it cannot get", "asks as if the leader had chosen it"])
+def test_requests_for_votes_that_nobody_gives_do_not_stop_elections(trick: str, seed: int) -> None:
+    # Neither a lock that is too low nor a hand-over that no leader has signed gets a vote. But each such request
+    # is of one term more, and if anybody followed it there, its wait for a leader would begin anew every time.
+    cluster = village(4, seed)
+    old = cluster.founded()
+    alive(cluster, 1)
+    cluster.until(cluster.agreed)
+    liar = cluster.followers()[0]
+    cluster.liars.add(liar)
+    cluster.stop(old)
+    cluster.start(old)
+    cluster.tamper[liar] = lambda _to, _parcel: ()
+    for _ in range(60 * ELECTION_TICKS):
+        for to in cluster.village.homes:
+            if to != liar:
+                validator = cluster.validators[to]
+                last = head(cluster.disks[to], validator.last_height, cluster.village)
+                asks = {
+                    "term": validator.term + 1,
+                    "index": last.height,
+                    "log_term": last.term,
+                    "tip": last.block_hash,
+                }
+                if trick != "asks for what it cannot get":
+                    asks |= {"lock": validator.lock, "context": TRANSFER_CONTEXT}
+                cluster.lie(liar, to, MessageKind.VOTE, **asks)
+        cluster.step()
+        if cluster.leader() not in (None, liar):
+            break
+    assert cluster.leader() not in (None, liar)
+    alive(cluster, 2)
+
+
 def test_a_node_that_was_left_in_a_later_term_comes_back() -> None:
     cluster = village()
     leader = cluster.founded()

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from meshnode.ledger import validators
+from protocols import cose
 from protocols.block import Parent
 from protocols.parcel import Elected, Parcel, pack
 from protocols.raft import Message, MessageKind, Role
-from protocols.records import CHANGE_ADD, QUORUM_BYZANTINE, QUORUM_MAJORITY, Certificate, read_as
+from protocols.records import CHANGE_ADD, QUORUM_BYZANTINE, QUORUM_MAJORITY, Certificate, Vote, read_as, to_payload
 from tests.network.changing import LOST_TICKS, Changing
 from tests.network.cluster import ELECTION_TICKS
 from tests.network.test_validator import accepted, order
@@ -208,6 +209,36 @@ def test_the_leader_dies_between_the_decision_and_its_announcement() -> None:
     cluster.start(leader)
     cluster.until(lambda: cluster.in_force("anna", "bela", "carla", "dora"))
     alive(cluster)
+
+
+def test_the_vote_of_one_who_is_only_decided_does_not_count() -> None:
+    # Until the decision is announced, the old validators elect. An election certificate with a vote of anybody else
+    # convicts the leader who made it; so who is about to vote could have every candidate convicted.
+    cluster = grown(4, 3)
+    old, key = cluster.leader(), device("dora")
+    cluster.offer(cluster.change(CHANGE_ADD, "dora"))
+    cluster.until(lambda: decided(cluster, old) == 4)
+    cluster.follow("dora")
+    cluster.liars.add("dora")
+    cluster.stop(old)
+    deliver, unasked = cluster.hand_over, []
+
+    def hand_over(sender: str, receiver: str, parcel: Parcel) -> str | None:
+        candidate = cluster.validators.get(receiver)
+        if candidate is not None and candidate.role == Role.CANDIDATE and sender != "dora":
+            tip = candidate._chain.tip(candidate.last_height)
+            vote = Vote(term=candidate.term, candidate=device(receiver).key_id, candidate_tip=tip, voter_tip=tip)
+            signed = cose.sign(Vote.KIND, cluster.village.chain_id, to_payload(vote), key.public, key.sign)
+            message = pack(Message(kind=MessageKind.VOTE_RESP, term=candidate.term))
+            unasked.append(receiver)
+            deliver("dora", receiver, Parcel(message=message, vote=(key.key_id, tip.row(), None, signed.signature)))
+        return deliver(sender, receiver, parcel)
+
+    cluster.hand_over = hand_over  # type: ignore[method-assign]
+    cluster.until(lambda: cluster.leader() not in (None, old))
+    assert cluster.leader() in unasked
+    # That nobody honest is accused is checked after every step.
+    cluster.until(lambda: cluster.in_force("anna", "bela", "carla", "dora"))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.network.watcher import KEPT_PER_SIGNER, MAX_WAITING, Watcher
+from meshnode.network.watcher import KEPT_PER_SIGNER, MAX_TERMS, Watcher
 from protocols.block import Block, Parent
 from protocols.certificate import QuorumConfig
 from protocols.cose import Envelope
@@ -379,7 +379,7 @@ def test_the_memory_is_bounded_and_each_signer_fills_its_own() -> None:
         vote = Vote(term=term, candidate=device("carla").key_id, candidate_tip=tip, voter_tip=tip)
         watcher.vote(village.vote_row(vote, device("bela")), vote)
     found = watcher.take()
-    assert len(found) == MAX_WAITING == len(watcher.cases)
+    assert len(found) == MAX_TERMS == len(watcher.cases), "a liar does not fill the ledger with its lies"
     assert {evidence.evidence_kind for evidence in found} == {EvidenceKind.VOTES}
 
 
@@ -398,3 +398,21 @@ def test_what_is_on_the_ledger_already_is_not_handed_in_again() -> None:
         again.block(block)
     assert again.take() == []
     assert isinstance(QuorumConfig.of_genesis(village.genesis), QuorumConfig) and Envelope
+
+
+def test_what_was_found_is_not_lost_when_a_node_begins_to_vote_or_ends() -> None:
+    # Each part has a watcher of its own. What the one before found goes out with the next, and is not found again.
+    village = Village(3)
+    roll = Roll.of_genesis(village.genesis, village.chain_id)
+    genesis = Parent.of_genesis(village.genesis, village.chain_id)
+    one, two, three = (village.block(genesis, "anna", 1, head={"time_s": genesis.time_s + n}) for n in range(3))
+    before, after = Watcher(lambda: roll, verify), Watcher(lambda: roll, verify)
+    before.header(one.header_envelope, one.header, one.block_hash)
+    before.header(two.header_envelope, two.header, two.block_hash)
+    after.take_over(before)
+    assert [evidence.accused for evidence in after.take()] == [device("anna").key_id] and not before.take()
+    assert after.convictions() == before.convictions() != []
+    after.header(three.header_envelope, three.header, three.block_hash)
+    assert not after.take(), "once is enough"
+    for block in (one, two):
+        assert block.header_envelope.encode() in after.statements()

@@ -15,10 +15,10 @@ from meshnode.network.ballots import row_of
 from meshnode.network.terms import MAX_TERM_JUMP
 from protocols import cose
 from protocols.block import Parent
-from protocols.parcel import Parcel
-from protocols.raft import Entry, MessageKind, Role
+from protocols.parcel import Parcel, pack
+from protocols.raft import Entry, Message, MessageKind, Role
 from protocols.raft.messages import MAX_INT
-from protocols.records import Tip, Vote, to_payload
+from protocols.records import Certificate, Tip, Vote, to_payload
 from tests.network.cluster import ELECTION_TICKS, Cluster
 from tests.network.liars import append, forged, head, settled
 from tests.network.test_validator import accepted, order
@@ -170,6 +170,41 @@ def test_a_peer_cannot_make_the_leader_make_blocks() -> None:
     leader = cluster.founded()
     fault = cluster.lie(cluster.followers()[0], leader, MessageKind.PROP, entries=(Entry(data=b"x"),))
     assert "PROP from a peer" in (fault or "") and cluster.validators[leader].last_height == 1
+
+
+def test_a_peer_cannot_make_the_leader_hand_over() -> None:
+    # It makes no blocks while it hands over. Asked for one successor after the other, it never would again.
+    cluster = Cluster(4)
+    leader = cluster.founded()
+    liar, other, _ = cluster.followers()
+    cluster.liars.add(liar)
+    record = order(cluster, 1)
+    cluster.add(record)
+    for number in range(3 * ELECTION_TICKS):
+        successor = cluster.validators[(liar, other)[number % 2]].number
+        asked = Message(kind=MessageKind.TRANSFER_LEADER, term=cluster.validators[leader].term, vote=successor)
+        fault = cluster.hand_over(liar, leader, Parcel(message=pack(asked)))
+        assert "TRANSFER_LEADER from a peer" in (fault or "")
+        cluster.step()
+    assert accepted(cluster, record) and cluster.leader() == leader
+
+
+def test_who_gets_on_does_not_look_for_what_a_liar_says_that_it_missed() -> None:
+    # A certificate of validators that nobody knows may be one of those who have gone on without this node. It asks the
+    # others then, and stops voting if they have more; while blocks become final here it has no reason to.
+    cluster = Cluster(4)
+    cluster.founded()
+    liar, victim, _ = cluster.followers()
+    cluster.liars.add(liar)
+    unknown = Certificate(validators=bytes(32), ack_term=1, height=2**40, block=bytes(32), signatures=())
+    for nonce in range(1, 5):
+        cluster.hand_over(liar, victim, Parcel(certificates=(unknown,)))
+        cluster.run(ELECTION_TICKS)
+        settled(cluster, nonce)
+    assert cluster.validators[victim].astray < ELECTION_TICKS
+    cluster.hand_over(liar, victim, Parcel(certificates=(unknown,)))
+    cluster.run(3 * ELECTION_TICKS)
+    assert cluster.validators[victim].astray >= 3 * ELECTION_TICKS, "if nothing happens it is worth a question"
 
 
 # --- blocks

@@ -12,8 +12,10 @@ from meshnode.store.reservation import Trust
 from protocols import cose
 from protocols.certificate import QuorumConfig, quorum_size
 from protocols.cose import key_id_of
+from protocols.raft import Role
 from protocols.records import Ack, Certificate, Header, Tip, Vote, to_payload
 from protocols.signatures import Signatures, fault
+from tests.network.cluster import Cluster
 from tests.protocols.keys import key_pair, verify
 from tests.protocols.village import Village, device
 
@@ -197,3 +199,20 @@ def test_only_signatures_count_not_words() -> None:
     assert fault(good, device("bela").public, CHAIN, verify)
     assert key_id_of(OURS.public) == OURS.key_id
     assert Village().chain_id != CHAIN and fault(good, OURS.public, Village().chain_id, verify)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_an_election_without_our_own_vote_is_not_won(size: int) -> None:
+    # The disk is full just when this node has begun to campaign, so that its vote for itself is not signed. Were it
+    # counted all the same, the election certificate would lack it, which convicts its maker.
+    cluster = Cluster(size)
+    home = cluster.village.homes[0]
+    validator = cluster.validators[home]
+    validator._core._replica.ask_for_votes(pre_vote=False)
+    assert validator.role == Role.CANDIDATE
+    validator.permit(Licence(silent="the disk is full"))
+    cluster.work(home)
+    validator.permit(FREE)
+    cluster.settle()
+    assert validator.role != Role.LEADER
+    cluster.until(lambda: cluster.leader() and cluster.heights() == {1})

@@ -14,7 +14,7 @@ from meshnode.mempool import Mempool
 from protocols.block import SignedRecord
 from protocols.cose import Envelope
 from protocols.evidence import EvidenceKind
-from protocols.records import MeterEntry, OpenCounters, meter_id_of
+from protocols.records import CHANGE_MODE, MeterEntry, OpenCounters, meter_id_of
 from tests.ledger.chain import Chain
 from tests.network.cluster import Cluster
 from tests.network.neighbours import NOW_S, PERIOD_S, ledger_time, machine_of, real_village
@@ -135,7 +135,7 @@ def test_what_lost_a_race_meanwhile_is_dropped_from_the_next_block() -> None:
     cluster.add(one)
     cluster.until(lambda: len(cluster.pools["anna"]) == 0)
     assert selected(pool, cluster.now_s) == []
-    assert pool.counters["dropped: NONCE_TAKEN"] == 1
+    assert pool.counters["record dropped: NONCE_TAKEN"] == 1
 
 
 def test_waste_goes_on_nodes_that_never_lead() -> None:
@@ -207,7 +207,7 @@ def test_a_record_larger_than_a_block_does_not_stand_before_the_others() -> None
     for signed in (large, small):
         assert pool.add(signed, NOW_S) is None
     assert selected(pool, max_bytes=len(small.envelope_bytes) + 5) == [small.record_id]
-    assert pool.counters["dropped: larger than a block"] == 1
+    assert pool.counters["record dropped: larger than a block"] == 1
     assert pool.ids() == [small.record_id]
 
 
@@ -258,14 +258,27 @@ def test_the_verifier_keeps_its_bound_when_threads_use_it_at_once() -> None:
     assert isinstance(Envelope(key.key_id, b"", bytes(64)).verify(4, bytes(32), key.public, check), bool)
 
 
+def test_a_change_of_validators_that_this_node_does_not_know_yet_is_not_refused_for_good() -> None:
+    # Another node has executed the change before it and takes this one; its author must not hear "never".
+    chain = Chain()
+    pool = Mempool(chain.machine)
+    refusal = pool.add(chain.change(CHANGE_MODE, mode=0, previous=bytes(32)), chain.now_s)
+    assert refusal is not None
+    assert (refusal.verdict, refusal.blame, refusal.lasting) == (Verdict.OTHER_QUORUM, False, False)
+
+
 def test_evidence_waits_only_if_it_proves_something_that_is_not_known_yet() -> None:
     chain = Chain()
     pool = Mempool(chain.machine)
     lie = (chain.vote("bela", 3, "carla"), chain.vote("bela", 3, "anna"))
     first, second = (chain.evidence(EvidenceKind.VOTES, "bela", *lie, signer=home) for home in ("anna", "carla"))
     refusal = pool.add(chain.evidence(EvidenceKind.VOTES, "bela", lie[0], signer="anna"), chain.now_s)
-    assert refusal is not None and (refusal.verdict, refusal.blame) == (Verdict.NOT_PROVED, False)
+    assert refusal is not None and (refusal.verdict, refusal.blame, refusal.lasting) == (
+        Verdict.NOT_PROVED,
+        False,
+        False,
+    )
     assert pool.add(first, chain.now_s) is None and pool.add(second, chain.now_s) is None
     chain.block(first)
     pool.final([first.record_id])
-    assert selected(pool, chain.now_s) == [] and pool.counters["dropped: KNOWN_EVIDENCE"] == 1
+    assert selected(pool, chain.now_s) == [] and pool.counters["record dropped: KNOWN_EVIDENCE"] == 1

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import trio
 
-from meshnode.accuser import AGAIN_S, Accuser
+from meshnode.accuser import AGAIN_S, START_AGAIN, Accuser
 from meshnode.keys import SigningKey, verify
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import Verdict
 from meshnode.mempool import Refusal
-from meshnode.network.watcher import Watcher
+from meshnode.network.watcher import TWO_HISTORIES, Watcher
 from meshnode.news import News
 from meshnode.outbox import Outbox
 from meshnode.store import Batch, Store, proofs
@@ -187,6 +187,9 @@ async def test_a_node_without_an_answer_says_so_to_its_owner(tmp_path: Path, cap
 async def test_the_reason_of_a_halt_names_people(tmp_path: Path) -> None:
     chain = founded(tmp_path)
     async with running(chain, tmp_path) as desk:
-        text = f"height 2: two histories; {device('carla').key_id.hex()} signed two different blocks"
-        assert desk.accuser.in_words(text) == "height 2: two histories; the node of carla signed two different blocks"
+        text = f"height 2; {device('carla').key_id.hex()} signed two different blocks; {TWO_HISTORIES}"
+        said = f"height 2; the node of carla signed two different blocks; {TWO_HISTORIES}"
+        assert desk.accuser.in_words(text) == said
+        text = f"ours is ab, the leader {device('carla').key_id.hex()} signed cd"
+        assert desk.accuser.in_words(text) == f"ours is ab, the leader carla signed cd; {START_AGAIN}"
         assert desk.accuser.in_words(None) == ""

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import cast
 
+import msgspec
 import trio
 
 from meshnode.config import PROFILES
@@ -16,7 +19,9 @@ from meshnode.market.registry import installed_mechanisms
 from meshnode.microgrid import Microgrid
 from meshnode.network.framed import Framed
 from meshnode.network.gossip import TOPICS, topic
+from meshnode.network.licence import Licence
 from meshnode.network.memory import MemoryTransport, open_memory_network
+from meshnode.network.participation import Participation
 from meshnode.network.sync import REQUESTS_BURST, protocol
 from meshnode.news import UPDATES_PER_PAGE
 from meshnode.outbox import Outbox
@@ -105,3 +110,17 @@ async def test_an_own_record_that_the_disk_has_spoilt_is_seen(tmp_path: Path) ->
         db.close()
         assert outbox.pending() == []
         assert grid.status().counters == {"outbox: damaged record dropped": 1}
+
+
+async def test_a_leader_with_another_state_is_told_until_a_block_is_final_again(tmp_path: Path) -> None:
+    async with annas_node(tmp_path) as (grid, _):
+        voter = SimpleNamespace(licence=Licence(), disputed=None)
+        grid.duty.attach(cast(Participation, SimpleNamespace(validator=voter)))
+        assert grid.duty.notice == ""
+        voter.disputed = "state after height 3: ours is ab, the leader cd signed ef"
+        assert grid.duty.notice.startswith(f"the leader's blocks are not acknowledged: {voter.disputed}; ")
+        state = grid.machine.state
+        state.meta.put(0, msgspec.structs.replace(state.meta[0], height=state.meta[0].height + 1))
+        assert grid.duty.notice == ""
+        voter.disputed = "state after height 4: ours is ab, the leader cd signed ef"
+        assert "after height 4" in grid.duty.notice

@@ -27,6 +27,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"no scenario is called {', '.join(unknown)}\n    there are: {', '.join(known)}", file=sys.stderr)
         return 2
     chosen = [known[name] for name in options.names] or list(known.values())
+    if options.list and options.json:
+        print(json.dumps([{"name": scenario.name, "shows": scenario.shows} for scenario in chosen], indent=1))
+        return 0
     if options.list:
         for scenario in chosen:
             print(f"{scenario.name:<{_WIDTH}} {scenario.shows}")

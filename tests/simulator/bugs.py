@@ -308,7 +308,7 @@ BUGS: tuple[Bug, ...] = (
     _byzantine(
         "any answer begins a term",
         "meshnode.network.wariness:Wariness.hears",
-        "if message.kind not in _ANSWERS or granted or message.term <= core.term:",
+        "if message.kind not in ANSWERS or granted or message.term <= core.term:",
         "if True:",
         needs="endless campaigns",
     ),

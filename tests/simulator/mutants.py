@@ -28,6 +28,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
+from tests.simulator.arguments import positive, span
 from tests.simulator.bugs import BUGS, Bug
 from tests.simulator.plan import MINUTE_MS, draw
 from tests.simulator.world import World
@@ -123,15 +124,24 @@ def _hunt(job: tuple[str, int, float]) -> Verdict:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plant each bug; 0 if all were caught."""
+    """Plant bugs in the product, one at a time, and see whether the simulator catches each.
+
+    Exit code 0: all were caught. 1: one was not. 2: nothing that can be run was asked for.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.simulator.mutants", description=main.__doc__)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="most seeds for each bug")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="simulated minutes of each seed")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--seeds", type=positive, default=SEEDS, help="most seeds for each bug (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=span, default=MINUTES, help="simulated minutes of each seed (default: %(default)s)"
+    )
+    parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--only", help="bugs whose name contains this")
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     options = parser.parse_args(arguments)
     jobs = [(bug.name, options.seeds, options.minutes) for bug in BUGS if (options.only or "") in bug.name]
+    if not jobs:
+        parser.error(
+            f"--only {options.only}: no bug has that in its name; there are: " + ", ".join(b.name for b in BUGS)
+        )
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         console, verdicts = Console(file=sys.stderr), []
         for verdict in track(pool.imap_unordered(_hunt, jobs), "mutants", len(jobs), console=console):

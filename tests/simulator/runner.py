@@ -51,8 +51,8 @@ class Report(msgspec.Struct):
     def lines(self) -> list[str]:
         """For people."""
         rows = [
-            f"{self.seeds} seeds, {self.mode} mode: {self.simulated_hours:.1f} simulated hours "
-            f"({self.node_hours:.1f} node-hours) in {self.wall_s:.1f} s",
+            f"{self.seeds} {'seed' if self.seeds == 1 else 'seeds'}, {self.mode} mode: "
+            f"{self.simulated_hours:.1f} simulated hours ({self.node_hours:.1f} node-hours) in {self.wall_s:.1f} s",
             f"{self.events} events, {self.events_per_s} a second; {self.node_hours_per_minute:.1f} node-hours "
             f"a minute, {self.times_real_time} times real time",
         ]

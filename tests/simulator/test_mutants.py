@@ -62,6 +62,13 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert table["caught"] == 1 and table["mutants"][0]["invariant"] == "signed only what is on disk"
 
 
+def test_a_name_that_no_bug_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--only", "no such bug"])
+    assert stopped.value.code == 2
+    assert "there are: skipped fsync, " in capsys.readouterr().err
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_the_simulator_catches_every_bug(bug: Bug) -> None:

@@ -97,3 +97,20 @@ def test_the_command_prints_one_report(capsys: pytest.CaptureFixture[str]) -> No
     assert {"faults", "checked", "wall_s", "events_per_s", "node_hours_per_minute", "simulated_hours"} <= report.keys()
     assert main(["--seeds", "2", "--minutes", "1", "--jobs", "1"]) == 0
     assert "no violation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--seeds", "0"), "found '0', expected a whole number above 0"),
+        (("--minutes", "-5"), "expected a number above 0"),
+        (("--minutes", "0"), "expected a number above 0"),
+        (("--seed", "1", "--lies", "fibs"), "found 'fibs', expected some of: twins, "),
+        (("--seed", "1", "--keep", "some"), "expected numbers like 3,7,12, or none"),
+    ],
+)
+def test_a_run_of_nothing_is_refused(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
