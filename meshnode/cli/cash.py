@@ -134,7 +134,8 @@ def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: 
         found: dict[str, Any] = await node.get("/api/cash", fresh=seconds(fresh))
         return found
 
-    found = ask_node(node_directory(directory), chain, question)
+    # Memos are read to nobody but who may act for the member.
+    found = ask_node(node_directory(directory), chain, question, write=True)
     answer(found, lambda: _open(found["cash"]), json)
 
 

@@ -138,7 +138,8 @@ def list_transfers(
         found: dict[str, Any] = await node.get("/api/movements", asset=code or None, fresh=seconds(fresh))
         return found
 
-    found = ask_node(node_directory(directory), chain, ask)
+    # Memos are read to nobody but who may act for the member.
+    found = ask_node(node_directory(directory), chain, ask, write=True)
     answer(found, lambda: _moved(found["movements"]), json)
 
 

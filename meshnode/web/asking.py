@@ -58,14 +58,22 @@ def check_token(request: Request, token: str | None) -> None:
     if token is None:
         remedy = "write through an address of this computer (127.0.0.1), on the node itself"
         raise Faults(403, Fault("server", "a request that writes", "reading only at this address", remedy))
-    given = request.headers.get("authorization", "")
-    scheme, _, value = given.partition(" ")
-    if scheme.lower() == "bearer" and secrets.compare_digest(value.strip().encode(), token.encode()):
+    if has_token(request, token):
         return
-    found = "another token" if given else "nothing"
+    found = "another token" if request.headers.get("authorization") else "nothing"
     remedy = "send the content of the file api.token in the node's directory"
     fault = Fault("header Authorization", found, "Bearer and the node's token", remedy)
     raise Faults(401, fault, headers={"www-authenticate": "Bearer"})
+
+
+def has_token(request: Request, token: str | None) -> bool:
+    """Whether the request comes from who may act for this node's member; nobody does where `token` is None."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return (
+        token is not None
+        and scheme.lower() == "bearer"
+        and secrets.compare_digest(value.strip().encode(), token.encode())
+    )
 
 
 async def body(request: Request, content_type: str, most: int) -> bytes:

@@ -17,7 +17,7 @@ from meshnode.web.faults import answer
 from meshnode.web.figures import ask
 from meshnode.web.fresh import with_fresh
 from meshnode.web.speaking import account_of, say, spoken_once
-from meshnode.web.tokens import FOR_S, MEMBER, amount_field, asset_field, hold_row, sealed
+from meshnode.web.tokens import FOR_S, MEMBER, amount_field, asset_field, hold_row, page, sealed
 from protocols.records import Cash, CashAsk, CashConfirm, CashIn, CashOut, CashRelease, CashSell
 from protocols.records.statements import RECORD_ID_BYTES
 
@@ -60,11 +60,14 @@ class CashDesk:
             Route("/api/cash/{id}/release", self.release, methods=["POST"]),
         ]
 
-    async def open(self, _request: Request) -> Response:
-        """GET /api/cash: {"cash": wishes for money ("ask") and sales ("sale") that are open, with your memos}."""
-        holds = [item for item in self._backend.machine.state.holds.items() if item[1].purpose in _PURPOSES]
+    async def open(self, request: Request) -> Response:
+        """GET /api/cash?limit&skip: open wishes for money ("ask") and sales ("sale"); with the token, memos."""
+        held = self._backend.machine.state.holds.items()
+        holds, more = page(request, (item for item in held if item[1].purpose in _PURPOSES))
         notes = await ask(lambda views: {hold_id: views.note(hold_id) for hold_id, _ in holds}, self._backend.views)
-        return answer({"cash": [self._row(hold_id, hold, notes[hold_id]) for hold_id, hold in holds]})
+        may_read = asking.has_token(request, self._token)
+        rows_ = [self._row(hold_id, hold, notes[hold_id], may_read) for hold_id, hold in holds]
+        return answer({"cash": rows_, "next": more})
 
     @takes(_IN)
     async def money_in(self, request: Request) -> Response:
@@ -110,10 +113,10 @@ class CashDesk:
         asking.check_token(request, self._token)
         return await self._say(request, CashRelease(held=_id(request)))
 
-    def _row(self, hold_id: bytes, hold: rows.Hold, note: tuple[bytes, int, str]) -> dict[str, Any]:
+    def _row(self, hold_id: bytes, hold: rows.Hold, note: tuple[bytes, int, str], may_read: bool) -> dict[str, Any]:
         memo, nonce, reference = note
         text = None
-        if memo:
+        if memo and may_read:
             place = Place(hold.owner, nonce, hold.to, hold.asset, hold.amount)
             text = self._backend.memos.read(memo, place)
         row = {"what": _PURPOSES[hold.purpose], **hold_row(self._backend, hold_id, hold)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -40,6 +41,9 @@ from protocols.records import (
 from protocols.records.statements import MAX_AMOUNT, MAX_ORDER_WH, RECORD_ID_BYTES
 
 DEFAULT_ROWS = 96
+# More balances than a full community with all its assets has; offers and wishes are fewer.
+MAX_SKIP = 1 << 20
+R = TypeVar("R")
 KINDS = {"money": 0, "energy": 1, "utility": 2}
 POLICIES = {"issuer": POLICY_ISSUER, "meter": POLICY_METER, "once": POLICY_ONCE}
 BURNING = {"owner": 0, "issuer": 1}
@@ -143,24 +147,30 @@ class Tokens:
         return answer({"assets": found})
 
     async def balances(self, request: Request) -> Response:
-        """GET /api/balances?account: {"balances": what a member has of each asset, free and held}; account=all: all."""
+        """GET /api/balances?account&limit&skip: what a member has of each asset, free and held; account=all: all."""
         account = account_asked(self._backend, request)
         table = self._backend.machine.state.balances
         found = table.items() if account is None else table.range((account, ""), (account + b"\0", ""))
-        rows_ = [
-            {"account": owner.hex(), "name": name_of(self._backend, owner), "asset": code, **_fields(row)}
-            for (owner, code), row in found
-        ]
-        return answer({"balances": rows_})
+        rows_, more = page(request, found)
+        return answer(
+            {
+                "balances": [
+                    {"account": owner.hex(), "name": name_of(self._backend, owner), "asset": code, **_fields(row)}
+                    for (owner, code), row in rows_
+                ],
+                "next": more,
+            }
+        )
 
     async def movements(self, request: Request) -> Response:
-        """GET /api/movements?account&asset&below&limit: newest first, with memos that this node's member can read."""
+        """GET /api/movements?account&asset&below&limit: newest first; with the token, your memos as text."""
         limit = asking.whole(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
         below = asking.whole(request, "below", END_POSTING, 0, END_POSTING)
         account, asset = account_asked(self._backend, request), request.query_params.get("asset")
         found = await ask(lambda views: views.movements(account, asset, limit, below), self._backend.views)
         more = {"below": found[-1].number} if len(found) == limit else None
-        return answer({"movements": [self._with_memo(_fields(row)) for row in found], "next": more})
+        may_read = asking.has_token(request, self._token)
+        return answer({"movements": [self._with_memo(_fields(row), may_read) for row in found], "next": more})
 
     async def pairs(self, request: Request) -> Response:
         """GET /api/pairs?account&from_s&to_s&limit: measurement and payment of each period, by one id, in order."""
@@ -171,9 +181,11 @@ class Tokens:
         more = {"from_s": found[-1].start_s} if len(found) == limit else None
         return answer({"pairs": found, "next": more})
 
-    async def exchanges(self, _request: Request) -> Response:
-        """GET /api/exchanges: {"exchanges": offers that can be accepted, and whether this member may}."""
+    async def exchanges(self, request: Request) -> Response:
+        """GET /api/exchanges?limit&skip: offers that can be accepted, and whether this node's member may."""
         me = self._backend.account
+        held = self._backend.machine.state.holds.items()
+        offers, more = page(request, (item for item in held if item[1].purpose == rows.HOLD_EXCHANGE))
         return answer(
             {
                 "exchanges": [
@@ -183,9 +195,9 @@ class Tokens:
                         "want_amount": hold.want_amount,
                         "for_me": hold.owner != me and hold.to in (b"", me),
                     }
-                    for hold_id, hold in self._backend.machine.state.holds.items()
-                    if hold.purpose == rows.HOLD_EXCHANGE
-                ]
+                    for hold_id, hold in offers
+                ],
+                "next": more,
             }
         )
 
@@ -244,14 +256,22 @@ class Tokens:
         offer = asking.hex_id(request.path_params["id"], "offer id", RECORD_ID_BYTES)
         return await say(self._backend, Exchange(**spoken_once(self._backend, request), step=make(offer=offer)))
 
-    def _with_memo(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A movement, with its memo as text, or null: there is none, or it is for others."""
+    def _with_memo(self, row: dict[str, Any], may_read: bool) -> dict[str, Any]:
+        """A movement, with its memo as text, or null: there is none, it is for others, or who asks may not read it."""
         memo, nonce = bytes.fromhex(row["memo"]), row.pop("nonce")
         text = None
-        if memo and row["what"] == What.TRANSFER.name.lower():
+        if memo and may_read and row["what"] == What.TRANSFER.name.lower():
             ends = bytes.fromhex(row["giver"]), bytes.fromhex(row["taker"])
             text = self._backend.memos.read(memo, Place(ends[0], nonce, ends[1], row["asset"], row["amount"]))
         return row | {"memo": text, "has_memo": bool(memo)}
+
+
+def page(request: Request, items: Iterable[R]) -> tuple[list[R], dict[str, int] | None]:
+    """The rows that the query's limit and skip mean, and the query that goes on; None at the end."""
+    limit = asking.whole(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
+    skip = asking.whole(request, "skip", 0, 0, MAX_SKIP)
+    found = list(islice(items, skip, skip + limit + 1))
+    return found[:limit], {"skip": skip + limit} if len(found) > limit else None
 
 
 def sealed(backend: Backend, text: str, place: Place) -> bytes:

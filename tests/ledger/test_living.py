@@ -20,6 +20,7 @@ def test_nothing_that_members_do_breaks_an_invariant() -> None:
     profile = settings()
     run_state_machine_as_test(Everything, settings=settings(stateful_step_count=OPERATIONS))  # type: ignore[no-untyped-call]
     done = Living.happened
+    print(f"{done.total()} operations: {dict(sorted(done.items()))}")
     assert done.total() > 0.8 * OPERATIONS * profile.max_examples, done
     # A life in which everything is refused would show nothing.
     for wanted in (

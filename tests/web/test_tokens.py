@@ -43,8 +43,10 @@ class Village:
         outcome = (await get(self.addresses[home], f"/api/records/{record_id}")).json
         return record_id, str(outcome["verdict"])
 
-    async def see(self, home: str, path: str) -> Any:
-        reply = await get(self.addresses[home], path)
+    async def see(self, home: str, path: str, *, may_read: bool = True) -> Any:
+        """An answer; with the token, for it also opens memos."""
+        headers = {"authorization": f"Bearer {TOKEN}"} if may_read else {}
+        reply = await get(self.addresses[home], path, **headers)
         assert reply.status == 200, reply.json
         return reply.json
 
@@ -101,6 +103,9 @@ async def test_a_memo_is_read_at_both_ends(village: Village) -> None:
         (rows[home],) = (await village.see(home, "/api/movements?account=all&asset=SUN&limit=1"))["movements"]
     assert {home: row["memo"] for home, row in rows.items()} == {"anna": text, "bela": text, "carla": None}
     assert all(row["has_memo"] for row in rows.values())
+    # Whoever only reaches the page, perhaps from another computer, reads no memo.
+    (row,) = (await village.see("bela", "/api/movements?limit=1", may_read=False))["movements"]
+    assert (row["memo"], row["has_memo"]) == (None, True)
     assert (rows["carla"]["giver_name"], rows["carla"]["taker_name"], rows["carla"]["amount"]) == ("anna", "bela", 30)
 
 
