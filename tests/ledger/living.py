@@ -49,6 +49,7 @@ class Living(RuleBasedStateMachine):
     Attributes:
         chain: the microgrid.
         made: units that the ledger said it made or (below zero) destroyed, by asset.
+        measured: Wh of all pairs so far, by the asset that counts them and the account.
         happened: operations of all runs so far, by verdict; of the whole test.
     """
 
@@ -58,6 +59,7 @@ class Living(RuleBasedStateMachine):
         super().__init__()
         self.chain = Chain(len(HOMES))
         self.made: Counter[str] = Counter()
+        self.measured: Counter[tuple[str, bytes]] = Counter()
 
     def do(self, record: SignedRecord, time_s: int | None = None) -> Verdict:
         """One operation: a record in a block of its own. The chain asserts the ledger's invariants after it."""
@@ -85,6 +87,8 @@ class Living(RuleBasedStateMachine):
             for one in written.minted:
                 self.made[one.asset] += one.units
                 Living.happened["taken back" if one.units < 0 else "minted by a meter"] += 1
+            self.measured[("LOG", written.account)] += written.pair.import_wh
+            self.measured[("COIN", written.account)] += written.pair.export_wh
 
     @invariant()
     def what_exists_was_made_and_not_destroyed(self) -> None:
@@ -97,6 +101,13 @@ class Living(RuleBasedStateMachine):
         for code, asset in state.assets.items():
             assert totals[code] == asset.supply == self.made[code], code
         self.chain.machine.check_invariants()
+
+    @invariant()
+    def meters_mint_what_they_measure(self) -> None:
+        """I4 to the Wh: units minted, and what waits for the next one, are the sum of a home's pairs."""
+        for (code, owner), row in self.chain.machine.state.carries.items():
+            _, unit_wh, _ = METERED[code]
+            assert row.minted * unit_wh + row.wh == self.measured[(code, owner)], code
 
 
 class TokenRules(Living):
