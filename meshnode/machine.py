@@ -11,7 +11,7 @@ import msgspec
 
 from meshnode.execution import EXECUTED, Call
 from meshnode.execution.call import boundary_s
-from meshnode.ledger import assets, contracts, holds, members, rows, validators
+from meshnode.ledger import assets, contracts, holds, members, minting, rows, validators
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
@@ -19,7 +19,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, pairs
+from meshnode.settlement import closing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
@@ -233,7 +233,7 @@ class Machine:
         """Assert conservation over the whole state; slow, for tests and verification."""
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
-        pairs.check(self.state)
+        minting.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state

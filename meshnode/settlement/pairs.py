@@ -8,22 +8,18 @@ claims between members are paid as far as their owners can; what is left stays a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import msgspec
 
 from meshnode.amounts import split
-from meshnode.ledger import assets, rows
+from meshnode.ledger import minting, rows
 from meshnode.ledger.balances import balance, change
 from meshnode.ledger.state import State
 from meshnode.settlement.metered import Metered, Quality
 from meshnode.settlement.posting import Posting, changes_by_account
-from protocols import cbor
-from protocols.records import MEASURE_EXPORT, MEASURE_IMPORT, MEASURE_PRODUCED, POLICY_METER
 
 _NOTHING = (0, 0, 0)
-_COLUMN = {MEASURE_IMPORT: 0, MEASURE_EXPORT: 1, MEASURE_PRODUCED: 2}
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -57,29 +53,25 @@ def write(
         after: what the period is settled with now.
         before: what it was settled with until now; empty at its closing.
     """
-    kept = [(code, rule) for code, rule in state.asset_rules.items() if _counts(rule, start_s)]
-    if not kept:
+    counting, settling = minting.counting(state, start_s), minting.settling(state, start_s)
+    if not counting and settling is None:
         return ()
-    minting = [(code, rule) for code, rule in kept if rule.policy == POLICY_METER]
-    settling = next((code for code, rule in kept if rule.settles), None)
     paid = {} if settling is None else _pay(state, settling)
     changes = changes_by_account(postings)
     new = {entry.account: _verified(entry) for entry in after}
     old = {entry.account: _verified(entry) for entry in before}
     written = []
     for account in sorted(new.keys() | paid.keys()):
-        energies = tuple(
-            now - was for now, was in zip(new.get(account, _NOTHING), old.get(account, _NOTHING), strict=True)
-        )
+        now, was = new.get(account, _NOTHING), old.get(account, _NOTHING)
+        energies = (now[0] - was[0], now[1] - was[1], now[2] - was[2])
         number = len(list(state.pairs.range((start_s, account, 0), (start_s, account + b"\0", 0))))
         assert account not in new or bool(number) == bool(before), f"{start_s}: pair {number} of {account.hex()}"
         amounts = changes.get(account, 0), paid.get(account, 0)
         if number and energies == _NOTHING and amounts == (0, 0):
             continue
-        imported, exported, produced = energies
-        pair = rows.Pair(pair_id(start_s, account, number), imported, exported, produced, *amounts)
+        pair = rows.Pair(minting.pair_id(start_s, account, number), *energies, *amounts)
         state.pairs.put((start_s, account, number), pair)
-        units = [(code, _mint(state, code, rule, account, energies[_COLUMN[rule.measure]])) for code, rule in minting]
+        units = [(code, minting.mint(state, code, account, energies)) for code in counting]
         moved = tuple(Minted(code, count) for code, count in units if count)
         written.append(PairWritten(account, number, pair, moved, settling or ""))
     return tuple(written)
@@ -91,52 +83,10 @@ def finish(state: State, start_s: int) -> None:
         state.pairs.delete(key)
 
 
-def pair_id(start_s: int, account: bytes, entry: int) -> bytes:
-    """The one id of a measurement and its payment."""
-    return hashlib.sha256(b"meshnode pair\0" + cbor.encode([start_s, account, entry])).digest()
-
-
-def check(state: State) -> None:
-    """Invariant I4: of what meters mint there is never more than they measured.
-
-    Raises:
-        AssertionError: our bug, never a peer's.
-    """
-    minted: dict[str, int] = {}
-    for (code, account), row in state.carries.items():
-        assert row.minted >= 0, f"{account.hex()} was minted {row.minted} of {code}"
-        minted[code] = minted.get(code, 0) + row.minted
-    for code, rule in state.asset_rules.items():
-        if rule.policy == POLICY_METER:
-            supply = state.assets[code].supply
-            assert supply <= minted.get(code, 0), f"{code}: {supply} exist, meters minted {minted.get(code, 0)}"
-
-
-def _verified(metered: Metered) -> tuple[int, ...]:
+def _verified(metered: Metered) -> minting.Energies:
     if metered.quality == Quality.ESTIMATED:
         return _NOTHING
     return metered.import_wh, metered.export_wh, metered.produced_wh or 0
-
-
-def _mint(state: State, code: str, rule: rows.AssetRules, account: bytes, energy_wh: int) -> int:
-    """Whole units for an energy and what was left of earlier ones; gives how many.
-
-    What a correction takes back and the account no longer has is taken from what it is minted next.
-    """
-    carry = state.carries.get((code, account)) or rows.Carry(0, 0)
-    total_wh = carry.wh + energy_wh
-    asset = state.assets[code]
-    units = min(total_wh // rule.unit_wh, asset.cap - asset.supply)
-    units = max(units, -balance(state, account, code).free)
-    if energy_wh or units:
-        state.carries.put((code, account), rows.Carry(total_wh - units * rule.unit_wh, carry.minted + units))
-    if units:
-        assets.mint(state, code, account, units)
-    return units
-
-
-def _counts(rule: rows.AssetRules, start_s: int) -> bool:
-    return bool(rule.policy == POLICY_METER or rule.settles) and rule.from_s <= start_s
 
 
 def _pay(state: State, code: str) -> dict[bytes, int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from meshnode.ledger.minting import pair_id
 from meshnode.ledger.rows import Pair
 from meshnode.ledger.verdicts import Verdict
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
-from meshnode.settlement.pairs import PairWritten, pair_id
+from meshnode.settlement.pairs import PairWritten
 from protocols.records import MEASURE_EXPORT, MEASURE_IMPORT
 from tests.ledger import tokens
 from tests.ledger.chain import Chain, account, period_s
