@@ -20,7 +20,7 @@ Answerer = Callable[[Request], Awaitable[Response]]
 
 
 def with_fresh(backend: Backend, answerer: Answerer) -> Answerer:
-    """The endpoint, with `fresh` in its query (`meshnode.web.api` says what that means)."""
+    """The endpoint, with `fresh` in its query (`meshnode.web.api` says what that means); marked for its description."""
 
     @wraps(answerer)
     async def endpoint(request: Request) -> Response:
@@ -36,4 +36,5 @@ def with_fresh(backend: Backend, answerer: Answerer) -> Answerer:
         response.headers[FRESH_HEADER] = str(height)
         return response
 
+    endpoint.can_be_fresh = True  # type: ignore[attr-defined]
     return endpoint

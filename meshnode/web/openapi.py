@@ -85,7 +85,7 @@ def _operation(route: Route, method: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": f"{method.lower()}{re.sub(r'[^a-zA-Z0-9]+', '_', route.path).rstrip('_')}",
         "summary": _summary(text),
-        "parameters": [*_of_path(route.path), *_of_query(text)],
+        "parameters": [*_of_path(route.path), *_of_query(text, getattr(route.endpoint, "can_be_fresh", False))],
         "responses": {
             "202" if writes else "200": _answer(_ref("Accepted") if writes else {"type": "object"}),
             "default": _answer(_ref("Faults")),
@@ -94,9 +94,11 @@ def _operation(route: Route, method: str) -> dict[str, Any]:
     if writes:
         found["security"] = [{"token": []}]
         found["parameters"].append(_KEY)
-        fields = getattr(route.endpoint, "takes", ())
+        fields, content_type = getattr(route.endpoint, "takes", ()), getattr(route.endpoint, "takes_type", "")
         if fields:
             found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _body(fields)}}}
+        elif content_type:
+            found["requestBody"] = {"required": True, "content": {content_type: {}}}
     return found
 
 
@@ -113,10 +115,11 @@ def _of_path(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _of_query(text: str) -> list[dict[str, Any]]:
-    """What stands behind the question mark of the text's first line."""
+def _of_query(text: str, can_be_fresh: bool) -> list[dict[str, Any]]:
+    """What stands behind the question mark of the text's first line, and `fresh` where it is understood."""
     match = _HEAD.match(text)
     names = [part.partition("=")[0] for part in match.group(1).split("&")] if match and match.group(1) else []
+    names += ["fresh"] * can_be_fresh
     return [{"name": name, "in": "query", "schema": QUERY[name][0], "description": QUERY[name][1]} for name in names]
 
 

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meshnode.web import asking
-from meshnode.web.asking import Field, Reader, takes
+from meshnode.web.asking import Field, Reader, takes, takes_bytes
 from meshnode.web.backend import Backend, Refused
 from meshnode.web.faults import Fault, Faults, answer, shown
 from protocols.cose import MAX_ENVELOPE_BYTES
@@ -35,6 +35,7 @@ NONCE_BITS = 63
 # The end of the microgrid's own time scale; anything later is a typing mistake.
 LAST_SECOND = 1 << 40
 NEXT = "next"
+CBOR = "application/cbor"
 # A client draws a key at random; 128 bits in hex are half of this.
 MAX_KEY_BYTES = 64
 # A node that is full, or has not caught up, looks otherwise in a while.
@@ -123,10 +124,11 @@ class Speaking:
         order = asking.hex_id(request.path_params["id"], "order id", RECORD_ID_BYTES)
         return await say(self._backend, Cancel(**spoken_once(self._backend, request), order=order))
 
+    @takes_bytes(CBOR)
     async def record(self, request: Request) -> Response:
         """POST /api/records: the COSE_Sign1 envelope of a record that was signed elsewhere."""
         asking.check_token(request, self._token)
-        envelope = await asking.body(request, "application/cbor", MAX_ENVELOPE_BYTES)
+        envelope = await asking.body(request, CBOR, MAX_ENVELOPE_BYTES)
         try:
             return accepted(await self._backend.submit_envelope(envelope))
         except Refused as error:

@@ -261,8 +261,9 @@ async def test_a_body_is_described_as_it_is_read(village: Village) -> None:
     order = paths["/api/orders"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert order["properties"]["side"]["enum"] == ["buy", "sell"]
     query = {one["name"] for one in paths["/api/lines"]["get"]["parameters"]}
-    assert query == {"account", "from_s", "to_s", "limit", "skip"}
-    (height,) = paths["/api/blocks/{height}"]["get"]["parameters"]
+    assert query == {"account", "from_s", "to_s", "limit", "skip", "fresh"}
+    assert list(paths["/api/records"]["post"]["requestBody"]["content"]) == ["application/cbor"]
+    height, _ = paths["/api/blocks/{height}"]["get"]["parameters"]
     assert (height["in"], height["schema"]["type"]) == ("path", "integer")
 
 
