@@ -19,6 +19,7 @@ from meshnode.config import Timing
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import validators
 from meshnode.machine import Machine
+from meshnode.network.absence import Absence, Advice
 from meshnode.network.consensus import STREAMS_PER_PEER, Consensus
 from meshnode.network.gossip import prefix
 from meshnode.network.learner import Learner
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 log = logging.getLogger(__name__)
-
-# In election timeouts. After so much silence whoever still votes has elected somebody else;
-# while nobody can be elected, asking costs a stream to one peer.
-LOST_TIMEOUTS = 5
 
 
 class Duty(Protocol):
@@ -229,23 +226,16 @@ class Participation:
         consensus.stop()
 
     async def _until_over(self, validator: Validator) -> None:
-        patience = LOST_TIMEOUTS * self._timing.election_ticks
-        asked_at = 0
+        absence = Absence(self._timing.election_ticks)
         while True:
             await trio.sleep(self._timing.tick_s)
-            if validator.halted is not None or self._duty.is_full:
-                # Nothing could be learned now.
-                continue
-            if not validator.takes_part:
+            advice = absence.advise(validator, self._duty.is_full)
+            if advice is Advice.FOLLOW:
                 log.info("this node is no validator any more; it goes on as learner")
                 return
-            if validator.astray < patience:
-                asked_at = 0
-            elif validator.astray >= asked_at + patience:
-                asked_at = validator.astray
-                if await self._new_follower().is_more_known():
-                    log.info("the others have gone on without this node; it catches up")
-                    return
+            if advice is Advice.ASK and await self._new_follower().is_more_known():
+                log.info("the others have gone on without this node; it catches up")
+                return
 
     async def _serve(self, stream: Stream) -> None:
         if self.consensus is None:

@@ -13,17 +13,19 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
 from meshnode.machine import Machine
+from meshnode.network import ranges
 from meshnode.network.bucket import Bucket
 from meshnode.network.budgets import Budgets
 from meshnode.network.chain import StoredLog
 from meshnode.network.framed import Framed
 from meshnode.network.gossip import BLOCKS, THREAD_RECORDS, Thread, prefix, topic, verify_all
 from meshnode.network.learner import Learner, RangeFault
+from meshnode.network.ranges import NoProof, ServedLog
 from meshnode.network.transport import (
     DialError,
     GossipMessage,
@@ -74,12 +76,6 @@ HEADS_BURST = 32.0
 POLL_S = 5.0
 # After a round in which no peer could help.
 RETRY_S = 1.0
-
-
-class ServedLog(StoredLog, Protocol):
-    """What is served from the disk; see `meshnode.store.Store`."""
-
-    def certificate_from(self, height: int) -> tuple[int, bytes] | None: ...
 
 
 log = logging.getLogger(__name__)
@@ -159,11 +155,15 @@ class BlockServer:
         final = self._store.final_height()
         until = self._provable_until(request.from_height - 1)
         try:
-            found = await self._in_thread(self._range, request, final if until is None else min(final, until))
+            found = await self._in_thread(ranges.find, self._store, request, final, until)
         except (StoreError, LookupError) as error:
             # Our disk is at fault, not the peer; it finds another.
             log.error("blocks from %d on cannot be served: %s", request.from_height, error)
             self.counters["blocks: cannot be read"] += 1
+            found = None
+        except NoProof as error:
+            log.error("%s, and no certificate", error)
+            self.counters["blocks: no certificate within a range"] += 1
             found = None
         if found is None:
             with trio.fail_after(MESSAGE_DEADLINE_S):
@@ -184,28 +184,6 @@ class BlockServer:
                 await link.send(message)
         self.counters["blocks: served"] += certificate.height - request.from_height + 1
         return sending
-
-    def _range(self, request: BlocksRequest, final: int) -> tuple[bytes, Certificate] | None:
-        """The range to serve and the certificate that proves it; reads the disk."""
-        store, first = self._store, request.from_height
-        if not max(1, store.first_index()) <= first <= final:
-            return None
-        entries = store.entries(first, final + 1, sync.RANGE_BYTES)
-        last = request.to_height or entries[-1].index
-        certificate = store.certificate_below(min(last, final))
-        if certificate is None or certificate[0] < first:
-            # The next one is further away than a usual range.
-            certificate = store.certificate_from(first)
-            if certificate is None or certificate[0] > final:
-                return None
-        last = certificate[0]
-        if last > entries[-1].index:
-            entries = store.entries(first, last + 1, sync.MAX_RANGE_BYTES)
-        body = sync.join([entry.data for entry in entries if entry.index <= last])
-        if entries[-1].index < last or len(body) > sync.MAX_RANGE_BYTES:
-            self.counters["blocks: no certificate within a range"] += 1
-            return None
-        return body, read_as(Certificate, certificate[1])
 
     async def _take_credit(self, link: Framed, sending: Sending) -> None:
         message = await self._request(link)

@@ -2,36 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from tests.simulator.plan import MAX_APPEND_BYTES, Plan
-
-
-class Change(msgspec.Struct, frozen=True):
-    """In `function` (package.module:Class.method) the text `old` becomes `new`."""
-
-    function: str
-    old: str
-    new: str
-
-
-class Bug(msgspec.Struct, frozen=True):
-    """One bug.
-
-    Attributes:
-        needs: faults or lies without which it cannot show; seeds that lack one are passed over.
-        append_bytes: likewise, the most that an append may carry.
-    """
-
-    name: str
-    changes: tuple[Change, ...]
-    needs: tuple[str, ...] = ()
-    append_bytes: int = MAX_APPEND_BYTES
-    mode: str = "majority"
-
-    def fits(self, plan: Plan) -> bool:
-        """Whether a seed could show the bug."""
-        return {*plan.faults, *plan.lies}.issuperset(self.needs) and plan.append_bytes <= self.append_bytes
+from tests.simulator.bug import Bug, Change
+from tests.simulator.electorate_bugs import ELECTORATE_BUGS
 
 
 def _byzantine(name: str, function: str, old: str, new: str, *, needs: str = "") -> Bug:
@@ -54,9 +26,9 @@ BUGS: tuple[Bug, ...] = (
     _bug("skipped fsync", "tests.simulator.disk:Disk.sync", "self._unsynced.clear()", "pass", needs="crash"),
     _bug(
         "signed before it is written",
-        "tests.simulator.node:Node._drive",
+        "tests.simulator.node:Node.write",
         "self._writing = True",
-        "self._writing = True; self._post(validator.persisted())",
+        "self._writing = True; self._post(self.validator.persisted() if self.validator else ())",
     ),
     _bug(
         "hard state not saved",
@@ -319,5 +291,6 @@ BUGS: tuple[Bug, ...] = (
         "pass",
         needs="idle leader",
     ),
+    *ELECTORATE_BUGS,
 )
 """Every bug that the simulator must catch."""

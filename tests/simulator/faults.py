@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tests.simulator.electorate_load import change
 from tests.simulator.network import PPM
 from tests.simulator.node import Moment
+from tests.simulator.plan import CHANGE
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -153,7 +155,8 @@ def _far_clock(world: World, chance: Random) -> Undo:
         node.clock.set(world.timeline.now_ms, chance.choice((300_000, 3_600_000)), 0)
         # It does most harm as leader.
         for other in world.nodes:
-            other.transfer(world.number_of(node.home))
+            if world.is_numbered(node.home):
+                other.transfer(world.number_of(node.home))
     return lambda: node.clock.set(world.timeline.now_ms, 0, 0)
 
 
@@ -162,7 +165,7 @@ def _election(world: World, chance: Random) -> Undo:
     if chance.randrange(2):
         node.campaign()
     else:
-        node.transfer(chance.randrange(len(world.village.homes)) + 1)
+        node.transfer(chance.randrange(len(world.numbers)) + 1)
     return lambda: None
 
 
@@ -194,5 +197,6 @@ FAULTS: dict[str, Fault] = {
     "far clock": _far_clock,
     "election": _election,
     "burst": _burst,
+    CHANGE: change,
 }
 """What each kind in a plan does."""

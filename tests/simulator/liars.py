@@ -216,7 +216,7 @@ class Liar:
             yield leader, Parcel(ack=commit, ack_signature=self._sign(Ack.KIND, to_payload(commit)))
 
     def _ack(self, block_hash: bytes, height: int, term: int) -> Ack:
-        quorum = self._world.village.quorum
+        quorum = self._world.succession.in_force
         phase = PHASE_PREPARE if quorum.mode == QUORUM_BYZANTINE else PHASE_COMMIT
         return Ack(validators=quorum.config_hash(), ack_term=term, height=height, block=block_hash, phase=phase)
 
@@ -340,7 +340,7 @@ class Liar:
             yield Parcel(certificates=(_certificate(ack, dict(signatures)),))
         for heard, found in self._heard_acks.items():
             # Signed in a later term than the block's, they prove nothing; in its own term they are genuine.
-            if heard.height > validator.final_height and world.village.quorum.is_quorum(found):
+            if heard.height > validator.final_height and world.succession.in_force.is_quorum(found):
                 yield Parcel(certificates=(_certificate(heard, found),))
 
     # --- two histories
@@ -399,7 +399,7 @@ class Liar:
         heard[key_id] = signature
         if len(self._heard_acks) > KEPT:
             del self._heard_acks[next(iter(self._heard_acks))]
-        if ack.block in self._others.values() and self._world.village.quorum.is_quorum(heard):
+        if ack.block in self._others.values() and self._world.succession.in_force.is_quorum(heard):
             self._certificate = _certificate(ack, heard)
             commit = msgspec.structs.replace(ack, phase=PHASE_COMMIT)
             if ack.phase == PHASE_PREPARE and self._node.key.key_id not in self._heard_acks.get(commit, {}):

@@ -16,8 +16,9 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import RecordDone
 from meshnode.network.work import FinalBlock
 from protocols.block import SignedRecord
-from protocols.records import SIDE_BUY, AssetIssue, OpenCounters, Order, Transfer
+from protocols.records import SIDE_BUY, AssetIssue, OpenCounters, Order, QuorumChange, Transfer
 from tests.protocols.village import START_S
+from tests.simulator.electorate_load import follow_up
 
 if TYPE_CHECKING:
     from tests.simulator.node import Node
@@ -90,6 +91,29 @@ class Members:
         )
         return self._say(world.village.sign(order, world.keyring.pair(home)), order.valid_until_s)
 
+    def decide(
+        self,
+        previous: bytes,
+        action: int,
+        device_key: bytes | None,
+        mode: int | None,
+        valid_s: int,
+        node: Node | None = None,
+    ) -> bytes:
+        """The administrator changes who validates, or tries to, at a node of its choice; the record's id."""
+        world, home = self._world, self._world.village.homes[0]
+        change = QuorumChange(
+            nonce=self._nonce(home),
+            valid_until_s=world.now_s + valid_s,
+            previous=previous,
+            action=action,
+            device_key=device_key,
+            mode=mode,
+        )
+        signed = world.village.sign(change, world.keyring.pair(home))
+        world.succession.said(signed.envelope_bytes, change)
+        return self._say(signed, change.valid_until_s, node)
+
     def _next(self) -> None:
         mean_ms = HOUR_MS // self._world.plan.records_per_hour
         self._world.timeline.after(1 + int(self._chance.expovariate(1) * mean_ms), self._speak_and_go_on)
@@ -157,14 +181,13 @@ class Members:
 
     # --- asking
 
-    def _say(self, signed: SignedRecord, until_s: int) -> bytes:
+    def _say(self, signed: SignedRecord, until_s: int, node: Node | None = None) -> bytes:
         self.counts["said"] += 1
-        node = self._chance.choice(self._world.nodes)
-        self.waiting[signed.record_id] = Request(signed, node.name, until_s)
-        self._ask(signed.record_id)
+        self.waiting[signed.record_id] = Request(signed, self._chance.choice(self._world.nodes).name, until_s)
+        self._ask(signed.record_id, node)
         return signed.record_id
 
-    def _ask(self, record_id: bytes) -> None:
+    def _ask(self, record_id: bytes, node: Node | None = None) -> None:
         request = self.waiting.get(record_id)
         if request is None:
             return
@@ -174,7 +197,7 @@ class Members:
             del self.waiting[record_id]
             return
         # A node that is off refuses the connection, and the client tries another at once.
-        node = self._chance.choice([node for node in world.nodes if node.up] or world.nodes)
+        node = node or self._chance.choice([node for node in world.nodes if node.up] or world.nodes)
         request.node = node.name
         if node.up and record_id not in node.pool_ids() and node.add(request.signed) is None:
             self._spread(node, request.signed)
@@ -197,6 +220,8 @@ class Members:
                     self.counts["acknowledged"] += 1
                     self.acknowledged[event.record_id] = done.block.header.height
                     self._world.witness.acknowledged(event.record_id, done.block.header.height)
+                    if isinstance(event.record, QuorumChange):
+                        follow_up(self._world, node, self._chance)
                 else:
                     self.counts["refused"] += 1
 

@@ -29,7 +29,8 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.simulator.arguments import positive, span
-from tests.simulator.bugs import BUGS, Bug
+from tests.simulator.bug import Bug
+from tests.simulator.bugs import BUGS
 from tests.simulator.plan import MINUTE_MS, draw
 from tests.simulator.world import World
 

@@ -45,6 +45,9 @@ FAULTS: dict[str, int] = {
     "election": 5,
     "burst": 3,
 }
+# Decisions of the administrator on who validates, in one round of a seed that has them.
+CHANGE = "change of validators"
+CHANGES_A_ROUND = 8
 # How long a fault lasts at most, in milliseconds; one is drawn for each episode.
 LENGTHS_MS = (500, 5_000, 30_000, 120_000)
 LONG = {"far clock": (120_000,)}
@@ -72,6 +75,7 @@ class Plan(msgspec.Struct, frozen=True):
         homes: how many validators.
         faults: kinds drawn for this seed; episodes: when each of them happens.
         liars: which homes lie, by their place in the village, and lies: what they do.
+        learners: homes beside them whose nodes follow, until they are made validators.
         records_per_hour: what members say, meters aside.
         append_bytes: how much one append carries; with little, every block travels and is acknowledged alone.
     """
@@ -87,6 +91,7 @@ class Plan(msgspec.Struct, frozen=True):
     lies: tuple[str, ...]
     records_per_hour: int
     append_bytes: int
+    learners: int = 0
 
     def only(self, numbers: tuple[int, ...]) -> Plan:
         """The plan with these episodes alone."""
@@ -117,16 +122,34 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
     lies = LIES if mode == "majority" else (*LIES, *LIES_ABOUT_LOCKS)
     if chance.randrange(3) == 0 or (mode == "byzantine" and chance.randrange(2)):
         liars = tuple(sorted(chance.sample(range(homes), chance.randrange(tolerated(homes, mode)) + 1)))
+    learners, changes = _draw_changes(seed, mode, duration_ms, len(episodes))
     return Plan(
         seed=seed,
         mode=mode,
         homes=homes,
         duration_ms=duration_ms,
         real_keys=seed % REAL_KEYS_EVERY == REAL_KEYS_EVERY - 1,
-        faults=faults,
-        episodes=tuple(episodes),
+        faults=(*faults, CHANGE) if changes else faults,
+        episodes=(*episodes, *changes),
         liars=liars,
         lies=tuple(sorted(chance.sample(lies, chance.randrange(1, 4)))) if liars else (),
         records_per_hour=chance.choice((60, 240, 1200)),
         append_bytes=chance.choice((MAX_APPEND_BYTES, 2_000, 1)),
+        learners=learners,
     )
+
+
+def _draw_changes(seed: int, mode: str, duration_ms: int, first: int) -> tuple[int, list[Episode]]:
+    """How many homes follow, and when the administrator decides on validators. With a chance of its own: seeds
+    without changes are what they would be if there were none."""
+    chance = Random(f"changes {mode} {seed}")
+    if chance.randrange(3):
+        return 0, []
+    learners = chance.randrange(1, 3)
+    episodes: list[Episode] = []
+    for round_start in range(0, duration_ms, ROUND_MS):
+        trouble = min(TROUBLE_MS, duration_ms - round_start)
+        for _ in range(chance.randrange(2, CHANGES_A_ROUND + 1)):
+            start = round_start + chance.randrange(trouble)
+            episodes.append(Episode(first + len(episodes), CHANGE, start, start + 1))
+    return learners, episodes

@@ -23,16 +23,16 @@ HEARD = (Header.KIND, Ack.KIND, Vote.KIND)
 
 
 class Prosecutor:
-    """See the module text. In runs without liars it hears nobody: nothing could come of it but time spent."""
+    """See the module text. In runs without liars and learners it hears nobody: little could come of it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._is_needed = bool(world.plan.liars or world.plan.learners)
         self._heard: deque[Envelope] = deque(maxlen=KEPT)
-        self._roll = Roll.of_genesis(world.village.genesis, world.village.chain_id)
 
     def hear(self, kind: int, envelope: Envelope) -> None:
         """A statement was signed."""
-        if self._world.plan.liars and kind in HEARD:
+        if self._is_needed and kind in HEARD:
             self._heard.append(envelope)
 
     def judge(self) -> set[str]:
@@ -42,11 +42,12 @@ class Prosecutor:
             The homes that are convicted, or asked for what they cannot answer.
         """
         world = self._world
-        if not world.plan.liars:
+        if not self._is_needed:
             return set()
         histories = [node.disk.history(node.key.key_id) for node in world.nodes if world.honest(node)]
         histories.append(History(statements=tuple({envelope.encode() for envelope in self._heard})))
-        extraction = extract(histories, self._roll, world.keyring.verifier)
+        roll = Roll(world.village.genesis, world.village.chain_id, world.succession.configs)
+        extraction = extract(histories, roll, world.keyring.verifier)
         # Every honest disk was searched for answers: what is still open, only a liar leaves so.
         named = (*extraction.evidence, *extraction.open)
         accused = {world.home_of_key(evidence.accused) for evidence in named}

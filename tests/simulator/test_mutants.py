@@ -10,7 +10,8 @@ import json
 import pytest
 
 from protocols.certificate import check_acks
-from tests.simulator.bugs import BUGS, Bug, Change
+from tests.simulator.bug import Bug, Change
+from tests.simulator.bugs import BUGS
 from tests.simulator.mutants import OutOfDate, hunt, main, planted
 
 # Those that the first seeds catch within seconds.

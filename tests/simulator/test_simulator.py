@@ -7,6 +7,7 @@ import json
 import msgspec
 import pytest
 
+from tests.protocols.village import HOMES
 from tests.simulator import plan as plans
 from tests.simulator.__main__ import main
 from tests.simulator.faults import FAULTS
@@ -46,10 +47,31 @@ def test_every_fiftieth_seed_signs_with_real_keys() -> None:
 
 def test_each_seed_draws_some_of_the_faults_and_none_all() -> None:
     drawn = [set(draw(seed, "majority", MINUTE_MS).faults) for seed in range(300)]
-    assert set().union(*drawn) == set(plans.FAULTS)
+    assert set().union(*drawn) == {*plans.FAULTS, plans.CHANGE}
     assert all(len(faults) < len(plans.FAULTS) for faults in drawn)
     lies = [set(draw(seed, "majority", MINUTE_MS).lies) for seed in range(300)]
     assert set().union(*lies) == set(plans.LIES)
+
+
+def test_some_seeds_have_learners_and_change_the_validators() -> None:
+    for mode in plans.MODES:
+        drawn = [draw(seed, mode, MINUTE_MS) for seed in range(200)]
+        assert 40 < sum(plan.learners > 0 for plan in drawn) < 100
+        assert all((plan.learners > 0) == (plans.CHANGE in plan.faults) for plan in drawn)
+        assert all(plan.homes + plan.learners <= len(HOMES) for plan in drawn)
+
+
+@pytest.mark.parametrize(("mode", "seed"), [("majority", 3), ("byzantine", 8)])
+def test_learners_vote_and_validators_follow_as_the_ledger_says(mode: str, seed: int) -> None:
+    plan = draw(seed, mode, 10 * MINUTE_MS)
+    outcome = World(plan).run()
+    assert outcome.violation is None, outcome.violation
+    counts, checked = outcome.counts, outcome.checked
+    assert counts["QuorumChange: ACCEPTED"] >= 2
+    assert counts["ranges learned"] and counts["learners that vote"] and counts["validators that follow"]
+    assert checked["those in force agree"] and checked["final by those in force"]
+    assert checked["evidence never names the honest"]
+    assert World(plan).run() == outcome, "one seed is one run"
 
 
 @pytest.mark.parametrize("mode", ["majority", "byzantine"])

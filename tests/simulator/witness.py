@@ -23,7 +23,7 @@ from protocols.cose import Envelope, key_id_of
 from protocols.locks import place_of
 from protocols.parcel import RaftMessage
 from protocols.raft import MessageKind, Role
-from protocols.records import PHASE_COMMIT, Ack, Certificate, Header, Vote, read_as
+from protocols.records import PHASE_COMMIT, QUORUM_BYZANTINE, Ack, Certificate, Header, Vote, read_as
 
 if TYPE_CHECKING:
     from tests.simulator.disk import Disk
@@ -54,6 +54,9 @@ class Seen(msgspec.Struct, frozen=True):
     parent: bytes
     leader: str
     time_s: int
+    validators: bytes
+    following: bytes
+    state_height: int
 
 
 class Witness:
@@ -74,14 +77,14 @@ class Witness:
         self._equivocated = False
         self._world = world
         root = world.village.root
-        self._headers: dict[bytes, Seen] = {root.block_hash: Seen(0, 0, b"", "", 0)}
+        self._headers: dict[bytes, Seen] = {root.block_hash: Seen(0, 0, b"", "", 0, b"", root.next_validators, 0)}
         self._own: dict[tuple[str, int, int], bytes] = {}
         self._votes: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self._acks: dict[tuple[str, int, int], bytes] = {}
         self._ackers: dict[tuple[bytes, int], set[bytes]] = {}
         self._leaders: dict[int, str] = {}
         self._granted: dict[tuple[str, int], set[int]] = {}
-        self._voters: dict[tuple[int, bytes], set[bytes]] = {}
+        self._voters: dict[tuple[int, bytes, bytes], set[bytes]] = {}
         self._elected: set[tuple[int, bytes]] = set()
         self._followed: dict[str, tuple[int, bytes]] = {}
         self._firsts: dict[int, list[bytes]] = {}
@@ -122,7 +125,16 @@ class Witness:
             self._vote(node, read_as(Vote, payload))
 
     def _header(self, node: Node, header: Header, block_hash: bytes) -> None:
-        seen = Seen(header.height, header.term, header.parent, node.home, header.time_s)
+        seen = Seen(
+            height=header.height,
+            term=header.term,
+            parent=header.parent,
+            leader=node.home,
+            time_s=header.time_s,
+            validators=header.validators,
+            following=header.next_validators,
+            state_height=header.state_height,
+        )
         self._headers[block_hash] = seen
         first = bool(header.election)
         if first and (self._world.honest(node) or self._world.may_fork):
@@ -165,7 +177,8 @@ class Witness:
             signed = disk.sign_state()
             if ack.ack_term > disk.hard_state().term or (signed.ack_term, signed.ack_height) < place[1:]:
                 self.broken("signed only what is on disk", f"{node.name}: the ack of {place[1:]} is not promised")
-            if ack.phase == PHASE_COMMIT and self._world.plan.mode == "byzantine":
+            config = self._world.succession.of(self._headers[ack.block].validators)
+            if ack.phase == PHASE_COMMIT and config is not None and config.mode == QUORUM_BYZANTINE:
                 self.checked["committed only with a lock on disk"] += 1
                 if place_of_lock(disk) < place[1:]:
                     self.broken("committed only with a lock on disk", f"{node.name}: block {ack.height}")
@@ -174,7 +187,7 @@ class Witness:
         header = self._headers.get(ack.block)
         ackers = self._ackers.setdefault((ack.block, ack.ack_term), set())
         ackers.add(node.key.key_id)
-        if header is not None and header.term == ack.ack_term and self._world.village.quorum.is_quorum(ackers):
+        if header is not None and header.term == ack.ack_term and self._are_quorum(header.validators, ackers):
             self._certify(ack.block, header)
 
     def may_campaign(self, node: Node, sender: int, message: RaftMessage) -> None:
@@ -185,9 +198,10 @@ class Witness:
             self._granted.setdefault((node.name, message.term), set()).add(sender)
 
     def _vote(self, node: Node, vote: Vote) -> None:
-        voters = self._voters.setdefault((vote.term, vote.candidate), set())
+        tip = self._headers.get(vote.candidate_tip.block)
+        voters = self._voters.setdefault((vote.term, vote.candidate, vote.candidate_tip.block), set())
         voters.add(node.key.key_id)
-        if self._world.village.quorum.is_quorum(voters):
+        if tip is not None and self._are_quorum(tip.following, voters):
             self._elected.add((vote.term, vote.candidate))
         if not self._world.honest(node):
             return
@@ -207,10 +221,13 @@ class Witness:
         if vote.candidate == node.key.key_id:
             self.checked["asks before it disturbs"] += 1
             granted = self._granted.get((node.name, vote.term), set())
-            if not self._world.village.quorum.is_quorum(
-                {node.key.key_id, *(self._world.device_of(number).key_id for number in granted)}
-            ):
+            keys = {node.key.key_id, *(self._world.device_of(number).key_id for number in granted)}
+            if tip is None or not self._are_quorum(tip.following, keys):
                 self.broken("asks before it disturbs", f"{node.name} begins term {vote.term}, which nobody wants")
+
+    def _are_quorum(self, config_hash: bytes, key_ids: set[bytes]) -> bool:
+        config = self._world.succession.of(config_hash)
+        return config is not None and config.is_quorum(key_ids)
 
     # --- what becomes certified
 
@@ -233,6 +250,11 @@ class Witness:
             if head.time_s < self._headers[head.parent].time_s:
                 self.broken("time does not go back", f"block {head.height} is older than the one before it")
             self._certified[head.height] = one
+            self.checked["those in force agree"] += 1
+            succession = self._world.succession
+            fault = succession.certified(head.height, head.state_height, one, head.validators, head.following)
+            if fault is not None:
+                self.broken("those in force agree", fault)
         self._certified_terms.append((header.height, header.term))
         # Whoever was elected after that term has it.
         for term, firsts in self._firsts.items():
@@ -264,6 +286,8 @@ class Witness:
 
     def writes(self, node: Node, batch: Batch) -> None:
         """A node begins to write a batch."""
+        for entry in batch.entries:
+            self._world.succession.written(entry.block_hash, entry.data)
         self._writing[node.name] = batch
 
     def written(self, node: Node) -> None:
@@ -290,6 +314,11 @@ class Witness:
                 self.broken("log matching", f"{node.name}: block {entry.index} does not follow the one before it")
             previous = entry.block_hash
         self._final_prefix(node)
+        for _, certificate in batch.certificates if not self.forks else ():
+            self.checked["final by those in force"] += 1
+            fault = self._world.succession.fault_of(read_as(Certificate, certificate))
+            if fault is not None:
+                self._unless_lied("final by those in force", f"{node.name}: {fault}")
 
     def _final_prefix(self, node: Node) -> None:
         self.checked["final is certified"] += 1
@@ -318,9 +347,13 @@ class Witness:
             self.checked["follows only who was elected"] += 1
             if (validator.term, key_id_of(validator.leader)) not in self._elected:
                 self.broken("follows only who was elected", f"{node.name}, term {validator.term}")
-        if validator.halted is not None and not self.forks:
-            if not (self._equivocated and self._world.may_fork and TWO_HISTORIES in validator.halted):
-                self.broken("stops only for a fork", f"{node.name}: {validator.halted}")
+        self.stops(node, validator.halted)
+
+    def stops(self, node: Node, halted: str | None) -> None:
+        """An honest node that has halted, if it has."""
+        if halted is not None and not self.forks:
+            if not (self._equivocated and self._world.may_fork and TWO_HISTORIES in halted):
+                self.broken("stops only for a fork", f"{node.name}: {halted}")
             self.stopped.add(node.name)
 
     def executed(self, node: Node, final: list[FinalBlock]) -> None:

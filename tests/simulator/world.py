@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from traceback import extract_tb
@@ -14,13 +13,10 @@ from meshnode.ledger.state import State
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
 from protocols import block as blocks
-from protocols.certificate import quorum_size
-from protocols.frames import MAX_FRAME_BYTES
-from protocols.parcel import Parcel
 from protocols.raft import Role
-from protocols.records import QUORUM_BYZANTINE, RecordError, read_as, to_payload
-from tests.protocols.keys import KeyPair
+from protocols.records import ValidatorEntry
 from tests.protocols.village import HOMES, START_S, Village
+from tests.simulator import succession
 from tests.simulator.disk import Disk
 from tests.simulator.faults import FAULTS, Undo
 from tests.simulator.keys import Keyring
@@ -29,8 +25,10 @@ from tests.simulator.members import Members
 from tests.simulator.network import Network, Weather
 from tests.simulator.node import Node
 from tests.simulator.plan import MINUTE_MS, MODES, ROUND_MS, TROUBLE_MS, Episode, Plan, tolerated
+from tests.simulator.post import Post
 from tests.simulator.prosecutor import Prosecutor
 from tests.simulator.snapshots import Snapshots
+from tests.simulator.succession import Succession
 from tests.simulator.timeline import Timeline
 from tests.simulator.witness import Violation, Witness
 from zencode.binding import encode
@@ -44,9 +42,6 @@ LOOK_MS = 500
 # While some lie: a lying leader is given up after a minute or two, and may be elected again; whoever dropped a
 # liar hears of nothing through it for half a minute.
 PREVAIL_MS = 600_000
-# A node that dropped another does not speak with it for a while (600 s in the product; the
-# shorter time gives a liar more occasions).
-DROPPED_MS = 30_000
 # Long enough for a twin to be elected by those on its side.
 TURNS_PER_SIDE = 8
 # The last things that happened, shown when something fails.
@@ -54,8 +49,6 @@ NOTES_KEPT = 60
 FRAMES_SHOWN = 4
 # A longer ledger is taken up from a snapshot at every restart, for speed; a shorter one in half of them.
 ALWAYS_REPLAYED = 200
-# What parcels say is encoded and read once, however many nodes say it or hear it.
-REMEMBERED_PARCELS = 1024
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -79,7 +72,7 @@ class Outcome(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-class World:
+class World(Post):
     """See the module text.
 
     Attributes:
@@ -93,15 +86,20 @@ class World:
         self.keyring = Keyring(real=plan.real_keys)
         text = preset("neighbour_market")
         self.village = Village(
-            plan.homes,
+            plan.homes + plan.learners,
             keys=self.keyring.pair,
             administrators=HOMES[:1],
             quorum_mode=MODES[plan.mode],
             binding=encode(read(text)),
             binding_text=text.encode(),
+            validators=tuple(
+                ValidatorEntry(device_key=self.keyring.pair(f"{home} device").public) for home in HOMES[: plan.homes]
+            ),
         )
+        self.succession = Succession(self.village.genesis, self.village.chain_id, self.keyring)
         self.calm = Weather()
         self.network = Network(self.timeline, Random(f"{plan.seed} network"))
+        super().__init__()
         self._mechanisms = installed_mechanisms()
         self.counts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -110,8 +108,6 @@ class World:
         self._notes: deque[tuple[int, str, str, str]] = deque(maxlen=NOTES_KEPT)
         self._held_off: Counter[str] = Counter()
         self._undo: dict[int, Undo] = {}
-        self._parcels: dict[bytes, Parcel | str] = {}
-        self._encoded: dict[Parcel, bytes] = {}
         self.witness = Witness(self)
         self.prosecutor = Prosecutor(self)
         self.snapshots = Snapshots()
@@ -119,11 +115,6 @@ class World:
         self.accounts = {
             home: founding.state.keys[self.keyring.pair(home).key_id].account for home in self.village.homes
         }
-        keys = [key for key, _ in self.village.quorum.voters]
-        self._home_of = {
-            keys.index(self.keyring.pair(f"{home} device").public) + 1: home for home in self.village.homes
-        }
-        self._number_of = {home: number for number, home in self._home_of.items()}
         self.nodes = [Node(self, home, home, self.keyring.pair(f"{home} device")) for home in self.village.homes]
         self._sides: dict[tuple[str, str], Node] = {}
         self._lying = False
@@ -140,7 +131,12 @@ class World:
     @property
     def may_fork(self) -> bool:
         """Whether a lie could explain two histories."""
-        return bool(self.liars) and self.plan.mode == "majority"
+        return bool(self.liars) and self.succession.was_majority
+
+    @property
+    def most_liars(self) -> int:
+        """How many homes there may be, at any time, that lie or have lost what they promised."""
+        return tolerated(self.plan.homes, self.plan.mode)
 
     # --- running
 
@@ -161,7 +157,7 @@ class World:
         return Outcome(
             seed=self.plan.seed,
             mode=self.plan.mode,
-            homes=self.plan.homes,
+            homes=len(self.village.homes),
             simulated_ms=self.timeline.now_ms,
             violation=violation,
             invariant=invariant,
@@ -200,7 +196,7 @@ class World:
         for number in sorted(self._undo):
             self._undo.pop(number)()
         self.timeline.run(self.timeline.now_ms + MINUTE_MS)
-        halted = [node.name for node in self._judged() if node.validator is not None and node.validator.halted]
+        halted = [node.name for node in self._judged() if node.halted]
         kind = "forked runs" if self.witness.forks else "runs stopped by a lie"
         self.counts[kind] += 1
         self.counts[f"{kind}, noticed by a node"] += bool(halted)
@@ -251,11 +247,11 @@ class World:
         self.witness.checked["liars stop nothing"] += 1
 
     def _known_to_enough(self, record_id: bytes) -> bool:
-        height, homes = self.witness.effective.get(record_id), self.plan.homes
+        height, config = self.witness.effective.get(record_id), self.succession.in_force
         if height is None:
             return False
-        know = [node for node in self._judged() if node.machine.height >= height]
-        return len(know) >= quorum_size(homes, QUORUM_BYZANTINE) - tolerated(homes, self.plan.mode)
+        keys = [node.key.public for node in self._judged() if node.machine.height >= height]
+        return sum(config.has(key) for key in keys) >= succession.needed(config) - succession.tolerated(config)
 
     def _settle(self) -> None:
         """Within `SETTLE_MS` somebody leads, a new record is final, and everybody has everything."""
@@ -279,28 +275,19 @@ class World:
 
     def _settled(self, record_id: bytes) -> bool:
         nodes = self._judged()
-        if self.witness.effective.get(record_id) is None:
+        if self.witness.effective.get(record_id) is None or self.succession.decided != self.succession.in_force:
             return False
-        validators = [node.validator for node in nodes if node.validator is not None]
-        heights = {v.final_height for v in validators} | {v.last_height for v in validators}
+        heights = {node.machine.height for node in nodes} | {node.last_height for node in nodes}
         return (
             heights == {self.witness.certified_height}
+            and all(self.succession.in_force.has(node.key.public) == (node.validator is not None) for node in nodes)
             and any(node.validator.role is Role.LEADER for node in self.nodes if node.validator is not None)
-            and len({v.machine.state_hash() for v in validators}) == 1
+            and len({node.machine.state_hash() for node in nodes}) == 1
         )
 
     def _standing(self) -> str:
-        lines = [
-            f"{node.name}: off, {node.lost or 'not started'}"
-            if node.validator is None
-            else f"{node.name}: {node.validator.role.name} of term {node.validator.term}, final "
-            f"{node.validator.final_height}, log to {node.validator.last_height}, halted {node.validator.halted}, "
-            f"{dict(node.validator.counters)}"
-            for node in self.nodes
-        ]
-        return f"not settled after {SETTLE_MS // 1000} s; certified {self.witness.certified_height}; " + "; ".join(
-            lines
-        )
+        lines = "; ".join(node.standing() for node in self.nodes)
+        return f"not settled after {SETTLE_MS // 1000} s; certified {self.witness.certified_height}; {lines}"
 
     def note(self, what: str, who: str, how: str) -> None:
         """Something for the trace."""
@@ -325,12 +312,12 @@ class World:
         """Streams over these wires break: both ends hear of it."""
         for sender, receiver in wires:
             for node in self.nodes:
-                if node.home == sender:
-                    node.unreachable(self._number_of[receiver])
+                if node.home == sender and self.is_numbered(receiver):
+                    node.unreachable(self.number_of(receiver))
 
     def unreliable(self, chance: Random) -> Node | None:
         """A node that may lose what it promised; None if the others would not make a quorum without it."""
-        if len(self.liars) < tolerated(self.plan.homes, self.plan.mode):
+        if len(self.liars) < self.most_liars:
             self.liars.add(chance.choice(self.village.homes))
         return self._by_name[chance.choice(sorted(self.liars))] if self.liars else None
 
@@ -380,95 +367,6 @@ class World:
                 self.counts["lie: twins"] += 1
                 for home in self.village.homes:
                     self._sides[home, node.home] = chance.choice((node, self._by_name[node.home]))
-
-    # --- who is who
-
-    def honest(self, node: Node) -> bool:
-        """Whether the node keeps its promises."""
-        return node.home not in self.liars
-
-    def honest_home(self, home: str) -> bool:
-        """The same by the name of its home."""
-        return home not in self.liars
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Of all validators."""
-        return tuple(self._home_of)
-
-    def number_of(self, home: str) -> int:
-        """The number of a home's validator."""
-        return self._number_of[home]
-
-    def home_of_key(self, key_id: bytes) -> str:
-        """The home of a device key."""
-        return next(home for home in self.village.homes if self.keyring.pair(f"{home} device").key_id == key_id)
-
-    def device_of(self, number: int) -> KeyPair:
-        """The public half of a validator's key is for everybody."""
-        return self.keyring.pair(f"{self._home_of[number]} device")
-
-    def home_of(self, number: int) -> str:
-        """The home of the validator with this number."""
-        return self._home_of[number]
-
-    def fork_seen(self) -> None:
-        """Two histories are certified."""
-        self.counts["forks"] += 1
-
-    # --- parcels
-
-    def post(self, node: Node, to: int, parcel: Parcel | bytes) -> None:
-        """A node sends a parcel, or a liar any bytes, to the validator with this number."""
-        home = self._home_of[to]
-        receiver = self._sides.get((node.home, home)) or self._by_name[home]
-        if node.liar is not None and self._sides.get((home, node.home), node) is not node:
-            return  # they take the other one for the only one
-        data = parcel if isinstance(parcel, bytes) else self._encode(parcel)
-        number = self._number_of[node.home]
-        self.network.send(node.home, home, receiver.receive, node.home, number, data)
-
-    def _encode(self, parcel: Parcel) -> bytes:
-        """The bytes of a parcel. Heartbeats are the same again and again, to everybody."""
-        known = self._encoded.get(parcel)
-        if known is None:
-            known = self._encoded[parcel] = to_payload(parcel)
-            if not self.plan.real_keys:
-                # What is encoded here is not decoded again, but in the runs that do everything as it is.
-                self._parcels[known] = parcel
-            if len(self._encoded) > REMEMBERED_PARCELS:
-                del self._encoded[next(iter(self._encoded))]
-        return known
-
-    def post_lies(self, node: Node, lies: Iterable[tuple[int, Parcel | bytes]]) -> None:
-        """A liar sends what it likes."""
-        for to, parcel in lies:
-            if self._lying or isinstance(parcel, Parcel):
-                self.post(node, to, parcel)
-
-    def read_parcel(self, data: bytes) -> Parcel | str:
-        """The parcel of a frame, or what is wrong with it."""
-        known = self._parcels.get(data)
-        if known is None:
-            if len(data) > MAX_FRAME_BYTES:
-                return f"frame of {len(data)} bytes announced, the limit is {MAX_FRAME_BYTES}"
-            try:
-                known = read_as(Parcel, data)
-            except RecordError as error:
-                known = str(error)
-            self._parcels[data] = known
-        while len(self._parcels) > REMEMBERED_PARCELS:
-            del self._parcels[next(iter(self._parcels))]
-        return known
-
-    def drop(self, receiver: Node, sender: str, reason: str) -> None:
-        """A node drops another: no parcel passes between them for a while."""
-        self.note("drops", receiver.name, f"{sender}: {reason}")
-        self.counts["dropped"] += 1
-        self.witness.dropped(receiver, sender, reason)
-        for wire in ((receiver.home, sender), (sender, receiver.home)):
-            self.network.cut(*wire)
-            self.timeline.after(DROPPED_MS, self.network.mend, *wire)
 
     # --- the ledger
 
