@@ -40,7 +40,8 @@ codes = st.sampled_from((*ISSUED, *METERED))
 # Thousandths of what somebody has; sometimes more than that.
 shares = st.integers(1, 1050)
 waits_s = st.sampled_from((HOUR_S, 6 * HOUR_S, DAY_S))
-references = st.integers(1, 12).map(lambda number: f"bank {number}")
+to_whom = st.sampled_from((None, None, *HOMES))
+references = st.integers(1, 40).map(lambda number: f"bank {number}")
 
 
 class Living(RuleBasedStateMachine):
@@ -51,9 +52,11 @@ class Living(RuleBasedStateMachine):
         made: units that the ledger said it made or (below zero) destroyed, by asset.
         measured: Wh of all pairs so far, by the asset that counts them and the account.
         happened: operations of all runs so far, by verdict; of the whole test.
+        noticed: what meters minted and corrections took back, of the whole test.
     """
 
     happened: ClassVar[Counter[str]] = Counter()
+    noticed: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +68,8 @@ class Living(RuleBasedStateMachine):
         """One operation: a record in a block of its own. The chain asserts the ledger's invariants after it."""
         self.block(record, time_s=time_s)
         verdict = self.chain.verdicts()[0]
-        Living.happened[f"{type(record.record).__name__} {verdict.name}"] += 1
+        step = getattr(record.record, "step", record.record)
+        Living.happened[f"{type(step).__name__} {verdict.name}"] += 1
         return verdict
 
     def block(self, *records: SignedRecord, time_s: int | None = None) -> tuple[Event, ...]:
@@ -86,7 +90,7 @@ class Living(RuleBasedStateMachine):
         for written in pairs:
             for one in written.minted:
                 self.made[one.asset] += one.units
-                Living.happened["taken back" if one.units < 0 else "minted by a meter"] += 1
+                Living.noticed["taken back" if one.units < 0 else "minted by a meter"] += 1
             self.measured[("LOG", written.account)] += written.pair.import_wh
             self.measured[("COIN", written.account)] += written.pair.export_wh
 
@@ -118,6 +122,7 @@ class TokenRules(Living):
         self.offers: list[SignedRecord] = []
         self.asked: list[SignedRecord] = []
         self.sales: list[SignedRecord] = []
+        self.payments: set[str] = set()
 
     @initialize()
     def found_assets(self) -> None:
@@ -130,7 +135,13 @@ class TokenRules(Living):
         )
         assert set(chain.verdicts()) == {Verdict.ACCEPTED}
         self.made.update(ISSUED)
-        self.block(*(chain.transfer("anna", home, 60) for home in HOMES[1:]))
+        self.block(
+            *(chain.transfer("anna", home, 60) for home in HOMES[1:]),
+            *(chain.transfer("anna", home, 200, "ACCESS") for home in HOMES[1:]),
+            *(tokens.pay_in(chain, home, 300, f"first of {home}") for home in HOMES),
+        )
+        assert set(chain.verdicts()) == {Verdict.ACCEPTED}
+        self.made["EURO"] += 300 * len(HOMES)
 
     @rule(amount=st.integers(0, 600), code=st.sampled_from(("SUN", "ACCESS", "LOG")), home=st.sampled_from(HOMES[:2]))
     def issue(self, home: str, code: str, amount: int) -> None:
@@ -151,23 +162,23 @@ class TokenRules(Living):
         if self.do(tokens.burn(self.chain, home, amount, code)) == Verdict.ACCEPTED:
             self.made[code] -= amount
 
-    @rule(home=homes, give=codes, want=codes, share=shares, price=st.integers(1, 60), wait_s=waits_s, data=st.data())
-    def offer(self, home: str, give: str, want: str, share: int, price: int, wait_s: int, data: Any) -> None:
-        to = data.draw(st.one_of(st.none(), homes), label="to")
+    @rule(home=homes, give=codes, want=codes, share=shares, price=st.integers(1, 60), wait_s=waits_s, to=to_whom)
+    def offer(self, home: str, give: str, want: str, share: int, price: int, wait_s: int, to: str | None) -> None:
         given = (self.part(home, give, share), give)
         offered = tokens.offer(self.chain, home, given, (price, want), to, until_s=self.chain.now_s + wait_s)
         if self.do(offered) == Verdict.ACCEPTED:
             self.offers.append(offered)
 
     @precondition(lambda self: self.offers)
-    @rule(home=homes, data=st.data())
-    def accept(self, home: str, data: Any) -> None:
-        """Both legs, to the unit, or none."""
-        offered = data.draw(st.sampled_from(self.offers), label="offer")
+    @rule(home=homes, newest=st.booleans(), data=st.data())
+    def accept(self, home: str, newest: bool, data: Any) -> None:
+        """Both legs, to the unit, or none. A block before it lets time pass, so that nothing else moves."""
+        offered = self.offers[-1] if newest else data.draw(st.sampled_from(self.offers), label="offer")
+        self.block()
         before = self._everything()
         hold = self.chain.machine.state.holds.get(offered.record_id)
-        if self.do(tokens.accept(self.chain, home, offered)) != Verdict.ACCEPTED:
-            assert self._everything() == before or hold is None or hold.until_s < self.chain.now_s
+        if self.do(tokens.accept(self.chain, home, offered), time_s=self.chain.now_s) != Verdict.ACCEPTED:
+            assert self._everything() == before
             return
         assert hold is not None
         moved = self._everything()
@@ -192,6 +203,7 @@ class TokenRules(Living):
     def pay_in(self, home: str, amount: int, reference: str, cashier: str) -> None:
         if self.do(tokens.pay_in(self.chain, home, amount, reference, cashier)) == Verdict.ACCEPTED:
             self.made["EURO"] += amount
+            self._once(reference)
 
     @rule(home=homes, share=shares, wait_s=waits_s)
     def ask(self, home: str, share: int, wait_s: int) -> None:
@@ -207,6 +219,7 @@ class TokenRules(Living):
         if self.do(tokens.pay_out(self.chain, asked, reference)) == Verdict.ACCEPTED:
             assert hold is not None
             self.made["EURO"] -= hold.amount
+            self._once(reference)
 
     @rule(seller=homes, buyer=homes, code=codes, share=shares, wait_s=waits_s)
     def sell(self, seller: str, buyer: str, code: str, share: int, wait_s: int) -> None:
@@ -232,6 +245,10 @@ class TokenRules(Living):
         """Time passes, with nobody saying anything: periods close, holds end."""
         self.block(time_s=self.chain.now_s + wait_s)
         Living.happened["waited"] += 1
+
+    def _once(self, reference: str) -> None:
+        assert reference not in self.payments, f"{reference} counted twice"
+        self.payments.add(reference)
 
     def _everything(self) -> Counter[tuple[bytes, str, int]]:
         """Every balance: (account, asset, 0 free or 1 held) -> amount."""
