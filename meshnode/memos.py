@@ -103,7 +103,7 @@ def _sealing_key(public: bytes) -> bytes:
     assert len(public) == PUBLIC_KEY_BYTES
     try:
         return sodium.crypto_sign_ed25519_pk_to_curve25519(public)
-    except (RuntimeError, nacl.exceptions.RuntimeError) as error:
+    except RuntimeError as error:
         raise MemoError("the receiver's key is none that a memo could be sealed for; leave the memo out") from error
 
 
