@@ -24,6 +24,7 @@ class What(IntEnum):
 class Moved(msgspec.Struct, frozen=True):
     """Units of an asset went from one account to another; without a giver they were made, without a taker destroyed.
 
+    SETTLED names one end only: together those who owed have given what those who were owed have got.
     memo, nonce: of the record, where it has a memo. reference: of a payment outside.
     """
 
