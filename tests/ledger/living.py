@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from meshnode.ledger import rows
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
@@ -177,6 +178,9 @@ class TokenRules(Living):
         self.block()
         before = self._everything()
         hold = self.chain.machine.state.holds.get(offered.record_id)
+        if hold is not None and newest:
+            # Most would be refused if just anybody tried.
+            home = next((one for one in HOMES if self._can_take(one, hold)), home)
         if self.do(tokens.accept(self.chain, home, offered), time_s=self.chain.now_s) != Verdict.ACCEPTED:
             assert self._everything() == before
             return
@@ -245,6 +249,10 @@ class TokenRules(Living):
         """Time passes, with nobody saying anything: periods close, holds end."""
         self.block(time_s=self.chain.now_s + wait_s)
         Living.happened["waited"] += 1
+
+    def _can_take(self, home: str, hold: rows.Hold) -> bool:
+        may = account(home) != hold.owner and hold.to in (b"", account(home))
+        return may and tokens.has(self.chain, home, hold.want)[0] >= hold.want_amount
 
     def _once(self, reference: str) -> None:
         assert reference not in self.payments, f"{reference} counted twice"
