@@ -45,6 +45,10 @@ class Signatures(Record, frozen=True, kw_only=True):
     lock: Annotated[
         Certificate | None, Field(9, Nested(Certificate), "that binds the server itself (byzantine mode)")
     ] = None
+    commit: Annotated[
+        Ack | None, Field(10, Nested(Ack), "newest ack of the commit phase, if that is another than `ack`")
+    ] = None
+    commit_signature: Annotated[bytes | None, Field(11, Signature, "over it")] = None
 
 
 def read_request(payload: bytes) -> SignaturesRequest:
@@ -68,6 +72,7 @@ def fault(answer: Signatures, device_key: bytes, chain_id: bytes, verifier: cose
     for name, statement, signature in (
         ("ack", answer.ack, answer.ack_signature),
         ("vote", answer.vote, answer.vote_signature),
+        ("commit", answer.commit, answer.commit_signature),
     ):
         if (statement is None) != (signature is None):
             return f"{name} without its signature, or a signature without it"

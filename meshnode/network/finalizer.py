@@ -8,6 +8,7 @@ from meshnode.machine import Machine, StateMismatch
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
 from meshnode.network.electorate import Electorate
+from meshnode.network.heard import Heard
 from meshnode.network.locking import Locking
 from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
 from meshnode.network.work import FinalBlock
@@ -41,6 +42,7 @@ class Finalizer:
         certificates: CertificateBook,
         locking: Locking,
         watcher: Watcher,
+        heard: Heard,
         verifier: Verifier,
         counters: Counter[str],
     ) -> None:
@@ -56,6 +58,7 @@ class Finalizer:
         self._certificates = certificates
         self._locking = locking
         self._watcher = watcher
+        self._heard = heard
         self._verifier = verifier
         self._counters = counters
         self._final: list[FinalBlock] = []
@@ -104,6 +107,7 @@ class Finalizer:
             return
         certificate = self._finality.add_ack(key_id, ack, signature)
         if certificate is not None:
+            self._heard.certificate(certificate)
             self._certificates.add(certificate)
             self.advance()
 
@@ -121,6 +125,7 @@ class Finalizer:
         if not self._finality.verify_ack(key_id, ack, signature, quorum):
             return "ack whose signature does not hold"
         self._watcher.ack(key_id, ack, signature)
+        self._heard.ack(key_id, ack, signature)
         self.count_ack(key_id, ack, signature)
         return None
 
@@ -163,6 +168,7 @@ class Finalizer:
             fault = finality.add_certificate(certificate)
             if fault is not None:
                 return fault
+            self._heard.certificate(certificate)
             self._certificates.add(certificate)
             self.advance()
             return None

@@ -12,7 +12,7 @@ import msgspec
 from meshnode.network.chain import StoredLog
 from protocols import block as blocks
 from protocols.block import Block
-from protocols.records import Ack, Certificate, Election, Vote, read_as
+from protocols.records import PHASE_COMMIT, Ack, Certificate, Election, Vote, read_as
 from protocols.records.agreement import VoteRow
 from protocols.signatures import Signatures
 
@@ -22,8 +22,13 @@ LOOKED_BACK = 256
 MAX_KEYS = 256
 
 
+Statement = tuple[Ack, bytes]
+"""An ack and its signature."""
+
+
 class _Newest(msgspec.Struct):
-    ack: tuple[Ack, bytes] | None = None
+    ack: Statement | None = None
+    commit: Statement | None = None
     vote: tuple[Vote, bytes] | None = None
     header: tuple[int, int, bytes] | None = None
 
@@ -48,8 +53,10 @@ class Heard:
     def ack(self, key_id: bytes, ack: Ack, signature: bytes) -> None:
         """An ack that holds."""
         newest = self._newest(key_id)
-        if newest.ack is None or (ack.ack_term, ack.height) > (newest.ack[0].ack_term, newest.ack[0].height):
-            newest.ack = (ack, signature)
+        newest.ack = _newer(newest.ack, ack, signature)
+        if ack.phase == PHASE_COMMIT:
+            # While blocks follow one another fast, later ones are prepared before this one is committed.
+            newest.commit = _newer(newest.commit, ack, signature)
 
     def certificate(self, certificate: Certificate) -> None:
         """A certificate that holds: an ack of each of its signers."""
@@ -79,6 +86,7 @@ class Heard:
             lock: what binds this node in byzantine mode.
         """
         newest = self._of.get(key_id, _Newest())
+        commit = newest.commit if newest.commit != newest.ack else None
         return Signatures(
             term=term,
             tip_term=tip[0],
@@ -89,6 +97,8 @@ class Heard:
             vote_signature=None if newest.vote is None else newest.vote[1],
             header=None if newest.header is None else newest.header[2],
             lock=lock,
+            commit=None if commit is None else commit[0],
+            commit_signature=None if commit is None else commit[1],
         )
 
     def _election(self, election: Election) -> None:
@@ -102,3 +112,9 @@ class Heard:
                 del self._of[next(iter(self._of))]
             found = self._of[key_id] = _Newest()
         return found
+
+
+def _newer(known: Statement | None, ack: Ack, signature: bytes) -> Statement:
+    if known is None or (ack.ack_term, ack.height) > (known[0].ack_term, known[0].height):
+        return ack, signature
+    return known

@@ -20,9 +20,9 @@ newest of their logs has all that was certified with our ack: that far our log, 
 candidate's, must reach before we vote. In byzantine mode it is an honest node, and what counts is the
 highest of their locks, each of which proves itself. Pure: places and answers in, licence out.
 
-What this cannot do: a restored copy that starts while the only node which holds a newer
-signature of it is away for longer than the patience is not found out before it signs; it is
-when that node is back.
+What this cannot do: a restored copy that starts while all nodes which hold a newer signature of it
+are away for longer than the patience (or have forgotten it by a start of their own: votes and uncertified
+acks are kept in memory) is not found out before it signs; it is when one is back that still holds it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from meshnode.store.reservation import Places, Trust, signed_term
 from meshnode.store.rows import SignState
 from protocols.certificate import QuorumConfig, quorum_size
 from protocols.cose import key_id_of
-from protocols.locks import place_of
-from protocols.records import QUORUM_BYZANTINE, Ack, Certificate, Vote
+from protocols.locks import Place, place_of, place_of_tip
+from protocols.records import PHASE_COMMIT, QUORUM_BYZANTINE, Ack, Certificate, Vote
 from protocols.signatures import Signatures, header_of
 
 # In election timeouts. Neighbours that are there answer within one; ten are time enough for
@@ -181,14 +181,22 @@ def newer(answer: Signatures, signed: SignState, term: int) -> str | None:
 
     A block that we made may be newer than our disk: it goes out while it is being written. Its
     term may not, because a term is on disk before its election is won.
+
+    In byzantine mode a commit ack is newer than the prepare ack of the same block: a lock was on the disk
+    before it was given. So is a vote for the same candidate that names a higher lock.
     """
-    ack, vote, header = answer.ack, answer.vote, header_of(answer)
-    if ack is not None and _is_newer_ack(ack, signed):
-        return f"a neighbour holds our ack of block {ack.height} in term {ack.ack_term}"
+    vote, header = answer.vote, header_of(answer)
+    for ack in (answer.ack, answer.commit):
+        if ack is not None and _is_newer_ack(ack, signed):
+            return f"a neighbour holds our ack of block {ack.height} in term {ack.ack_term}"
+        if ack is not None and ack.phase == PHASE_COMMIT and _is_unbound((ack.ack_term, ack.height), signed):
+            return f"a neighbour holds our commit ack of block {ack.height} in term {ack.ack_term}"
     if vote is not None and (
         vote.term > signed.vote_term or (vote.term == signed.vote_term and vote.candidate != signed.vote_candidate)
     ):
         return f"a neighbour holds our vote in term {vote.term}"
+    if vote is not None and _is_unbound(place_of_tip(vote.lock), signed):
+        return f"a neighbour holds our vote in term {vote.term}, with a lock that is not known here"
     if header is not None and header.term > term:
         return f"a neighbour holds our block {header.height} of term {header.term}"
     return None
@@ -198,6 +206,10 @@ def _is_newer_ack(ack: Ack, signed: SignState) -> bool:
     ours = (signed.ack_term, signed.ack_height)
     theirs = (ack.ack_term, ack.height)
     return theirs > ours or (theirs == ours and ack.block != signed.ack_block)
+
+
+def _is_unbound(place: Place, signed: SignState) -> bool:
+    return place > (signed.bound_term, signed.bound_height)
 
 
 def _too_few(heard: int, needed: int) -> str:

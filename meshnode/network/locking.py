@@ -13,6 +13,7 @@ from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
 from meshnode.network.elections import ElectionBook
 from meshnode.network.electorate import Electorate
+from meshnode.network.heard import Heard
 from meshnode.network.pledges import Pledges
 from meshnode.network.work import Outgoing
 from protocols.block import Block
@@ -56,6 +57,7 @@ class Locking:
         certificates: CertificateBook,
         elections: ElectionBook,
         pledges: Pledges,
+        heard: Heard,
         stored: bytes,
         chain_id: bytes,
         verifier: Verifier,
@@ -73,6 +75,7 @@ class Locking:
         self._certificates = certificates
         self._elections = elections
         self._pledges = pledges
+        self._heard = heard
         self._chain_id = chain_id
         self._verifier = verifier
         self._halt = halt
@@ -186,6 +189,7 @@ class Locking:
         fault = self._fault(certificate, quorum)
         if fault is not None:
             return fault
+        self._heard.certificate(certificate)
         if place == known:
             self._contradicts(certificate)
             return None

@@ -16,8 +16,9 @@ from meshnode.network.licence import FREE, Licence
 from meshnode.store import SignState
 from protocols import cose
 from protocols.cose import Signer, key_id_of
+from protocols.locks import place_of_tip
 from protocols.raft import Message
-from protocols.records import Ack, Vote, to_payload
+from protocols.records import PHASE_COMMIT, Ack, Vote, to_payload
 from protocols.records.agreement import VoteRow
 
 
@@ -108,15 +109,19 @@ class Pledges:
         """The sign state that covers every promise made, to be written; None if the written one does."""
         vote = (self.state.vote_term, self.state.vote_candidate)
         ack = (self.state.ack_term, self.state.ack_height, self.state.ack_block)
+        bound = (self.state.bound_term, self.state.bound_height)
         for given in (*(pledge.vote for pledge in self.waiting), self.own_vote):
             if given is not None:
                 vote = max(vote, (given.term, given.candidate))
+                bound = max(bound, place_of_tip(given.lock))
         for made in (*(pledge.ack for pledge in self.waiting), self.own_ack, self.own_commit):
             if made is not None:
                 ack = max(ack, (made.ack_term, made.height, made.block))
-        if (*vote, *ack) == msgspec.structs.astuple(self.state)[:-1]:
+                bound = max(bound, (made.ack_term, made.height) if made.phase == PHASE_COMMIT else bound)
+        promised = SignState(vote[0], vote[1], ack[0], ack[1], ack[2], self.state.sequence, bound[0], bound[1])
+        if promised == self.state:
             return None
-        self.state = SignState(vote[0], vote[1], ack[0], ack[1], ack[2], self.state.sequence + 1)
+        self.state = msgspec.structs.replace(promised, sequence=promised.sequence + 1)
         return self.state
 
     def sign_vote(self, vote: Vote) -> VoteRow:

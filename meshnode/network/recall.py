@@ -95,7 +95,7 @@ class Recall:
         if recollection is not None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tick, recollection)
-                while recollection.missing() or not recollection.decided:
+                while recollection.asks:
                     for peer in self._transport.peers():
                         if peer not in self._asking and recollection.wants(public_key_of(peer)):
                             self._asking.add(peer)

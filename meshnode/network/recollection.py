@@ -71,6 +71,11 @@ class Recollection:
         """Whether something may be signed, or never again."""
         return isinstance(self.decision, Retired) or not self.decision.silent
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is still somebody to be asked: until all have answered once, and something is decided."""
+        return not self.decided or bool(self.missing())
+
     def missing(self) -> list[bytes]:
         """Device keys of the other validators that have not answered."""
         own = self._known.key_id

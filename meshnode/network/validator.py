@@ -42,7 +42,6 @@ from meshnode.network.patience import Patience
 from meshnode.network.pledges import Pledges
 from meshnode.network.promises import Promises
 from meshnode.network.proposer import Proposer
-from meshnode.network.terms import bounded
 from meshnode.network.wariness import Wariness
 from meshnode.network.watcher import Watcher
 from meshnode.network.work import FinalBlock, Outgoing, Proposals, Settings, Work
@@ -122,6 +121,7 @@ class Validator(Observed):
             self._certificates,
             self._elections,
             self._pledges,
+            self.heard,
             log.lock(),
             self._chain_id,
             verifier,
@@ -137,6 +137,7 @@ class Validator(Observed):
             self._certificates,
             self._locking,
             self.watcher,
+            self.heard,
             verifier,
             self.counters,
         )
@@ -271,7 +272,7 @@ class Validator(Observed):
         if parcel.message is None:
             return None if parcel.ack is None else self._finalizer.take_ack(key, parcel)
         try:
-            message = bounded(unpack(parcel.message, sender, self.number), self._core.term)
+            message = self._wariness.bounded(unpack(parcel.message, sender, self.number))
         except RecordError as error:
             return str(error)
         if not self.licence.hears(message.term):
@@ -349,8 +350,6 @@ class Validator(Observed):
         if not (self._core.has_ready() or self._certificates.has_unwritten() or self._locking.has_work()):
             return None
         certificates = self._certificates.take_unwritten()
-        for certificate in certificates:
-            self.heard.certificate(certificate)
         elections = self._elections.take_unwritten()
         ready = self._core.ready()
         self._ready = ready

@@ -3,9 +3,10 @@
 Raft trusts every member to speak the truth about terms and to get on as leader. In
 byzantine mode up to f may not:
 
-- *Terms.* An answer that names a later term makes nobody step down. It is noted, and the next
-  campaign begins above it. Only votes that are asked for, after our leader has fallen silent, and an
-  election certificate begin a term here.
+- *Terms.* An answer that names a later term makes nobody step down at once. It is noted, and should our
+  campaign fail, the next one asks about the term above it. Only votes that are asked for and given, after our
+  leader has fallen silent, and an election certificate begin a term here. A leader that is told of a later
+  term steps down for it now and then.
 - *Leaders.* One who gets nothing final although something waits is given up: its messages are
   not heard any more in that term, whoever feels the same elects another, and as soon as something is
   certified after all it is followed again. How long that takes doubles each time, so that honest leaders of
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from meshnode.network import terms
 from meshnode.network.leadership import Leadership
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Role
 from protocols.raft.messages import ANSWERS
@@ -73,6 +75,8 @@ class Wariness:
         self._led_for = 0
         self._ticks = 0
         self._waiting = False
+        # Ticks without a leader since something was certified.
+        self._leaderless = 0
         self._claim: Message | None = None
         # Number -> ticks that are left, the latest last.
         self._shunned: dict[int, int] = {}
@@ -81,6 +85,13 @@ class Wariness:
     def is_on(self) -> bool:
         """Whether the log's next block is made in byzantine mode."""
         return self._core.needed > 0
+
+    def bounded(self, message: Message) -> Message:
+        """A peer's message, its term no farther ahead than one message may raise ours."""
+        term = self._core.term
+        if not self.is_on:
+            return terms.bounded(message, term)
+        return terms.bounded_among_liars(message, term, self._leaderless // self._election_ticks)
 
     def hears(self, message: Message) -> bool:
         """Whether Raft may hear a message."""
@@ -121,6 +132,7 @@ class Wariness:
                 del self._shunned[number]
         if certified_height > self._certified:
             self._certified, self._quiet, self._doublings, self._given_up = certified_height, 0, 0, 0
+            self._leaderless = 0
             self._shunned.pop(core.leader, None)
         if core.state is Role.LEADER:
             self._quiet = 0
@@ -130,6 +142,7 @@ class Wariness:
         self._judge_candidate()
         if core.leader == NO_NODE:
             self._quiet = 0
+            self._leaderless += 1
         elif self._something_waits():
             self._quiet += 1
             if self._quiet >= PATIENCE_TIMEOUTS * self._election_ticks << self._doublings:

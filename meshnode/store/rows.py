@@ -20,7 +20,7 @@ import msgspec
 
 # "msnd": what `file` and people see first in a database of this project.
 APPLICATION_ID = 0x6D736E64
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # Against accidents, not against intent: one undetected in 2**64.
 CHECKSUM_BYTES = 8
@@ -59,6 +59,8 @@ SCHEMA = (
         ack_height INTEGER NOT NULL,
         ack_block BLOB NOT NULL,
         sequence INTEGER NOT NULL,
+        bound_term INTEGER NOT NULL,
+        bound_height INTEGER NOT NULL,
         final_height INTEGER NOT NULL,
         last_height INTEGER NOT NULL,
         lock BLOB NOT NULL,
@@ -76,7 +78,7 @@ CERTIFICATE_COLUMNS = "height, data, checksum"
 ELECTION_COLUMNS = "term, data, checksum"
 STANDING_COLUMNS = (
     "chain_id, term, vote, commit_height, vote_term, vote_candidate, "
-    "ack_term, ack_height, ack_block, sequence, final_height, last_height, lock, checksum"
+    "ack_term, ack_height, ack_block, sequence, bound_term, bound_height, final_height, last_height, lock, checksum"
 )
 
 
@@ -123,7 +125,15 @@ class HardState(msgspec.Struct, frozen=True):
 
 
 class SignState(msgspec.Struct, frozen=True):
-    """What this node signed last, so that it never signs against it."""
+    """What this node signed last, so that it never signs against it.
+
+    Attributes:
+        vote_term, vote_candidate: the newest vote.
+        ack_term, ack_height, ack_block: the newest ack, of either phase.
+        sequence: how often this was written.
+        bound_term, bound_height: the highest place that a commit ack of ours was given for, or that
+            a vote of ours named as its lock. It does not sink when the lock itself is given up.
+    """
 
     vote_term: int
     vote_candidate: bytes
@@ -131,6 +141,8 @@ class SignState(msgspec.Struct, frozen=True):
     ack_height: int
     ack_block: bytes
     sequence: int
+    bound_term: int = 0
+    bound_height: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -6,13 +6,16 @@ liars are in `test_byzantine_liars`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
-from meshnode.network.licence import Licence
+from meshnode.network.licence import Licence, newer
+from meshnode.network.pledges import Pledges
 from meshnode.network.work import Outgoing
+from meshnode.store import SignState
 from protocols.block import Block
 from protocols.histories import extract
 from protocols.locks import place_of
@@ -23,12 +26,16 @@ from protocols.records import (
     PHASE_PREPARE,
     QUORUM_BYZANTINE,
     QUORUM_MAJORITY,
+    Ack,
     Certificate,
+    Tip,
+    Vote,
     read_as,
 )
 from tests.network.byzantine import LONG, alive, liar_leads, lock_of, village
 from tests.network.changing import Changing
 from tests.network.cluster import ELECTION_TICKS, Cluster, Moment
+from tests.network.disks import Disk
 from tests.network.liars import append, block_at, forged, head, history
 from tests.network.test_validator import accepted, order
 from tests.protocols.keys import verify
@@ -103,6 +110,53 @@ def test_in_majority_mode_nothing_of_this_is_on_the_wire() -> None:
     votes = [parcel.vote for parcel in seen if parcel.vote is not None]
     assert votes and all(vote[2] is None for vote in votes)
     assert not any(disk.locked for disk in cluster.disks.values())
+
+
+def test_a_card_copied_between_the_two_phases_is_known_by_the_commit_ack() -> None:
+    """The copy has the last block and its prepare ack; all that it lacks is the lock, which the others count on."""
+    cluster = village()
+    leader = cluster.founded()
+    victim = cluster.followers()[0]
+    copies: list[Disk] = []
+
+    def copy_card(_: str, parcel: Parcel) -> Iterator[Parcel]:
+        if parcel.ack is not None and parcel.ack.phase == PHASE_PREPARE:
+            copies.append(copy.deepcopy(cluster.disks[victim]))
+        yield parcel
+
+    cluster.tamper[victim] = copy_card
+    alive(cluster)
+    cluster.until(cluster.agreed)
+    image, disk = copies[-1], cluster.disks[victim]
+    signed, later = image.sign, disk.sign
+    assert (
+        (signed.ack_term, signed.ack_height) == (later.ack_term, later.ack_height) == place_of(lock_of(cluster, victim))
+    )
+    assert (signed.bound_term, signed.bound_height) < (later.bound_term, later.bound_height)
+    asked = cluster.validators[leader]
+    answer = asked.heard.of(device(victim).key_id, asked.term, asked.tip(), asked.lock)
+    found = newer(answer, signed, image.hard.term)
+    assert found is not None and "commit ack" in found
+    assert newer(answer, later, disk.hard.term) is None
+
+
+def test_the_bound_is_promised_with_the_signature_and_does_not_sink() -> None:
+    key = device("anna")
+    pledges = Pledges(key.public, key.sign, bytes(32), SignState(4, b"candidat", 4, 10, bytes(32), 7), lambda *_: True)
+    prepared = Ack(validators=bytes(32), ack_term=4, height=11, block=bytes(32), phase=PHASE_PREPARE)
+    pledges.own_ack = prepared
+    state = pledges.promise()
+    assert state is not None and (state.ack_height, state.sequence, state.bound_height) == (11, 8, 0)
+    assert pledges.promise() is None, "it is promised already"
+    pledges.own_commit = msgspec.structs.replace(prepared, phase=PHASE_COMMIT)
+    state = pledges.promise()
+    assert state is not None and (state.ack_height, state.sequence) == (11, 9)
+    assert (state.bound_term, state.bound_height) == (4, 11)
+    pledges.begin()
+    tip = Tip(term=3, height=2, block=bytes(32))
+    pledges.own_vote = Vote(term=5, candidate=b"candidat", candidate_tip=tip, voter_tip=tip, lock=tip)
+    state = pledges.promise()
+    assert state is not None and (state.vote_term, state.bound_term, state.bound_height) == (5, 4, 11)
 
 
 # --- locks outlive leaders and power cuts

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from meshnode.network.terms import MAX_TERM_JUMP
 from meshnode.network.wariness import PATIENCE_TIMEOUTS
 from protocols import cose
 from protocols.block import Parent
@@ -334,6 +335,26 @@ def test_requests_for_votes_that_nobody_gives_do_not_stop_elections(trick: str, 
             break
     assert cluster.leader() not in (None, liar)
     alive(cluster, 2)
+
+
+def test_honest_nodes_whose_terms_are_far_apart_find_one_another() -> None:
+    # Two of the four went on standing while one was cut off; nobody was elected. When the wires are mended its term
+    # is thousands below theirs, the fourth is a liar and silent, and all three are needed.
+    cluster = village()
+    leader = cluster.founded()
+    alive(cluster, 1)
+    cluster.until(cluster.agreed)
+    liar, alone, other = cluster.followers()
+    cluster.liars.add(liar)
+    cluster.tamper[liar] = lambda _to, _parcel: ()
+    for home in (leader, other):
+        cluster.stop(home)
+        disk = cluster.disks[home]
+        disk.hard = msgspec.structs.replace(disk.hard, term=disk.hard.term + 5 * MAX_TERM_JUMP, vote=0)
+        cluster.start(home)
+    cluster.until(lambda: cluster.leader() not in (None, liar), 4 * LONG)
+    alive(cluster, 2)
+    assert cluster.validators[alone].term > 5 * MAX_TERM_JUMP
 
 
 def test_a_node_that_was_left_in_a_later_term_comes_back() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, product
 
+import msgspec
 import pytest
 
 from meshnode.network.licence import FREE, Known, Licence, Retired, decide, newer
@@ -13,7 +14,7 @@ from protocols import cose
 from protocols.certificate import QuorumConfig, quorum_size
 from protocols.cose import key_id_of
 from protocols.raft import Role
-from protocols.records import Ack, Certificate, Header, Tip, Vote, to_payload
+from protocols.records import PHASE_COMMIT, PHASE_PREPARE, Ack, Certificate, Header, Tip, Vote, to_payload
 from protocols.signatures import Signatures, fault
 from tests.network.cluster import Cluster
 from tests.protocols.keys import key_pair, verify
@@ -22,7 +23,9 @@ from tests.protocols.village import Village, device
 HOMES = ("anna", "bela", "carla", "dora", "emil")
 OURS = device("anna")
 CHAIN = bytes(32)
-SIGNED = SignState(5, b"candidat", 5, 40, b"b" * 32, 77)
+# In byzantine mode: block 40 is prepared, block 39 committed.
+PREPARED = SignState(5, b"candidat", 5, 40, b"b" * 32, 77, 5, 39)
+SIGNED = msgspec.structs.replace(PREPARED, bound_height=40)
 ALL = (*(trust for trust in Trust if trust is not Trust.RETIRED), Trust.RETIRED)
 
 
@@ -40,13 +43,13 @@ def answer(tip: tuple[int, int] = (5, 41), **statements: object) -> Signatures:
     return Signatures(term=5, tip_term=tip[0], tip_height=tip[1], **statements)
 
 
-def ack(height: int, term: int = 5, block: bytes = b"b" * 32) -> Ack:
-    return Ack(validators=bytes(32), ack_term=term, height=height, block=block)
+def ack(height: int, term: int = 5, block: bytes = b"b" * 32, phase: int = PHASE_COMMIT) -> Ack:
+    return Ack(validators=bytes(32), ack_term=term, height=height, block=block, phase=phase)
 
 
-def vote(term: int, candidate: bytes = b"candidat") -> Vote:
+def vote(term: int, candidate: bytes = b"candidat", lock: Tip | None = None) -> Vote:
     tip = Tip(term=1, height=1, block=bytes(32))
-    return Vote(term=term, candidate=candidate, candidate_tip=tip, voter_tip=tip)
+    return Vote(term=term, candidate=candidate, candidate_tip=tip, voter_tip=tip, lock=lock)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
@@ -106,6 +109,29 @@ def test_a_newer_signature_of_ours_retires_the_key_in_every_state(trust: Trust, 
 @pytest.mark.parametrize("statement", [{"ack": ack(40)}, {"ack": ack(39)}, {"ack": ack(99, 4)}, {"vote": vote(5)}])
 def test_what_the_disk_knows_retires_nothing(statement: dict[str, object]) -> None:
     assert newer(answer(**statement), SIGNED, 5) is None
+
+
+def test_a_commit_ack_is_newer_than_a_prepare_ack_of_the_same_block() -> None:
+    """The card was copied between the two phases: the block is on it, the lock that the others count on is not."""
+    prepared, committed = ack(40, phase=PHASE_PREPARE), ack(40)
+    assert newer(answer(ack=prepared), PREPARED, 5) is None
+    assert newer(answer(ack=prepared), SIGNED, 5) is None
+    for heard in ({"ack": committed}, {"ack": prepared, "commit": committed}):
+        assert newer(answer(**heard), PREPARED, 5) == "a neighbour holds our commit ack of block 40 in term 5"
+        assert newer(answer(**heard), SIGNED, 5) is None
+    assert newer(answer(ack=prepared, commit=ack(39)), PREPARED, 5) is None
+    # Blocks follow one another fast: 38 is committed after 40 was prepared.
+    before = msgspec.structs.replace(PREPARED, bound_height=37)
+    assert newer(answer(ack=prepared, commit=ack(38)), before, 5)
+
+
+def test_a_vote_with_a_lock_that_the_disk_never_had_is_newer() -> None:
+    def locked(height: int) -> Signatures:
+        return answer(vote=vote(5, lock=Tip(term=5, height=height, block=bytes(32))))
+
+    assert newer(locked(39), PREPARED, 5) is None
+    assert newer(locked(40), SIGNED, 5) is None
+    assert newer(locked(40), PREPARED, 5) == "a neighbour holds our vote in term 5, with a lock that is not known here"
 
 
 def header(term: int, height: int) -> bytes:
@@ -191,6 +217,8 @@ def test_only_signatures_count_not_words() -> None:
         answer(ack=ack(98), ack_signature=signature),
         answer(vote=vote(9), vote_signature=bytes(64)),
         answer(vote=vote(9), vote_signature=signature),
+        answer(commit=ack(99)),
+        answer(commit=ack(98), commit_signature=signature),
         answer(header=b"no envelope"),
         answer(header=header(6, 1)[:-1] + b"?"),
     ]

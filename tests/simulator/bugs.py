@@ -44,6 +44,37 @@ BUGS: tuple[Bug, ...] = (
         "for c in certificates if c.height <= self.final_height",
         "for c in ()",
     ),
+    # The card.
+    Bug(
+        "an old image signs at once",
+        (
+            Change(
+                "meshnode.network.licence:decide",
+                "for answer in answers.values():",
+                "return FREE\n    for answer in answers.values():",
+            ),
+            # Else it is found out by what comes late, mostly before there is something to sign.
+            Change(
+                "meshnode.network.recollection:Recollection.take",
+                "found = newer(answer, self._known.signed, self._known.term)",
+                "found = None",
+            ),
+        ),
+        ("old image",),
+    ),
+    _bug(
+        "the others are not believed",
+        "meshnode.network.licence:decide",
+        "found = newer(answer, known.signed, known.term)",
+        "found = None",
+        needs="old image",
+    ),
+    _bug(
+        "reservation not written ahead",
+        "meshnode.store.reservation:before_signing",
+        "if newest is not None and runs and newest.covers(promised):",
+        "if newest is not None and runs:",
+    ),
     # Elections.
     Bug(
         "votes twice in a term",
@@ -245,6 +276,13 @@ BUGS: tuple[Bug, ...] = (
         "meshnode.network.promises:Promises._ack",
         "PHASE_PREPARE if self._electorate.is_byzantine_at(height) else PHASE_COMMIT",
         "PHASE_COMMIT",
+    ),
+    _byzantine(
+        "phase ignored in what the others hold",
+        "meshnode.network.licence:newer",
+        "if ack is not None and ack.phase == PHASE_COMMIT and _is_unbound((ack.ack_term, ack.height), signed):",
+        "if False:",
+        needs="old image",
     ),
     _byzantine("lock not saved", f"{_VALIDATOR}.poll", "lock=lock,", "lock=None,"),
     Bug(

@@ -26,6 +26,7 @@ from meshnode.store.rows import DamagedRow
 from meshnode.store.store import CACHED_AT_OPEN
 from protocols.histories import History
 from protocols.records import Election, read_as
+from tests.simulator.slots import Slots
 
 CHECKSUM_BYTES = 8
 
@@ -100,9 +101,11 @@ class Disk:
     Attributes:
         full: nothing more can be written. failing: the next fsync returns an error.
         replaced: log entries that the last `finish` overwrote or cut off.
+        slots: the sign file, which is written before the database.
     """
 
-    def __init__(self, chain_id: bytes) -> None:
+    def __init__(self, chain_id: bytes, key_id: bytes) -> None:
+        self.slots = Slots(key_id)
         self.full = self.failing = False
         self.replaced: tuple[Entry, ...] = ()
         self._image = Image({}, {}, [], {}, rows.first_standing(chain_id))
@@ -205,11 +208,14 @@ class Disk:
         )
         cut_from = entries[0].index if entries else None
         self._pending = Transaction(cut_from, entries, batch.certificates, batch.elections, standing)
+        if batch.sign_state is not None:
+            self.slots.begin(batch.sign_state, now.sign_state.sequence)
 
     def finish(self) -> None:
         """The batch is written and synced."""
         pending, self._pending = self._pending, None
         assert pending is not None, "finish() without begin()"
+        self.slots.finish()
         self._write(pending)
         self._cache.replace_from(pending.entries)
         self._standing = pending.standing
@@ -273,6 +279,8 @@ class Disk:
         for _ in range(chance.randrange(len(self._unsynced) + 1)):
             self._take_back(self._unsynced.pop())
         self.sync()
+        if not self.slots.power_off(chance):
+            return "a slot of the sign file torn"
         if pending is None:
             return "nothing was being written"
         data = pending.encode()

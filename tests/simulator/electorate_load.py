@@ -42,6 +42,8 @@ def follow_up(world: World, node: Node, chance: Random) -> None:
 
 
 def _decide(world: World, machine: Machine, chance: Random, node: Node | None) -> None:
+    if world.images.pending:
+        return
     decided = validators.decided(machine.state)
     drawn = _idle(world, decided, chance) if chance.randrange(IDLE_CHANGES) == 0 else _sound(world, decided, chance)
     if drawn is not None:
@@ -54,7 +56,9 @@ Drawn = tuple[int, bytes | None, int | None]
 def _sound(world: World, config: QuorumConfig, chance: Random) -> Drawn | None:
     """A change after which the honest can still agree among themselves."""
     keys = [world.keyring.pair(f"{home} device").public for home in world.village.homes]
-    steps: list[Drawn] = [(CHANGE_ADD, key, None) for key in keys if not config.has(key)]
+    # Whose key never signs again, the administrator knows.
+    gone = {node.key.public for node in world.nodes if node.home in world.images.restored}
+    steps: list[Drawn] = [(CHANGE_ADD, key, None) for key in keys if not config.has(key) and key not in gone]
     steps += [(CHANGE_REMOVE, key, None) for key in keys if config.has(key)]
     if not world.plan.liars:
         # Where some lie, a mere majority would let them make two histories.
@@ -79,6 +83,7 @@ def _is_sound(world: World, config: QuorumConfig, step: Drawn) -> bool:
     else:
         del voters[key]
     after = QuorumConfig(config.mode, tuple(sorted(voters.items())))
+    # Those with an old card are counted among `most_liars`: whichever of them vote, the others make a quorum.
     return LEAST <= len(voters) <= MOST and tolerated(after) >= world.most_liars
 
 

@@ -175,6 +175,10 @@ def _burst(world: World, chance: Random) -> Undo:
     return lambda: None
 
 
+def _old_image(world: World, chance: Random) -> Undo:
+    return world.images.begin(chance)
+
+
 FAULTS: dict[str, Fault] = {
     "crash": _crash,
     "crash while writing": _crash_while_writing,
@@ -193,6 +197,7 @@ FAULTS: dict[str, Fault] = {
     "disk error": _disk_error,
     "full disk": _full_disk,
     "bit rot": _rot,
+    "old image": _old_image,
     "clock": _clock,
     "far clock": _far_clock,
     "election": _election,

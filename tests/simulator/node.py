@@ -18,6 +18,7 @@ import msgspec
 from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.mempool import Mempool
+from meshnode.network.licence import FREE, Licence, Retired
 from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock, Outgoing, Settings
 from meshnode.store import Batch, StoreError
@@ -27,6 +28,7 @@ from tests.protocols.keys import KeyPair
 from tests.simulator.clock import NodeClock
 from tests.simulator.disk import Disk
 from tests.simulator.following import Following
+from tests.simulator.recalling import Recalling
 from tests.simulator.seat import Seat
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ SETTINGS = Settings(election_ticks=50, heartbeat_ticks=5)
 BLOCK_INTERVAL_MS = 1000
 # A supervisor starts a process again that ended by itself.
 RESTART_MS = 5000
+# It takes a node so long at most to be connected; parcels of the others arrive meanwhile.
+CONNECTED_MS = 2000
 
 
 # After enough of the first kind or one of the second a node may ask for votes.
@@ -69,7 +73,7 @@ class Node(Seat):
         self.name = name
         self.home = home
         self.key = key
-        self.disk = Disk(world.village.chain_id)
+        self.disk = Disk(world.village.chain_id, key.key_id)
         self.clock = NodeClock()
         self.write_ms = (2, 30)
         self.doom: Moment | None = None
@@ -79,6 +83,7 @@ class Node(Seat):
         self._world = world
         self._timeline = world.timeline
         self._chance = Random(f"{world.plan.seed} node {name}")
+        self._recalling: Recalling | None = None
         self._life = 0
         self._writing = False
         self._ticks = 0
@@ -103,10 +108,19 @@ class Node(Seat):
             self.disk.open()
             machine = world.replay(self.disk)
             self.doom = None
+            # A liar asks nobody; each of two twins would find out that there is the other one.
+            recalling = Recalling(world, self, machine, SETTINGS.election_ticks) if self.liar is None else None
+            if recalling is not None and isinstance(recalling.decision, Retired):
+                self._retire(recalling.decision)
+                return
+            self._recalling = recalling
             self._begin(machine, Mempool(machine))
         except StoreError as error:
             world.witness.refused_to_start(self, error)
             self.lost = str(error)
+            return
+        if recalling is not None:
+            recalling.begin(self._chance.randrange(CONNECTED_MS), self._tick_ms)
 
     def _begin(self, machine: Machine, pool: Mempool, *, may_vote: bool = True) -> None:
         """Vote or follow, as the ledger says."""
@@ -122,6 +136,7 @@ class Node(Seat):
                 self.now_s,
                 Random(self._chance.random()),
                 msgspec.structs.replace(SETTINGS, max_append_bytes=world.plan.append_bytes),
+                FREE if self._recalling is None else self._recalling.licence,
             )
         self.pool, self.validator = pool, validator
         self._life += 1
@@ -138,10 +153,25 @@ class Node(Seat):
         else:
             self._work()
 
+    def permit(self, decision: Licence | Retired) -> None:
+        """What the others say has led to this."""
+        if isinstance(decision, Retired):
+            self.disk.power_off(self._chance)
+            self._end()
+            self._retire(decision)
+        elif self.validator is not None:
+            self.validator.permit(decision)
+            self._schedule()
+
+    def _retire(self, decision: Retired) -> None:
+        self.lost = decision.reason
+        self._world.images.retired(self, decision.reason)
+
     def power_off(self) -> None:
         """What is not on the disk is gone."""
         if self.up:
             self._world.note("power off", self.name, self.disk.power_off(self._chance))
+            self.disk.slots.boots()
             self._end()
 
     def process_ends(self, reason: str) -> None:
@@ -161,6 +191,8 @@ class Node(Seat):
         self.pool = self.doom = None
         self._writing = False
         self._life += 1
+        if self._recalling is not None:
+            self._recalling.over, self._recalling = True, None
         self._world.witness.ended(self)
 
     def signer(self, message: bytes) -> bytes:
@@ -300,6 +332,7 @@ class Node(Seat):
         """Begin to write a batch; False if the power fails meanwhile."""
         self.disk.begin(batch)
         self._world.witness.writes(self, batch)
+        self._world.images.writes(self)
         if self.doom is Moment.WRITING:
             self.power_off()
             return False

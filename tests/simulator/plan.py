@@ -24,6 +24,7 @@ REAL_KEYS_EVERY = 50
 
 MAX_APPEND_BYTES = Settings().max_append_bytes
 
+OLD_IMAGE = "old image"
 # What may go wrong without anybody lying, with the most that one round sees of it.
 FAULTS: dict[str, int] = {
     "crash": 6,
@@ -44,13 +45,14 @@ FAULTS: dict[str, int] = {
     "far clock": 1,
     "election": 5,
     "burst": 3,
+    OLD_IMAGE: 2,
 }
 # Decisions of the administrator on who validates, in one round of a seed that has them.
 CHANGE = "change of validators"
 CHANGES_A_ROUND = 8
 # How long a fault lasts at most, in milliseconds; one is drawn for each episode.
 LENGTHS_MS = (500, 5_000, 30_000, 120_000)
-LONG = {"far clock": (120_000,)}
+LONG = {"far clock": (120_000,), OLD_IMAGE: (240_000,)}
 LIES = (
     *("twins", "withheld", "replayed", "forged tip", "double vote", "double ack", "two blocks", "garbage"),
     *("usurped term", "false certificates", "bad signatures", "bad blocks", "repeated records", "giant terms"),
@@ -109,6 +111,9 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
     chance = Random(f"plan {mode} {seed}")
     homes = chance.choice((4, 4, 7) if mode == "byzantine" else (3, 3, 3, 5, 5, 4, 7))
     faults = tuple(kind for kind in FAULTS if chance.randrange(3) == 0)
+    if OLD_IMAGE in faults:
+        # Where a node is lost for good, nobody's clock goes far wrong: all others may have to wait for its block.
+        faults = tuple(kind for kind in faults if kind != "far clock")
     episodes: list[Episode] = []
     for round_start in range(0, duration_ms, ROUND_MS):
         trouble = min(TROUBLE_MS, duration_ms - round_start)
@@ -122,6 +127,8 @@ def draw(seed: int, mode: str, duration_ms: int) -> Plan:
     lies = LIES if mode == "majority" else (*LIES, *LIES_ABOUT_LOCKS)
     if chance.randrange(3) == 0 or (mode == "byzantine" and chance.randrange(2)):
         liars = tuple(sorted(chance.sample(range(homes), chance.randrange(tolerated(homes, mode)) + 1)))
+    # Who gets an old image is one of those that the others get on without.
+    liars = liars[: tolerated(homes, mode) - (OLD_IMAGE in faults)]
     learners, changes = _draw_changes(seed, mode, duration_ms, len(episodes))
     return Plan(
         seed=seed,

@@ -16,6 +16,7 @@ from meshnode.network.absence import Absence, Advice
 from meshnode.network.learner import Learner
 from meshnode.network.validator import Validator
 from protocols.records import Certificate, read_as
+from protocols.signatures import Signatures
 from tests.protocols.keys import KeyPair
 from tests.simulator.disk import Disk
 from tests.simulator.following import Following, Round, inquiry
@@ -83,6 +84,11 @@ class Seat:
     def last_height(self) -> int:
         """Up to where a running node may have blocks that concern it."""
         return self.machine.height if self.validator is None else self.validator.last_height
+
+    def heard_of(self, key_id: bytes) -> Signatures:
+        """What a running node holds of a device's signatures."""
+        part = self._signer()
+        return part.heard.of(key_id, part.term, part.tip(), part.lock)
 
     def is_wanted(self) -> bool:
         """Whether the ledger, as executed here, has this node vote now or soon."""

@@ -26,6 +26,8 @@ from tests.simulator.keys import Keyring
 # Sizes at which the ledger lets a configuration be; see `QuorumChange` in the specification.
 LEAST, MOST = 3, 10
 BYZANTINE_SIZES = (4, 7, 10)
+# A block may be so much older by its own time than it is: longer than a leader's clock is ever behind.
+LATE_S = 300
 
 
 def needed(config: QuorumConfig) -> int:
@@ -82,6 +84,18 @@ class Succession:
     def of(self, config_hash: bytes) -> QuorumConfig | None:
         """The configuration with this hash, if the certified chain has ever decided it."""
         return self._known.get(config_hash)
+
+    def since(self, height: int) -> tuple[QuorumConfig, ...]:
+        """Those that agree on the blocks after this one, up to the newest that is decided."""
+        return tuple({config.config_hash(): config for config in (*self._heights[height:], self.decided)}.values())
+
+    def may_change(self, now_s: int) -> bool:
+        """Whether a change is under way, or one that somebody has said may still be decided."""
+        decided = self.decided.config_hash()
+        return self.decided != self.in_force or any(
+            envelope not in self._executed and change.previous == decided and now_s < change.valid_until_s + LATE_S
+            for envelope, change in self._said.items()
+        )
 
     # --- what is heard
 

@@ -123,6 +123,7 @@ class Witness:
             self._ack(node, read_as(Ack, payload))
         elif kind == Vote.KIND:
             self._vote(node, read_as(Vote, payload))
+        self._world.images.signs(node, kind, payload)
 
     def _header(self, node: Node, header: Header, block_hash: bytes) -> None:
         seen = Seen(

@@ -19,6 +19,7 @@ from tests.protocols.village import HOMES, START_S, Village
 from tests.simulator import succession
 from tests.simulator.disk import Disk
 from tests.simulator.faults import FAULTS, Undo
+from tests.simulator.images import Images
 from tests.simulator.keys import Keyring
 from tests.simulator.liars import SCHEME_MS, TWIN, Liar
 from tests.simulator.members import Members
@@ -110,6 +111,7 @@ class World(Post):
         self._undo: dict[int, Undo] = {}
         self.witness = Witness(self)
         self.prosecutor = Prosecutor(self)
+        self.images = Images(self)
         self.snapshots = Snapshots()
         founding = self._machine()
         self.accounts = {
@@ -135,7 +137,7 @@ class World(Post):
 
     @property
     def most_liars(self) -> int:
-        """How many homes there may be, at any time, that lie or have lost what they promised."""
+        """How many homes there may be, at any time, that lie, have lost what they promised or get an old card."""
         return tolerated(self.plan.homes, self.plan.mode)
 
     # --- running
@@ -317,7 +319,7 @@ class World(Post):
 
     def unreliable(self, chance: Random) -> Node | None:
         """A node that may lose what it promised; None if the others would not make a quorum without it."""
-        if len(self.liars) < self.most_liars:
+        if len(self.liars | self.images.homes) < self.most_liars:
             self.liars.add(chance.choice(self.village.homes))
         return self._by_name[chance.choice(sorted(self.liars))] if self.liars else None
 

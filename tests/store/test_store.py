@@ -121,7 +121,7 @@ def test_a_database_of_another_microgrid_is_refused(store: Store, tmp_path: Path
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("PRAGMA user_version = 7", "version 7 of the store, this program knows 3"),
+        ("PRAGMA user_version = 7", "version 7 of the store, this program knows 4"),
         ("PRAGMA application_id = 7", "not a ledger"),
         ("DELETE FROM standing", "the standing row is missing"),
         ("UPDATE standing SET vote = vote + 1", "what this node signed last is lost"),
