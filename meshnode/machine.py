@@ -7,13 +7,14 @@ record of a final block gets a verdict; one that loses a conflict stays in the b
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import msgspec
 
-from meshnode.ledger import assets, book, findings, members, readings, rows, validators
+from meshnode.execution import EXECUTED, Call
+from meshnode.execution.call import boundary_s
+from meshnode.ledger import assets, contracts, holds, members, minting, rows, validators
 from meshnode.ledger.findings import FoundOut
+from meshnode.ledger.holds import HoldEnded
+from meshnode.ledger.movements import Moved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
@@ -24,23 +25,7 @@ from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
 from protocols.evidence import Case, judge
-from protocols.records import (
-    AssetIssue,
-    Cancel,
-    Evidence,
-    Genesis,
-    Join,
-    KeyChange,
-    Leave,
-    Order,
-    QuorumChange,
-    Reading,
-    Record,
-    Spoken,
-    Support,
-    Transfer,
-    genesis_faults,
-)
+from protocols.records import Evidence, Genesis, QuorumChange, Record, Spoken, genesis_faults
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
 
@@ -59,27 +44,11 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-Event = RecordDone | FoundOut | PeriodClosed | PeriodCorrected | PeriodFinal
+Event = RecordDone | FoundOut | HoldEnded | Moved | PeriodClosed | PeriodCorrected | PeriodFinal
 
 
 class StateMismatch(Exception):
     """Two executions of one chain differ; the node must stop acknowledging and say so."""
-
-
-_PURPOSES: dict[type[Record], int] = {
-    Join: rows.PURPOSE_MEMBER,
-    Leave: rows.PURPOSE_MEMBER,
-    Reading: rows.PURPOSE_METER,
-    Order: rows.PURPOSE_MEMBER,
-    Cancel: rows.PURPOSE_MEMBER,
-    Transfer: rows.PURPOSE_MEMBER,
-    AssetIssue: rows.PURPOSE_MEMBER,
-    Support: rows.PURPOSE_DEVICE,
-    KeyChange: rows.PURPOSE_MEMBER,
-    Evidence: rows.PURPOSE_DEVICE,
-    QuorumChange: rows.PURPOSE_MEMBER,
-}
-"""Which of a member's keys signs which record. What is not listed is not executed by this version."""
 
 
 class Machine:
@@ -88,6 +57,7 @@ class Machine:
     Attributes:
         state: the tables; read them, never write.
         height: of the last applied block.
+        verifier: checks Ed25519 signatures.
     """
 
     def __init__(
@@ -112,7 +82,7 @@ class Machine:
         self.genesis = genesis
         self.chain_id = chain_id
         self._mechanisms = mechanisms
-        self._verifier = verifier
+        self.verifier = verifier
         self._rules: dict[bytes, Rules] = {}
         self.state = State() if state is None else state
         if state is None:
@@ -127,7 +97,7 @@ class Machine:
     def hear(self, evidence: Evidence) -> Case | None:
         """What evidence comes to; None if it proves nothing."""
         try:
-            return judge(evidence, self.roll, self._verifier)
+            return judge(evidence, self.roll, self.verifier)
         except EvidenceError:
             return None
 
@@ -227,7 +197,7 @@ class Machine:
             fault = validators.fault_in_view(self.state, record, key, self.height if height is None else height)
             if fault != Verdict.ACCEPTED:
                 return fault
-        if not verified and not signed.envelope.verify(record.KIND, self.chain_id, key.public_key, self._verifier):
+        if not verified and not signed.envelope.verify(record.KIND, self.chain_id, key.public_key, self.verifier):
             return Verdict.BAD_SIGNATURE
         return Verdict.ACCEPTED
 
@@ -235,7 +205,7 @@ class Machine:
         """Execute the next final block.
 
         Returns:
-            A verdict for each record in order, then the periods that closed.
+            The holds whose time has passed, a verdict for each record in order, then the periods that closed.
         Raises:
             StateMismatch: the header's state hash is not ours for its state height.
         """
@@ -248,7 +218,7 @@ class Machine:
                 f"state after height {head.state_height}: ours is {expected.hex()}, "
                 f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
             )
-        events: list[Event] = []
+        events: list[Event] = [*holds.expire(self.state, head.time_s)]
         for position, signed in enumerate(block.records):
             verdict, account = self._execute(signed, head.height, position, head.time_s, events)
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
@@ -263,6 +233,7 @@ class Machine:
         """Assert conservation over the whole state; slow, for tests and verification."""
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
+        minting.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -271,7 +242,7 @@ class Machine:
             raise ValueError("genesis: " + "; ".join(faults))
         rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
         self._rules[rules.binding] = rules
-        first_period_s = _boundary(genesis.start_s, rules.period.length_s)
+        first_period_s = boundary_s(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
         state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
         state.schedule.put(0, rows.Scheduled(rules.binding))
@@ -310,8 +281,8 @@ class Machine:
             self.state.nonces.put(
                 (signed.key_id, record.nonce), rows.Nonce(signed.record_id, record.valid_until_s, height)
             )
-        call = _Call(self, signed, key, height, position, time_s, events)
-        return _EXECUTE[type(record)](call, record), key.account
+        _, handler = EXECUTED[type(record)]
+        return handler(Call(self, signed, key, height, position, time_s, events), record), key.account
 
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
         meta = self.state.meta[0]
@@ -326,6 +297,7 @@ class Machine:
             start = end
         if start > meta.next_period_s:
             self._drop_expired(time_s)
+            contracts.forget(self.state, time_s)
         while final < start:
             rules = self._rules_of(self._binding(final)).period
             if time_s <= final + rules.length_s + rules.correction_s:
@@ -343,153 +315,12 @@ class Machine:
                 self.state.nonces.delete(key)
 
 
-class _Call(msgspec.Struct, frozen=True):
-    """One record being executed, with what the handlers need to know of its block."""
-
-    machine: Machine
-    signed: SignedRecord
-    key: rows.Key
-    height: int
-    position: int
-    time_s: int
-    events: list[Any]
-
-    @property
-    def state(self) -> State:
-        return self.machine.state
-
-    def boundary_s(self) -> int:
-        """The first period boundary at or after the block's time."""
-        return _boundary(self.time_s, self.machine.rules().period.length_s)
-
-
-def _join(call: _Call, record: Join) -> Verdict:
-    machine = call.machine
-    return members.join(
-        call.state,
-        record,
-        call.key.account,
-        machine.rules().roles_admitted,
-        machine.chain_id,
-        machine._verifier,
-        height=call.height,
-        time_s=call.time_s,
-        first_period_s=call.boundary_s(),
-    )
-
-
-def _leave(call: _Call, record: Leave) -> Verdict:
-    return members.leave(
-        call.state,
-        record,
-        call.key.account,
-        validators.key_ids(call.state, call.height),
-        height=call.height,
-        time_s=call.time_s,
-        end_s=call.boundary_s(),
-    )
-
-
-def _reading(call: _Call, record: Reading) -> Verdict:
-    machine, start = call.machine, record.period_start_s
-    if call.key.meter != record.meter:
-        return Verdict.WRONG_KEY
-    rules = machine.rules(start).period
-    if start % rules.length_s:
-        return Verdict.PERIOD_OFF_GRID
-    if start + rules.length_s > call.time_s:
-        return Verdict.PERIOD_NOT_OVER
-    if start + rules.length_s + rules.correction_s < call.time_s:
-        return Verdict.CORRECTION_TOO_LATE
-    verdict = readings.accept(call.state, record, call.signed.record_id, rules.length_s)
-    if verdict == Verdict.ACCEPTED:
-        # Also a reading for a period that is still open explains the silence before it.
-        first, last = readings.affected(call.state, record.meter, start, rules.length_s)
-        first = max(first, call.state.meta[0].next_final_s)
-        for period in range(first, min(last + rules.length_s, machine.next_period_s), rules.length_s):
-            corrected = closing.correct_period(call.state, period, call.key.account, machine.rules(period).period)
-            if corrected is not None:
-                call.events.append(corrected)
-    return verdict
-
-
-def _order(call: _Call, record: Order) -> Verdict:
-    machine = call.machine
-    rules = machine.rules(record.period_start_s)
-    return book.place(
-        call.state,
-        record,
-        call.signed.record_id,
-        call.key.account,
-        rules.book,
-        rules.binding,
-        height=call.height,
-        position=call.position,
-        time_s=call.time_s,
-    )
-
-
-def _cancel(call: _Call, record: Cancel) -> Verdict:
-    return book.cancel(call.state, record, call.key.account, call.time_s, call.machine.rules().period.length_s)
-
-
-def _transfer(call: _Call, record: Transfer) -> Verdict:
-    return assets.transfer(call.state, record, call.key.account)
-
-
-def _issue(call: _Call, record: AssetIssue) -> Verdict:
-    return assets.issue(call.state, record, call.key.account)
-
-
-def _support(call: _Call, record: Support) -> Verdict:
-    call.state.support.put(call.signed.key_id, rows.NodeSupport(record.catalogue, record.mechanisms))
-    return Verdict.ACCEPTED
-
-
-def _change_key(call: _Call, record: KeyChange) -> Verdict:
-    voting = validators.key_ids(call.state, call.height)
-    return members.change_key(call.state, record, call.key.account, voting, call.height)
-
-
-def _change_quorum(call: _Call, record: QuorumChange) -> Verdict:
-    founded = len(call.machine.genesis.validators)
-    return validators.change(call.state, record, call.key.account, founded, call.height)
-
-
-def _evidence(call: _Call, record: Evidence) -> Verdict:
-    case = call.machine.hear(record)
-    if case is None:
-        return Verdict.NOT_PROVED
-    verdict = findings.enter(call.state, case, call.signed.record_id, call.height)
-    if verdict == Verdict.ACCEPTED:
-        call.events.append(FoundOut(case, record))
-    return verdict
-
-
-_EXECUTE: dict[type[Record], Callable[[_Call, Any], Verdict]] = {
-    Join: _join,
-    Leave: _leave,
-    Reading: _reading,
-    Order: _order,
-    Cancel: _cancel,
-    Transfer: _transfer,
-    AssetIssue: _issue,
-    Support: _support,
-    KeyChange: _change_key,
-    Evidence: _evidence,
-    QuorumChange: _change_quorum,
-}
-
-
 def _fault_of_key(record: Record, key: rows.Key | None) -> Verdict:
     """Whether this version executes such records, and this key may sign them."""
-    purpose = _PURPOSES.get(type(record))
-    if purpose is None:
+    executed = EXECUTED.get(type(record))
+    if executed is None:
         return Verdict.NOT_EXECUTED
     if key is None:
         return Verdict.UNKNOWN_KEY
+    purpose, _ = executed
     return Verdict.ACCEPTED if key.purpose == purpose else Verdict.WRONG_KEY
-
-
-def _boundary(time_s: int, length_s: int) -> int:
-    return -(-time_s // length_s) * length_s

@@ -28,6 +28,7 @@ from meshnode.ledger import rows, validators
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
+from meshnode.memos import Memos
 from meshnode.mempool import Mempool
 from meshnode.network.consensus import Consensus
 from meshnode.network.freshness import Freshness
@@ -131,6 +132,7 @@ class Microgrid:
         self._transport = transport
         self._device = device
         self._member = member
+        self.memos = Memos(machine.chain_id, member)
         self._mechanisms = mechanisms
         self._on_members = on_members
         self._replace_after_s = replace_after_s
@@ -356,7 +358,7 @@ class Microgrid:
             raise Refused(
                 "this node has not caught up with its own admission yet; try again in a moment", lasting=False
             )
-        if isinstance(record, Order) and self.machine.rules().book.open and not self._has_meter():
+        if isinstance(record, Order) and self.machine.rules().book.open and not self._has_meter:
             raise Refused(NO_METER)
         if isinstance(record, Spoken) and (known := self._submissions.said(self._member.key_id, record.nonce)):
             return known
@@ -367,9 +369,9 @@ class Microgrid:
         await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
 
+    @property
     def _has_meter(self) -> bool:
-        account = self.account
-        return any(True for _ in self.machine.state.meters.of_account(account))
+        return any(True for _ in self.machine.state.meters.of_account(self.account))
 
     async def submit_envelope(self, envelope: bytes) -> bytes:
         """Take a record that was signed elsewhere, and give its id. Raises Refused."""
@@ -475,8 +477,7 @@ class Microgrid:
             () if self.door is None else ((f"door: {name}", count) for name, count in self.door.counters.items()),
         ]
         for items in sources:
-            for name, count in items:
-                found[name] += count
+            found.update(dict(items))
         return dict(sorted(found.items()))
 
     def _name_of(self, device_key: bytes) -> str:

@@ -7,7 +7,9 @@ import sys
 from meshnode import __version__
 from meshnode.cli import (
     bindings,
+    cash,
     community,
+    contracts,
     demonstration,
     ledgers,
     lies,
@@ -17,6 +19,7 @@ from meshnode.cli import (
     newcomer,
     running,
     sharing,
+    tokens,
     trading,
 )
 from meshnode.cli.output import guarded
@@ -29,18 +32,8 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    running,
-    microgrids,
-    newcomer,
-    community,
-    trading,
-    bindings,
-    market,
-    sharing,
-    meters,
-    ledgers,
-    lies,
-    demonstration,
+    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts),
+    *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)
 

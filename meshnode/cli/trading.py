@@ -1,4 +1,4 @@
-"""Trading: `meshnode status`, `order`, `transfer`, `asset` and `record` - asking the running node, acting by it."""
+"""Trading: `meshnode status`, `order` and `record` - asking the running node, acting by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from meshnode.client import NodeClient
 
 order = Group("Orders: buy or sell energy of one settlement period.")
-asset = Group("Assets: tokens of the community.")
 
 # A block becomes final within seconds; a node waits for no more than half a minute.
 WAIT_S = 10
@@ -55,9 +54,7 @@ Period = Annotated[str, Option("--period", '"next", or when it begins: 2026-06-2
 def add_to(app: Group) -> None:
     """Add the commands to the command line."""
     app.command()(status)
-    app.command()(transfer)
     app.add("order", order)
-    app.add("asset", asset)
     app.command()(record)
 
 
@@ -67,7 +64,7 @@ def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json:
     """
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/status", fresh=_seconds(fresh))
+        found: dict[str, Any] = await node.get("/api/status", fresh=seconds(fresh))
         return found | {"web": node.base_url}
 
     found = ask_node(node_directory(directory), chain, ask)
@@ -133,9 +130,9 @@ def _placing(side: str, what: str) -> Callable[..., int]:
         place = node_directory(directory)
         body = {
             "side": side,
-            "period_start_s": _period(period),
+            "period_start_s": second_of(period, "--period", "next"),
             "energy_wh": parse_energy(energy),
-            "price_u_kwh": parse_price(price, _currency(place, chain)),
+            "price_u_kwh": parse_price(price, currency_of(place, chain)),
         }
         return act(place, chain, "/api/orders", body, wait, key, json)
 
@@ -166,12 +163,12 @@ def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: 
     """List your orders, the newest first. Exit 3 if no majority confirms a fresh answer."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/orders", fresh=_seconds(fresh))
+        found: dict[str, Any] = await node.get("/api/orders", fresh=seconds(fresh))
         return found
 
     place = node_directory(directory)
     found = ask_node(place, chain, ask)
-    answer(found, lambda: _orders(found["orders"], _currency(place, chain)), json)
+    answer(found, lambda: _orders(found["orders"], currency_of(place, chain)), json)
 
 
 def _orders(orders: list[dict[str, Any]], currency: str) -> str:
@@ -194,39 +191,6 @@ def _orders(orders: list[dict[str, Any]], currency: str) -> str:
     return table(rows, ("period", "side", "energy", "price", "state", "filled", "id"))
 
 
-def transfer(
-    to: Annotated[str, Option("--to", "The receiver's name, or account id.")],
-    code: Annotated[str, Option("--asset", "The asset's code.")],
-    amount: Annotated[int, Option("--amount", "In the asset's smallest unit.", low=1)],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
-    """Send an amount of an asset to another member. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    return act(
-        node_directory(directory), chain, "/api/transfers", {"to": to, "asset": code, "amount": amount}, wait, key, json
-    )
-
-
-@asset.command()
-def issue(
-    code: Annotated[str, Argument("CODE", "The asset's code.")],
-    cap: Annotated[int, Option("--cap", "The most that may ever exist.", low=1)],
-    amount: Annotated[int, Option("--amount", "How much is minted now, to you.", low=0)] = 0,
-    kind: Annotated[str, Option("--kind", "money, energy or utility.")] = "utility",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
-    """Create an asset, or mint more of one of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    body = {"asset": code, "kind": kind, "cap": cap, "amount": amount}
-    return act(node_directory(directory), chain, "/api/assets", body, wait, key, json)
-
-
 def record(
     record_id: Annotated[str, Argument("ID", "The record id, as the command that made the record printed it.")],
     wait: Annotated[
@@ -247,14 +211,20 @@ def record(
     return _say(ask_node(place, chain, ask), place, chain, json)
 
 
-def act(place: Path, chain: str, path: str, body: dict[str, Any], wait: int, key: str, json: bool) -> int:
-    """Have the node sign and pass on a record, and say what became of it."""
+def act(
+    place: Path, chain: str, path: str, body: dict[str, Any], wait: int, key: str, json: bool, what: str = ""
+) -> int:
+    """Have the node sign and pass on a record, and say what became of it.
+
+    Args:
+        what: has been done once it is accepted, in words.
+    """
     name = key or secrets.token_hex(KEY_BYTES)
 
     async def ask(node: NodeClient) -> dict[str, Any]:
         return await _fate(node, (await _once(node, path, body, name))["record_id"], wait)
 
-    return _say(ask_node(place, chain, ask, write=True), place, chain, json)
+    return _say(ask_node(place, chain, ask, write=True), place, chain, json, what)
 
 
 async def _once(node: NodeClient, path: str, body: dict[str, Any], key: str) -> Any:
@@ -281,22 +251,22 @@ async def _fate(node: NodeClient, record_id: str, wait: int, *, fresh: bool = Fa
     """What the node says of a record, and whether it was accepted; None as long as nobody knows."""
     from meshnode import fate
 
-    found = await fate.ask(node, record_id, wait_s=wait, fresh_s=_seconds(fresh))
+    found = await fate.ask(node, record_id, wait_s=wait, fresh_s=seconds(fresh))
     return {name: getattr(found, name) for name in _SHOWN}
 
 
-def _seconds(fresh: bool) -> int | None:
+def seconds(fresh: bool) -> int | None:
     """How long a fresh answer may take; None where any will do."""
     return FRESH_S if fresh else None
 
 
-def _say(found: dict[str, Any], place: Path, chain: str, json: bool) -> int:
+def _say(found: dict[str, Any], place: Path, chain: str, json: bool, what: str = "") -> int:
     """Print what became of a record; the exit code that says the same."""
-    answer(found, lambda: _outcome(found, spelled_again(place, chain)), json)
+    answer(found, lambda: _outcome(found, spelled_again(place, chain), what), json)
     return {True: FINE, False: NO, None: PENDING}[found["accepted"]]
 
 
-def _outcome(found: dict[str, Any], where: str) -> str:
+def _outcome(found: dict[str, Any], where: str, what: str) -> str:
     if found["accepted"] is None:
         return (
             f"{colour('not known yet', 'yellow', sys.stdout)}: {found['record_id']}\n"
@@ -304,29 +274,33 @@ def _outcome(found: dict[str, Any], where: str) -> str:
             f"    ask again with: meshnode record {found['record_id']}{where}"
         )
     if found["accepted"]:
-        return f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: record {found['record_id']}"
+        done = f"{what.replace(' ID', ' ' + found['record_id'])}\n    " if what else ""
+        return (
+            f"{colour('accepted', 'green', sys.stdout)} in block {found['height']}: {done}record {found['record_id']}"
+        )
     if found["height"]:
         return f"{colour('refused', 'red', sys.stdout)} in block {found['height']}: {found['sentence']}"
     return f"{colour(found['status'], 'red', sys.stdout)}: {found['sentence']}"
 
 
-def _period(text: str) -> int | str:
-    """The start of a period as the node takes it. Raises Fault."""
-    if text == "next":
+def second_of(text: str, flag: str, word: str) -> int | str:
+    """A time as the node takes it: a UTC second, or the word that stands for one. Raises Fault."""
+    if text == word:
         return text
     if text.isascii() and text.isdigit() and len(text) <= 12:
         return int(text)
-    remedy = 'write "next", a time like 2026-06-21T14:15+02:00, or a UTC second'
+    named = f'"{word}", ' if word else ""
+    remedy = f"write {named}a time like 2026-06-21T14:15+02:00, or a UTC second"
     try:
-        when = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Fault(f"--period {text}: not a time\n    {remedy}") from error
-    if when.tzinfo is None:
-        raise Fault(f"--period {text}: a time without its zone\n    {remedy}")
-    return int(when.timestamp())
+        raise Fault(f"{flag} {text}: not a time\n    {remedy}") from error
+    if moment.tzinfo is None:
+        raise Fault(f"{flag} {text}: a time without its zone\n    {remedy}")
+    return int(moment.timestamp())
 
 
-def _currency(place: Path, chain: str) -> str:
+def currency_of(place: Path, chain: str) -> str:
     """The currency of a microgrid, from its genesis."""
     from meshnode.store.place import check_genesis, read_genesis
     from zencode.binding import decode

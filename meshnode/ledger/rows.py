@@ -222,3 +222,126 @@ class Finding(msgspec.Struct, frozen=True):
     about_height: int
     record_id: bytes
     height: int
+
+
+class AssetRules(msgspec.Struct, frozen=True):
+    """What an asset allows beyond the usual; an asset without a row is minted by its issuer and burned by owners.
+
+    policy, burning, measure, unit_wh: as in `AssetIssue`; 0 where nothing is metered. cashier: empty
+    without one. from_s: meters mint and claims are paid for periods that begin then or later.
+    """
+
+    policy: int = 0
+    burning: int = 0
+    measure: int = 0
+    unit_wh: int = 0
+    settles: int = 0
+    cashier: bytes = b""
+    from_s: int = 0
+
+
+# What a hold is for.
+HOLD_EXCHANGE = 1
+HOLD_CASH = 2
+HOLD_SALE = 3
+# What ends a hold, before its time has passed: a record that names it, nothing, or a receipt of another chain.
+RELEASE_RECORD = 0
+RELEASE_TIMEOUT = 1
+RELEASE_RECEIPT = 2
+# A hold that only a record ends.
+NO_TIMEOUT = 0
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """An amount that its owner has committed; the table's key is the id of the record that did it.
+
+    to: who gets it, or may let go of it; empty: nobody in particular.
+    purpose: HOLD_*. release: RELEASE_*. chain: of which a receipt releases it, else empty.
+    until_s: the first block after it returns what is left to its owner; NO_TIMEOUT: none does.
+    want, want_amount: what is given for it, for exchanges.
+    """
+
+    owner: bytes
+    asset: str
+    amount: int
+    to: bytes
+    purpose: int
+    until_s: int
+    release: int = RELEASE_RECORD
+    chain: bytes = b""
+    want: str = ""
+    want_amount: int = 0
+
+
+class HoldEnd(msgspec.Struct, frozen=True):
+    """When a hold ends; the table's key is (until_s, hold)."""
+
+    owner: bytes
+
+
+class HoldCount(msgspec.Struct, frozen=True):
+    """How many holds an account has open."""
+
+    holds: int
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A payment outside that was accounted for; the table's key is (asset, reference)."""
+
+    record_id: bytes
+    account: bytes
+    amount: int
+
+
+class Carry(msgspec.Struct, frozen=True):
+    """Energy of an account that a meter's asset has not minted for yet; below zero: minted for in advance.
+
+    minted: units it was minted so far, less what corrections took back.
+    """
+
+    wh: int
+    minted: int
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """Measurement and payment of one account in one period; the table's key is (period, account, entry).
+
+    Entry 0 is the first settlement, later ones are what corrections changed. import_wh, export_wh,
+    produced_wh: measured; an estimate counts nothing. amount_u: received less paid, by its postings.
+    paid_u: received less paid in the asset that settles, for this period and what was open before.
+    """
+
+    pair_id: bytes
+    import_wh: int
+    export_wh: int
+    produced_wh: int
+    amount_u: int
+    paid_u: int
+
+
+CONTRACT_OFFERED = 0
+CONTRACT_SIGNED = 1
+CONTRACT_ENDED = 2
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed."""
+
+    offered_by: bytes
+    to: bytes
+    role: str
+    terms: bytes
+    from_s: int
+    until_s: int
+    status: int
+    maximum_power_w: int
+    priority: int
+    source: str
+    price_cap_u_kwh: int
+    response_time_s: int
+
+
+class ContractOf(msgspec.Struct, frozen=True):
+    """Which contracts an account has; the table's key is (account, contract)."""
+
+    other: bytes

@@ -173,6 +173,15 @@ class State:
         self.quorums = Quorums(self, 20)
         self.seats: Table[bytes, rows.Seat] = Table(self, 21, rows.Seat)
         self.findings: Table[tuple[bytes, int, int], rows.Finding] = Table(self, 22, rows.Finding)
+        self.asset_rules: Table[str, rows.AssetRules] = Table(self, 23, rows.AssetRules)
+        self.holds: Table[bytes, rows.Hold] = Table(self, 24, rows.Hold)
+        self.hold_ends: Table[tuple[int, bytes], rows.HoldEnd] = Table(self, 25, rows.HoldEnd)
+        self.hold_counts: Table[bytes, rows.HoldCount] = Table(self, 26, rows.HoldCount)
+        self.references: Table[tuple[str, str], rows.Reference] = Table(self, 27, rows.Reference)
+        self.carries: Table[tuple[str, bytes], rows.Carry] = Table(self, 28, rows.Carry)
+        self.pairs: Table[tuple[int, bytes, int], rows.Pair] = Table(self, 29, rows.Pair)
+        self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
+        self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 
     def register(self, table: Table[Any, Any], number: int) -> None:
         """Give a table its number; part of every leaf, so never reused."""

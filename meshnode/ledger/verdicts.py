@@ -59,6 +59,27 @@ class Verdict(IntEnum):
     UNKNOWN_DEVICE = 58
     NOT_PROVED = 60
     KNOWN_EVIDENCE = 61
+    NOT_BURNABLE = 70
+    MINTED_ONCE = 71
+    METER_MINTS = 72
+    RULES_CONTRADICT = 73
+    OTHER_RULES = 74
+    UNKNOWN_HOLD = 75
+    NOT_FOR_YOU = 76
+    SAME_ASSET = 77
+    END_NOT_AHEAD = 78
+    TOO_MANY_HOLDS = 79
+    NOT_CASHIER = 80
+    REFERENCE_TAKEN = 81
+    NO_CASHIER = 82
+    TOO_MANY_ASSETS = 83
+    SETTLES_ALREADY = 84
+    UNKNOWN_CONTRACT = 160
+    NOT_A_PARTY = 161
+    CONTRACT_SIGNED = 162
+    CONTRACT_ENDED = 163
+    CONTRACT_TIMES = 164
+    TOO_MANY_CONTRACTS = 165
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -110,4 +131,25 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.UNKNOWN_DEVICE: "that is not the device of a member",
     Verdict.NOT_PROVED: "it does not prove what it accuses a node of",
     Verdict.KNOWN_EVIDENCE: "the ledger knows of the same lie already",
+    Verdict.NOT_BURNABLE: "only the asset's issuer may destroy any of it",
+    Verdict.MINTED_ONCE: "the asset was minted once and for all",
+    Verdict.METER_MINTS: "meters mint this asset; nobody issues it by hand",
+    Verdict.RULES_CONTRADICT: "an asset that meters mint says which energy and how much of it is a unit; no other does",
+    Verdict.OTHER_RULES: "the asset was created with other rules; they do not change",
+    Verdict.UNKNOWN_HOLD: "nothing of that kind is open under this id; it was taken, went back, or never was",
+    Verdict.NOT_FOR_YOU: "it is not for this member to do",
+    Verdict.SAME_ASSET: "an exchange is of two different assets",
+    Verdict.END_NOT_AHEAD: "its end is not ahead, or too far ahead",
+    Verdict.TOO_MANY_HOLDS: "the member has committed too many amounts at a time",
+    Verdict.NOT_CASHIER: "only the cashier whom the asset names may do this",
+    Verdict.REFERENCE_TAKEN: "this payment was accounted for before; it counts once",
+    Verdict.NO_CASHIER: "the asset names no cashier",
+    Verdict.TOO_MANY_ASSETS: "there are as many assets as the ledger keeps",
+    Verdict.SETTLES_ALREADY: "another asset pays for settled periods already",
+    Verdict.UNKNOWN_CONTRACT: "there is no such contract",
+    Verdict.NOT_A_PARTY: "the member is no party to that contract, or not the one whose turn it is",
+    Verdict.CONTRACT_SIGNED: "the contract is signed already",
+    Verdict.CONTRACT_ENDED: "the contract has ended",
+    Verdict.CONTRACT_TIMES: "a contract ends after it begins, and is not over when it is offered",
+    Verdict.TOO_MANY_CONTRACTS: "the member has offered too many contracts",
 }

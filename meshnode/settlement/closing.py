@@ -13,9 +13,11 @@ from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
+from meshnode.settlement import pairs
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
+from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
 from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
 
@@ -59,6 +61,7 @@ class PeriodClosed(msgspec.Struct, frozen=True):
     trades: tuple[Trade, ...]
     fills: tuple[tuple[bytes, int, int], ...]
     price_u_kwh: int | None
+    pairs: tuple[PairWritten, ...] = ()
 
 
 class PeriodCorrected(msgspec.Struct, frozen=True):
@@ -68,6 +71,7 @@ class PeriodCorrected(msgspec.Struct, frozen=True):
     settlement: Settlement
     metered: tuple[Metered, ...]
     postings: tuple[Posting, ...]
+    pairs: tuple[PairWritten, ...] = ()
 
 
 class PeriodFinal(msgspec.Struct, frozen=True):
@@ -128,7 +132,8 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         start_s,
         rows.Period(rules.length_s, rows.PERIOD_PROVISIONAL, settlement.completeness_ppm, 0, binding),
     )
-    return PeriodClosed(start_s, rules.length_s, settlement, metered, trades, fills, price)
+    written = pairs.write(state, start_s, settlement.postings, metered)
+    return PeriodClosed(start_s, rules.length_s, settlement, metered, trades, fills, price, written)
 
 
 def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRules) -> PeriodCorrected | None:
@@ -157,7 +162,8 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
         start_s,
         msgspec.structs.replace(period, completeness_ppm=new.completeness_ppm, corrections=period.corrections + 1),
     )
-    return PeriodCorrected(start_s, new, after, postings)
+    written = pairs.write(state, start_s, postings, after, before)
+    return PeriodCorrected(start_s, new, after, postings, written)
 
 
 def finish(state: State, start_s: int) -> PeriodFinal:
@@ -166,6 +172,7 @@ def finish(state: State, start_s: int) -> PeriodFinal:
     state.periods.put(start_s, msgspec.structs.replace(period, status=rows.PERIOD_FINAL))
     for key, _ in state.trades.range((start_s, 0), (start_s + 1, 0)):
         state.trades.delete(key)
+    pairs.finish(state, start_s)
     return PeriodFinal(start_s)
 
 

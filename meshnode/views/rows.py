@@ -162,3 +162,57 @@ class PostingRow(msgspec.Struct, frozen=True):
     reason: str
     entry: str
     trade: int | None
+
+
+class MovementRow(msgspec.Struct, frozen=True):
+    """Units of an asset that went from one account to another; ends that there are none of are empty.
+
+    number: counts all movements from 1. what: name of `meshnode.ledger.movements.What`, in lower case.
+    memo: as the record carries it, in hex; nonce: of that record.
+    """
+
+    number: int
+    height: int
+    time_s: int
+    what: str
+    giver: str
+    giver_name: str
+    taker: str
+    taker_name: str
+    asset: str
+    amount: int
+    memo: str
+    nonce: int
+    reference: str
+
+
+class PairRow(msgspec.Struct, frozen=True):
+    """Measurement and payment of an account in a period (`meshnode.ledger.rows.Pair`); minted: units by asset."""
+
+    pair_id: str
+    start_s: int
+    account: str
+    name: str
+    entry: int
+    height: int
+    import_wh: int
+    export_wh: int
+    produced_wh: int
+    amount_u: int
+    paid_u: int
+    minted: dict[str, int]
+
+
+class ContractRow(msgspec.Struct, frozen=True):
+    """A contract. status: "offered", "signed" or "ended"; service: what its offer says of it, as JSON values."""
+
+    contract: str
+    height: int
+    offered_by: str
+    offered_to: str
+    role: str
+    service: dict[str, Any]
+    terms: str
+    from_s: int
+    until_s: int
+    status: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from protocols.records.genesis import MAX_BLOCK_RECORDS
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of these tables or of what is written to them; an older file is rebuilt."""
 
 COUNTED = ("readings", "orders", "trades")
@@ -74,6 +74,27 @@ CREATE TABLE postings (
 CREATE INDEX postings_paid ON postings (debit, number);
 CREATE INDEX postings_received ON postings (credit, number);
 CREATE INDEX postings_of_period ON postings (start_s, number);
+CREATE TABLE movements (
+    number INTEGER PRIMARY KEY, height INTEGER NOT NULL, time_s INTEGER NOT NULL, what INTEGER NOT NULL,
+    giver INTEGER, taker INTEGER, asset TEXT NOT NULL, amount INTEGER NOT NULL,
+    memo BLOB NOT NULL, nonce INTEGER NOT NULL, reference TEXT NOT NULL
+) STRICT;
+CREATE INDEX movements_given ON movements (giver, number);
+CREATE INDEX movements_taken ON movements (taker, number);
+CREATE TABLE notes (
+    place INTEGER PRIMARY KEY, memo BLOB NOT NULL, nonce INTEGER NOT NULL, reference TEXT NOT NULL
+) STRICT;
+CREATE TABLE pairs (
+    start_s INTEGER NOT NULL, account INTEGER NOT NULL, entry INTEGER NOT NULL, height INTEGER NOT NULL,
+    pair_id BLOB NOT NULL, import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL, produced_wh INTEGER NOT NULL,
+    amount_u INTEGER NOT NULL, paid_u INTEGER NOT NULL, minted BLOB NOT NULL, PRIMARY KEY (start_s, account, entry)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE contracts (
+    place INTEGER PRIMARY KEY, offered_by INTEGER NOT NULL, offered_to INTEGER NOT NULL,
+    status INTEGER NOT NULL, until_s INTEGER NOT NULL
+) STRICT;
+CREATE INDEX contracts_offered ON contracts (offered_by, place);
+CREATE INDEX contracts_received ON contracts (offered_to, place);
 """
 
 

@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from meshnode.machine import Event
 from meshnode.store import DiskFull
 from meshnode.store.database import is_full
-from meshnode.views import reading, rows, schema
+from meshnode.views import history, reading, rows, schema
 from meshnode.views.writing import found, write_block
 from protocols.block import Block
 from protocols.records import Genesis, chain_id
@@ -221,6 +221,35 @@ class Views:
             below: only postings with a smaller number: where the answer before ended.
         """
         return self._ask(reading.postings, account, start_s, END_POSTING if below is None else below, _bounded(limit))
+
+    def movements(
+        self,
+        account: bytes | None = None,
+        asset: str | None = None,
+        limit: int = MAX_ROWS,
+        below: int | None = None,
+    ) -> list[rows.MovementRow]:
+        """Movements of an asset (None: of all) that an account gave or got (None: all), newest first.
+
+        Args:
+            below: only movements with a smaller number: where the answer before ended.
+        """
+        number = END_POSTING if below is None else below
+        return self._ask(history.movements, account, asset, number, _bounded(limit))
+
+    def note(self, record_id: bytes) -> history.Note:
+        """What stands beside a wish for money or a sale: (sealed memo, the record's nonce, reference)."""
+        return self._ask(history.note, record_id)
+
+    def pairs(self, account: bytes | None, from_s: int, to_s: int, limit: int = MAX_ROWS) -> list[rows.PairRow]:
+        """Pairs of an account (None: of all) for the periods that begin in [from_s, to_s), in order."""
+        return self._ask(history.pairs, account, from_s, to_s, _bounded(limit))
+
+    def contracts(
+        self, account: bytes | None = None, limit: int = MAX_ROWS, below: int | None = None
+    ) -> list[rows.ContractRow]:
+        """Contracts of which an account is a party (None: all), offered under a height, newest first."""
+        return self._ask(history.contracts, account, END_S if below is None else below, _bounded(limit))
 
     def report(self) -> dict[str, Any]:
         """The newest `MAX_REPORT_PERIODS` periods in order: `{"periods": [{"period": its start in UTC

@@ -10,15 +10,26 @@ from typing import Any
 import msgspec
 
 from meshnode.ledger.findings import FoundOut
+from meshnode.ledger.holds import HoldEnded
+from meshnode.ledger.movements import Moved, What
+from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGNED
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
+from meshnode.settlement.pairs import PairWritten
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
 from protocols.records import (
     Cancel,
+    Cash,
+    CashAsk,
+    CashSell,
+    Contract,
+    ContractEnd,
+    ContractOffer,
+    ContractSign,
     Genesis,
     Join,
     KeyChange,
@@ -59,8 +70,8 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     values = (head.height, block.block_hash, head.time_s, head.term, block.leader)
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
-        # Who was found out is asked from the state itself.
-        if not isinstance(event, FoundOut):
+        # Who was found out, and what is held, is asked from the state itself.
+        if not isinstance(event, FoundOut | HoldEnded):
             _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 
@@ -129,6 +140,30 @@ def _change_key(db: sqlite3.Connection, _place: int, _time_s: int, account: int,
         _insert(db, "keys", (key_id_of(record.new_key), account))
 
 
+def _contract(db: sqlite3.Connection, place: int, time_s: int, account: int, record: Contract) -> None:
+    match record.step:
+        case ContractOffer() as step:
+            parties = (account, number_of(db, step.to))
+            _insert(db, "contracts", (place, *parties, CONTRACT_OFFERED, step.until_s))
+        case ContractSign() as step:
+            offered = place_of_record(db, step.contract)
+            db.execute("UPDATE contracts SET status = ? WHERE place = ?", (CONTRACT_SIGNED, offered))
+        case ContractEnd() as step:
+            offered = place_of_record(db, step.contract)
+            db.execute(
+                "UPDATE contracts SET status = ?, until_s = ? WHERE place = ?", (CONTRACT_ENDED, time_s, offered)
+            )
+
+
+def _cash(db: sqlite3.Connection, place: int, _time_s: int, _account: int, record: Cash) -> None:
+    """What stands beside a wish or a sale while it is open."""
+    match record.step:
+        case CashAsk() as step:
+            _insert(db, "notes", (place, step.memo, record.nonce, ""))
+        case CashSell() as step:
+            _insert(db, "notes", (place, b"", record.nonce, step.reference or ""))
+
+
 _EFFECTS: dict[type[Record], Callable[..., None]] = {
     Reading: _reading,
     Order: _order,
@@ -136,13 +171,15 @@ _EFFECTS: dict[type[Record], Callable[..., None]] = {
     Join: _join,
     Leave: _leave,
     KeyChange: _change_key,
+    Contract: _contract,
+    Cash: _cash,
 }
 
 
 # --- periods
 
 
-def _closed(db: sqlite3.Connection, height: int, _time_s: int, event: PeriodClosed) -> None:
+def _closed(db: sqlite3.Connection, height: int, time_s: int, event: PeriodClosed) -> None:
     start, settlement = event.start_s, event.settlement
     traded_wh = sum(trade.energy_wh for trade in event.trades)
     _insert(
@@ -160,14 +197,16 @@ def _closed(db: sqlite3.Connection, height: int, _time_s: int, event: PeriodClos
         db.execute("UPDATE orders SET filled_wh = ? WHERE place = ?", (traded, place))
     db.execute("UPDATE orders SET state = ? WHERE state = ? AND start_s = ?", (CLOSED, OPEN, start))
     _settled(db, height, start, settlement, event.metered, settlement.postings)
+    _paired(db, height, time_s, start, event.pairs)
 
 
-def _corrected(db: sqlite3.Connection, height: int, _time_s: int, event: PeriodCorrected) -> None:
+def _corrected(db: sqlite3.Connection, height: int, time_s: int, event: PeriodCorrected) -> None:
     db.execute(
         "UPDATE periods SET completeness_ppm = ?, corrections = corrections + 1 WHERE start_s = ?",
         (event.settlement.completeness_ppm, event.start_s),
     )
     _settled(db, height, event.start_s, event.settlement, event.metered, event.postings)
+    _paired(db, height, time_s, event.start_s, event.pairs)
 
 
 def _final(db: sqlite3.Connection, _height: int, _time_s: int, event: PeriodFinal) -> None:
@@ -230,8 +269,32 @@ def _deliver(
             )
 
 
+# --- movements
+
+
+def _moved(db: sqlite3.Connection, height: int, time_s: int, event: Moved) -> None:
+    ends = [number_of(db, account) if account else None for account in (event.giver, event.taker)]
+    facts = (event.asset, event.amount, event.memo, event.nonce, event.reference)
+    _insert(db, "movements", (None, height, time_s, int(event.what), *ends, *facts))
+
+
+def _paired(db: sqlite3.Connection, height: int, time_s: int, start: int, pairs: tuple[PairWritten, ...]) -> None:
+    """Pairs of a period, and what they moved."""
+    for written in pairs:
+        pair, account = written.pair, written.account
+        legs = (pair.import_wh, pair.export_wh, pair.produced_wh, pair.amount_u, pair.paid_u)
+        minted = msgspec.json.encode({one.asset: one.units for one in written.minted})
+        _insert(db, "pairs", (start, number_of(db, account), written.entry, height, pair.pair_id, *legs, minted))
+        changes = [(What.METERED, one.asset, one.units) for one in written.minted]
+        changes += [(What.SETTLED, written.settling, pair.paid_u)] if pair.paid_u else []
+        for what, asset, amount in changes:
+            giver, taker = (b"", account) if amount > 0 else (account, b"")
+            _moved(db, height, time_s, Moved(what, giver, taker, asset, abs(amount)))
+
+
 _EVENTS: dict[type[Any], Callable[..., None]] = {
     RecordDone: _record_done,
+    Moved: _moved,
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,
     PeriodFinal: _final,

@@ -11,7 +11,7 @@ confirms that first, or the answer is an error 504 after so many seconds. The he
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,17 +21,15 @@ from starlette.routing import Route
 
 from meshnode.views import END_POSTING, END_S, MAX_ROWS, Views
 from meshnode.web import asking
-from meshnode.web.backend import Backend, NotFresh
+from meshnode.web.backend import Backend
 from meshnode.web.faults import Fault, Faults, answer
 from meshnode.web.figures import ask, gather, live_rows
-from meshnode.web.speaking import LAST_SECOND, account_of
+from meshnode.web.fresh import Answerer, with_fresh
+from meshnode.web.speaking import LAST_SECOND, account_asked
 from protocols.records.statements import RECORD_ID_BYTES
 
 # How long /api/records/{id} holds a request that waits for finality, real seconds.
 MAX_WAIT_S = 30
-# How long a fresh answer may wait for its majority: several elections.
-MAX_FRESH_S = 30
-FRESH_HEADER = "fresh-height"
 # Requests that wait at a time; beyond that they are answered at once.
 MAX_WAITING = 32
 DEFAULT_ROWS = 96
@@ -39,7 +37,6 @@ DEFAULT_ROWS = 96
 MAX_SKIP = 8_192
 
 T = TypeVar("T")
-Answerer = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -68,26 +65,8 @@ class Api:
         return [
             Route("/healthz", self.health),
             Route("/api/live", self.live),
-            *(Route(path, self._fresh(answerer)) for path, answerer in reading.items()),
+            *(Route(path, with_fresh(self._backend, answerer)) for path, answerer in reading.items()),
         ]
-
-    def _fresh(self, answerer: Answerer) -> Answerer:
-        """The endpoint, with `fresh` in its query."""
-
-        async def endpoint(request: Request) -> Response:
-            wait_s = asking.whole(request, "fresh", 0, 0, MAX_FRESH_S)
-            if not wait_s:
-                return await answerer(request)
-            try:
-                height = await self._backend.fresh(wait_s)
-            except NotFresh as error:
-                remedy = "ask again, or without fresh for what this node knows"
-                raise Faults(504, Fault("query fresh", str(error), "a majority that confirms it", remedy)) from error
-            response = await answerer(request)
-            response.headers[FRESH_HEADER] = str(height)
-            return response
-
-        return endpoint
 
     async def health(self, _request: Request) -> Response:
         """GET /healthz: 200 while the node takes part, 503 with the reason when it has stopped to, or does not yet."""
@@ -119,7 +98,7 @@ class Api:
     async def lines(self, request: Request) -> Response:
         """GET /api/lines?account&from_s&to_s&limit&skip: a member's periods in order; account=all: everybody's."""
         limit, skip, (from_s, to_s) = _limit(request), _skip(request), _span(request)
-        account = self._account(request)
+        account = account_asked(self._backend, request)
         rows = await self._ask(lambda views: views.lines(account, from_s, to_s, limit, skip))
         more = _next("from_s", [row.start_s for row in rows], limit, from_s, skip)
         return answer({"lines": rows, "next": more})
@@ -128,7 +107,7 @@ class Api:
         """GET /api/trades?account&before_s&limit&skip: newest period first; account=all, the default: everybody's."""
         limit, skip = _limit(request), _skip(request)
         before_s = asking.whole(request, "before_s", END_S, 0, END_S)
-        account = self._account(request, "all")
+        account = account_asked(self._backend, request, "all")
         rows = await self._ask(lambda views: views.trades(limit, account, before_s, skip))
         more = _next("before_s", [row.start_s + 1 for row in rows], limit, before_s, skip)
         return answer({"trades": rows, "next": more})
@@ -138,7 +117,7 @@ class Api:
         limit, skip = _limit(request), _skip(request)
         below = asking.whole(request, "below", END_S, 0, END_S)
         only_open = bool(asking.whole(request, "open", 0, 0, 1))
-        account = self._account(request)
+        account = account_asked(self._backend, request)
         rows = await self._ask(lambda views: views.orders(account, limit, only_open=only_open, below=below, skip=skip))
         more = _next("below", [row.height + 1 for row in rows], limit, below, skip)
         return answer({"orders": rows, "next": more})
@@ -148,7 +127,7 @@ class Api:
         limit = _limit(request)
         below = asking.whole(request, "below", END_POSTING, 0, END_POSTING)
         start_s = asking.whole(request, "period_start_s", -1, 0, END_S)
-        account = self._account(request)
+        account = account_asked(self._backend, request)
         rows = await self._ask(lambda views: views.postings(account, None if start_s < 0 else start_s, limit, below))
         more = {"below": rows[-1].number} if len(rows) == limit else None
         return answer({"postings": rows, "next": more})
@@ -204,13 +183,6 @@ class Api:
 
     async def _ask(self, question: Callable[[Views], T]) -> T:
         return await ask(question, self._backend.views)
-
-    def _account(self, request: Request, default: str = "me") -> bytes | None:
-        """The account that the query names: a member's name or id, "me", or "all" (None)."""
-        name = request.query_params.get("account", default)
-        if name == "all":
-            return None
-        return self._backend.account if name == "me" else account_of(self._backend, name, "query account")
 
 
 def _limit(request: Request) -> int:

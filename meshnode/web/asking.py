@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import trio
@@ -58,14 +58,32 @@ def check_token(request: Request, token: str | None) -> None:
     if token is None:
         remedy = "write through an address of this computer (127.0.0.1), on the node itself"
         raise Faults(403, Fault("server", "a request that writes", "reading only at this address", remedy))
-    given = request.headers.get("authorization", "")
-    scheme, _, value = given.partition(" ")
-    if scheme.lower() == "bearer" and secrets.compare_digest(value.strip().encode(), token.encode()):
+    if has_token(request, token):
         return
-    found = "another token" if given else "nothing"
+    found = "another token" if request.headers.get("authorization") else "nothing"
     remedy = "send the content of the file api.token in the node's directory"
     fault = Fault("header Authorization", found, "Bearer and the node's token", remedy)
     raise Faults(401, fault, headers={"www-authenticate": "Bearer"})
+
+
+def takes_bytes(content_type: str) -> Callable[[E], E]:
+    """Decorator: this endpoint reads a body of this type with `body`; for the API's own description."""
+
+    def mark(endpoint: E) -> E:
+        endpoint.takes_type = content_type  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def has_token(request: Request, token: str | None) -> bool:
+    """Whether the request comes from who may act for this node's member; nobody does where `token` is None."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return (
+        token is not None
+        and scheme.lower() == "bearer"
+        and secrets.compare_digest(value.strip().encode(), token.encode())
+    )
 
 
 async def body(request: Request, content_type: str, most: int) -> bytes:
@@ -92,16 +110,45 @@ async def body(request: Request, content_type: str, most: int) -> bytes:
     return bytes(data)
 
 
+class Reader:
+    """Reads one value of a JSON body: gives what the endpoint uses, or raises ValueError.
+
+    Attributes:
+        schema: what it takes, as JSON Schema, for the API's own description.
+    """
+
+    def __init__(self, read: Callable[[Any], Any], schema: dict[str, Any]) -> None:
+        self._read = read
+        self.schema = schema
+
+    def __call__(self, value: Any) -> Any:
+        return self._read(value)
+
+
 class Field(msgspec.Struct, frozen=True):
-    """One field of a JSON body. read: gives the value, or raises ValueError."""
+    """One field of a JSON body. optional: it may be left out, and then is."""
 
     name: str
     expected: str
-    read: Callable[[Any], Any]
+    read: Reader
+    optional: bool = False
+
+
+E = TypeVar("E", bound=Callable[..., Any])
+
+
+def takes(wanted: Sequence[Field]) -> Callable[[E], E]:
+    """Decorator: this endpoint reads these fields with `fields`; for the API's own description."""
+
+    def mark(endpoint: E) -> E:
+        endpoint.takes = tuple(wanted)  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
 
 
 async def fields(request: Request, wanted: Sequence[Field]) -> dict[str, Any]:
-    """The fields of a JSON object; all of them are needed, no others are taken.
+    """The fields of a JSON object; those that are not optional are needed, no others are taken.
 
     Raises:
         Faults: 400 with every mistake, or as `body`.
@@ -119,6 +166,8 @@ async def fields(request: Request, wanted: Sequence[Field]) -> dict[str, Any]:
         try:
             found[field.name] = field.read(given[field.name])
         except KeyError:
+            if field.optional:
+                continue
             faults.append(Fault(field.name, "nothing", field.expected))
         except ValueError:
             faults.append(Fault(field.name, shown(given[field.name]), field.expected))
@@ -129,7 +178,7 @@ async def fields(request: Request, wanted: Sequence[Field]) -> dict[str, Any]:
     return found
 
 
-def number(low: int, high: int) -> Callable[[Any], int]:
+def number(low: int, high: int) -> Reader:
     """Reads a whole number within bounds."""
 
     def read(value: Any) -> int:
@@ -137,10 +186,10 @@ def number(low: int, high: int) -> Callable[[Any], int]:
             raise ValueError
         return value
 
-    return read
+    return Reader(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
-def choice(table: dict[str, int]) -> Callable[[Any], int]:
+def choice(table: Mapping[str, int]) -> Reader:
     """Reads one of a few words."""
 
     def read(value: Any) -> int:
@@ -148,11 +197,28 @@ def choice(table: dict[str, int]) -> Callable[[Any], int]:
             raise ValueError
         return table[value]
 
-    return read
+    return Reader(read, {"type": "string", "enum": list(table)})
 
 
-def text(value: Any) -> str:
-    """Reads text; what it may say is the record's business."""
+def bytes_in_hex(size: int) -> Reader:
+    """Reads so many bytes in lower-case hex."""
+
+    def read(value: Any) -> bytes:
+        if type(value) is not str or len(value) != 2 * size:
+            raise ValueError
+        found = bytes.fromhex(value)
+        if found.hex() != value:
+            raise ValueError
+        return found
+
+    return Reader(read, {"type": "string", "pattern": f"^[0-9a-f]{{{2 * size}}}$"})
+
+
+def _text(value: Any) -> str:
     if type(value) is not str or not value:
         raise ValueError
     return value
+
+
+text = Reader(_text, {"type": "string", "minLength": 1})
+"""Reads text; what it may say is the record's business."""

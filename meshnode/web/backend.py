@@ -13,6 +13,7 @@ import trio
 
 from meshnode.clock import GridClock
 from meshnode.machine import Machine
+from meshnode.memos import Memos
 from meshnode.roster import Roster
 from meshnode.views import Views
 from protocols.records import Record
@@ -154,6 +155,10 @@ class Backend(Protocol):
     @property
     def views(self) -> Views:
         """What blocks did, as rows for screens."""
+
+    @property
+    def memos(self) -> Memos:
+        """Writes and reads the memos of the member whose node this is."""
 
     def status(self) -> Status: ...
 

@@ -9,11 +9,11 @@ from starlette.routing import Route
 from meshnode import roster
 from meshnode.ledger import validators
 from meshnode.web import asking
-from meshnode.web.asking import Field
-from meshnode.web.backend import Backend, Refused
+from meshnode.web.asking import Field, takes
+from meshnode.web.backend import Backend
 from meshnode.web.faults import Fault, Faults, answer, shown
-from meshnode.web.speaking import accepted, account_of, refused, spoken_once
-from protocols.records import Leave, Spoken
+from meshnode.web.speaking import account_of, say, spoken_once
+from protocols.records import Leave
 
 _WORDS = '"add", "remove" or "mode"'
 _CHANGE = (
@@ -49,6 +49,7 @@ class Community:
         """GET /api/validators: who validates and who could, as this node knows it (`meshnode.roster.Roster`)."""
         return answer(self._backend.roster())
 
+    @takes(_LEAVE)
     async def leave(self, request: Request) -> Response:
         """POST /api/members/leave {member}: a membership ends; your own, or as administrator anybody's."""
         asking.check_token(request, self._token)
@@ -61,8 +62,9 @@ class Community:
                 f"{given['member']}'s node is a validator; first: meshnode validators remove {given['member']}",
                 "a member whose node does not validate",
             )
-        return await self._say(Leave(**spoken_once(self._backend, request), account=account))
+        return await say(self._backend, Leave(**spoken_once(self._backend, request), account=account))
 
+    @takes(_CHANGE)
     async def change(self, request: Request) -> Response:
         """POST /api/validators {action, who, anyway}: one step; it takes effect when a block has announced it."""
         asking.check_token(request, self._token)
@@ -78,7 +80,7 @@ class Community:
             raise Faults(400, Fault("who", shown(who), made))
         if action == "add" and not given["anyway"]:
             self._check_caught_up(who)
-        return await self._say(made)
+        return await say(self._backend, made)
 
     def _check_caught_up(self, who: str) -> None:
         """A validator that is far behind, or away, is a vote that is missing."""
@@ -97,12 +99,6 @@ class Community:
                 "wait until it has caught up, or add it all the same with --anyway",
                 f"at most {roster.CAUGHT_UP_BLOCKS} blocks behind",
             )
-
-    async def _say(self, record: Spoken) -> Response:
-        try:
-            return accepted(await self._backend.submit(record), valid_until_s=record.valid_until_s)
-        except Refused as error:
-            raise refused(error) from error
 
 
 def _no(found: str, expected: str) -> Faults:

@@ -27,13 +27,17 @@ from starlette.routing import Route
 from meshnode.config import ConfigError
 from meshnode.web.api import Api
 from meshnode.web.backend import Backend
+from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
+from meshnode.web.contracts import Contracts
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
 from meshnode.web.guard import Guard
 from meshnode.web.history import History
+from meshnode.web.openapi import Description
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
+from meshnode.web.tokens import Tokens
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -61,14 +65,18 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         history: power for the chart; whoever serves the application runs it.
         names: host names besides localhost under which browsers may know the node.
     """
+    routes = [
+        *Page(backend, history).routes(),
+        Route("/api/events", Events(backend).stream),
+        *Speaking(backend, token).routes(),
+        *Tokens(backend, token).routes(),
+        *CashDesk(backend, token).routes(),
+        *Contracts(backend, token).routes(),
+        *Community(backend, token).routes(),
+        *Api(backend).routes(),
+    ]
     return Starlette(
-        routes=[
-            *Page(backend, history).routes(),
-            Route("/api/events", Events(backend).stream),
-            *Speaking(backend, token).routes(),
-            *Community(backend, token).routes(),
-            *Api(backend).routes(),
-        ],
+        routes=[*routes, *Description(routes).routes()],
         middleware=[Middleware(Guard, names=names)],
         exception_handlers={Faults: answer_faults, HTTPException: _answer_http, Exception: _answer_bug},
     )

@@ -1,4 +1,4 @@
-"""Speaking: the endpoints that write - orders, transfers, assets, and records signed elsewhere.
+"""Speaking: the endpoints that write orders and records signed elsewhere, and what all that write have in common.
 
 All of them need the node's token. 202 means that the record is on the node's disk and passed on, not
 that it took effect: what became of it is asked at /api/records/{id}. 409 means that it will never
@@ -20,13 +20,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meshnode.web import asking
-from meshnode.web.asking import Field
+from meshnode.web.asking import Field, Reader, takes, takes_bytes
 from meshnode.web.backend import Backend, Refused
 from meshnode.web.faults import Fault, Faults, answer, shown
 from protocols.cose import MAX_ENVELOPE_BYTES
-from protocols.records import SIDE_BUY, SIDE_SELL, AssetIssue, Cancel, Order, Spoken, Transfer
+from protocols.records import SIDE_BUY, SIDE_SELL, Cancel, Order, Spoken
 from protocols.records.identity import ACCOUNT_ID_BYTES
-from protocols.records.statements import MAX_AMOUNT, MAX_ORDER_WH, MAX_PRICE_U_KWH, RECORD_ID_BYTES
+from protocols.records.statements import MAX_ORDER_WH, MAX_PRICE_U_KWH, RECORD_ID_BYTES
 
 # A record signed now is good for ten minutes of real time: an order is for soon, and whoever
 # signed it wants to know what became of it before going away.
@@ -35,13 +35,13 @@ NONCE_BITS = 63
 # The end of the microgrid's own time scale; anything later is a typing mistake.
 LAST_SECOND = 1 << 40
 NEXT = "next"
+CBOR = "application/cbor"
 # A client draws a key at random; 128 bits in hex are half of this.
 MAX_KEY_BYTES = 64
 # A node that is full, or has not caught up, looks otherwise in a while.
 RETRY_AFTER_S = 5
 
 _SIDES = {"buy": SIDE_BUY, "sell": SIDE_SELL}
-_ASSET_KINDS = {"money": 0, "energy": 1, "utility": 2}
 
 
 def spoken(backend: Backend) -> dict[str, Any]:
@@ -73,26 +73,20 @@ def spoken_once(backend: Backend, request: Request) -> dict[str, Any]:
     return found | {"nonce": int.from_bytes(digest[:8], "big") >> (64 - NONCE_BITS)}
 
 
-def _period(value: Any) -> int | str:
-    return NEXT if value == NEXT else asking.number(0, LAST_SECOND)(value)
+def second_or(word: str) -> Reader:
+    """Reads a UTC second, or a word that stands for one."""
+    second = asking.number(0, LAST_SECOND)
+    return Reader(
+        lambda value: word if value == word else second(value),
+        {"oneOf": [second.schema, {"type": "string", "enum": [word]}]},
+    )
 
 
 _ORDER = (
     Field("side", '"buy" or "sell"', asking.choice(_SIDES)),
-    Field("period_start_s", 'a UTC second at which a period begins, or "next"', _period),
+    Field("period_start_s", 'a UTC second at which a period begins, or "next"', second_or(NEXT)),
     Field("energy_wh", f"a whole number from 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH)),
     Field("price_u_kwh", f"micro-units per kWh from 0 to {MAX_PRICE_U_KWH}", asking.number(0, MAX_PRICE_U_KWH)),
-)
-_TRANSFER = (
-    Field("to", "a member's name or account id", asking.text),
-    Field("asset", "the asset's code", asking.text),
-    Field("amount", f"a whole number from 1 to {MAX_AMOUNT}", asking.number(1, MAX_AMOUNT)),
-)
-_ASSET = (
-    Field("asset", "a code that is not taken", asking.text),
-    Field("kind", '"money", "energy" or "utility"', asking.choice(_ASSET_KINDS)),
-    Field("cap", f"a whole number from 1 to {MAX_AMOUNT}", asking.number(1, MAX_AMOUNT)),
-    Field("amount", f"a whole number from 0 to {MAX_AMOUNT}", asking.number(0, MAX_AMOUNT)),
 )
 
 
@@ -110,11 +104,10 @@ class Speaking:
             Route("/api/orders", self.order, methods=["POST"]),
             Route("/api/orders/{id}", self.cancel, methods=["DELETE"]),
             Route("/api/orders/{id}/cancel", self.cancel, methods=["POST"]),
-            Route("/api/transfers", self.transfer, methods=["POST"]),
-            Route("/api/assets", self.issue, methods=["POST"]),
             Route("/api/records", self.record, methods=["POST"]),
         ]
 
+    @takes(_ORDER)
     async def order(self, request: Request) -> Response:
         """POST /api/orders {side, period_start_s, energy_wh, price_u_kwh}."""
         asking.check_token(request, self._token)
@@ -123,42 +116,39 @@ class Speaking:
             length_s = self._backend.machine.rules().period.length_s
             given["period_start_s"] = (self._backend.clock.now_s() // length_s + 1) * length_s
         order = Order(**spoken_once(self._backend, request), **given)
-        return await self._say(order, period_start_s=order.period_start_s)
+        return await say(self._backend, order, period_start_s=order.period_start_s)
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /api/orders/{id} or POST /api/orders/{id}/cancel."""
         asking.check_token(request, self._token)
         order = asking.hex_id(request.path_params["id"], "order id", RECORD_ID_BYTES)
-        return await self._say(Cancel(**spoken_once(self._backend, request), order=order))
+        return await say(self._backend, Cancel(**spoken_once(self._backend, request), order=order))
 
-    async def transfer(self, request: Request) -> Response:
-        """POST /api/transfers {to, asset, amount}."""
-        asking.check_token(request, self._token)
-        given = await asking.fields(request, _TRANSFER)
-        given["to"] = account_of(self._backend, given["to"], "to")
-        return await self._say(Transfer(**spoken_once(self._backend, request), **given))
-
-    async def issue(self, request: Request) -> Response:
-        """POST /api/assets {asset, kind, cap, amount}."""
-        asking.check_token(request, self._token)
-        given = await asking.fields(request, _ASSET)
-        given["asset_kind"] = given.pop("kind")
-        return await self._say(AssetIssue(**spoken_once(self._backend, request), **given))
-
+    @takes_bytes(CBOR)
     async def record(self, request: Request) -> Response:
         """POST /api/records: the COSE_Sign1 envelope of a record that was signed elsewhere."""
         asking.check_token(request, self._token)
-        envelope = await asking.body(request, "application/cbor", MAX_ENVELOPE_BYTES)
+        envelope = await asking.body(request, CBOR, MAX_ENVELOPE_BYTES)
         try:
             return accepted(await self._backend.submit_envelope(envelope))
         except Refused as error:
             raise refused(error) from error
 
-    async def _say(self, record: Spoken, **more: Any) -> Response:
-        try:
-            return accepted(await self._backend.submit(record), valid_until_s=record.valid_until_s, **more)
-        except Refused as error:
-            raise refused(error) from error
+
+async def say(backend: Backend, record: Spoken, **more: Any) -> Response:
+    """Have the node sign and pass on a record; the answer names it. Raises Faults: it is not taken."""
+    try:
+        return accepted(await backend.submit(record), valid_until_s=record.valid_until_s, **more)
+    except Refused as error:
+        raise refused(error) from error
+
+
+def account_asked(backend: Backend, request: Request, default: str = "me") -> bytes | None:
+    """The account that the query names: a member's name or id, "me", or "all" (None). Raises Faults: nobody's."""
+    name = request.query_params.get("account", default)
+    if name == "all":
+        return None
+    return backend.account if name == "me" else account_of(backend, name, "query account")
 
 
 def account_of(backend: Backend, name: str, place: str) -> bytes:

@@ -277,6 +277,14 @@ class OneOf(Type):
         return decode_fields(struct, value[1], place)
 
     def cddl(self) -> str:
+        if len(self.variants) == 1:
+            return self._choices()
+        return "-or-".join(cddl_name(struct) for _, struct in self.variants.values())
+
+    def cddl_rule(self) -> str | None:
+        return self._choices() if len(self.variants) > 1 else None
+
+    def _choices(self) -> str:
         return " / ".join(f"[{tag}, {cddl_name(struct)}]" for tag, struct in self.variants.values())
 
 

@@ -65,6 +65,16 @@ MAX_EVIDENCE_STATEMENT_BYTES = 4096
 
 SIDE_BUY = 1
 SIDE_SELL = 2
+# Who mints an asset, and who may destroy it.
+POLICY_ISSUER = 0
+POLICY_METER = 1
+POLICY_ONCE = 2
+BURNING_OWNER = 0
+BURNING_ISSUER = 1
+# Which of a home's energies a meter's asset counts.
+MEASURE_IMPORT = 1
+MEASURE_EXPORT = 2
+MEASURE_PRODUCED = 3
 # A higher quality is a better known value.
 QUALITY_ESTIMATED = 1
 QUALITY_CORRECTED = 2
@@ -179,6 +189,16 @@ class AssetIssue(Spoken, frozen=True, kw_only=True):
     asset_kind: Annotated[int, Field(4, Uint(2), "0 money, 1 energy, 2 utility")]
     cap: Annotated[int, Field(5, Int(1, MAX_AMOUNT), "most that may ever exist")]
     amount: Annotated[int, Field(6, Uint(MAX_AMOUNT), "minted now, to the issuer")]
+    policy: Annotated[int, Field(7, Uint(2), "who mints: 0 the issuer, 1 meters, 2 the issuer once")] = POLICY_ISSUER
+    burning: Annotated[int, Field(8, Uint(1), "who may destroy: 0 each owner its own, 1 the issuer its own")] = (
+        BURNING_OWNER
+    )
+    measure: Annotated[
+        int | None, Field(9, Int(1, 3), "which energy mints, where meters do: 1 import, 2 export, 3 produced")
+    ] = None
+    unit_wh: Annotated[int | None, Field(10, Int(1, MAX_ORDER_WH), "energy for one unit, where meters mint")] = None
+    settles: Annotated[int, Field(11, Uint(1), "1: closed periods are paid with it, one unit a micro-unit")] = 0
+    cashier: Annotated[bytes | None, Field(12, AccountId, "who issues and destroys it against money outside")] = None
 
 
 @register(9)
@@ -251,24 +271,3 @@ class QuorumChange(Spoken, frozen=True, kw_only=True):
     action: Annotated[int, Field(4, Int(1, 3), "1 add a validator, 2 remove one, 3 set the mode")]
     device_key: Annotated[bytes | None, Field(5, Key, "who is added or removed")] = None
     mode: Annotated[int | None, Field(6, Uint(1), "0 majority, 1 byzantine")] = None
-
-
-BLOCK_RECORDS: frozenset[int] = frozenset(
-    struct.KIND
-    for struct in (
-        Join,
-        Leave,
-        Reading,
-        Order,
-        Cancel,
-        Transfer,
-        AssetIssue,
-        BindingProposal,
-        BindingVote,
-        Support,
-        KeyChange,
-        Evidence,
-        QuorumChange,
-    )
-)
-"""Kinds that a block may carry."""

@@ -129,7 +129,7 @@ def test_a_transfer_whose_answer_is_lost_is_sent_again_and_made_once(
             await taken(request, stream)
 
     done = act(tmp_path, behave)
-    assert (done.code, done.out) == (0, f"accepted in block 7: record {ID}\n")
+    assert (done.code, done.out) == (0, f"accepted in block 7: 1 SUN to bela\n    record {ID}\n")
     assert len(keys) == 2 and keys[0] == keys[1]
 
 

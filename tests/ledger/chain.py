@@ -44,6 +44,7 @@ from protocols.records import (
     QuorumChange,
     Reading,
     Record,
+    Spoken,
     Tip,
     Transfer,
     Vote,
@@ -276,6 +277,10 @@ class Chain:
         """An asset is created, or more of it minted."""
         fields = {"asset": asset, "asset_kind": 2, "cap": cap, "amount": amount}
         return self.sign(AssetIssue(**(self.spoken() | fields | changes)), key_pair(home))
+
+    def speak(self, home: str, struct: type[Spoken], **fields: Any) -> SignedRecord:
+        """A record of any kind that a member signs now."""
+        return self.sign(struct(**(self.spoken() | fields)), key_pair(home))
 
     def transfer(self, home: str, to: str, amount: int, asset: str = "SUN", **changes: Any) -> SignedRecord:
         """Units of an asset go to somebody else."""

@@ -267,8 +267,8 @@ BUGS: tuple[Bug, ...] = (
     _bug(
         "transfers that make money",
         "meshnode.ledger.assets:transfer",
-        "_add_free(state, record.to, record.asset, record.amount)",
-        "_add_free(state, record.to, record.asset, record.amount + 1)",
+        "change(state, record.to, record.asset, free=record.amount)",
+        "change(state, record.to, record.asset, free=record.amount + 1)",
     ),
     # Two phases, and locks.
     _byzantine(

@@ -12,8 +12,10 @@ import trio
 
 from meshnode.clock import GridClock
 from meshnode.config import REPLACE_AFTER_S
+from meshnode.keys import SigningKey
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine, PeriodClosed, RecordDone
+from meshnode.memos import Memos
 from meshnode.roster import Roster, roster
 from meshnode.views import Views
 from meshnode.web.backend import FoundOut, MeterHealth, NotFresh, Outcome, PowerNow, Refused, Status, Update
@@ -23,7 +25,7 @@ from protocols import block as blocks
 from protocols.block import SignedRecord
 from protocols.cose import EnvelopeError
 from protocols.records import CLOCK_DEMONSTRATION, Clock, Record, RecordError, Spoken
-from tests.protocols.keys import key_pair
+from tests.protocols.keys import key_pair, seed_of
 from tests.protocols.village import device
 from tests.web.street import Street
 
@@ -77,6 +79,10 @@ class HandMade:
     @property
     def machine(self) -> Machine:
         return self.street.machine
+
+    @property
+    def memos(self) -> Memos:
+        return Memos(self.chain_id, SigningKey(seed_of(self.home)))
 
     @property
     def views(self) -> Views:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,8 @@ from tests.web.street import MIDNIGHT_S, PERIOD_S, Counted, Street
 
 FIRST = MIDNIGHT_S
 EVER = (0, 1 << 40)
+# SQLite's usual size of a page.
+PAGE_BYTES = 4096
 SOURCES = ("own_wh", "neighbours_wh", "grid_wh", "consumption_wh")
 
 
@@ -48,6 +51,9 @@ def everything(views: Views) -> list[object]:
         views.trades(5000),
         views.orders(None),
         views.postings(),
+        views.movements(),
+        views.pairs(None, *EVER),
+        views.contracts(),
         views.report(),
         views.height,
     ]
@@ -295,12 +301,15 @@ def test_a_block_is_entered_whole_or_not_at_all(street: Street) -> None:
 
 
 def test_damage_that_shows_later_leads_to_a_new_file(street: Street) -> None:
-    """A card that returns junk for all but the first pages: the next block finds it, the next start mends it."""
+    """A card that returns junk where the blocks begin: the next block finds it, the next start mends it."""
     street.live_through(4)
     street.views.close()
     path = street.directory / FILE
-    content = path.read_bytes()
-    path.write_bytes(content[: 3 * 4096] + b"\xa5" * (len(content) - 3 * 4096))
+    with closing(sqlite3.connect(path)) as db:
+        root = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'blocks'").fetchone()[0]
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * PAGE_BYTES : root * PAGE_BYTES] = b"\xa5" * PAGE_BYTES
+    path.write_bytes(content)
     street.views = Views.open(street.directory, street.village.genesis, street.machine.height)
     assert street.views.height == street.machine.height
     with pytest.raises(ViewsError, match=r"damaged .* and removed; start the node again"):

@@ -1,0 +1,36 @@
+"""Agreement: who validates, what nodes can execute, and who was found out."""
+
+from __future__ import annotations
+
+from meshnode.execution.call import Call, Handlers
+from meshnode.ledger import findings, rows, validators
+from meshnode.ledger.findings import FoundOut
+from meshnode.ledger.verdicts import Verdict
+from protocols.records import Evidence, QuorumChange, Support
+
+
+def _support(call: Call, record: Support) -> Verdict:
+    call.state.support.put(call.signed.key_id, rows.NodeSupport(record.catalogue, record.mechanisms))
+    return Verdict.ACCEPTED
+
+
+def _change_quorum(call: Call, record: QuorumChange) -> Verdict:
+    founded = len(call.ledger.genesis.validators)
+    return validators.change(call.state, record, call.account, founded, call.height)
+
+
+def _evidence(call: Call, record: Evidence) -> Verdict:
+    case = call.ledger.hear(record)
+    if case is None:
+        return Verdict.NOT_PROVED
+    verdict = findings.enter(call.state, case, call.signed.record_id, call.height)
+    if verdict == Verdict.ACCEPTED:
+        call.events.append(FoundOut(case, record))
+    return verdict
+
+
+EXECUTED: Handlers = {
+    Support: (rows.PURPOSE_DEVICE, _support),
+    QuorumChange: (rows.PURPOSE_MEMBER, _change_quorum),
+    Evidence: (rows.PURPOSE_DEVICE, _evidence),
+}

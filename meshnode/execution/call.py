@@ -1,0 +1,94 @@
+"""Call: one record being executed, with what a handler may know of its block and its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from meshnode.ledger import rows
+from meshnode.ledger.state import State
+from meshnode.ledger.verdicts import Verdict
+from meshnode.rules import Rules
+from protocols.block import SignedRecord
+from protocols.cose import Verifier
+from protocols.evidence import Case
+from protocols.records import Evidence, Genesis, Record
+
+
+class Ledger(Protocol):
+    """What a handler may ask of the machine that executes it; see `meshnode.machine.Machine`."""
+
+    genesis: Genesis
+    chain_id: bytes
+    state: State
+    verifier: Verifier
+
+    @property
+    def next_period_s(self) -> int:
+        """Start of the oldest period that is not closed."""
+
+    def rules(self, period_start_s: int | None = None) -> Rules:
+        """The rules in force for a period (default: the oldest open one)."""
+
+    def hear(self, evidence: Evidence) -> Case | None:
+        """What evidence comes to; None if it proves nothing."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One record being executed.
+
+    Attributes:
+        key: the row of the key that signed it.
+        height, position: of the record in the ledger.
+        time_s: of the block.
+        events: what happened besides the verdict is added here.
+    """
+
+    ledger: Ledger
+    signed: SignedRecord
+    key: rows.Key
+    height: int
+    position: int
+    time_s: int
+    events: list[Any]
+
+    @property
+    def state(self) -> State:
+        """The tables."""
+        return self.ledger.state
+
+    @property
+    def account(self) -> bytes:
+        """Whose key signed the record."""
+        return self.key.account
+
+    def boundary_s(self) -> int:
+        """The first period boundary at or after the block's time."""
+        return boundary_s(self.time_s, self.ledger.rules().period.length_s)
+
+
+Handler = Callable[[Call, Any], Verdict]
+Handlers = Mapping[type[Record], tuple[int, Handler]]
+"""By record type: the purpose of the key that signs it, and what carries it out."""
+
+
+def merged(*tables: Handlers) -> Handlers:
+    """All tables as one.
+
+    Raises:
+        ValueError: two of them execute the same kind of record.
+    """
+    found: dict[type[Record], tuple[int, Handler]] = {}
+    for table in tables:
+        twice = [struct.__name__ for struct in table if struct in found]
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: executed by two modules")
+        found.update(table)
+    return found
+
+
+def boundary_s(time_s: int, length_s: int) -> int:
+    """The first multiple of a period's length at or after a time."""
+    return -(-time_s // length_s) * length_s

@@ -1,0 +1,58 @@
+"""Energy: readings of settlement periods, and the orders for them."""
+
+from __future__ import annotations
+
+from meshnode.execution.call import Call, Handlers
+from meshnode.ledger import book, readings, rows
+from meshnode.ledger.verdicts import Verdict
+from meshnode.settlement import closing
+from protocols.records import Cancel, Order, Reading
+
+
+def _reading(call: Call, record: Reading) -> Verdict:
+    ledger, start = call.ledger, record.period_start_s
+    if call.key.meter != record.meter:
+        return Verdict.WRONG_KEY
+    rules = ledger.rules(start).period
+    if start % rules.length_s:
+        return Verdict.PERIOD_OFF_GRID
+    if start + rules.length_s > call.time_s:
+        return Verdict.PERIOD_NOT_OVER
+    if start + rules.length_s + rules.correction_s < call.time_s:
+        return Verdict.CORRECTION_TOO_LATE
+    verdict = readings.accept(call.state, record, call.signed.record_id, rules.length_s)
+    if verdict == Verdict.ACCEPTED:
+        # Also a reading for a period that is still open explains the silence before it.
+        first, last = readings.affected(call.state, record.meter, start, rules.length_s)
+        first = max(first, call.state.meta[0].next_final_s)
+        for period in range(first, min(last + rules.length_s, ledger.next_period_s), rules.length_s):
+            corrected = closing.correct_period(call.state, period, call.account, ledger.rules(period).period)
+            if corrected is not None:
+                call.events.append(corrected)
+    return verdict
+
+
+def _order(call: Call, record: Order) -> Verdict:
+    rules = call.ledger.rules(record.period_start_s)
+    return book.place(
+        call.state,
+        record,
+        call.signed.record_id,
+        call.account,
+        rules.book,
+        rules.binding,
+        height=call.height,
+        position=call.position,
+        time_s=call.time_s,
+    )
+
+
+def _cancel(call: Call, record: Cancel) -> Verdict:
+    return book.cancel(call.state, record, call.account, call.time_s, call.ledger.rules().period.length_s)
+
+
+EXECUTED: Handlers = {
+    Reading: (rows.PURPOSE_METER, _reading),
+    Order: (rows.PURPOSE_MEMBER, _order),
+    Cancel: (rows.PURPOSE_MEMBER, _cancel),
+}

@@ -1,0 +1,47 @@
+"""Membership: who joins, who leaves, and which keys speak for a member."""
+
+from __future__ import annotations
+
+from meshnode.execution.call import Call, Handlers
+from meshnode.ledger import members, rows, validators
+from meshnode.ledger.verdicts import Verdict
+from protocols.records import Join, KeyChange, Leave
+
+
+def _join(call: Call, record: Join) -> Verdict:
+    ledger = call.ledger
+    return members.join(
+        call.state,
+        record,
+        call.account,
+        ledger.rules().roles_admitted,
+        ledger.chain_id,
+        ledger.verifier,
+        height=call.height,
+        time_s=call.time_s,
+        first_period_s=call.boundary_s(),
+    )
+
+
+def _leave(call: Call, record: Leave) -> Verdict:
+    return members.leave(
+        call.state,
+        record,
+        call.account,
+        validators.key_ids(call.state, call.height),
+        height=call.height,
+        time_s=call.time_s,
+        end_s=call.boundary_s(),
+    )
+
+
+def _change_key(call: Call, record: KeyChange) -> Verdict:
+    voting = validators.key_ids(call.state, call.height)
+    return members.change_key(call.state, record, call.account, voting, call.height)
+
+
+EXECUTED: Handlers = {
+    Join: (rows.PURPOSE_MEMBER, _join),
+    Leave: (rows.PURPOSE_MEMBER, _leave),
+    KeyChange: (rows.PURPOSE_MEMBER, _change_key),
+}

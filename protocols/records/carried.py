@@ -1,0 +1,29 @@
+"""Carried: which kinds of record a block may carry."""
+
+from __future__ import annotations
+
+from protocols.records import statements, tokens
+
+BLOCK_RECORDS: frozenset[int] = frozenset(
+    struct.KIND
+    for struct in (
+        statements.Join,
+        statements.Leave,
+        statements.Reading,
+        statements.Order,
+        statements.Cancel,
+        statements.Transfer,
+        statements.AssetIssue,
+        statements.BindingProposal,
+        statements.BindingVote,
+        statements.Support,
+        statements.KeyChange,
+        statements.Evidence,
+        statements.QuorumChange,
+        tokens.Burn,
+        tokens.Exchange,
+        tokens.Cash,
+        tokens.Contract,
+    )
+)
+"""Kinds that a block may carry."""

@@ -1,0 +1,58 @@
+"""Living: thousands of operations on assets and energy, drawn and shrunk by hypothesis, and none breaks an invariant.
+
+5,000 operations in every run, 100,000 in the nightly profile (its number of examples is twenty times larger).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from unittest import mock
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from meshnode.ledger.verdicts import Verdict
+from tests.ledger.living import Everything, Living
+
+# A life of at most so many operations, a few less on average; the default profile draws a hundred lives, the nightly
+# one two thousand.
+OPERATIONS = 55
+
+
+def test_nothing_that_members_do_breaks_an_invariant() -> None:
+    """I1 to I4 after every block, and both legs of every exchange."""
+    Living.happened.clear()
+    Living.noticed.clear()
+    profile = settings()
+    run_state_machine_as_test(Everything, settings=settings(stateful_step_count=OPERATIONS))  # type: ignore[no-untyped-call]
+    done = Living.happened
+    print(f"{done.total()} operations: {dict(sorted(done.items()))}")
+    assert done.total() > 0.9 * OPERATIONS * profile.max_examples, done
+    # A life in which everything is refused would show nothing.
+    for wanted in (
+        *("AssetIssue ACCEPTED", "AssetIssue MINTED_ONCE", "AssetIssue OVER_CAP", "Transfer ACCEPTED"),
+        *("Burn ACCEPTED", "ExchangeOffer ACCEPTED", "ExchangeAccept ACCEPTED", "ExchangeAccept UNKNOWN_HOLD"),
+        *("ExchangeAccept NOT_FOR_YOU", "ExchangeAccept NOT_ENOUGH", "ExchangeWithdraw ACCEPTED"),
+        *("CashIn ACCEPTED", "CashIn REFERENCE_TAKEN", "CashIn NOT_CASHIER", "CashAsk ACCEPTED", "CashOut ACCEPTED"),
+        *("CashOut UNKNOWN_HOLD", "CashSell ACCEPTED", "CashConfirm ACCEPTED", "CashRelease ACCEPTED"),
+        *("Reading ACCEPTED", "AssetIssue METER_MINTS"),
+    ):
+        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    assert Living.noticed["minted by a meter"] and Living.noticed["taken back"]
+
+
+@pytest.mark.parametrize(
+    ("place", "broken"),
+    [
+        ("meshnode.ledger.exchange.change", lambda state, account, asset, *, free=0, held=0: None),
+        ("meshnode.ledger.holds._shrink", lambda state, hold_id, amount: None),
+        ("meshnode.ledger.cash._fault_of_reference", lambda state, asset, reference: Verdict.ACCEPTED),
+    ],
+    ids=["the wanted leg does not move", "a hold outlives its amount", "a payment counts twice"],
+)
+def test_a_bug_in_the_ledger_is_found(place: str, broken: Callable[..., object]) -> None:
+    """The test of the test: with one line of the ledger gone, a few lives are enough."""
+    few = settings(stateful_step_count=OPERATIONS, max_examples=100, phases=(Phase.generate,), derandomize=True)
+    with mock.patch(place, broken), pytest.raises(AssertionError):
+        run_state_machine_as_test(Everything, settings=few)  # type: ignore[no-untyped-call]
