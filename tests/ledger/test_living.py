@@ -16,8 +16,9 @@ from meshnode.ledger.verdicts import Verdict
 from tests.ledger.living import Everything, Living
 
 # A life of at most so many operations, a few less on average; the default profile draws a hundred lives, the nightly
-# one two thousand.
-OPERATIONS = 55
+# one two thousand. On average no life is shorter than what was promised.
+OPERATIONS = 65
+PROMISED = 50
 
 
 def test_nothing_that_members_do_breaks_an_invariant() -> None:
@@ -28,17 +29,17 @@ def test_nothing_that_members_do_breaks_an_invariant() -> None:
     run_state_machine_as_test(Everything, settings=settings(stateful_step_count=OPERATIONS))  # type: ignore[no-untyped-call]
     done = Living.happened
     print(f"{done.total()} operations: {dict(sorted(done.items()))}")
-    assert done.total() > 0.9 * OPERATIONS * profile.max_examples, done
-    # A life in which everything is refused would show nothing.
+    assert done.total() >= PROMISED * profile.max_examples, done
+    # A life in which everything is refused would show nothing, nor one in which nothing is.
     for wanted in (
-        *("AssetIssue ACCEPTED", "AssetIssue MINTED_ONCE", "AssetIssue OVER_CAP", "Transfer ACCEPTED"),
-        *("Burn ACCEPTED", "ExchangeOffer ACCEPTED", "ExchangeAccept ACCEPTED", "ExchangeAccept UNKNOWN_HOLD"),
-        *("ExchangeAccept NOT_FOR_YOU", "ExchangeAccept NOT_ENOUGH", "ExchangeWithdraw ACCEPTED"),
-        *("CashIn ACCEPTED", "CashIn REFERENCE_TAKEN", "CashIn NOT_CASHIER", "CashAsk ACCEPTED", "CashOut ACCEPTED"),
-        *("CashOut UNKNOWN_HOLD", "CashSell ACCEPTED", "CashConfirm ACCEPTED", "CashRelease ACCEPTED"),
-        *("Reading ACCEPTED", "AssetIssue METER_MINTS"),
+        *("AssetIssue ACCEPTED", "Transfer ACCEPTED", "Burn ACCEPTED", "Reading ACCEPTED", "AssetIssue METER_MINTS"),
+        *("ExchangeOffer ACCEPTED", "ExchangeAccept ACCEPTED", "ExchangeWithdraw ACCEPTED"),
+        *("CashIn ACCEPTED", "CashAsk ACCEPTED", "CashOut ACCEPTED", "CashSell ACCEPTED", "CashConfirm ACCEPTED"),
+        *("CashRelease ACCEPTED", "CashIn REFERENCE_TAKEN", "ExchangeAccept UNKNOWN_HOLD", "Transfer NOT_ENOUGH"),
     ):
         assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    refused = [name for name in done if " " in name and not name.endswith(" ACCEPTED")]
+    assert len(refused) >= 20, f"only so few were refused: {sorted(refused)}"
     assert Living.noticed["minted by a meter"] and Living.noticed["taken back"]
 
 
