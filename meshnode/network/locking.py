@@ -81,16 +81,16 @@ class Locking:
         self._halt = halt
         self._counters = counters
         self._prepares = Prepares()
-        self._stored = stored
+        # The lock on the disk; certificates are equal just when their encodings are.
+        self._stored = read_as(Certificate, stored) if stored else None
         self._own: Certificate | None = None
         self._promised: Place = NOWHERE
         self._signed: Ack | None = None
         self._told: Place = NOWHERE
         self._shown: dict[int, Place] = {}
-        lock = read_as(Certificate, stored) if stored else None
         # As a learner this node may have fetched other blocks than it was locked on: certified ones, C3.
-        if lock is not None and self._is_here(lock):
-            self._own = self.newest = lock
+        if self._stored is not None and self._is_here(self._stored):
+            self._own = self.newest = self._stored
 
     # --- the lock
 
@@ -127,16 +127,14 @@ class Locking:
 
     def take_unwritten(self) -> bytes | None:
         """What the next batch must carry; None if it is on the disk already."""
-        data = b"" if self._own is None else to_payload(self._own)
-        if data == self._stored:
+        if self._own == self._stored:
             return None
-        self._stored = data
-        return data
+        self._stored = self._own
+        return b"" if self._own is None else to_payload(self._own)
 
     def has_work(self) -> bool:
         """Whether something is to be written or said for the lock alone."""
-        data = b"" if self._own is None else to_payload(self._own)
-        return data != self._stored or self.to_commit() is not None or self._untold() is not None
+        return self._own != self._stored or self.to_commit() is not None or self._untold() is not None
 
     def to_commit(self) -> Ack | None:
         """The commit ack that is to be promised with the next batch; None if nothing new is."""

@@ -48,8 +48,8 @@ class Log:
     @property
     def last_index(self) -> int:
         """Index of the last entry, stored or not."""
-        last = self.unstable.last_index
-        return self._storage.last_index() if last is None else last
+        unstable = self.unstable
+        return unstable.offset + len(unstable.entries) - 1
 
     @property
     def last(self) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from protocols.raft.messages import Entry, Snapshot
 class Unstable:
     """Entries from index `offset` on, of which those before `offset_in_progress` are being written.
 
-    Always:   entries[i].index == offset + i,   offset <= offset_in_progress <= offset + len(entries)
+    Always:   entries[i].index == offset + i,   offset <= offset_in_progress <= offset + len(entries),
+    and what comes before `offset` is on disk or in the snapshot: the log ends at offset + len(entries) - 1.
     """
 
     def __init__(self, offset: int, logger: Logger) -> None:
@@ -26,13 +27,6 @@ class Unstable:
         self.offset = offset
         self.offset_in_progress = offset
         self._logger = logger
-
-    @property
-    def last_index(self) -> int | None:
-        """Index of the last entry or of the snapshot, None if there is neither."""
-        if self.entries:
-            return self.offset + len(self.entries) - 1
-        return self.snapshot.index if self.snapshot is not None else None
 
     def term(self, index: int) -> int | None:
         """Term of an entry held here or of the snapshot, else None."""

@@ -21,23 +21,32 @@ class Disk(MemoryStorage):
         return super().initial_state()[0], MembershipState(voters=tuple(sorted(FOUR)))
 
 
-def wary(needed: int = 3, judge: Judge | None = None) -> RawNode:
-    config = Config(id=1, election_tick=TICKS, heartbeat_tick=2, external_commit=True)
-    node = RawNode(config, Disk(), random=Random(1), judge=judge)
+class Node(RawNode):
+    """A node with its disk."""
+
+    def __init__(self, judge: Judge | None) -> None:
+        self.disk = Disk()
+        config = Config(id=1, election_tick=TICKS, heartbeat_tick=2, external_commit=True)
+        super().__init__(config, self.disk, random=Random(1), judge=judge)
+
+
+def wary(needed: int = 3, judge: Judge | None = None) -> Node:
+    node = Node(judge)
     node.follow_membership(FOUR, needed)
     return node
 
 
-def work(node: RawNode) -> list[Message]:
+def work(node: Node) -> list[Message]:
     said: list[Message] = []
     while node.has_ready():
         ready = node.ready()
+        node.disk.append(ready.entries)
         said += (*ready.messages, *ready.messages_after_persist)
         node.advance(ready)
     return said
 
 
-def say(node: RawNode, kind: MessageKind, sender: int, **fields: object) -> list[Message]:
+def say(node: Node, kind: MessageKind, sender: int, **fields: object) -> list[Message]:
     assert node.step(Message(kind=kind, sender=sender, to=1, **fields)) is None  # type: ignore[arg-type]
     return work(node)
 
@@ -56,7 +65,7 @@ def test_needed_counts_where_a_majority_would_do() -> None:
     assert Quorum(frozenset(), needed=0).committed({}) == EVERYTHING
 
 
-def elected(node: RawNode, voters: tuple[int, ...]) -> bool:
+def elected(node: Node, voters: tuple[int, ...]) -> bool:
     node.campaign()
     work(node)
     for voter in voters:
