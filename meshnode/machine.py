@@ -104,17 +104,17 @@ class Machine:
     @property
     def height(self) -> int:
         """Height of the last applied block."""
-        return self.state.meta[0].height
+        return self.state.meta.row.height
 
     @property
     def time_s(self) -> int:
         """Time of the last applied block."""
-        return self.state.meta[0].time_s
+        return self.state.meta.row.time_s
 
     @property
     def next_period_s(self) -> int:
         """Start of the oldest period that is not closed."""
-        return self.state.meta[0].next_period_s
+        return self.state.meta.row.next_period_s
 
     @property
     def quorum(self) -> QuorumConfig:
@@ -285,7 +285,7 @@ class Machine:
         return handler(Call(self, signed, key, height, position, time_s, events), record), key.account
 
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
-        meta = self.state.meta[0]
+        meta = self.state.meta.row
         start, final = meta.next_period_s, meta.next_final_s
         for _ in range(self.genesis.limits.max_periods_per_block):
             binding = self._binding(start)

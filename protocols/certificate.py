@@ -24,7 +24,7 @@ from protocols.records import (
 )
 
 
-class QuorumConfig(msgspec.Struct, frozen=True):
+class QuorumConfig(msgspec.Struct, frozen=True, cache_hash=True):
     """The whole quorum configuration of a height.
 
     Attributes:

@@ -121,6 +121,11 @@ class Finality:
             self._advance(certificate.height)
         return fault
 
+    @property
+    def certified_height(self) -> int:
+        """The highest height that is certified, whether or not its block is here."""
+        return max((self.final_height, *self._pending))
+
     def pending(self) -> list[Certificate]:
         """Certificates for blocks that are not here yet, highest first."""
         return [self._pending[height] for height in sorted(self._pending, reverse=True)]

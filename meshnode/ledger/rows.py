@@ -190,7 +190,7 @@ class NodeSupport(msgspec.Struct, frozen=True):
     mechanisms: tuple[tuple[str, int], ...]
 
 
-class Quorum(msgspec.Struct, frozen=True):
+class Quorum(msgspec.Struct, frozen=True, cache_hash=True):
     """A quorum configuration; the table's key is the height of the block that decided it (0: the genesis).
 
     voters: (device key, epoch), ascending by key.

@@ -142,6 +142,22 @@ class Quorums(Table[int, rows.Quorum]):
         return self._all
 
 
+class Meta(Table[int, rows.Meta]):
+    """The table of the one row that says how far the ledger is, which also has it by name: every message asks."""
+
+    row: rows.Meta
+
+    def put(self, key: int, row: rows.Meta) -> None:
+        """Write the row."""
+        assert key == 0, f"the table has one row, at 0, not at {key}"
+        self.row = row
+        super().put(key, row)
+
+    def delete(self, key: int) -> None:
+        """Never: a ledger is always somewhere."""
+        raise AssertionError("the row of the ledger's height is never removed")
+
+
 class State:
     """The whole replicated state of a microgrid."""
 
@@ -151,7 +167,7 @@ class State:
         # The Merkle tree over the buckets, as a heap: the root is 1, the children of n are 2n and 2n + 1.
         self._tree: list[bytes] = _empty_tree()
         self._dirty: set[int] = set()
-        self.meta: Table[int, rows.Meta] = Table(self, 1, rows.Meta)
+        self.meta = Meta(self, 1, rows.Meta)
         self.accounts: Table[bytes, rows.Account] = Table(self, 2, rows.Account)
         self.names: Table[str, rows.NameOf] = Table(self, 3, rows.NameOf)
         self.keys: Table[bytes, rows.Key] = Table(self, 4, rows.Key)

@@ -54,7 +54,7 @@ def found(state: State, genesis: Genesis) -> None:
 
 def decided(state: State) -> QuorumConfig:
     """The newest configuration, in force or not."""
-    return _config(_rows(state)[-1])
+    return _config(state.quorums.all()[-1][1])
 
 
 def decisions(state: State) -> tuple[Decision, ...]:
@@ -69,7 +69,10 @@ def announced(state: State, state_height: int) -> QuorumConfig:
 
 def at(state: State, height: int) -> QuorumConfig:
     """The configuration by which a height is agreed on, up to the one after the last applied."""
-    return _config([row for _, row in state.quorums.all() if 0 < row.from_height <= height][-1])
+    for _, row in reversed(state.quorums.all()):
+        if 0 < row.from_height <= height:
+            return _config(row)
+    raise IndexError(f"height {height}: the founding validators agree from height 1 on")
 
 
 def votes(state: State, height: int, device_key: bytes) -> bool:
@@ -79,7 +82,7 @@ def votes(state: State, height: int, device_key: bytes) -> bool:
 
 def last_heights(state: State, first: int, last: int) -> list[int]:
     """The heights from `first` up to, but not including, `last` that are the last ones of their configuration."""
-    return [row.from_height - 1 for row in _rows(state) if first <= row.from_height - 1 < last]
+    return [row.from_height - 1 for _, row in state.quorums.all() if first <= row.from_height - 1 < last]
 
 
 def provable_until(state: State, height: int) -> int | None:
@@ -121,7 +124,7 @@ def change(state: State, record: QuorumChange, account: bytes, founded: int, hei
     """
     if not may_decide(state, account):
         return Verdict.NOT_ADMINISTRATOR
-    newest = _rows(state)[-1]
+    _, newest = state.quorums.all()[-1]
     if not newest.from_height:
         return Verdict.CHANGE_PENDING
     epochs = {key: seat.epoch for key, seat in state.seats.items()}
@@ -152,10 +155,6 @@ def _seat(state: State, device_key: bytes, epoch: int) -> None:
 def _is_device(state: State, device_key: bytes, height: int) -> bool:
     row = signer(state, key_id_of(device_key), height)
     return row is not None and row.public_key == device_key and row.purpose == rows.PURPOSE_DEVICE
-
-
-def _rows(state: State) -> list[rows.Quorum]:
-    return [row for _, row in state.quorums.all()]
 
 
 # Asked with every message; a microgrid has few configurations at a time.

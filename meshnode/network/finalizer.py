@@ -78,7 +78,7 @@ class Finalizer:
     @property
     def certified_height(self) -> int:
         """The highest height that is certified, as far as this node knows, whether or not it has the block."""
-        return max([self._finality.final_height, *(known.height for known in self._finality.pending()[:1])])
+        return self._finality.certified_height
 
     def tick(self) -> None:
         """One unit of time has passed."""

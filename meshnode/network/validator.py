@@ -225,7 +225,7 @@ class Validator(Observed):
     def tick(self) -> None:
         """One unit of time has passed."""
         # Without ticks a leader is silent, and silence is what makes the others elect another.
-        self._leadership.silence = 0 if self.role == Role.LEADER else self._leadership.silence + 1
+        self._leadership.silence = 0 if self.role is Role.LEADER else self._leadership.silence + 1
         self._finalizer.tick()
         self._wariness.tick(self.final_height, self._finalizer.certified_height)
         if self._may_not_lead():
@@ -450,7 +450,7 @@ class Validator(Observed):
         convicts. Nor is it known here who votes after it. Whoever made them final can lead, and tells us.
         """
         licence = self.licence
-        licensed = licence is FREE or licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
+        licensed = licence == FREE or licence.allows_campaign(self._core.term + 1, self.tip(), self.final_height)
         if self.halted or not licensed or self._locking.is_behind:
             return True
         return self._chain.head(self.last_height).state_height > self.machine.height

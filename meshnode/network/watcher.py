@@ -105,16 +105,19 @@ class Watcher:
 
     def header(self, envelope: Envelope, header: Header, block_hash: bytes) -> None:
         """A header whose signature holds."""
-        data, signer = envelope.encode(), envelope.key_id
-        self._remember(EvidenceKind.HEADERS, signer, header.term, header.height, block_hash, data)
+        signer, encode = envelope.key_id, envelope.encode
+        self._remember(EvidenceKind.HEADERS, signer, header.term, header.height, block_hash, encode)
         if header.election:
             # No block has height 0: there stands what begins the term.
-            self._remember(EvidenceKind.HEADERS, signer, header.term, 0, block_hash, data)
+            self._remember(EvidenceKind.HEADERS, signer, header.term, 0, block_hash, encode)
 
     def ack(self, signer: bytes, ack: Ack, signature: bytes) -> None:
         """An ack that holds."""
-        data = Envelope(signer, to_payload(ack), signature).encode()
-        self._remember(EvidenceKind.ACKS, signer, ack.ack_term, ack.height, ack.block, data)
+
+        def encode() -> bytes:
+            return Envelope(signer, to_payload(ack), signature).encode()
+
+        self._remember(EvidenceKind.ACKS, signer, ack.ack_term, ack.height, ack.block, encode)
 
     def certificate(self, certificate: Certificate) -> None:
         """A certificate that holds."""
@@ -124,8 +127,11 @@ class Watcher:
 
     def vote(self, row: VoteRow, vote: Vote) -> None:
         """A vote that holds."""
-        data = Envelope(row[0], to_payload(vote), row[3]).encode()
-        self._remember(EvidenceKind.VOTES, row[0], vote.term, 0, vote.candidate, data)
+
+        def encode() -> bytes:
+            return Envelope(row[0], to_payload(vote), row[3]).encode()
+
+        self._remember(EvidenceKind.VOTES, row[0], vote.term, 0, vote.candidate, encode)
 
     def election(self, election: Election) -> None:
         """An election certificate that holds."""
@@ -149,13 +155,17 @@ class Watcher:
         for evidence in (*found.evidence, *found.open):
             self._add(evidence)
 
-    def _remember(self, kind: EvidenceKind, signer: bytes, term: int, height: int, said: bytes, data: bytes) -> None:
+    def _remember(
+        self, kind: EvidenceKind, signer: bytes, term: int, height: int, said: bytes, encode: Callable[[], bytes]
+    ) -> None:
         seen = self._seen.setdefault((kind, signer), {})
-        known = seen.setdefault((term, height), (said, data))
-        if len(seen) > KEPT_PER_SIGNER:
-            del seen[next(iter(seen))]
-        if known[0] != said and self._is_news((signer, int(kind), term)):
-            evidence = accuse_pair(kind, signer, known[1], data, self._roll(), self.verifier)
+        known = seen.get((term, height))
+        if known is None:
+            seen[term, height] = (said, encode())
+            if len(seen) > KEPT_PER_SIGNER:
+                del seen[next(iter(seen))]
+        elif known[0] != said and self._is_news((signer, int(kind), term)):
+            evidence = accuse_pair(kind, signer, known[1], encode(), self._roll(), self.verifier)
             if evidence is not None:
                 self._contrary = [*self._contrary, *evidence.statements][-2 * MAX_WAITING :]
                 self._add(evidence)
