@@ -55,9 +55,10 @@ def encode(value: Value) -> bytes:
         CborError: a type or an integer that the format does not have. This is
             the caller's mistake, never a peer's.
     """
-    _check(value, MAX_DEPTH)
+    ascends = _check(value, MAX_DEPTH)
     try:
-        return cbor2.dumps(value, canonical=True)
+        # The maps of records ascend as they are made; to sort them again takes longer than to encode them.
+        return cbor2.dumps(value, canonical=not ascends)
     except UnicodeEncodeError as error:
         raise CborError("found text with a lone surrogate; text is UTF-8") from error
 
@@ -85,34 +86,39 @@ def decode(data: bytes) -> Any:
         # cbor2 wraps most but not all of what bad bytes can cause (a map as a map
         # key is a TypeError); whatever it is, the bytes are at fault.
         raise CborError(f"not CBOR: {str(error)[:MAX_ERROR_TEXT]}") from error
-    _check(value, MAX_DEPTH)
-    if cbor2.dumps(value, canonical=True) != data:
+    if not _check(value, MAX_DEPTH) or cbor2.dumps(value) != data:
         raise CborError("not the deterministic encoding: a length, an order or a trailing byte differs")
     return value
 
 
-def _check(value: object, depth: int) -> None:
+def _check(value: object, depth: int) -> bool:
+    """Whether the keys of every map ascend, as they do in the deterministic encoding. Raises CborError."""
     kind = type(value)
+    ascends = True
     if kind is int:
         if not INT64_MIN <= value <= INT64_MAX:  # type: ignore[operator]
             raise CborError(f"found an integer of {value.bit_length()} bits; 64 bits with sign is the limit")  # type: ignore[attr-defined]
     elif kind is bytes or kind is str or kind is bool or value is None:
-        return
+        pass
     elif kind is list or kind is tuple:
         if depth == 0:
             raise CborError(f"nested deeper than {MAX_DEPTH}")
         for item in value:  # type: ignore[attr-defined]
             # Most items are of these; a call for each would double the time that encoding takes.
             if type(item) is not bytes and type(item) is not str:
-                _check(item, depth - 1)
+                ascends &= _check(item, depth - 1)
     elif kind is dict:
         if depth == 0:
             raise CborError(f"nested deeper than {MAX_DEPTH}")
+        before = -1
         for key, item in value.items():  # type: ignore[attr-defined]
             if type(key) is not int or not 0 <= key <= INT64_MAX:
                 found = repr(key)[:MAX_ERROR_TEXT]
                 raise CborError(f"found the map key {found}; only unsigned integers below 2^63 are keys")
+            ascends &= before < key
+            before = key
             if type(item) is not bytes and type(item) is not str:
-                _check(item, depth - 1)
+                ascends &= _check(item, depth - 1)
     else:
         raise CborError(f"found a {kind.__name__}; the format has no such type")
+    return ascends

@@ -7,12 +7,28 @@ was not judged by its state either: until it is executed this node stands for no
 
 from __future__ import annotations
 
+import msgspec
+
 from meshnode.ledger import validators
 from meshnode.machine import Machine
 from meshnode.network.chain import Chain
 from protocols.certificate import QuorumConfig, quorum_size
 from protocols.raft import RawNode, Role
 from protocols.records import QUORUM_BYZANTINE
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    """What the state after one height says of voters.
+
+    Attributes:
+        current, decided: the configurations of the next height, and of the next block's announcement.
+        takes_part: whether this node is in one of them.
+    """
+
+    height: int
+    current: QuorumConfig
+    decided: QuorumConfig
+    takes_part: bool
 
 
 class Electorate:
@@ -33,6 +49,7 @@ class Electorate:
         self._chain = chain
         self._key = device_key
         self._keys: dict[int, bytes] = {}
+        self._stood: _Standing | None = None
         self._followed: tuple[bytes, int, bool, int] | None = None
         self.number = machine.state.seats[device_key].number
 
@@ -40,7 +57,11 @@ class Electorate:
 
     def of(self, config_hash: bytes) -> QuorumConfig | None:
         """The configuration of a hash, if it may agree on what is not executed here yet."""
-        return self._machine.quorum_of(config_hash)
+        standing = self._standing()
+        for config in (standing.current, standing.decided):
+            if config.config_hash() == config_hash:
+                return config
+        return None
 
     def at(self, height: int) -> QuorumConfig | None:
         """The configuration of a height above the final one, up to the one after the log's last block."""
@@ -50,7 +71,8 @@ class Electorate:
         """What may be the configuration of a height in somebody's log, as far as it is known here."""
         if self.is_settled(height):
             return (validators.at(self._machine.state, height),)
-        return (self._machine.quorum, self.decided())
+        standing = self._standing()
+        return (standing.current, standing.decided)
 
     def is_settled(self, height: int) -> bool:
         """Whether the configuration of a height is the same in all logs, as the blocks before it are executed."""
@@ -68,7 +90,7 @@ class Electorate:
 
     def decided(self) -> QuorumConfig:
         """What the next block of a leader announces."""
-        return validators.decided(self._machine.state)
+        return self._standing().decided
 
     def change_due(self, last_height: int) -> bool:
         """Whether the log does not announce yet what is decided."""
@@ -85,7 +107,7 @@ class Electorate:
     @property
     def takes_part(self) -> bool:
         """Whether this node votes at the next height or is to vote soon."""
-        return validators.votes(self._machine.state, self._machine.height, self._key)
+        return self._standing().takes_part
 
     # --- numbers
 
@@ -103,12 +125,22 @@ class Electorate:
 
     def peers(self) -> list[tuple[bytes, int]]:
         """Device key and number of all others that vote at the next height or are to."""
-        voters = dict((*self._machine.quorum.voters, *self.decided().voters))
+        standing = self._standing()
+        voters = dict((*standing.current.voters, *standing.decided.voters))
         return [(key, self._machine.state.seats[key].number) for key in sorted(voters) if key != self._key]
 
     def numbers(self, config: QuorumConfig) -> frozenset[int]:
         """The numbers of a configuration's voters."""
         return frozenset(self._machine.state.seats[key].number for key, _ in config.voters)
+
+    def _standing(self) -> _Standing:
+        # Every message and every tick asks. Only a block changes the state, and with it the height.
+        machine, known = self._machine, self._stood
+        if known is None or known.height != machine.height:
+            current, decided = machine.quorum, validators.decided(machine.state)
+            takes_part = current.has(self._key) or decided.has(self._key)
+            known = self._stood = _Standing(machine.height, current, decided, takes_part)
+        return known
 
     # --- the core
 

@@ -144,7 +144,7 @@ class Validator(Observed):
         self._leadership = Leadership(
             self._core,
             self._chain,
-            machine.quorum_of,
+            self._electorate.of,
             self._chain_id,
             device_key,
             signer,

@@ -43,6 +43,23 @@ def test_an_independent_library_reads_the_same_value(value: Any) -> None:
     assert cbor2.loads(cbor.encode(value)) == value
 
 
+@given(values)
+def test_the_order_of_a_maps_keys_changes_nothing(value: Any) -> None:
+    assert cbor.encode(value) == cbor.encode(turned(value)) == cbor2.dumps(value, canonical=True)
+
+
+def turned(value: Any) -> Any:
+    """The same value, its maps built from their last key on."""
+    if isinstance(value, dict):
+        return {key: turned(value[key]) for key in reversed(value)}
+    return [turned(item) for item in value] if isinstance(value, list) else value
+
+
+def test_a_map_whose_keys_descend_is_refused() -> None:
+    with pytest.raises(cbor.CborError, match="not the deterministic encoding"):
+        cbor.decode(bytes.fromhex("a2 02 00 01 00"))
+
+
 def test_every_string_of_one_byte() -> None:
     found = [byte for byte in range(256) if accepted(bytes([byte]))]
     # 0..23, -1..-24, empty bytes, text, array and map, false, true, null.
