@@ -146,12 +146,11 @@ class Electorate:
 
     def follow(self, core: RawNode, final_height: int) -> None:
         """Let the core count by what its log says now; a leader that votes no more hands over."""
-        announced = self._chain.head(core.last_index).next_validators
-        now = (announced, self._machine.height, core.state is Role.LEADER, core.last_index - final_height)
+        now = self._seen(core, final_height)
         if now == self._followed:
             return
         self._followed = now
-        config = self.of(announced)
+        config = self.of(now[0])
         if config is None:
             return
         numbers = self.numbers(config)
@@ -165,6 +164,15 @@ class Electorate:
             if self.number not in numbers:
                 _hand_over(core, numbers)
         core.follow_membership(numbers, needed)
+
+    def has_followed(self, core: RawNode, final_height: int) -> bool:
+        """Whether `follow` would find everything as it was the last time."""
+        return self._seen(core, final_height) == self._followed
+
+    def _seen(self, core: RawNode, final_height: int) -> tuple[bytes, int, bool, int]:
+        last = core.last_index
+        announced = self._chain.head(last).next_validators
+        return (announced, self._machine.height, core.state is Role.LEADER, last - final_height)
 
 
 def _hand_over(core: RawNode, numbers: frozenset[int]) -> None:

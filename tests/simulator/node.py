@@ -28,6 +28,7 @@ from tests.protocols.keys import KeyPair
 from tests.simulator.clock import NodeClock
 from tests.simulator.disk import Disk
 from tests.simulator.following import Following
+from tests.simulator.idle import due_in, idle_ticks, skip
 from tests.simulator.recalling import Recalling
 from tests.simulator.seat import Seat
 
@@ -270,10 +271,15 @@ class Node(Seat):
         validator = self.validator
         assert validator is not None
         due = (self._timeline.now_ms - self._booted_ms) // self._tick_ms
+        heeds = bool(self._world.plan.learners)
         while self._ticks < due:
-            self._ticks += 1
-            validator.tick()
-            if self._world.plan.learners:
+            idle = min(due - self._ticks, idle_ticks(validator, heeded=heeds))
+            if idle:
+                skip(validator, idle)
+            else:
+                validator.tick()
+            self._ticks += idle or 1
+            if heeds:
                 self._heed(validator)
 
     def _wake(self, life: int, tick: int) -> None:
@@ -287,7 +293,7 @@ class Node(Seat):
         validator = self.validator
         assert validator is not None
         soon = self._writing or (self._world.plan.learners and not validator.takes_part)
-        tick = self._ticks + (1 if soon else max(1, quiet_ticks(validator)))
+        tick = self._ticks + (1 if soon else max(1, due_in(validator)))
         if tick != self._woken_for:
             self._woken_for = tick
             self._timeline.at(self._booted_ms + tick * self._tick_ms, self._wake, self._life, tick)
@@ -408,14 +414,3 @@ class Node(Seat):
                 self.liar.executed(final)
             world.witness.executed(self, final)
             world.members.final(self, final)
-
-
-def quiet_ticks(validator: Validator) -> int:
-    """In how many ticks, counted from the next, something can happen by the passing of time alone."""
-    replica = validator._core._replica
-    if validator._intake._parked:
-        return 1
-    election, heartbeat = replica.config.election_tick, replica.config.heartbeat_tick
-    if replica.role is Role.LEADER:
-        return min(heartbeat - replica.heartbeat_elapsed, election - replica.election_elapsed)
-    return replica.election_timeout - replica.election_elapsed
