@@ -70,7 +70,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """The bytes that are stored and sent: a tagged COSE_Sign1."""
-        return TAG_COSE_SIGN1 + cbor.encode([_protected(self.key_id), {}, self.payload, self.signature])
+        return _envelope_head(self.key_id) + cbor.encode(self.payload) + cbor.encode(self.signature)
 
     def to_be_signed(self, kind: int, chain_id: bytes) -> bytes:
         """The Sig_structure that the signature covers."""
@@ -100,7 +100,7 @@ def external_aad(kind: int, chain_id: bytes) -> bytes:
 
 def sig_structure(kind: int, chain_id: bytes, key_id: bytes, payload: bytes) -> bytes:
     """The bytes to sign (RFC 9052, section 4.4, context "Signature1")."""
-    return cbor.encode(["Signature1", _protected(key_id), external_aad(kind, chain_id), payload])
+    return _signed_head(kind, chain_id, key_id) + cbor.encode(payload)
 
 
 def record_id(signed_bytes: bytes) -> bytes:
@@ -160,3 +160,16 @@ def decode(data: bytes) -> Envelope:
 @lru_cache(REMEMBERED)
 def _protected(key_id: bytes) -> bytes:
     return cbor.encode({HEADER_ALG: ALG_EDDSA, HEADER_KID: key_id})
+
+
+# The encoding of an array is its head and its items, one after the other (RFC 8949, 3.1): what comes before
+# the payload is the same for all statements of one kind by one key, and the place of an item that is
+# left empty here takes one byte.
+@lru_cache(REMEMBERED)
+def _signed_head(kind: int, chain_id: bytes, key_id: bytes) -> bytes:
+    return cbor.encode(["Signature1", _protected(key_id), external_aad(kind, chain_id), b""])[:-1]
+
+
+@lru_cache(REMEMBERED)
+def _envelope_head(key_id: bytes) -> bytes:
+    return TAG_COSE_SIGN1 + cbor.encode([_protected(key_id), {}, b"", b""])[:-2]

@@ -125,11 +125,13 @@ class _Known:
         self._acks: dict[tuple[bytes, int], dict[bytes, Ack]] = defaultdict(dict)
         self._votes: dict[tuple[bytes, int], dict[bytes, Vote]] = defaultdict(dict)
         self._elections: dict[bytes, Election] = {}
+        # What several of them have byte by byte is read once.
+        self._taken: set[bytes] = set()
         for history in histories:
             self._take(history)
 
     def _take(self, history: History) -> None:
-        for data in history.blocks:
+        for data in self._new(history.blocks):
             try:
                 block = blocks.read(data, self._roll.chain_id)
             except BlockError:
@@ -138,7 +140,7 @@ class _Known:
             self._take_header(block.header_envelope, data)
             if block.election is not None:
                 self._take_election(block.election)
-        for data in history.certificates:
+        for data in self._new(history.certificates):
             try:
                 certificate = read_as(Certificate, data)
             except RecordError:
@@ -147,18 +149,27 @@ class _Known:
             payload = to_payload(certificate.ack())
             for signer, signature in certificate.signatures:
                 self._take_ack(Envelope(signer, payload, signature))
-        for data in history.elections:
+        for data in self._new(history.elections):
             try:
                 self._take_election(read_as(Election, data))
             except RecordError:
                 self.unreadable += 1
-        for data in history.statements:
+        for data in self._new(history.statements):
             try:
                 envelope = cose.decode(data)
                 take = {Header.KIND: self._take_header, Ack.KIND: self._take_ack, Vote.KIND: self._take_vote}
                 take[kind_of(envelope.payload)](envelope)
             except (EnvelopeError, RecordError, KeyError):
                 self.unreadable += 1
+
+    def _new(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        for data in parts:
+            if data not in self._taken:
+                unreadable = self.unreadable
+                yield data
+                # Those that cannot be read are counted wherever they stand.
+                if self.unreadable == unreadable:
+                    self._taken.add(data)
 
     def _take_header(self, envelope: Envelope, block: bytes | None = None) -> None:
         header = read_as(Header, envelope.payload)

@@ -36,6 +36,9 @@ TWO_HISTORIES = (
     "and decide together which one stands"
 )
 
+Encode = Callable[[], bytes]
+"""The envelope of a statement; made when it is asked for, since hardly any ever is."""
+
 Key = tuple[bytes, int, int]
 """(accused, kind, term): what is proved once."""
 
@@ -57,8 +60,8 @@ class Watcher:
         self.cases: list[Case] = []
         self._roll = roll
         self.verifier = verifier
-        # (kind, signer) -> (term, height) -> (what was said, envelope); oldest first.
-        self._seen: dict[tuple[EvidenceKind, bytes], dict[tuple[int, int], tuple[bytes, bytes]]] = {}
+        # (kind, signer) -> (term, height) -> (what was said, its envelope if asked for); oldest first.
+        self._seen: dict[tuple[EvidenceKind, bytes], dict[tuple[int, int], tuple[bytes, Encode]]] = {}
         # Statements that contradicted a remembered one, with it.
         self._contrary: list[bytes] = []
         self._known: set[Key] = set()
@@ -80,7 +83,7 @@ class Watcher:
 
     def statements(self) -> tuple[bytes, ...]:
         """The envelopes of everything that is remembered, for comparing histories."""
-        remembered = (data for seen in self._seen.values() for _, data in seen.values())
+        remembered = (encode() for seen in self._seen.values() for _, encode in seen.values())
         return tuple(dict.fromkeys((*self._contrary, *remembered)))
 
     def take_over(self, before: Watcher) -> None:
@@ -155,17 +158,15 @@ class Watcher:
         for evidence in (*found.evidence, *found.open):
             self._add(evidence)
 
-    def _remember(
-        self, kind: EvidenceKind, signer: bytes, term: int, height: int, said: bytes, encode: Callable[[], bytes]
-    ) -> None:
+    def _remember(self, kind: EvidenceKind, signer: bytes, term: int, height: int, said: bytes, encode: Encode) -> None:
         seen = self._seen.setdefault((kind, signer), {})
         known = seen.get((term, height))
         if known is None:
-            seen[term, height] = (said, encode())
+            seen[term, height] = (said, encode)
             if len(seen) > KEPT_PER_SIGNER:
                 del seen[next(iter(seen))]
         elif known[0] != said and self._is_news((signer, int(kind), term)):
-            evidence = accuse_pair(kind, signer, known[1], encode(), self._roll(), self.verifier)
+            evidence = accuse_pair(kind, signer, known[1](), encode(), self._roll(), self.verifier)
             if evidence is not None:
                 self._contrary = [*self._contrary, *evidence.statements][-2 * MAX_WAITING :]
                 self._add(evidence)
