@@ -7,6 +7,8 @@ was not judged by its state either: until it is executed this node stands for no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from meshnode.ledger import validators
@@ -23,12 +25,14 @@ class _Standing(msgspec.Struct, frozen=True):
     Attributes:
         current, decided: the configurations of the next height, and of the next block's announcement.
         takes_part: whether this node is in one of them.
+        peers: device key and number of all others that are, in the order of their keys.
     """
 
     height: int
     current: QuorumConfig
     decided: QuorumConfig
     takes_part: bool
+    peers: tuple[tuple[bytes, int], ...]
 
 
 class Electorate:
@@ -123,11 +127,9 @@ class Electorate:
             self._keys = {seat.number: key for key, seat in self._machine.state.seats.items()}
         return self._keys[number]
 
-    def peers(self) -> list[tuple[bytes, int]]:
+    def peers(self) -> Sequence[tuple[bytes, int]]:
         """Device key and number of all others that vote at the next height or are to."""
-        standing = self._standing()
-        voters = dict((*standing.current.voters, *standing.decided.voters))
-        return [(key, self._machine.state.seats[key].number) for key in sorted(voters) if key != self._key]
+        return self._standing().peers
 
     def numbers(self, config: QuorumConfig) -> frozenset[int]:
         """The numbers of a configuration's voters."""
@@ -139,7 +141,9 @@ class Electorate:
         if known is None or known.height != machine.height:
             current, decided = machine.quorum, validators.decided(machine.state)
             takes_part = current.has(self._key) or decided.has(self._key)
-            known = self._stood = _Standing(machine.height, current, decided, takes_part)
+            voters = dict((*current.voters, *decided.voters))
+            peers = tuple((key, machine.state.seats[key].number) for key in sorted(voters) if key != self._key)
+            known = self._stood = _Standing(machine.height, current, decided, takes_part, peers)
         return known
 
     # --- the core

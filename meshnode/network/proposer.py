@@ -71,8 +71,9 @@ class Proposer:
         )
         # The first block of a byzantine configuration comes at once: until one is prepared, validators are locked by
         # another configuration, if by any, and could not elect one another.
-        begins = electorate.begins_byzantine(last_height)
-        due = electorate.change_due(last_height) or (not in_flight and (begins or machine.close_possible(time_s)))
+        due = electorate.change_due(last_height) or (
+            not in_flight and (electorate.begins_byzantine(last_height) or machine.close_possible(time_s))
+        )
         if not offered and not due:
             return False
         # The block must have the very time for which its records were selected.

@@ -17,7 +17,7 @@ Contract for the owner:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
@@ -210,7 +210,7 @@ class Validator(Observed):
         """Device key of the leader, as far as known."""
         return self._electorate.key_of(self._core.leader) if self._core.leader != NO_NODE else None
 
-    def peers(self) -> list[tuple[bytes, int]]:
+    def peers(self) -> Sequence[tuple[bytes, int]]:
         """Device key and number of every other validator, those among them that are about to become one."""
         return self._electorate.peers()
 
@@ -355,7 +355,7 @@ class Validator(Observed):
         self._ready = ready
         self._reads += ready.read_states
         now = [self._parcels.of(message) for message in ready.messages]
-        now += self._locking.tell([number for _, number in self.peers()])
+        now += self._locking.tell(number for _, number in self.peers())
         if certificates and self.role == Role.LEADER:
             # Everybody learns at once what is final.
             now += self._certificates.tell(certificates[-1], [number for _, number in self.peers()])

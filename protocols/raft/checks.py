@@ -7,6 +7,7 @@ decoding has made sure of types, this makes sure of ranges and of shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from protocols.raft.errors import BadMessage, Fault
 from protocols.raft.membership import MembershipError, restore
@@ -19,6 +20,9 @@ from protocols.raft.messages import (
     Message,
     MessageKind,
 )
+
+_NUMBERED = ("term", "log_term", "index", "commit", "reject_hint", "vote", "epoch")
+_NUMBERS = attrgetter(*_NUMBERED)
 
 MAX_CONTEXT_BYTES = 64
 """Longest context of a read or a vote: a node id, a number and room to spare."""
@@ -38,10 +42,11 @@ def check(message: Message, own_id: int) -> BadMessage | None:
 def _faults(message: Message, own_id: int) -> Iterable[str]:
     if message.sender == own_id or not NO_NODE < message.sender <= MAX_INT:
         yield "no possible sender"
-    for name in ("term", "log_term", "index", "commit", "reject_hint", "vote", "epoch"):
-        value = getattr(message, name)
-        if not 0 <= value <= MAX_INT:
-            yield f"{name} {value} outside 0..{MAX_INT}"
+    numbers = _NUMBERS(message)
+    if min(numbers) < 0 or max(numbers) > MAX_INT:
+        for name, value in zip(_NUMBERED, numbers, strict=True):
+            if not 0 <= value <= MAX_INT:
+                yield f"{name} {value} outside 0..{MAX_INT}"
     if (message.term == 0) != (message.kind in TERMLESS):
         yield f"term {message.term}"
     if len(message.context) > MAX_CONTEXT_BYTES:

@@ -46,7 +46,10 @@ class Post:
     def __init__(self) -> None:
         self._parcels: dict[bytes, Parcel | str] = {}
         self._encoded: dict[Parcel, bytes] = {}
-        self._home_of_device = {self.keyring.pair(f"{home} device").public: home for home in self.village.homes}
+        self._device_of = {home: self.keyring.pair(f"{home} device").public for home in self.village.homes}
+        self._home_of_device = {device: home for home, device in self._device_of.items()}
+        # A number is its device's for ever.
+        self._home_of_number: dict[int, str] = {}
 
     def note(self, what: str, who: str, how: str) -> None:
         """Something for the trace."""
@@ -69,11 +72,11 @@ class Post:
 
     def number_of(self, home: str) -> int:
         """The number of a home's validator."""
-        return self.succession.numbers[self.keyring.pair(f"{home} device").public]
+        return self.succession.numbers[self._device_of[home]]
 
     def is_numbered(self, home: str) -> bool:
         """Whether a home's node votes, is to vote or ever did."""
-        return self.keyring.pair(f"{home} device").public in self.succession.numbers
+        return self._device_of[home] in self.succession.numbers
 
     def home_of_key(self, key_id: bytes) -> str:
         """The home of a device key."""
@@ -85,8 +88,11 @@ class Post:
 
     def home_of(self, number: int) -> str:
         """The home of the validator with this number."""
-        key = next(key for key, known in self.succession.numbers.items() if known == number)
-        return self._home_of_device[key]
+        known = self._home_of_number.get(number)
+        if known is None:
+            device = next(key for key, given in self.succession.numbers.items() if given == number)
+            known = self._home_of_number[number] = self._home_of_device[device]
+        return known
 
     def fork_seen(self) -> None:
         """Two histories are certified."""
