@@ -150,8 +150,9 @@ class Machine:
 
     def close_possible(self, time_s: int) -> bool:
         """Whether a block with this time, even without records, would close a period."""
-        end = self.next_period_s + self.rules().period.length_s
-        return time_s >= self.close_due_s() or (time_s >= end and closing.is_complete(self.state, self.next_period_s))
+        start, rules = self.next_period_s, self.rules().period
+        end = start + rules.length_s
+        return time_s >= end + rules.grace_s or (time_s >= end and closing.is_complete(self.state, start))
 
     def check_view(self, block: Block) -> str | None:
         """The gate of view: membership, signatures and validity against the state at the header's state height.

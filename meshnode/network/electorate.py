@@ -25,13 +25,15 @@ class _Standing(msgspec.Struct, frozen=True):
     Attributes:
         current, decided: the configurations of the next height, and of the next block's announcement.
         takes_part: whether this node is in one of them.
-        peers: device key and number of all others that are, in the order of their keys.
+        numbers: of every device that is, in the order of their keys.
+        peers: device key and number of all but this node.
     """
 
     height: int
     current: QuorumConfig
     decided: QuorumConfig
     takes_part: bool
+    numbers: dict[bytes, int]
     peers: tuple[tuple[bytes, int], ...]
 
 
@@ -117,9 +119,7 @@ class Electorate:
 
     def number_of(self, device_key: bytes) -> int | None:
         """The number of a device that votes, or is to; None for everybody else."""
-        if not validators.votes(self._machine.state, self._machine.height, device_key):
-            return None
-        return self._machine.state.seats[device_key].number
+        return self._standing().numbers.get(device_key)
 
     def key_of(self, number: int) -> bytes:
         """The device that has this number, whether it votes now or did once."""
@@ -140,10 +140,10 @@ class Electorate:
         machine, known = self._machine, self._stood
         if known is None or known.height != machine.height:
             current, decided = machine.quorum, validators.decided(machine.state)
-            takes_part = current.has(self._key) or decided.has(self._key)
-            voters = dict((*current.voters, *decided.voters))
-            peers = tuple((key, machine.state.seats[key].number) for key in sorted(voters) if key != self._key)
-            known = self._stood = _Standing(machine.height, current, decided, takes_part, peers)
+            voters = {key for config in (current, decided) for key, _ in (*config.voters, *config.outgoing)}
+            numbers = {key: machine.state.seats[key].number for key in sorted(voters)}
+            peers = tuple((key, number) for key, number in numbers.items() if key != self._key)
+            known = self._stood = _Standing(machine.height, current, decided, self._key in numbers, numbers, peers)
         return known
 
     # --- the core

@@ -107,6 +107,8 @@ class Pledges:
 
     def promise(self) -> SignState | None:
         """The sign state that covers every promise made, to be written; None if the written one does."""
+        if not self.waiting and (self.own_vote, self.own_ack, self.own_commit) == (None, None, None):
+            return None
         vote = (self.state.vote_term, self.state.vote_candidate)
         ack = (self.state.ack_term, self.state.ack_height, self.state.ack_block)
         bound = (self.state.bound_term, self.state.bound_height)

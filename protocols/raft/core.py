@@ -354,11 +354,11 @@ class RawNode:
         if self._handed_out is not None:
             return False
         return bool(
-            replica.soft_state != self._told_soft
-            or replica.hard_state != self._told_hard
-            or replica.messages
+            replica.messages
             or replica.after_persist
             or replica.read_states
+            or replica.soft_state != self._told_soft
+            or replica.hard_state != self._told_hard
             or replica.log.unstable.next_snapshot() is not None
             or replica.log.unstable.next_entries()
             or replica.log.has_next_committed(allow_unstable=not self._config.async_storage_writes)

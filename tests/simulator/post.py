@@ -46,7 +46,8 @@ class Post:
     def __init__(self) -> None:
         self._parcels: dict[bytes, Parcel | str] = {}
         self._encoded: dict[Parcel, bytes] = {}
-        self._device_of = {home: self.keyring.pair(f"{home} device").public for home in self.village.homes}
+        self._pair_of = {home: self.keyring.pair(f"{home} device") for home in self.village.homes}
+        self._device_of = {home: pair.public for home, pair in self._pair_of.items()}
         self._home_of_device = {device: home for home, device in self._device_of.items()}
         # A number is its device's for ever.
         self._home_of_number: dict[int, str] = {}
@@ -84,7 +85,7 @@ class Post:
 
     def device_of(self, number: int) -> KeyPair:
         """The public half of a validator's key is for everybody."""
-        return self.keyring.pair(f"{self.home_of(number)} device")
+        return self._pair_of[self.home_of(number)]
 
     def home_of(self, number: int) -> str:
         """The home of the validator with this number."""
