@@ -25,6 +25,7 @@ class _Standing(msgspec.Struct, frozen=True):
     Attributes:
         current, decided: the configurations of the next height, and of the next block's announcement.
         takes_part: whether this node is in one of them.
+        configs: both, by their hashes.
         numbers: of every device that is, in the order of their keys.
         peers: device key and number of all but this node.
     """
@@ -32,6 +33,7 @@ class _Standing(msgspec.Struct, frozen=True):
     height: int
     current: QuorumConfig
     decided: QuorumConfig
+    configs: dict[bytes, QuorumConfig]
     takes_part: bool
     numbers: dict[bytes, int]
     peers: tuple[tuple[bytes, int], ...]
@@ -63,11 +65,7 @@ class Electorate:
 
     def of(self, config_hash: bytes) -> QuorumConfig | None:
         """The configuration of a hash, if it may agree on what is not executed here yet."""
-        standing = self._standing()
-        for config in (standing.current, standing.decided):
-            if config.config_hash() == config_hash:
-                return config
-        return None
+        return self._standing().configs.get(config_hash)
 
     def at(self, height: int) -> QuorumConfig | None:
         """The configuration of a height above the final one, up to the one after the log's last block."""
@@ -143,7 +141,15 @@ class Electorate:
             voters = {key for config in (current, decided) for key, _ in (*config.voters, *config.outgoing)}
             numbers = {key: machine.state.seats[key].number for key in sorted(voters)}
             peers = tuple((key, number) for key, number in numbers.items() if key != self._key)
-            known = self._stood = _Standing(machine.height, current, decided, self._key in numbers, numbers, peers)
+            known = self._stood = _Standing(
+                height=machine.height,
+                current=current,
+                decided=decided,
+                configs={config.config_hash(): config for config in (decided, current)},
+                takes_part=self._key in numbers,
+                numbers=numbers,
+                peers=peers,
+            )
         return known
 
     # --- the core

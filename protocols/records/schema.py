@@ -357,6 +357,8 @@ def encode_fields(value: Table, place: str) -> dict[int, Any]:
     result: dict[int, Any] = {}
     for column in columns(type(value)):
         item = getattr(value, column.name)
+        if item is column.default:
+            continue  # most of them
         # `False == 0`, but it is not the default of an integer field: its type refuses it.
         if column.optional and type(item) is type(column.default) and item == column.default:
             continue

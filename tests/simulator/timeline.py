@@ -34,7 +34,8 @@ class Timeline:
 
     def after(self, delay_ms: int, action: Action, *arguments: Any) -> None:
         """`action` happens after a delay."""
-        self.at(self.now_ms + delay_ms, action, *arguments)
+        self._entered += 1
+        heappush(self._queue, (self.now_ms + max(delay_ms, 0), self._entered, action, arguments))
 
     def run(self, until_ms: int) -> None:
         """Let everything happen up to and including a time; then it is that time."""
