@@ -240,7 +240,8 @@ class Members:
             if node.pool:
                 other = self._chance.choice(world.nodes)
                 if other is not node and other.up and world.network.carries(other.home, node.home):
-                    for record_id in node.pool_ids() - other.pool_ids():
+                    # In order: that of a set changes from one start of Python to the next.
+                    for record_id in sorted(node.pool_ids() - other.pool_ids()):
                         signed = node.waiting(record_id)
                         if signed is not None:
                             world.network.send(node.home, other.home, _arrives, other, signed)

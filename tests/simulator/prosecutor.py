@@ -45,7 +45,7 @@ class Prosecutor:
         if not self._is_needed:
             return set()
         histories = [node.disk.history(node.key.key_id) for node in world.nodes if world.honest(node)]
-        histories.append(History(statements=tuple({envelope.encode() for envelope in self._heard})))
+        histories.append(History(statements=tuple(dict.fromkeys(envelope.encode() for envelope in self._heard))))
         roll = Roll(world.village.genesis, world.village.chain_id, world.succession.configs)
         extraction = extract(histories, roll, world.keyring.verifier)
         # Every honest disk was searched for answers: what is still open, only a liar leaves so.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -14,6 +17,7 @@ from tests.simulator.faults import FAULTS
 from tests.simulator.plan import MINUTE_MS, Plan, draw
 from tests.simulator.runner import command, judge, run_seeds
 from tests.simulator.world import World
+from tests.source import ROOT
 
 # What CI can afford; `make nightly` runs a thousand.
 SEEDS = 30
@@ -136,3 +140,20 @@ def test_a_run_of_nothing_is_refused(words: tuple[str, ...], said: str, capsys: 
         main(words)
     assert stopped.value.code == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_depends_on_its_seed_and_not_on_how_python_hashes() -> None:
+    program = (
+        "import msgspec; from tests.simulator.plan import draw; from tests.simulator.world import World; "
+        "print(msgspec.json.encode(World(draw(50, 'majority', 600_000)).run(), order='deterministic').decode())"
+    )
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": number, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for number in ("1", "7")
+    ]
+    assert shown[0] == shown[1]
