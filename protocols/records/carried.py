@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import statements, tokens
+from protocols.records import orders, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -24,6 +24,8 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         tokens.Exchange,
         tokens.Cash,
         tokens.Contract,
+        orders.Amend,
+        orders.OrderStep,
     )
 )
 """Kinds that a block may carry."""
