@@ -269,11 +269,14 @@ def _as_it_would_rest(call: Call, record: Order, terms: StandingTerms, state: St
 
 
 def _band(call: Call, asset: str, paid_with: str) -> Band:
-    """The prices that the binding allows: those of energy, in the asset that pays for settled periods."""
+    """The prices that the binding allows: those of energy, in the asset that pays for settled periods.
+
+    A unit of energy is a Wh unless the asset that meters mint says otherwise.
+    """
     if call.state.assets[asset].kind != ENERGY_KIND or not assets.rules(call.state, paid_with).settles:
         return FREE
-    book = call.ledger.rules().book
-    return Band(book.floor_u_kwh, book.cap_u_kwh)
+    book, unit_wh = call.ledger.rules().book, assets.rules(call.state, asset).unit_wh or 1
+    return Band(*(None if one is None else one * unit_wh for one in (book.floor_u_kwh, book.cap_u_kwh)))
 
 
 def _fault_of_price(price_u_kwh: int, band: Band) -> Verdict:

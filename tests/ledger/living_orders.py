@@ -1,0 +1,130 @@
+"""Living orders: the rules by which members order assets, change their minds, and undo what they traded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from meshnode.execution.floor import Floor, OrderReversed, OrderTraded
+from meshnode.ledger.order_rows import Execution
+from meshnode.ledger.verdicts import Verdict
+from protocols.block import SignedRecord
+from protocols.records import OrderStep, TradeReversed
+from tests.ledger import order_stories
+from tests.ledger.chain import account
+from tests.ledger.living import HOMES, Living, homes, shares, to_whom
+from tests.ledger.tokens import HOUR_S
+
+Totals = Counter[tuple[bytes, str]]
+
+# Two tokens for money, and one for the other: chains of trades in which one backs the next.
+pairs = st.sampled_from((("SUN", "EURO"), ("SUN", "EURO"), ("COIN", "EURO"), ("ACCESS", "SUN")))
+prices = st.integers(1, 8)
+units = st.integers(1, 40)
+
+
+class OrderRules(Living):
+    """Orders of assets, backed and not; amended, cancelled, left to expire; trades undone by both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.placed: list[tuple[str, SignedRecord]] = []
+        self.trades: list[tuple[int, int, Execution]] = []
+
+    @rule(
+        home=homes,
+        side=st.sampled_from((1, 2)),
+        pair=pairs,
+        amount=units,
+        price=prices,
+        good=st.sampled_from((1, 1, 1, 2, 3, 4)),
+        unbacked=st.booleans(),
+        partner=st.none() | to_whom,
+        stays_s=st.none() | st.sampled_from((60, HOUR_S)),
+    )
+    def order(
+        self,
+        home: str,
+        side: int,
+        pair: tuple[str, str],
+        amount: int,
+        price: int,
+        good: int,
+        unbacked: bool,
+        partner: str | None,
+        stays_s: int | None,
+    ) -> None:
+        terms: dict[str, Any] = {"asset": pair[0], "paid_with": pair[1], "good": good, "unbacked": int(unbacked)}
+        if partner is not None:
+            terms |= {"partner": account(partner), "partner_price_u_kwh": (price + 1) * order_stories.TICK}
+        if stays_s is not None and good == 1:
+            terms["expires_s"] = self.chain.now_s + 5 + stays_s
+        placed = order_stories.order(self.chain, home, side, amount, price, **terms)
+        if self._moves_only_what_was_traded(placed) == Verdict.ACCEPTED:
+            self.placed.append((home, placed))
+
+    @rule(giver=homes, taker=homes, code=st.sampled_from(("SUN", "EURO", "ACCESS")), share=shares)
+    def give(self, giver: str, taker: str, code: str, share: int) -> None:
+        """What somebody has been waiting for comes from elsewhere."""
+        self.do(self.chain.transfer(giver, taker, self.part(giver, code, share), code))
+
+    @precondition(lambda self: self.placed)
+    @rule(amount=units, price=prices, data=st.data())
+    def amend(self, amount: int, price: int, data: Any) -> None:
+        home, placed = data.draw(st.sampled_from(self.placed[-8:]), label="order")
+        self._moves_only_what_was_traded(order_stories.amend(self.chain, home, placed, amount, price))
+
+    @precondition(lambda self: self.placed)
+    @rule(home=st.none() | homes, data=st.data())
+    def cancel(self, home: str | None, data: Any) -> None:
+        owner, placed = data.draw(st.sampled_from(self.placed[-8:]), label="order")
+        self._moves_only_what_was_traded(order_stories.cancel(self.chain, home or owner, placed))
+
+    @precondition(lambda self: self.trades)
+    @rule(both=st.booleans(), home=homes, data=st.data())
+    def undo(self, both: bool, home: str, data: Any) -> None:
+        height, number, trade = data.draw(st.sampled_from(self.trades[-8:]), label="trade")
+        parties = [one for one in HOMES if account(one) in (trade.buyer, trade.seller)] if both else [home]
+        for party in parties:
+            step = TradeReversed(height=height, number=number)
+            self._moves_only_what_was_traded(self.chain.speak(party, OrderStep, step=step))
+
+    def _moves_only_what_was_traded(self, record: SignedRecord) -> Verdict:
+        """Both legs of every trade, to the unit. A block before it lets time pass, so that nothing else moves."""
+        self.block()
+        before = self._totals()
+        verdict = self.do(record, time_s=self.chain.now_s)
+        expected: Totals = Counter()
+        for event in self.chain.events[self.chain.machine.height]:
+            if isinstance(event, OrderTraded):
+                one = event.trade
+                self.trades.append((event.height, event.number, one))
+                _legs(expected, one, 1)
+                Living.noticed["traded"] += 1
+            if isinstance(event, OrderReversed):
+                _legs(expected, event.trade, -1)
+                Living.noticed["reversed"] += 1
+        # Books are made from rows: a node that takes up this ledger trades as this one does.
+        Floor(self.chain.machine.state).check()
+        Living.noticed["orders at rest"] += len(self.chain.machine.state.standing)
+        moved = self._totals()
+        moved.subtract(before)
+        assert {key: n for key, n in moved.items() if n} == {key: n for key, n in expected.items() if n}
+        return verdict
+
+    def _totals(self) -> Totals:
+        """What everybody has of each asset, free or held."""
+        found: Totals = Counter()
+        for key, row in self.chain.machine.state.balances.items():
+            found[key] = row.free + row.held
+        return found
+
+
+def _legs(found: Totals, trade: Execution, sign: int) -> None:
+    found[trade.buyer, trade.asset] += sign * trade.energy_wh
+    found[trade.seller, trade.asset] -= sign * trade.energy_wh
+    found[trade.seller, trade.paid_with] += sign * trade.paid
+    found[trade.buyer, trade.paid_with] -= sign * trade.paid
