@@ -19,6 +19,7 @@ from meshnode.cli import (
     newcomer,
     running,
     sharing,
+    standing,
     tokens,
     trading,
 )
@@ -32,7 +33,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, trading, standing, tokens, cash, contracts),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -37,6 +37,7 @@ from meshnode.web.history import History
 from meshnode.web.openapi import Description
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
+from meshnode.web.standing import StandingOrders
 from meshnode.web.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Tokens(backend, token).routes(),
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
+        *StandingOrders(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]

@@ -66,6 +66,17 @@ class OrderRules(Living):
         if self._moves_only_what_was_traded(placed) == Verdict.ACCEPTED:
             self.placed.append((home, placed))
 
+    @precondition(lambda self: self.chain.machine.state.standing)
+    @rule(home=homes, amount=units, data=st.data())
+    def meet(self, home: str, amount: int, data: Any) -> None:
+        """Somebody takes the other side of an order that rests, at its price."""
+        table = self.chain.machine.state.standing
+        wanted = table[data.draw(st.sampled_from([order_id for order_id, _ in table.items()]), label="order")]
+        taken = (3 - wanted.side, min(amount, wanted.open_wh), wanted.price_u_kwh // order_stories.TICK)
+        placed = order_stories.order(self.chain, home, *taken, asset=wanted.asset, paid_with=wanted.paid_with)
+        if self._moves_only_what_was_traded(placed) == Verdict.ACCEPTED:
+            self.placed.append((home, placed))
+
     @rule(giver=homes, taker=homes, code=st.sampled_from(("SUN", "EURO", "ACCESS")), share=shares)
     def give(self, giver: str, taker: str, code: str, share: int) -> None:
         """What somebody has been waiting for comes from elsewhere."""
