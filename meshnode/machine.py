@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call
+from meshnode.execution import EXECUTED, Call, auctions
+from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
 from meshnode.ledger import assets, contracts, holds, members, minting, rows, standing, validators
@@ -53,6 +54,7 @@ Event = (
     | OrderTraded
     | OrderGone
     | OrderReversed
+    | AuctionClosed
     | PeriodClosed
     | PeriodCorrected
     | PeriodFinal
@@ -235,6 +237,7 @@ class Machine:
         events: list[Event] = [*holds.expire(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
         self.floor.expire(moment)
+        auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
         for position, signed in enumerate(block.records):
             verdict, account = self._execute(signed, head.height, position, head.time_s, events)
@@ -254,6 +257,7 @@ class Machine:
         closing.check_claims(self.state)
         minting.check(self.state)
         self.floor.check()
+        auctions.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state

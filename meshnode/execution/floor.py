@@ -215,7 +215,7 @@ class Floor:
             for order_id in (trade.buy_order, trade.sell_order):
                 state = self._move(known[order_id], Event.TRADE, _TRADED)
                 known[order_id] = msgspec.structs.replace(known[order_id], state=state)
-            self._trade(moment, _pair(known[trade.buy_order]), trade)
+            self.trade(moment, _pair(known[trade.buy_order]), trade)
         for order in effects.resting:
             row = _row(known[order.order_id], order)
             standing.fit_hold(self._state, order.order_id, row, moment.time_s)
@@ -229,7 +229,8 @@ class Floor:
             self._forget(one.order.order_id, row)
             moment.events.append(OrderGone(one.order.order_id, row.account, int(one.why), row.open_wh, row.filled_wh))
 
-    def _trade(self, moment: Moment, pair: Pair, trade: Trade) -> None:
+    def trade(self, moment: Moment, pair: Pair, trade: Trade) -> None:
+        """Both legs of a trade, out of the holds that have the ids of its two sides."""
         height, number = self._numbered
         number = number + 1 if height == moment.height else 0
         self._numbered = (moment.height, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshnode.execution import auctions
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import members, rows, validators
 from meshnode.ledger.verdicts import Verdict
@@ -36,6 +37,7 @@ def _leave(call: Call, record: Leave) -> Verdict:
     if verdict == Verdict.ACCEPTED:
         # Nobody trades with who is gone.
         call.ledger.floor.withdraw_all(call.moment, record.account)
+        auctions.leave(call.state, call.moment, record.account)
     return verdict
 
 

@@ -95,10 +95,10 @@ def _fault_of_attributes(call: Call, record: Order, terms: StandingTerms) -> Ver
 
 
 def _fault_of_prices(call: Call, record: Order, terms: StandingTerms) -> Verdict:
-    band = _band(call, terms.asset, terms.paid_with)
+    band = band_of(call, terms.asset, terms.paid_with)
     limit = band.protect(Side(record.side), record.price_u_kwh) if terms.good == GOOD_MARKET else record.price_u_kwh
     for price in (limit, limit if terms.partner_price_u_kwh is None else terms.partner_price_u_kwh):
-        if fault := _fault_of_price(price, band):
+        if fault := fault_of_price(price, band):
             return fault
     return Verdict.ACCEPTED
 
@@ -175,7 +175,7 @@ def _amend(call: Call, record: Amend) -> Verdict:
     row = call.state.standing.get(record.order)
     if row is None or row.account != call.account:
         return Verdict.UNKNOWN_ORDER
-    if fault := _fault_of_price(record.price_u_kwh, _band(call, row.asset, row.paid_with)):
+    if fault := fault_of_price(record.price_u_kwh, band_of(call, row.asset, row.paid_with)):
         return fault
     open_wh = record.energy_wh - row.filled_wh
     changed = msgspec.structs.replace(
@@ -243,7 +243,7 @@ def _reverse(call: Call, key: tuple[int, int]) -> Verdict:
 
 def _as_it_would_rest(call: Call, record: Order, terms: StandingTerms, state: State) -> Standing:
     """The row of a new order, with as much ready as its owner can back now."""
-    band = _band(call, terms.asset, terms.paid_with)
+    band = band_of(call, terms.asset, terms.paid_with)
     row = Standing(
         account=call.account,
         side=record.side,
@@ -268,7 +268,7 @@ def _as_it_would_rest(call: Call, record: Order, terms: StandingTerms, state: St
     return msgspec.structs.replace(row, ready_wh=ready_wh)
 
 
-def _band(call: Call, asset: str, paid_with: str) -> Band:
+def band_of(call: Call, asset: str, paid_with: str) -> Band:
     """The prices that the binding allows: those of energy, in the asset that pays for settled periods.
 
     A unit of energy is a Wh unless the asset that meters mint says otherwise.
@@ -279,7 +279,8 @@ def _band(call: Call, asset: str, paid_with: str) -> Band:
     return Band(*(None if one is None else one * unit_wh for one in (book.floor_u_kwh, book.cap_u_kwh)))
 
 
-def _fault_of_price(price_u_kwh: int, band: Band) -> Verdict:
+def fault_of_price(price_u_kwh: int, band: Band) -> Verdict:
+    """What is wrong with a price of an asset: its tick, or the binding's bounds."""
     if price_u_kwh % standing.PRICE_TICK_U_KWH or price_u_kwh < standing.PRICE_TICK_U_KWH:
         return Verdict.PRICE_OFF_TICK
     if band.floor_u_kwh is not None and price_u_kwh < band.floor_u_kwh:

@@ -82,3 +82,38 @@ class TradingDay(msgspec.Struct, frozen=True):
 
     trades: int
     digest: bytes
+
+
+AUCTION_RISING = 1
+AUCTION_FALLING = 2
+
+
+class Auction(msgspec.Struct, frozen=True):
+    """An auction that is open; the table's key is its record id, and that of the hold of who called it.
+
+    limit_u_kwh: the reserve of a rising one, the maximum of a falling one. closes_s: as things stand.
+    """
+
+    kind: int
+    account: bytes
+    asset: str
+    paid_with: str
+    units: int
+    limit_u_kwh: int
+    step_u_kwh: int
+    opens_s: int
+    closes_s: int
+    snipe_s: int
+    latest_s: int
+    attributes: tuple[tuple[str, str], ...]
+
+
+class AuctionBid(msgspec.Struct, frozen=True):
+    """A bid or an ask that stands; the table's key is (auction, record id), the latter also its hold's."""
+
+    account: bytes
+    units: int
+    price_u_kwh: int
+    height: int
+    position: int
+    attributes: tuple[tuple[str, str], ...]

@@ -212,6 +212,8 @@ class State:
         self.committed: Table[bytes, order_rows.Committed] = Table(self, 42, order_rows.Committed)
         self.executions: Table[tuple[int, int], order_rows.Execution] = Table(self, 43, order_rows.Execution)
         self.trading_days: Table[int, order_rows.TradingDay] = Table(self, 44, order_rows.TradingDay)
+        self.auctions: Table[bytes, order_rows.Auction] = Table(self, 45, order_rows.Auction)
+        self.auction_bids: Table[tuple[bytes, bytes], order_rows.AuctionBid] = Table(self, 46, order_rows.AuctionBid)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

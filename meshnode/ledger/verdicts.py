@@ -85,6 +85,11 @@ class Verdict(IntEnum):
     TOO_MANY_STEPS = 98
     UNKNOWN_TRADE = 99
     REVERSAL_ASKED = 100
+    UNKNOWN_AUCTION = 101
+    AUCTION_OVER = 102
+    BID_TOO_WEAK = 103
+    ATTRIBUTE_MISSING = 104
+    OTHER_LOT = 105
     UNKNOWN_CONTRACT = 160
     NOT_A_PARTY = 161
     CONTRACT_SIGNED = 162
@@ -168,6 +173,11 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.TOO_MANY_STEPS: "the member has committed to too many orders that never came",
     Verdict.UNKNOWN_TRADE: "there is no such trade of this member, it is settled, or it was reversed",
     Verdict.REVERSAL_ASKED: "this party has asked for the reversal already; the other one has not",
+    Verdict.UNKNOWN_AUCTION: "there is no such auction; it has closed, or never was",
+    Verdict.AUCTION_OVER: "the auction takes no bids any more",
+    Verdict.BID_TOO_WEAK: "it does not reach what the auction asks for, or does not beat what stands",
+    Verdict.ATTRIBUTE_MISSING: "it does not say of the energy what the auction asks for",
+    Verdict.OTHER_LOT: "a bid of a rising auction is for the whole lot",
     Verdict.UNKNOWN_CONTRACT: "there is no such contract",
     Verdict.NOT_A_PARTY: "the member is no party to that contract, or not the one whose turn it is",
     Verdict.CONTRACT_SIGNED: "the contract is signed already",

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.floor import OrderGone, OrderReversed, OrderTraded
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.holds import HoldEnded
@@ -72,7 +73,7 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
         # Who was found out, what is held and what stands is asked from the state itself.
-        if not isinstance(event, FoundOut | HoldEnded | OrderTraded | OrderGone | OrderReversed):
+        if not isinstance(event, FoundOut | HoldEnded | OrderTraded | OrderGone | OrderReversed | AuctionClosed):
             _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 

@@ -13,6 +13,7 @@ from protocols.records.agreement import (
     Tip,
     Vote,
 )
+from protocols.records.auctions import Auction, AuctionBid, AuctionFalling, AuctionRising
 from protocols.records.carried import BLOCK_RECORDS
 from protocols.records.genesis import (
     CLOCK_DEMONSTRATION,
@@ -140,6 +141,10 @@ __all__ = [
     "Ack",
     "Amend",
     "AssetIssue",
+    "Auction",
+    "AuctionBid",
+    "AuctionFalling",
+    "AuctionRising",
     "BindingProposal",
     "BindingVote",
     "Burn",

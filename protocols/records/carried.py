@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import orders, statements, tokens
+from protocols.records import auctions, orders, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -25,6 +25,7 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         tokens.Cash,
         tokens.Contract,
         orders.Amend,
+        auctions.Auction,
         orders.OrderStep,
     )
 )

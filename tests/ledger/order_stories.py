@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from meshnode.execution.auctions import bids
 from meshnode.execution.floor import OrderGone, OrderTraded
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Leaving
@@ -24,6 +25,10 @@ from protocols.records import (
     SIDE_BUY,
     SIDE_SELL,
     Amend,
+    Auction,
+    AuctionBid,
+    AuctionFalling,
+    AuctionRising,
     Cancel,
     Order,
     StandingTerms,
@@ -69,6 +74,25 @@ def cancel(chain: Chain, home: str, placed: SignedRecord) -> SignedRecord:
     return chain.speak(home, Cancel, order=placed.record_id)
 
 
+def rising(chain: Chain, home: str, units: int, reserve_u: int, step_u: int, **terms: Any) -> SignedRecord:
+    """A home auctions off a lot."""
+    fields = {"asset": ENERGY, "paid_with": EURO, "closes_s": chain.now_s + 65} | terms
+    prices = {"reserve_u_kwh": reserve_u * TICK, "step_u_kwh": step_u * TICK}
+    return chain.speak(home, Auction, step=AuctionRising(units=units, **prices, **fields))
+
+
+def falling(chain: Chain, home: str, units: int, most_u: int, **terms: Any) -> SignedRecord:
+    """A home calls for energy."""
+    fields = {"asset": ENERGY, "paid_with": EURO, "closes_s": chain.now_s + 65} | terms
+    return chain.speak(home, Auction, step=AuctionFalling(units=units, maximum_u_kwh=most_u * TICK, **fields))
+
+
+def bid(chain: Chain, home: str, auction: SignedRecord, units: int, price_u: int, **terms: Any) -> SignedRecord:
+    """A home bids in a rising auction, or asks in a falling one."""
+    step = AuctionBid(auction=auction.record_id, units=units, price_u_kwh=price_u * TICK, **terms)
+    return chain.speak(home, Auction, step=step)
+
+
 def market(homes: int = HOMES) -> Chain:
     """A microgrid with energy tokens and money; carla is the cashier, anna issues the rest."""
     chain = Chain(homes)
@@ -93,11 +117,12 @@ class Story:
     def __init__(self) -> None:
         self.chain = market()
         self.orders: list[tuple[str, SignedRecord]] = []
+        self.auctions: list[SignedRecord] = []
 
     def operate(self, words: list[str]) -> list[str]:
         """Do what a line says; what happened, in words."""
         chain = self.chain
-        known = dict(chain.machine.state.standing.items())
+        known = dict(chain.machine.state.standing.items()) | self._stand()
         match words:
             case ["show", *homes]:
                 return [self._has(home) for home in homes]
@@ -120,6 +145,16 @@ class Story:
             case ["amend", number, units, "at", price]:
                 home, placed = self.orders[int(number) - 1]
                 chain.block(amend(chain, home, placed, int(units), int(price)))
+            case [home, "auctions", units, "at", reserve, "step", step, *more]:
+                self._call(rising(chain, home, int(units), int(reserve), int(step), **self._times(more)))
+            case [home, "calls", units, "at", most, *more]:
+                self._call(falling(chain, home, int(units), int(most), **self._times(more)))
+            case [home, "bids", price, "in", number]:
+                lot = self.auctions[int(number) - 1]
+                chain.block(bid(chain, home, lot, lot.record.step.units, int(price)))  # type: ignore[attr-defined]
+            case [home, "asks", units, "at", price, "in", number, *more]:
+                called = self.auctions[int(number) - 1]
+                chain.block(bid(chain, home, called, int(units), int(price), **self._times(more)))
             case [home, side, units, "at", price, *more]:
                 placed = order(chain, home, SIDES[side], int(units), int(price), **self._terms(more))
                 self.orders.append((home, placed))
@@ -127,6 +162,22 @@ class Story:
             case _:
                 raise ValueError(f"{' '.join(words)}: no such line")
         return self._told(known)
+
+    def _call(self, called: SignedRecord) -> None:
+        self.auctions.append(called)
+        self.chain.block(called)
+
+    def _times(self, words: list[str]) -> dict[str, Any]:
+        given = dict(word.split("=") for word in words)
+        found: dict[str, Any] = {f"{key}_s": int(given[key]) for key in ("snipe",) if key in given}
+        found |= {"extends_s": int(given["extend"])} if "extend" in given else {}
+        found |= {"closes_s": self.chain.now_s + 5 + int(given["for"])} if "for" in given else {}
+        return found | ({"attributes": (("source", given["source"]),)} if "source" in given else {})
+
+    def _stand(self) -> dict[bytes, Any]:
+        """The bids of each auction that is open."""
+        state = self.chain.machine.state
+        return {auction_id: [one for one, _ in bids(state, auction_id)] for auction_id, _ in state.auctions.items()}
 
     def _terms(self, words: list[str]) -> dict[str, Any]:
         terms: dict[str, Any] = {}
@@ -162,6 +213,13 @@ class Story:
             for event in self.chain.events[self.chain.machine.height]
             if isinstance(event, OrderGone)
         }
+        stand = self._stand()
+        for number, called in enumerate(self.auctions, 1):
+            here = stand.get(called.record_id)
+            if here is None and called.record_id in known:
+                told.append(f"auction {number} is over")
+            elif here is not None and here != known.get(called.record_id):
+                told.append(f"auction {number} is open: {len(here)} {'stands' if len(here) == 1 else 'stand'}")
         for order_id, number in numbers.items():
             row = state.standing.get(order_id)
             if order_id in gone:

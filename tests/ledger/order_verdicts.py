@@ -20,7 +20,7 @@ from protocols.records import (
 )
 from tests.ledger import tokens
 from tests.ledger.chain import Chain, account
-from tests.ledger.order_stories import EURO, amend, buy, cancel, give, market, sell
+from tests.ledger.order_stories import EURO, amend, bid, buy, cancel, falling, give, market, rising, sell
 from tests.ledger.tokens import DAY_S
 
 Found = Verdict | list[Verdict]
@@ -247,3 +247,68 @@ def _() -> Found:
     assert chain.say(undo(chain, "carla", height)) == Verdict.NOT_ENOUGH
     assert tokens.has(chain, "bela", EURO) == (800, 0) and tokens.has(chain, "bela", "ENERGY") == (2, 0)
     return chain.say(undo(chain, "bela", height))
+
+
+# --- auctions
+
+
+@story(Verdict.UNKNOWN_AUCTION)
+def _() -> Found:
+    """Never called, no auction, and over."""
+    chain = open_market()
+    called, order = rising(chain, "carla", 1, 10, 1), sell(chain, "carla", 1, 100)
+    chain.block(order)
+    found = chain.say(bid(chain, "bela", called, 1, 10), bid(chain, "bela", order, 1, 10))
+    chain.block(called)
+    over = chain.say(bid(chain, "bela", called, 1, 10), time_s=chain.now_s + 100)
+    assert isinstance(found, list) and isinstance(over, Verdict)
+    return [*found, over]
+
+
+@story(Verdict.AUCTION_OVER)
+def _() -> Found:
+    """A bid in the block of a falling auction's last second is taken; the mechanism itself refuses later ones."""
+    chain = open_market()
+    called = falling(chain, "bela", 1, 10)
+    chain.block(called)
+    with mock.patch("meshnode.machine.auctions.close_due"):
+        closes_s = chain.machine.state.auctions[called.record_id].closes_s
+        assert chain.say(bid(chain, "carla", called, 1, 9), time_s=closes_s - 1) == Verdict.ACCEPTED
+        return chain.say(bid(chain, "carla", called, 1, 8), time_s=closes_s)
+
+
+@story(Verdict.BID_TOO_WEAK)
+def _() -> Found:
+    """Under the reserve, no step above the best; dearer than the maximum, no lower than the own one."""
+    chain = open_market()
+    lot, called = rising(chain, "carla", 1, 10, 5), falling(chain, "bela", 1, 10)
+    chain.block(lot, called)
+    chain.block(bid(chain, "bela", lot, 1, 12), bid(chain, "carla", called, 1, 9))
+    assert tokens.has(chain, "bela", EURO) == (978, 22)
+    return chain.say(
+        bid(chain, "bela", lot, 1, 9),
+        bid(chain, "bela", lot, 1, 16),
+        bid(chain, "carla", called, 1, 11),
+        bid(chain, "carla", called, 1, 9),
+    )
+
+
+@story(Verdict.ATTRIBUTE_MISSING)
+def _() -> Found:
+    """Nothing is said of the energy, and something else."""
+    chain = open_market()
+    called = falling(chain, "bela", 1, 10, attributes=(("source", "solar"),))
+    chain.block(called)
+    assert chain.say(bid(chain, "carla", called, 1, 9, attributes=(("source", "solar"),))) == Verdict.ACCEPTED
+    return chain.say(
+        bid(chain, "carla", called, 1, 8),
+        bid(chain, "carla", called, 1, 8, attributes=(("source", "wind"),)),
+    )
+
+
+@story(Verdict.OTHER_LOT)
+def _() -> Found:
+    chain = open_market()
+    lot = rising(chain, "carla", 2, 10, 1)
+    chain.block(lot)
+    return chain.say(bid(chain, "bela", lot, 1, 10), bid(chain, "bela", lot, 3, 10))
