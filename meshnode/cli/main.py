@@ -6,6 +6,7 @@ import sys
 
 from meshnode import __version__
 from meshnode.cli import (
+    auctions,
     bindings,
     cash,
     community,
@@ -33,7 +34,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, standing, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

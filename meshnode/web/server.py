@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from meshnode.config import ConfigError
 from meshnode.web.api import Api
+from meshnode.web.auctions import Auctions
 from meshnode.web.backend import Backend
 from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
@@ -74,6 +75,7 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
         *StandingOrders(backend, token).routes(),
+        *Auctions(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]

@@ -103,6 +103,22 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
             "order", "buy", *pair, "--amount", 1, "--price", "0.1", "--dir", anna
         )
 
+        # Auctions.
+        assert say("auction", "list").out == "no open auctions\n"
+        lot = say("auction", "open", "rising", *pair, "--amount", 5, "--price", 10, "--for", 60, "--snipe", 5).out
+        called = re.search(rf"who takes part says: meshnode auction bid ({RECORD})\n", lot)
+        assert called and "5 SUN held for who bids most, from 10 EURO each" in lot
+        (_, line) = rows(say("auction", "list").out)
+        assert line[:4] + line[5:] == ["anna sells", "5 SUN", "from 10 EURO", "no bids", called[1]]
+        own = say("auction", "bid", called[1], "--amount", 5, "--price", 10, code=1)
+        assert "sender and receiver are the same" in own.out
+        wanted = ("auction", "open", "falling", *pair, "--amount", 5, "--price", 2, "--for", 60, "--source", "solar")
+        assert "10 EURO held for 5 SUN from who asks least" in say(*wanted).out
+        assert ["anna buys", "5 SUN", "up to 2 EURO", "source solar"] in [
+            line[:4] for line in rows(say("auction", "list").out)
+        ]
+        assert "no kind of auction" in complaint("auction", "open", "dutch", *wanted[3:-2], "--dir", anna)
+
         # Contracts.
         text = tmp_path / "contract.txt"
         text.write_text("what was agreed\n")
@@ -112,7 +128,7 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
         assert say("contract", "list").out == "no contracts\n"
 
 
-@pytest.mark.parametrize("group", ["asset", "transfer", "exchange", "cash", "contract"])
+@pytest.mark.parametrize("group", ["asset", "transfer", "exchange", "cash", "contract", "auction"])
 def test_every_group_has_help(group: str) -> None:
     done = meshnode(group, "--help")
     assert done.code == 0 and done.out.startswith(f"usage: meshnode {group} COMMAND")

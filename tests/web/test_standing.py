@@ -95,3 +95,29 @@ async def test_what_makes_no_sense_is_refused(
 
 async def test_a_book_of_nothing_is_not_found(village: Village) -> None:
     assert (await get(village.addresses["anna"], "/api/books/MOON/EURO")).status == 404
+
+
+async def test_a_lot_goes_to_who_bids_most(village: Village) -> None:
+    await stock(village)
+    lot = {**PAIR, "units": 5, "reserve": 10, "step": 2, "for_s": 3600}
+    called = await village.say("anna", "/api/auctions/rising", **lot, snipe_s=60, extends_s=600)
+    assert await village.has("anna", "SUN") == (95, 5)
+    path = f"/api/auctions/{called}/bids"
+    assert (await village.attempt("bela", path, units=5, price=9))[1] == "BID_TOO_WEAK"
+    standing = await village.say("bela", path, units=5, price=11)
+    (row,) = (await village.see("carla", "/api/auctions"))["auctions"]
+    assert (row["kind"], row["member"], row["limit"], row["step"]) == ("rising", "anna", 10, 2)
+    assert [(one["id"], one["member"], one["price"]) for one in row["bids"]] == [(standing, "bela", 11)]
+    assert await village.has("bela", "EURO") == (945, 55)
+
+
+async def test_a_call_names_the_source(village: Village) -> None:
+    await stock(village)
+    called = await village.say("bela", "/api/auctions/falling", **PAIR, units=5, maximum=20, for_s=3600, source="solar")
+    assert await village.has("bela", "EURO") == (900, 100)
+    path = f"/api/auctions/{called}/bids"
+    assert (await village.attempt("anna", path, units=5, price=9))[1] == "ATTRIBUTE_MISSING"
+    await village.say("anna", path, units=4, price=9, source="solar")
+    (row,) = (await village.see("anna", "/api/auctions"))["auctions"]
+    assert (row["attributes"], row["bids"][0]["attributes"]) == ({"source": "solar"}, {"source": "solar"})
+    assert await village.has("anna", "SUN") == (96, 4)
