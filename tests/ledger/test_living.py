@@ -22,16 +22,20 @@ OPERATIONS = 65
 PROMISED = 50
 
 
+class Households(TokenRules, EnergyRules):
+    """Assets, cash, and what meters say."""
+
+
 class Everything(TokenRules, EnergyRules, OrderRules, AuctionRules):
     """All families of rules in one life."""
 
 
 def test_nothing_that_members_do_breaks_an_invariant() -> None:
-    """I1 to I4 and I7 after every block, and both legs of every exchange and every trade."""
+    """I1 to I4 after every block, and both legs of every exchange."""
     Living.happened.clear()
     Living.noticed.clear()
     profile = settings()
-    run_state_machine_as_test(Everything, settings=settings(stateful_step_count=OPERATIONS))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Households, settings=settings(stateful_step_count=OPERATIONS))  # type: ignore[no-untyped-call]
     done = Living.happened
     print(f"{done.total()} operations: {dict(sorted(done.items()))}")
     assert done.total() >= PROMISED * profile.max_examples, done
@@ -40,14 +44,23 @@ def test_nothing_that_members_do_breaks_an_invariant() -> None:
         *("AssetIssue ACCEPTED", "Transfer ACCEPTED", "Burn ACCEPTED", "Reading ACCEPTED", "AssetIssue METER_MINTS"),
         *("ExchangeOffer ACCEPTED", "ExchangeAccept ACCEPTED", "ExchangeWithdraw ACCEPTED"),
         *("CashIn ACCEPTED", "CashAsk ACCEPTED", "CashOut ACCEPTED", "CashSell ACCEPTED", "CashConfirm ACCEPTED"),
-        *("Order ACCEPTED", "Order NOT_ENOUGH", "Order NOT_FILLED", "Amend UNKNOWN_ORDER", "Cancel UNKNOWN_ORDER"),
         *("CashRelease ACCEPTED", "CashIn REFERENCE_TAKEN", "ExchangeAccept UNKNOWN_HOLD", "Transfer NOT_ENOUGH"),
     ):
         assert done[wanted], f"{wanted} never happened: {sorted(done)}"
     refused = [name for name in done if " " in name and not name.endswith(" ACCEPTED")]
     assert len(refused) >= 20, f"only so few were refused: {sorted(refused)}"
-    for wanted in ("minted by a meter", "taken back", "traded", "orders at rest"):
+    for wanted in ("minted by a meter", "taken back"):
         assert Living.noticed[wanted], wanted
+
+
+def test_nothing_that_happens_side_by_side_breaks_an_invariant() -> None:
+    """All families together, a quarter as many lives; what each of them must have met is its own test's business."""
+    Living.happened.clear()
+    few = settings(stateful_step_count=OPERATIONS, max_examples=settings().max_examples // 4)
+    run_state_machine_as_test(Everything, settings=few)  # type: ignore[no-untyped-call]
+    done = Living.happened
+    print(f"{done.total()} operations: {dict(sorted(done.items()))}")
+    assert done["Order ACCEPTED"] and done["Transfer ACCEPTED"] and done["Reading ACCEPTED"], done
 
 
 def test_nothing_that_is_ordered_breaks_an_invariant() -> None:
