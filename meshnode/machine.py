@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call
+from meshnode.execution import EXECUTED, Call, auctions
+from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
-from meshnode.ledger import assets, contracts, holds, members, minting, rows, validators
+from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
+from meshnode.ledger import assets, contracts, holds, members, minting, rows, standing, validators
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
@@ -44,7 +46,19 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-Event = RecordDone | FoundOut | HoldEnded | Moved | PeriodClosed | PeriodCorrected | PeriodFinal
+Event = (
+    RecordDone
+    | FoundOut
+    | HoldEnded
+    | Moved
+    | OrderTraded
+    | OrderGone
+    | OrderReversed
+    | AuctionClosed
+    | PeriodClosed
+    | PeriodCorrected
+    | PeriodFinal
+)
 
 
 class StateMismatch(Exception):
@@ -58,6 +72,7 @@ class Machine:
         state: the tables; read them, never write.
         height: of the last applied block.
         verifier: checks Ed25519 signatures.
+        floor: the books of standing orders.
     """
 
     def __init__(
@@ -87,6 +102,7 @@ class Machine:
         self.state = State() if state is None else state
         if state is None:
             self._found()
+        self.floor = Floor(self.state)
         self._hashes: dict[int, bytes] = {self.height: self.state.state_hash()}
 
     @property
@@ -220,11 +236,17 @@ class Machine:
                 f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
             )
         events: list[Event] = [*holds.expire(self.state, head.time_s)]
+        moment = Moment(head.height, head.time_s, events)
+        self.floor.expire(moment)
+        auctions.close_due(self.state, self.floor, moment)
+        self.floor.look_again(moment)
         for position, signed in enumerate(block.records):
             verdict, account = self._execute(signed, head.height, position, head.time_s, events)
+            self.floor.look_again(moment)
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
         validators.apply_header(self.state, head.height, head.state_height)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
+        self.floor.look_again(moment)
         self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
         self._hashes[head.height] = self.state.state_hash()
         self._hashes.pop(head.height - STATE_HASHES_KEPT, None)
@@ -235,6 +257,8 @@ class Machine:
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
         minting.check(self.state)
+        self.floor.check()
+        auctions.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -299,6 +323,7 @@ class Machine:
         if start > meta.next_period_s:
             self._drop_expired(time_s)
             contracts.forget(self.state, time_s)
+            standing.forget(self.state, time_s)
         while final < start:
             rules = self._rules_of(self._binding(final)).period
             if time_s <= final + rules.length_s + rules.correction_s:
@@ -307,6 +332,8 @@ class Machine:
             final += rules.length_s
             history_s = max(rules.estimate_days * closing.DAY_S, closing.RECENT_PERIODS * rules.length_s)
             closing.forget(self.state, final - history_s, rules.length_s)
+        if final > meta.next_final_s:
+            self.floor.close(final)
         return start, final
 
     def _drop_expired(self, time_s: int) -> None:

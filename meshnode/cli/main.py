@@ -6,6 +6,7 @@ import sys
 
 from meshnode import __version__
 from meshnode.cli import (
+    auctions,
     bindings,
     cash,
     community,
@@ -19,6 +20,7 @@ from meshnode.cli import (
     newcomer,
     running,
     sharing,
+    standing,
     tokens,
     trading,
 )
@@ -32,7 +34,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

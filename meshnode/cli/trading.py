@@ -18,7 +18,7 @@ from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_direc
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
 
-order = Group("Orders: buy or sell energy of one settlement period.")
+order = Group("Orders: buy or sell energy of one settlement period, or units of an asset.")
 
 # A block becomes final within seconds; a node waits for no more than half a minute.
 WAIT_S = 10
@@ -47,7 +47,19 @@ Key = Annotated[
     Option("--key", "Names this request: given again, it is carried out once.", "TEXT"),
 ]
 Energy = Annotated[str, Option("--energy", 'At most this much, like "1.5 kWh".')]
-Price = Annotated[str, Option("--price", 'Limit price, like "0.12 EUR/kWh".')]
+Price = Annotated[str, Option("--price", 'Limit price, like "0.12 EUR/kWh"; of an asset, units that pay for each.')]
+Asset = Annotated[str, Option("--asset", "Not energy of a period, but units of this asset.")]
+Units = Annotated[int, Option("--amount", "So many units of the asset.", low=0)]
+PaidWith = Annotated[str, Option("--pay-with", "Code of the asset that pays for it.")]
+Good = Annotated[
+    str,
+    Option("--good", "till-cancelled, at-once, whole-at-once, or market: at once, up to the price; of an asset."),
+]
+# Two years, as the ledger has it.
+Hours = Annotated[int, Option("--for", "So long it stays; 0: till cancelled.", "HOURS", low=0, high=2 * 366 * 24)]
+Unbacked = Annotated[bool, Option("--unbacked", "It may rest without what it needs, and trades once that is there.")]
+First = Annotated[str, Option("--first", "A member who is served first, like carla or carla@190.", "NAME[@PRICE]")]
+Under = Annotated[str, Option("--contract", "The contract that it is given under.", "ID")]
 Period = Annotated[str, Option("--period", '"next", or when it begins: 2026-06-21T14:15+02:00, or a UTC second.')]
 
 
@@ -116,9 +128,17 @@ def _placing(side: str, what: str) -> Callable[..., int]:
     """The command that places an order of one side."""
 
     def command(
-        energy: Energy,
         price: Price,
+        energy: Energy = "",
         period: Period = "next",
+        asset: Asset = "",
+        amount: Units = 0,
+        paid_with: PaidWith = "",
+        good: Good = "till-cancelled",
+        hours: Hours = 0,
+        unbacked: Unbacked = False,
+        first: First = "",
+        contract: Under = "",
         wait: Wait = WAIT_S,
         key: Key = "",
         directory: Dir = None,
@@ -126,7 +146,14 @@ def _placing(side: str, what: str) -> Callable[..., int]:
         json: Json = False,
     ) -> int:
         from meshnode.amounts import parse_energy, parse_price
+        from meshnode.cli import standing
 
+        if asset:
+            typed = {"price": price, "amount": amount, "paid_with": paid_with, "good": good, "hours": hours}
+            typed |= {"unbacked": unbacked, "first": first, "contract": contract}
+            return standing.place(side, asset, typed, wait, key, directory, chain, json)
+        if not energy:
+            raise Fault('--energy: nothing found, expected how much\n    write it like: --energy "1.5 kWh"')
         place = node_directory(directory)
         body = {
             "side": side,
@@ -164,18 +191,25 @@ def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: 
 
     async def ask(node: NodeClient) -> dict[str, Any]:
         found: dict[str, Any] = await node.get("/api/orders", fresh=seconds(fresh))
-        return found
+        return found | {"standing": (await node.get("/api/standing"))["standing"]}
 
     place = node_directory(directory)
     found = ask_node(place, chain, ask)
-    answer(found, lambda: _orders(found["orders"], currency_of(place, chain)), json)
+    answer(found, lambda: _orders(found, currency_of(place, chain)), json)
 
 
-def _orders(orders: list[dict[str, Any]], currency: str) -> str:
+def _orders(found: dict[str, Any], currency: str) -> str:
+    """Orders of assets that rest, then those of periods."""
+    from meshnode.cli import standing
+
+    parts = [standing.resting(found["standing"])] if found["standing"] else []
+    parts += [_of_periods(found["orders"], currency)] if found["orders"] else []
+    return "\n".join(parts) or "no orders"
+
+
+def _of_periods(orders: list[dict[str, Any]], currency: str) -> str:
     from meshnode.amounts import format_energy, format_price
 
-    if not orders:
-        return "no orders"
     rows = [
         (
             datetime.fromtimestamp(one["start_s"]).strftime("%Y-%m-%d %H:%M"),

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from meshnode.execution.floor import Floor, Moment
 from meshnode.ledger import rows
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
@@ -24,6 +25,7 @@ class Ledger(Protocol):
     chain_id: bytes
     state: State
     verifier: Verifier
+    floor: Floor
 
     @property
     def next_period_s(self) -> int:
@@ -63,6 +65,11 @@ class Call(msgspec.Struct, frozen=True):
     def account(self) -> bytes:
         """Whose key signed the record."""
         return self.key.account
+
+    @property
+    def moment(self) -> Moment:
+        """The block, for what happens to standing orders."""
+        return Moment(self.height, self.time_s, self.events)
 
     def boundary_s(self) -> int:
         """The first period boundary at or after the block's time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.verdicts import Verdict
@@ -33,6 +34,8 @@ def _reading(call: Call, record: Reading) -> Verdict:
 
 
 def _order(call: Call, record: Order) -> Verdict:
+    if record.standing is not None:
+        return orders.place(call, record, record.standing)
     rules = call.ledger.rules(record.period_start_s)
     return book.place(
         call.state,
@@ -48,6 +51,8 @@ def _order(call: Call, record: Order) -> Verdict:
 
 
 def _cancel(call: Call, record: Cancel) -> Verdict:
+    if record.order in call.state.standing:
+        return orders.cancel(call, record.order)
     return book.cancel(call.state, record, call.account, call.time_s, call.ledger.rules().period.length_s)
 
 

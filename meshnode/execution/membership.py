@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshnode.execution import auctions
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import members, rows, validators
 from meshnode.ledger.verdicts import Verdict
@@ -24,7 +25,7 @@ def _join(call: Call, record: Join) -> Verdict:
 
 
 def _leave(call: Call, record: Leave) -> Verdict:
-    return members.leave(
+    verdict = members.leave(
         call.state,
         record,
         call.account,
@@ -33,6 +34,11 @@ def _leave(call: Call, record: Leave) -> Verdict:
         time_s=call.time_s,
         end_s=call.boundary_s(),
     )
+    if verdict == Verdict.ACCEPTED:
+        # Nobody trades with who is gone.
+        call.ledger.floor.withdraw_all(call.moment, record.account)
+        auctions.leave(call.state, call.moment, record.account)
+    return verdict
 
 
 def _change_key(call: Call, record: KeyChange) -> Verdict:

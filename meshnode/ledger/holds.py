@@ -67,6 +67,19 @@ def pay(state: State, hold_id: bytes, to: bytes, amount: int) -> None:
     _shrink(state, hold_id, amount)
 
 
+def add(state: State, hold_id: bytes, amount: int) -> None:
+    """More is committed to the same end. The caller has checked that the owner has as much free."""
+    hold = state.holds[hold_id]
+    assert amount > 0, f"hold {hold_id.hex()}: {amount} more"
+    change(state, hold.owner, hold.asset, free=-amount, held=amount)
+    state.holds.put(hold_id, msgspec.structs.replace(hold, amount=hold.amount + amount))
+
+
+def has_room(state: State, owner: bytes) -> bool:
+    """Whether an account may have one more hold."""
+    return _count(state, owner) < MAX_HOLDS_PER_ACCOUNT
+
+
 def burn(state: State, hold_id: bytes) -> None:
     """All of a hold is destroyed; the supply shrinks with it."""
     hold = state.holds[hold_id]

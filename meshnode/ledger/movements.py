@@ -19,6 +19,8 @@ class What(IntEnum):
     SOLD = 7
     METERED = 8
     SETTLED = 9
+    TRADED = 20
+    REVERSED = 21
 
 
 class Moved(msgspec.Struct, frozen=True):

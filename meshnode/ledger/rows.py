@@ -244,6 +244,8 @@ class AssetRules(msgspec.Struct, frozen=True):
 HOLD_EXCHANGE = 1
 HOLD_CASH = 2
 HOLD_SALE = 3
+HOLD_ORDER = 20
+HOLD_AUCTION = 21
 # What ends a hold, before its time has passed: a record that names it, nothing, or a receipt of another chain.
 RELEASE_RECORD = 0
 RELEASE_TIMEOUT = 1

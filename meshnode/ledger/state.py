@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from meshnode.ledger import rows
+from meshnode.ledger import order_rows, rows
 from protocols import cbor, merkle
 
 BUCKETS = 256
@@ -118,6 +118,33 @@ class Meters(Table[bytes, rows.Meter]):
             yield key, self[key]
 
 
+class Balances(Table[tuple[bytes, str], rows.Balance]):
+    """The table of balances, which also knows whose have changed since somebody asked.
+
+    No part of the state hash: standing orders are looked at again when their account has something new.
+    """
+
+    def __init__(self, state: State, number: int) -> None:
+        super().__init__(state, number, rows.Balance)
+        self._changed: set[bytes] = set()
+
+    def put(self, key: tuple[bytes, str], row: rows.Balance) -> None:
+        """Write a row."""
+        self._changed.add(key[0])
+        super().put(key, row)
+
+    def delete(self, key: tuple[bytes, str]) -> None:
+        """Remove a row; it must be there."""
+        self._changed.add(key[0])
+        super().delete(key)
+
+    def take_changed(self) -> frozenset[bytes]:
+        """The accounts whose balances were written since the last call."""
+        changed = frozenset(self._changed)
+        self._changed.clear()
+        return changed
+
+
 class Quorums(Table[int, rows.Quorum]):
     """The table of quorum configurations, which also has them as one tuple: every message asks for them."""
 
@@ -174,7 +201,7 @@ class State:
         self.meters = Meters(self, 5)
         self.nonces: Table[tuple[bytes, int], rows.Nonce] = Table(self, 6, rows.Nonce)
         self.assets: Table[str, rows.Asset] = Table(self, 7, rows.Asset)
-        self.balances: Table[tuple[bytes, str], rows.Balance] = Table(self, 8, rows.Balance)
+        self.balances = Balances(self, 8)
         self.orders: Table[tuple[int, int, int], rows.OpenOrder] = Table(self, 9, rows.OpenOrder)
         self.order_places: Table[bytes, rows.OrderPlace] = Table(self, 10, rows.OrderPlace)
         self.registers: Table[tuple[bytes, int], rows.Registers] = Table(self, 11, rows.Registers)
@@ -196,6 +223,13 @@ class State:
         self.references: Table[tuple[str, str], rows.Reference] = Table(self, 27, rows.Reference)
         self.carries: Table[tuple[str, bytes], rows.Carry] = Table(self, 28, rows.Carry)
         self.pairs: Table[tuple[int, bytes, int], rows.Pair] = Table(self, 29, rows.Pair)
+        self.standing: Table[bytes, order_rows.Standing] = Table(self, 40, order_rows.Standing)
+        self.standing_of: Table[tuple[bytes, bytes], order_rows.StandingOf] = Table(self, 41, order_rows.StandingOf)
+        self.committed: Table[bytes, order_rows.Committed] = Table(self, 42, order_rows.Committed)
+        self.executions: Table[tuple[int, int], order_rows.Execution] = Table(self, 43, order_rows.Execution)
+        self.trading_days: Table[int, order_rows.TradingDay] = Table(self, 44, order_rows.TradingDay)
+        self.auctions: Table[bytes, order_rows.Auction] = Table(self, 45, order_rows.Auction)
+        self.auction_bids: Table[tuple[bytes, bytes], order_rows.AuctionBid] = Table(self, 46, order_rows.AuctionBid)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

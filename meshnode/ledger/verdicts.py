@@ -74,6 +74,22 @@ class Verdict(IntEnum):
     NO_CASHIER = 82
     TOO_MANY_ASSETS = 83
     SETTLES_ALREADY = 84
+    PRICE_OFF_TICK = 90
+    TERMS_CONTRADICT = 91
+    NOT_FILLED = 92
+    TOO_MANY_STANDING = 93
+    NOT_UNDER_CONTRACT = 94
+    BEYOND_SERVICE_LEVEL = 95
+    OTHER_TERMS = 96
+    UNKNOWN_STEP = 97
+    TOO_MANY_STEPS = 98
+    UNKNOWN_TRADE = 99
+    REVERSAL_ASKED = 100
+    UNKNOWN_AUCTION = 101
+    AUCTION_OVER = 102
+    BID_TOO_WEAK = 103
+    ATTRIBUTE_MISSING = 104
+    OTHER_LOT = 105
     UNKNOWN_CONTRACT = 160
     NOT_A_PARTY = 161
     CONTRACT_SIGNED = 162
@@ -146,6 +162,22 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.NO_CASHIER: "the asset names no cashier",
     Verdict.TOO_MANY_ASSETS: "there are as many assets as the ledger keeps",
     Verdict.SETTLES_ALREADY: "another asset pays for settled periods already",
+    Verdict.PRICE_OFF_TICK: "a price is a whole number of the paying asset's units for each unit, at least one",
+    Verdict.TERMS_CONTRADICT: "it names no period, a partner with a price, and an expiry only if it may rest",
+    Verdict.NOT_FILLED: "nobody took the other side at once; nothing was traded",
+    Verdict.TOO_MANY_STANDING: "the member, or the book, has too many orders resting",
+    Verdict.NOT_UNDER_CONTRACT: "the contract that it names is not signed, does not hold now, or is with others",
+    Verdict.BEYOND_SERVICE_LEVEL: "the contract that the order names does not allow it",
+    Verdict.OTHER_TERMS: "it is not what the step before it committed to",
+    Verdict.UNKNOWN_STEP: "there is no such step of this member, or it has been used",
+    Verdict.TOO_MANY_STEPS: "the member has committed to too many orders that never came",
+    Verdict.UNKNOWN_TRADE: "there is no such trade of this member, it is settled, or it was reversed",
+    Verdict.REVERSAL_ASKED: "this party has asked for the reversal already; the other one has not",
+    Verdict.UNKNOWN_AUCTION: "there is no such auction; it has closed, or never was",
+    Verdict.AUCTION_OVER: "the auction takes no bids any more",
+    Verdict.BID_TOO_WEAK: "it does not reach what the auction asks for, or does not beat what stands",
+    Verdict.ATTRIBUTE_MISSING: "it does not say of the energy what the auction asks for",
+    Verdict.OTHER_LOT: "a bid of a rising auction is for the whole lot",
     Verdict.UNKNOWN_CONTRACT: "there is no such contract",
     Verdict.NOT_A_PARTY: "the member is no party to that contract, or not the one whose turn it is",
     Verdict.CONTRACT_SIGNED: "the contract is signed already",

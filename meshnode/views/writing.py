@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from meshnode.execution.auctions import AuctionClosed
+from meshnode.execution.floor import OrderGone, OrderReversed, OrderTraded
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved, What
@@ -70,8 +72,8 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     values = (head.height, block.block_hash, head.time_s, head.term, block.leader)
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
-        # Who was found out, and what is held, is asked from the state itself.
-        if not isinstance(event, FoundOut | HoldEnded):
+        # Who was found out, what is held and what stands is asked from the state itself.
+        if not isinstance(event, FoundOut | HoldEnded | OrderTraded | OrderGone | OrderReversed | AuctionClosed):
             _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 
@@ -117,6 +119,9 @@ def _reading(db: sqlite3.Connection, _place: int, _time_s: int, account: int, re
 
 
 def _order(db: sqlite3.Connection, place: int, _time_s: int, account: int, record: Order) -> None:
+    if record.standing is not None:
+        # What stands is asked from the state itself, what was traded stands among the movements.
+        return
     wish = (record.side, record.period_start_s, record.energy_wh, record.price_u_kwh)
     _insert(db, "orders", (place, account, *wish, 0, OPEN))
     _count(db, "orders", 1)

@@ -36,6 +36,7 @@ QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "limit": (_COUNT, "at most so many rows"),
     "skip": (_COUNT, "leave out the first so many"),
     "open": (_COUNT, "1: only what is open"),
+    "depth": (_COUNT, "so many orders of each side"),
     "wait": (_COUNT, "hold the answer back until the record is final, at most so many seconds"),
     "valid_until_s": (_COUNT, "until when the record is valid, as its author knows"),
     "fresh": (_COUNT, "wait so many seconds for a majority to confirm that nothing is missing"),

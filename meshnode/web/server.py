@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from meshnode.config import ConfigError
 from meshnode.web.api import Api
+from meshnode.web.auctions import Auctions
 from meshnode.web.backend import Backend
 from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
@@ -37,6 +38,7 @@ from meshnode.web.history import History
 from meshnode.web.openapi import Description
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
+from meshnode.web.standing import StandingOrders
 from meshnode.web.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Tokens(backend, token).routes(),
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
+        *StandingOrders(backend, token).routes(),
+        *Auctions(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]

@@ -13,6 +13,7 @@ from protocols.records.agreement import (
     Tip,
     Vote,
 )
+from protocols.records.auctions import Auction, AuctionBid, AuctionFalling, AuctionRising
 from protocols.records.carried import BLOCK_RECORDS
 from protocols.records.genesis import (
     CLOCK_DEMONSTRATION,
@@ -32,6 +33,13 @@ from protocols.records.genesis import (
 )
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.live import LivePower
+from protocols.records.orders import (
+    Amend,
+    OrderBooked,
+    OrderPrepared,
+    OrderStep,
+    TradeReversed,
+)
 from protocols.records.schema import (
     KINDS,
     Record,
@@ -47,6 +55,10 @@ from protocols.records.statements import (
     CHANGE_ADD,
     CHANGE_MODE,
     CHANGE_REMOVE,
+    GOOD_AT_ONCE,
+    GOOD_MARKET,
+    GOOD_TILL_CANCELLED,
+    GOOD_WHOLE_AT_ONCE,
     MEASURE_EXPORT,
     MEASURE_IMPORT,
     MEASURE_PRODUCED,
@@ -71,6 +83,7 @@ from protocols.records.statements import (
     QuorumChange,
     Reading,
     Spoken,
+    StandingTerms,
     Support,
     Transfer,
     join_request_bytes,
@@ -105,6 +118,10 @@ __all__ = [
     "CLOCK_DEMONSTRATION",
     "CLOCK_REAL",
     "DEFAULT_LIMITS",
+    "GOOD_AT_ONCE",
+    "GOOD_MARKET",
+    "GOOD_TILL_CANCELLED",
+    "GOOD_WHOLE_AT_ONCE",
     "KINDS",
     "MEASURE_EXPORT",
     "MEASURE_IMPORT",
@@ -122,7 +139,12 @@ __all__ = [
     "SIDE_BUY",
     "SIDE_SELL",
     "Ack",
+    "Amend",
     "AssetIssue",
+    "Auction",
+    "AuctionBid",
+    "AuctionFalling",
+    "AuctionRising",
     "BindingProposal",
     "BindingVote",
     "Burn",
@@ -158,6 +180,9 @@ __all__ = [
     "MeterEntry",
     "OpenCounters",
     "Order",
+    "OrderBooked",
+    "OrderPrepared",
+    "OrderStep",
     "PreVote",
     "QuorumChange",
     "Reading",
@@ -166,8 +191,10 @@ __all__ = [
     "RecordError",
     "ServiceLevel",
     "Spoken",
+    "StandingTerms",
     "Support",
     "Tip",
+    "TradeReversed",
     "Transfer",
     "ValidatorEntry",
     "Vote",

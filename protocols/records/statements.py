@@ -65,6 +65,11 @@ MAX_EVIDENCE_STATEMENT_BYTES = 4096
 
 SIDE_BUY = 1
 SIDE_SELL = 2
+# How long an order of an asset is good; the limit of MARKET is the worst price that is still taken.
+GOOD_TILL_CANCELLED = 1
+GOOD_AT_ONCE = 2
+GOOD_WHOLE_AT_ONCE = 3
+GOOD_MARKET = 4
 # Who mints an asset, and who may destroy it.
 POLICY_ISSUER = 0
 POLICY_METER = 1
@@ -154,14 +159,36 @@ class Reading(Record, frozen=True, kw_only=True):
     quality: Annotated[int, Field(5, Int(1, 3), "1 estimated, 2 corrected, 3 measured")] = QUALITY_MEASURED
 
 
+class StandingTerms(Table, frozen=True, kw_only=True):
+    """What an order says that buys or sells an asset for another, at once or as soon as it meets somebody."""
+
+    asset: Annotated[str, Field(1, Name(MAX_ASSET_BYTES), "code of the asset that is bought or sold")]
+    paid_with: Annotated[str, Field(2, Name(MAX_ASSET_BYTES), "code of the asset that pays, another one")]
+    good: Annotated[
+        int,
+        Field(3, Int(1, 4), "1 till cancelled, 2 at once or not, 3 whole at once or not at all, 4 market: at once"),
+    ] = GOOD_TILL_CANCELLED
+    expires_s: Annotated[int | None, Field(4, Second(), "first UTC second at which it is no longer good")] = None
+    unbacked: Annotated[int, Field(5, Uint(1), "1: it rests also where what it needs is not there yet")] = 0
+    partner: Annotated[bytes | None, Field(6, AccountId, "who is served before all others")] = None
+    partner_price_u_kwh: Annotated[
+        int | None, Field(7, Int(0, MAX_PRICE_U_KWH), "limit towards the partner, micro-units per kWh")
+    ] = None
+    contract: Annotated[bytes | None, Field(8, RecordId, "record id of the contract that it is given under")] = None
+    booked: Annotated[bytes | None, Field(9, RecordId, "record id of the commitment to its booking")] = None
+
+
 @register(5)
 class Order(Spoken, frozen=True, kw_only=True):
-    """A bid (buy) or an offer (sell) of energy in one settlement period; signed by the member key."""
+    """A bid (buy) or an offer (sell) of energy in one settlement period, or of an asset; signed by the member key."""
 
     side: Annotated[int, Field(3, Int(1, 2), "1 buy, 2 sell")]
-    period_start_s: Annotated[int, Field(4, Second(), "UTC second at which the period begins")]
-    energy_wh: Annotated[int, Field(5, Int(1, MAX_ORDER_WH), "at most this much")]
-    price_u_kwh: Annotated[int, Field(6, Int(0, MAX_PRICE_U_KWH), "limit price, micro-units per kWh")]
+    period_start_s: Annotated[int, Field(4, Second(), "UTC second at which the period begins; 0 for an asset")]
+    energy_wh: Annotated[int, Field(5, Int(1, MAX_ORDER_WH), "at most this much; units of an asset")]
+    price_u_kwh: Annotated[
+        int, Field(6, Int(0, MAX_PRICE_U_KWH), "limit price, micro-units per kWh; for 1000 units of an asset")
+    ]
+    standing: Annotated[StandingTerms | None, Field(7, Nested(StandingTerms), "for which asset, and how")] = None
 
 
 @register(6)

@@ -92,7 +92,7 @@ def test_a_word_that_is_no_command_is_taken_for_a_slip() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("order", "buy"), "the following arguments are required: --energy, --price"),
+        (("order", "buy"), "the following arguments are required: --price"),
         (("ledger", "show", "ten"), "argument HEIGHT: found 'ten', expected a whole number"),
         (("ledger", "show", "0"), "argument HEIGHT: found 0, expected 1 or more"),
         (("run", "--log", "loud"), "found 'loud', expected one of debug, info, warning, error"),

@@ -76,6 +76,49 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
         assert say("exchange", "list").out == "no open offers\n"
         assert "12: not an offer's id" in complaint("exchange", "accept", "12", "--dir", anna)
 
+        # Orders of assets.
+        pair = ("--asset", "SUN", "--pay-with", "EURO")
+        assert (
+            "the member does not have that much"
+            in say(*("order", "buy", *pair, "--amount", 2, "--price", 900), code=1).out
+        )
+        bought = say("order", "buy", *pair, "--amount", 2, "--price", 20).out
+        bid = re.search(rf"take it out with: meshnode order cancel ({RECORD})\n", bought)
+        assert bid and "buy 2 SUN at 20 EURO each" in bought
+        say("order", "sell", *pair, "--amount", 3, "--price", 30, "--unbacked", "--for", 2)
+        listed = rows(say("order", "list").out)
+        assert listed[1][:5] + listed[1][5:6] == ["buy", "2 SUN", "20 EURO", "all", "0", "cancelled"]
+        assert listed[2][:5] == ["sell", "3 SUN", "30 EURO", "all", "0"]
+        shown = say("book", "SUN", "--pay-with", "EURO").out
+        assert re.search(r"buying costs +30 EURO +right away: 30 EURO\n", shown)
+        assert re.search(r"selling brings +20 EURO +right away: 20 EURO\n", shown)
+        assert "the order wants 1 in all, at 20 each" in say("order", "amend", bid[1], "--amount", 1, "--price", 20).out
+        assert "accepted" in say("order", "cancel", bid[1]).out
+        assert say("order", "trades").out == "no trades\n"
+        assert "there is no such trade" in say("order", "undo", "1-0", code=1).out
+        assert "no trade's id" in complaint("order", "undo", "x", "--dir", anna)
+        assert "--amount: nothing found" in complaint("order", "buy", *pair, "--price", 1, "--dir", anna)
+        assert "--energy: nothing found" in complaint("order", "buy", "--price", "0.1 EUR/kWh", "--dir", anna)
+        assert "whole units of the paying" in complaint(
+            "order", "buy", *pair, "--amount", 1, "--price", "0.1", "--dir", anna
+        )
+
+        # Auctions.
+        assert say("auction", "list").out == "no open auctions\n"
+        lot = say("auction", "open", "rising", *pair, "--amount", 5, "--price", 10, "--for", 60, "--snipe", 5).out
+        called = re.search(rf"who takes part says: meshnode auction bid ({RECORD})\n", lot)
+        assert called and "5 SUN held for who bids most, from 10 EURO each" in lot
+        (_, line) = rows(say("auction", "list").out)
+        assert line[:4] + line[5:] == ["anna sells", "5 SUN", "from 10 EURO", "no bids", called[1]]
+        own = say("auction", "bid", called[1], "--amount", 5, "--price", 10, code=1)
+        assert "sender and receiver are the same" in own.out
+        wanted = ("auction", "open", "falling", *pair, "--amount", 5, "--price", 2, "--for", 60, "--source", "solar")
+        assert "10 EURO held for 5 SUN from who asks least" in say(*wanted).out
+        assert ["anna buys", "5 SUN", "up to 2 EURO", "source solar"] in [
+            line[:4] for line in rows(say("auction", "list").out)
+        ]
+        assert "no kind of auction" in complaint("auction", "open", "dutch", *wanted[3:-2], "--dir", anna)
+
         # Contracts.
         text = tmp_path / "contract.txt"
         text.write_text("what was agreed\n")
@@ -85,7 +128,7 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
         assert say("contract", "list").out == "no contracts\n"
 
 
-@pytest.mark.parametrize("group", ["asset", "transfer", "exchange", "cash", "contract"])
+@pytest.mark.parametrize("group", ["asset", "transfer", "exchange", "cash", "contract", "auction"])
 def test_every_group_has_help(group: str) -> None:
     done = meshnode(group, "--help")
     assert done.code == 0 and done.out.startswith(f"usage: meshnode {group} COMMAND")
