@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import statements, tokens
+from protocols.records import delivery, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -24,6 +24,10 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         tokens.Exchange,
         tokens.Cash,
         tokens.Contract,
+        delivery.Point,
+        delivery.Tick,
+        delivery.Purchase,
+        delivery.Stored,
     )
 )
 """Kinds that a block may carry."""
