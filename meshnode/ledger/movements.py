@@ -19,6 +19,12 @@ class What(IntEnum):
     SOLD = 7
     METERED = 8
     SETTLED = 9
+    CHARGED = 20
+    STATION_FEE = 21
+    REDEEMED = 22
+    STORED = 23
+    TAKEN_OUT = 24
+    STORAGE_FEE = 25
 
 
 class Moved(msgspec.Struct, frozen=True):

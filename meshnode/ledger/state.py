@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from meshnode.ledger import rows
+from meshnode.ledger import delivery_rows, rows
 from protocols import cbor, merkle
 
 BUCKETS = 256
@@ -180,6 +180,14 @@ class State:
         self.references: Table[tuple[str, str], rows.Reference] = Table(self, 27, rows.Reference)
         self.carries: Table[tuple[str, bytes], rows.Carry] = Table(self, 28, rows.Carry)
         self.pairs: Table[tuple[int, bytes, int], rows.Pair] = Table(self, 29, rows.Pair)
+        self.points: Table[bytes, delivery_rows.Point] = Table(self, 35, delivery_rows.Point)
+        self.deliveries: Table[bytes, delivery_rows.Delivery] = Table(self, 36, delivery_rows.Delivery)
+        self.delivery_ends: Table[tuple[int, bytes], delivery_rows.DeliveryEnd] = Table(
+            self, 37, delivery_rows.DeliveryEnd
+        )
+        self.storages: Table[str, delivery_rows.Storage] = Table(self, 38, delivery_rows.Storage)
+        self.keeps: Table[tuple[str, bytes], delivery_rows.Keep] = Table(self, 39, delivery_rows.Keep)
+        self.credentials: Table[bytes, delivery_rows.Credential] = Table(self, 60, delivery_rows.Credential)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

@@ -223,7 +223,7 @@ class Stored(Spoken, frozen=True, kw_only=True):
 
 
 # A phone's consent has a kind of its own, so that no other signature passes for it.
-CONSENT_KIND = 70
+CONSENT_KIND = 74
 _TOKEN_MARK = b"meshnode token\0"
 
 
