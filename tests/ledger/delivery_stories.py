@@ -318,7 +318,9 @@ def refusals() -> dict[str, tuple[list[Verdict], Verdict]]:
         ),
         "somebody else's meter": (
             told(
-                chain, say.station(chain, "bela", meter=meter_id("carla")), say.station(chain, "bela", meter=b"m" * 16)
+                chain,
+                say.station(chain, "bela", meter=meter_id("carla")),
+                say.station(chain, "bela", meter=b"no meter"),
             ),
             Verdict.METER_NOT_ACTIVE,
         ),
