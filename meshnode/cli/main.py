@@ -10,6 +10,7 @@ from meshnode.cli import (
     cash,
     community,
     contracts,
+    delivery,
     demonstration,
     ledgers,
     lies,
@@ -32,7 +33,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts, delivery),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -30,6 +30,7 @@ from meshnode.web.backend import Backend
 from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
 from meshnode.web.contracts import Contracts
+from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
 from meshnode.web.guard import Guard
@@ -72,6 +73,7 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Tokens(backend, token).routes(),
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
+        *Deliveries(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]

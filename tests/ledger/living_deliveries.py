@@ -58,30 +58,33 @@ class DeliveryRules(Living):
         return events
 
     @rule(
-        home=st.none() | homes,
+        named=st.sampled_from((None, None, None, *HOMES)),
         at=st.sampled_from(sorted(POINTS)),
         much=st.integers(1, 60),
         wait_s=st.sampled_from((60, 3600)),
         runs=st.lists(st.integers(0, 900), max_size=3),
-        last=st.sampled_from(("never comes", "falls silent", "end", "end")),
+        last=st.sampled_from(("never comes", "cancelled", "falls silent", "end", "end")),
     )
-    def deliver(self, home: str | None, at: str, much: int, wait_s: int, runs: list[int], last: str) -> None:
+    def deliver(self, named: str | None, at: str, much: int, wait_s: int, runs: list[int], last: str) -> None:
         """Somebody reserves - who has most, if nobody is named - and perhaps comes; its meter signs for a while."""
         if not len(self.chain.machine.state.points):
             self._open_points()
-        if home is None:
-            code = {"session": "EURO", "coins": "COIN", "kept": "KEPT"}[POINTS[at]]
-            home = max(HOMES, key=lambda one: tokens.has(self.chain, one, code)[0])
+        code = {"session": "EURO", "coins": "COIN", "kept": "KEPT"}[POINTS[at]]
+        home = named or max(HOMES, key=lambda one: tokens.has(self.chain, one, code)[0])
         until = {"until_s": self.chain.now_s + wait_s}
         if POINTS[at] == "session":
             record = say.reserve(self.chain, home, at, 100 * much, **TARIFF, **until)
         else:
             coins = (1 + much // 20, UNIT_WH) if POINTS[at] == "coins" else (10 * much, 1)
+            if named is None:
+                coins = max(1, min(coins[0], tokens.has(self.chain, home, code)[0])), coins[1]
             record = say.redeem(self.chain, home, at, *coins, **until)
         if self.do(record) != Verdict.ACCEPTED:
             return
         self.reserved.append((at, record))
-        if last == "never comes":
+        if last == "cancelled":
+            self.do(say.cancel(self.chain, home, record))
+        if last in ("never comes", "cancelled"):
             return
         self._tick(at, record, "begin", 1000, 5)
         for more_wh in runs:
