@@ -225,8 +225,19 @@ def _() -> Found:
 
 @story(Verdict.NO_ROOM)
 def _() -> Found:
-    chain = with_storage()
-    return chain.say(say.stored(chain, 2_400, 50, ("bela", 2_300, 0)))
+    """2000 Wh a member: charged beyond it, or bought from who has some; both wait until there is room."""
+    chain = with_storage(efficiency_ppm=1_000_000)
+    chain.block(say.stored(chain, 3_600, 50, ("bela", 2_000, 0), ("carla", 1_500, 0)))
+    offered = tokens.offer(chain, "carla", (1, "KEPT"), (1, "KEPT2"))
+    chain.block(chain.issue("anna", "KEPT2"), chain.transfer("anna", "bela", 9, "KEPT2"))
+    chain.block(chain.transfer("anna", "bela", 9, "KEPT2"), offered)
+    refused = chain.say(
+        say.stored(chain, 3_601, 50, ("bela", 1, 0)),
+        tokens.accept(chain, "bela", offered),
+    )
+    chain.block(say.stored(chain, 3_600, 51, ("bela", 0, 1)))
+    assert chain.say(tokens.accept(chain, "bela", offered)) == Verdict.ACCEPTED
+    return refused
 
 
 @story(Verdict.NOT_STORED)

@@ -30,8 +30,8 @@ def test_nothing_that_happens_at_points_breaks_an_invariant() -> None:
     print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
     for wanted in ("SessionReserve", "CoinRedeem", "DeliveryCancel", "Tick", "Stored"):
         assert done[f"{wanted} ACCEPTED"], f"{wanted} was never accepted: {sorted(done)}"
-    for wanted in ("session ENDED", "session CANCELLED", "KEPT ENDED"):
-        assert noticed[wanted], f"{wanted} never happened: {sorted(noticed)}"
+    for wanted in ("session ENDED", "KEPT ENDED", "CANCELLED"):
+        assert any(name.endswith(wanted) for name in noticed), f"{wanted} never happened: {sorted(noticed)}"
 
 
 def _rounded_up(coins: int, unit_wh: int, carried_wh: int, delivered_wh: int) -> Redeemed:

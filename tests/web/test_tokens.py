@@ -270,4 +270,5 @@ async def test_a_body_is_described_as_it_is_read(village: Village) -> None:
 def test_every_movement_has_its_word() -> None:
     assert [what.name for what in What] == [
         *("TRANSFER", "ISSUED", "BURNED", "EXCHANGED", "CASH_IN", "CASH_OUT", "SOLD", "METERED", "SETTLED"),
+        *("CHARGED", "STATION_FEE", "REDEEMED", "STORED", "TAKEN_OUT", "STORAGE_FEE"),
     ]
