@@ -63,7 +63,7 @@ def station(
 ) -> int:
     """Make a meter of yours a charging station. Exit 1 if the community refuses it, 3 if that is not known yet."""
     place = node_directory(directory)
-    body = {"meter": _meter_of(place, metering_point), "asset": asset, "silence_s": silence, "price_u_kwh": price}
+    body = {"meter": meter_of(place, metering_point), "asset": asset, "silence_s": silence, "price_u_kwh": price}
     body |= {"fee_u_kwh": fee, "flat_u": flat} | ({"energy_to": energy_to} if energy_to else {})
     return act(place, chain, "/api/points/station", body, wait, key, json, "sessions can be reserved at your station")
 
@@ -83,7 +83,7 @@ def coins(
 ) -> int:
     """Deliver energy for coins at a meter of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
     place = node_directory(directory)
-    body = {"meter": _meter_of(place, metering_point), "asset": asset, "silence_s": silence, "unit_wh": unit}
+    body = {"meter": meter_of(place, metering_point), "asset": asset, "silence_s": silence, "unit_wh": unit}
     what = "coins can be sent to your point"
     return act(place, chain, "/api/points/coins", body | {"route": route}, wait, key, json, what)
 
@@ -99,7 +99,7 @@ def close(
 ) -> int:
     """Let nothing new be reserved at a point of yours. Exit 1 if the community refuses it, 3 if not known yet."""
     place = node_directory(directory)
-    path = f"/api/points/{_meter_of(place, metering_point)}/close"
+    path = f"/api/points/{meter_of(place, metering_point)}/close"
     return act(place, chain, path, {}, wait, key, json, "the point is closed; what is reserved goes on")
 
 
@@ -235,7 +235,7 @@ def _control(
         control = Controller(
             node,
             bytes.fromhex(ledger.name),
-            _keys(place)[where],
+            meter_keys(place)[where],
             charger,
             clock,
             lambda text: print(text, file=sys.stderr, flush=True),
@@ -249,7 +249,7 @@ def _control(
     return FINE
 
 
-def _keys(place: Path) -> dict[str, Any]:
+def meter_keys(place: Path) -> dict[str, Any]:
     """The keys of this node's meters, by the meter's id in hex."""
     from meshnode import keys
     from meshnode.config import KEYS_DIRECTORY
@@ -259,7 +259,7 @@ def _keys(place: Path) -> dict[str, Any]:
     return {meter_id_of(key.public).hex(): key for key in found}
 
 
-def _meter_of(place: Path, metering_point: str) -> str:
+def meter_of(place: Path, metering_point: str) -> str:
     """The id of the meter of this node that is meant. Raises Fault if that is none, or several."""
     from meshnode import keys
     from meshnode.config import KEYS_DIRECTORY, meter_key_file

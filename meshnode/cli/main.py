@@ -20,6 +20,7 @@ from meshnode.cli import (
     newcomer,
     running,
     sharing,
+    storage,
     tokens,
     trading,
 )
@@ -33,7 +34,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts, delivery),
+    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts, delivery, storage),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -38,6 +38,7 @@ from meshnode.web.history import History
 from meshnode.web.openapi import Description
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
+from meshnode.web.storage import Storages
 from meshnode.web.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
         *Deliveries(backend, token).routes(),
+        *Storages(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]
