@@ -23,6 +23,9 @@ highest of their locks, each of which proves itself. Pure: places and answers in
 What this cannot do: a restored copy that starts while all nodes which hold a newer signature of it
 are away for longer than the patience (or have forgotten it by a start of their own: votes and uncertified
 acks are kept in memory) is not found out before it signs; it is when one is back that still holds it.
+
+What it costs: if the power fails everywhere while a leader's clock is far ahead, its newest blocks are waited
+for until their time has come, because whoever lost its newest writes may have signed them.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ LOOK_TICKS = 5
 MAX_DOUBLINGS = 4
 # Time for the others to elect somebody else, twice.
 SHUNNED_TIMEOUTS = 4
-# A leader that is told of a later term steps down for it once in so many timeouts: an honest node may be
-# stuck there, and has no other way to take part again.
-MEETING_TIMEOUTS = 30
+# A leader that is told of a later term steps down for it after so many timeouts: an honest node may be stuck
+# there, and has no other way to take part again. For one who tells of it again and again the time doubles.
+MEETING_TIMEOUTS = 8
 
 _LEADERS_WORD = frozenset(
     {MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.TIMEOUT_NOW, MessageKind.READ_INDEX_RESP}
@@ -77,7 +77,9 @@ class Wariness:
         self._waiting = False
         # Ticks without a leader since something was certified.
         self._leaderless = 0
-        self._claim: Message | None = None
+        # Of each validator the latest term that it told of, and how often this node stepped down for it.
+        self._claims: dict[int, int] = {}
+        self._meetings: dict[int, int] = {}
         # Number -> ticks that are left, the latest last.
         self._shunned: dict[int, int] = {}
 
@@ -108,8 +110,7 @@ class Wariness:
             return True
         self._counters["not believed: a later term"] += 1
         core.hear_term(message.term)
-        if self._claim is None or message.term > self._claim.term:
-            self._claim = message
+        self._claims[message.sender] = max(message.term, self._claims.get(message.sender, 0))
         return False
 
     def may_elect(self, number: int) -> bool:
@@ -179,11 +180,15 @@ class Wariness:
 
     def _meet(self) -> None:
         """A leader comes to those who say that they are in a later term, now and then."""
-        claim, self._led_for = self._claim, self._led_for + 1
-        if claim is None or self._led_for < MEETING_TIMEOUTS * self._election_ticks:
-            return
-        self._claim = None
-        if claim.term > self._core.term:
-            self._counters["stepped down to meet a later term"] += 1
-            answer = Message(kind=MessageKind.HEARTBEAT_RESP, to=claim.to, sender=claim.sender, term=claim.term)
-            self._core.step(answer)
+        core = self._core
+        self._led_for += 1
+        for sender, term in sorted(self._claims.items()):
+            met = self._meetings.get(sender, 0)
+            if term <= core.term:
+                del self._claims[sender]
+            elif self._led_for >= MEETING_TIMEOUTS * self._election_ticks << min(met, MAX_DOUBLINGS):
+                self._counters["stepped down to meet a later term"] += 1
+                self._meetings[sender] = met + 1
+                del self._claims[sender]
+                core.step(Message(kind=MessageKind.HEARTBEAT_RESP, to=core.id, sender=sender, term=term))
+                return

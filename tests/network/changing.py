@@ -72,7 +72,7 @@ class Changing(Cluster):
         self.down.discard(home)
         key: KeyPair = device(home)
         if not votes(machine.state, machine.height, key.public):
-            self.learners[home] = Learner(machine, self.disks[home], machine._verifier)
+            self.learners[home] = Learner(machine, self.disks[home], machine.verifier)
             return
         self.validators[home] = Validator(
             machine,
@@ -80,7 +80,7 @@ class Changing(Cluster):
             self.pools[home],
             key.public,
             key.sign,
-            machine._verifier,
+            machine.verifier,
             lambda: self.now_s + self.offset_s.get(home, 0),
             Random(self.random.random()),
             Settings(election_ticks=ELECTION_TICKS, heartbeat_ticks=2),
@@ -115,7 +115,7 @@ class Changing(Cluster):
             elif validator.astray >= LOST_TICKS and self.ahead_of(home):
                 self.close(home)
                 machine = self.machine(home)
-                self.learners[home] = Learner(machine, self.disks[home], machine._verifier)
+                self.learners[home] = Learner(machine, self.disks[home], machine.verifier)
                 self.validators.pop(home)
                 self.follow(home)
         super().step()

@@ -100,7 +100,7 @@ class Learned:
             transport,
             self.persist,
             self.on_final,
-            machine._verifier,
+            machine.verifier,
             Random(1),
             in_thread=inline,
         )

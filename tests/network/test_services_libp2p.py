@@ -230,9 +230,7 @@ async def test_a_learner_catches_up_over_libp2p_from_store_to_store(tmp_path: Pa
         async def persist(batch: Batch) -> None:
             await trio.to_thread.run_sync(stores["emil"].persist, batch)
 
-        follower = Follower(
-            machine, stores["emil"], transports["emil"], persist, on_final, machine._verifier, Random(1)
-        )
+        follower = Follower(machine, stores["emil"], transports["emil"], persist, on_final, machine.verifier, Random(1))
         await stack.enter_async_context(running(follower.run))
         await until(lambda: bool(final) and final[-1].block.header.height == disk.final)
         assert machine.state_hash() in cluster.hashes()

@@ -109,6 +109,8 @@ class World(Post):
         self._notes: deque[tuple[int, str, str, str]] = deque(maxlen=NOTES_KEPT)
         self._held_off: Counter[str] = Counter()
         self._undo: dict[int, Undo] = {}
+        # The honest could only settle when the time of a wrong clock had come: the plan is over by then.
+        self._late = False
         self.witness = Witness(self)
         self.prosecutor = Prosecutor(self)
         self.images = Images(self)
@@ -191,6 +193,8 @@ class World(Post):
             if self.witness.stopped:
                 self._watch_fork()
                 return
+            if self._late:
+                return
             self.timeline.run(min(start + ROUND_MS, self.plan.duration_ms))
 
     def _watch_fork(self) -> None:
@@ -211,6 +215,8 @@ class World(Post):
                 )
 
     def _begin(self, episode: Episode) -> None:
+        if self._late:
+            return
         chance = Random(f"{self.plan.seed} episode {episode.number}")
         self.faults[episode.kind] += 1
         self.note("begins", episode.kind, f"(episode {episode.number})")
@@ -264,13 +270,34 @@ class World(Post):
                 self.witness.stopped |= self.witness.deceived(self._judged())
                 if self.witness.stopped:
                     return
-                self.witness.broken("settles after trouble", self._standing())
+                ahead_ms = self._ahead_ms()
+                if self._late or not ahead_ms:
+                    self.witness.broken("settles after trouble", self._standing())
+                self.counts["waited for a clock that was ahead"] += 1
+                self._late, end = True, end + ahead_ms + SETTLE_MS
             self.timeline.run(self.timeline.now_ms + LOOK_MS)
         self.witness.checked["settles after trouble"] += 1
         for node in self._judged():
             self.witness.conserved(node)
             self.witness.provable(node)
         self.prosecutor.judge()
+
+    def _ahead_ms(self) -> int:
+        """How long the newest block is still ahead of all clocks, if there are nodes that wait for it.
+
+        A leader with a wrong clock made it, then the power failed everywhere. Who may have
+        forgotten that it signed that block elects nobody without it, and takes it when its time has come.
+        """
+        voting = [node for node in self._judged() if node.validator is not None]
+        if not any(node.validator.licence.tip > node.validator.tip() for node in voting if node.validator is not None):
+            return 0
+        chain_id, drift_s = self.village.chain_id, self.village.genesis.max_drift_s
+        newest = max(
+            blocks.read(node.disk.entry(node.disk.last_index()).data, chain_id).header.time_s
+            for node in voting
+            if node.disk.last_index()
+        )
+        return max(0, newest - drift_s - min(node.now_s() for node in voting)) * 1000
 
     def _judged(self) -> list[Node]:
         return [node for node in self.nodes if node.up and self.honest(node)]
