@@ -225,7 +225,7 @@ class Deliveries:
         }
 
     def _row(self, key: bytes, row: delivery_rows.Delivery) -> dict[str, Any]:
-        counted = ("begin_wh", "counter_wh", "purchased_wh", "silence_s", "deadline_s", "heard_s")
+        counted = ("begin_wh", "counter_wh", "purchased_wh", "silence_s", "deadline_s", "ticked_s", "heard_s")
         over = row.phase in (Phase.ENDED, Phase.CANCELLED)
         return {
             "id": key.hex(),
