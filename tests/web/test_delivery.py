@@ -94,3 +94,14 @@ async def test_coins_are_sent_to_a_point(village: Village) -> None:
 async def test_a_mistake_is_named(village: Village, path: str, place: str) -> None:
     reply = await write(village.addresses["anna"], "POST", path, None)
     assert reply.status == 400 and reply.json["errors"][0]["place"] == place, msgspec.json.encode(reply.json)
+
+
+async def test_stored_energy_says_its_rules(village: Village) -> None:
+    await village.say("anna", "/api/assets", asset="EURO", kind="money", cap=10**9, amount=100)
+    await village.say("anna", "/api/assets", asset="KEPT", kind="energy", cap=10**6, amount=0)
+    rules = {"efficiency_ppm": 900_000, "most_cost_u": 300, "storage_u_kwh": 200, "access": "EURO"}
+    fee = {"fee_asset": "EURO", "fee_u_kwh": 7, "fee_to": "carla"}
+    await village.say("anna", "/api/storages", asset="KEPT", meter=POINT, **rules, **fee)
+    (found,) = (await village.see("bela", "/api/storages"))["storages"]
+    wanted = ("asset", "meter", "most_wh", "room_wh", "fee_u_kwh", "charged_wh", "arrears_u")
+    assert [found[name] for name in wanted] == ["KEPT", POINT, 2_000, 2_000, 7, -1, 0]
