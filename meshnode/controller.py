@@ -17,6 +17,7 @@ from meshnode.actuator import Actuator
 from meshnode.client import ClientError, NodeClient
 from meshnode.clock import GridClock
 from meshnode.keys import SigningKey
+from meshnode.market.delivery import TICK_EVERY_S
 from protocols.block import sign_record
 from protocols.records import TICK_BEGIN, TICK_END, TICK_RUN, Tick
 
@@ -25,8 +26,6 @@ RENEW_S = 0.5
 # Of the microgrid's time; at least a few renewals on a demonstration clock.
 LEASE_S = 30
 LEASE_RENEWALS = 4
-# The ledger takes a tick a minute.
-TICK_EVERY_S = 60
 # A tick is final in seconds, or whoever signed it looks again.
 WAIT_S = 10
 VALID_S = 600

@@ -10,10 +10,12 @@ from meshnode.ledger import delivery_rows
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
+from meshnode.market import delivery
 from meshnode.market.delivery import Phase
 from meshnode.settlement import delivering, points
 from meshnode.settlement.storing import FeeCharged, Taken, room
 from protocols.records import consent_bytes, credential_of
+from protocols.records import delivery as records
 from tests.ledger import delivering as say
 from tests.ledger import tokens
 from tests.ledger.chain import Chain, account, meter_id, period_s
@@ -353,6 +355,11 @@ def test_the_own_battery_serves_its_owner_alone() -> None:
 
 
 # --- the ledger itself
+
+
+def test_the_wire_and_the_machine_mean_the_same() -> None:
+    wire = (records.TICK_BEGIN, records.TICK_RUN, records.TICK_END, records.MIN_SILENCE_S, records.MAX_SILENCE_S)
+    assert wire == (*delivery.Sign, delivery.MIN_SILENCE_S, delivery.MAX_SILENCE_S)
 
 
 def test_what_else_is_refused() -> None:
