@@ -21,8 +21,10 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing
+from meshnode.settlement import closing, delivering, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
+from meshnode.settlement.delivering import DeliveryEnded
+from meshnode.settlement.storing import FeeCharged, Taken
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
@@ -46,19 +48,10 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-Event = (
-    RecordDone
-    | FoundOut
-    | HoldEnded
-    | Moved
-    | OrderTraded
-    | OrderGone
-    | OrderReversed
-    | AuctionClosed
-    | PeriodClosed
-    | PeriodCorrected
-    | PeriodFinal
-)
+Ended = HoldEnded | DeliveryEnded
+MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
+PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged
+Event = RecordDone | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
 
 
 class StateMismatch(Exception):
@@ -222,7 +215,8 @@ class Machine:
         """Execute the next final block.
 
         Returns:
-            The holds whose time has passed, a verdict for each record in order, then the periods that closed.
+            What was held or delivered and whose time has passed, what became of orders and auctions by then, a
+            verdict for each record in order, then the periods that closed.
         Raises:
             StateMismatch: the header's state hash is not ours for its state height.
         """
@@ -235,7 +229,7 @@ class Machine:
                 f"state after height {head.state_height}: ours is {expected.hex()}, "
                 f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
             )
-        events: list[Event] = [*holds.expire(self.state, head.time_s)]
+        events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
         self.floor.expire(moment)
         auctions.close_due(self.state, self.floor, moment)
@@ -259,6 +253,8 @@ class Machine:
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
+        delivering.check(self.state)
+        storing.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -319,6 +315,7 @@ class Machine:
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
             events.append(closing.close(self.state, start, rules, binding))
+            events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
             self._drop_expired(time_s)

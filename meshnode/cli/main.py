@@ -11,6 +11,7 @@ from meshnode.cli import (
     cash,
     community,
     contracts,
+    delivery,
     demonstration,
     ledgers,
     lies,
@@ -21,6 +22,7 @@ from meshnode.cli import (
     running,
     sharing,
     standing,
+    storage,
     tokens,
     trading,
 )
@@ -35,6 +37,7 @@ app = Group(
 )
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
+    *(delivery, storage),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

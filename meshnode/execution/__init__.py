@@ -5,7 +5,7 @@ into all of them together. A handler reads what it needs of its `Call`, lets the
 modules write, and says with a verdict whether the record took effect.
 """
 
-from meshnode.execution import agreement, auctions, contracts, energy, membership, orders, tokens
+from meshnode.execution import agreement, auctions, contracts, delivery, energy, membership, orders, tokens
 from meshnode.execution.call import Call, Handlers, Ledger, merged
 
 EXECUTED: Handlers = merged(
@@ -15,6 +15,7 @@ EXECUTED: Handlers = merged(
     contracts.EXECUTED,
     orders.EXECUTED,
     auctions.EXECUTED,
+    delivery.EXECUTED,
     agreement.EXECUTED,
 )
 """Which of a member's keys signs which record, and what carries it out. What is not listed is not executed."""

@@ -6,6 +6,7 @@ from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import assets, cash, exchange, rows
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.verdicts import Verdict
+from meshnode.settlement import storing
 from protocols.records import (
     AssetIssue,
     Burn,
@@ -58,11 +59,20 @@ def _exchange(call: Call, record: Exchange) -> Verdict:
 
 def _accept(call: Call, step: ExchangeAccept) -> Verdict:
     hold = call.state.holds.get(step.offer)
+    if hold is not None and not _have_room(call, hold):
+        return Verdict.NO_ROOM
     verdict = exchange.accept(call.state, step, call.account)
     if verdict == Verdict.ACCEPTED and hold is not None:
         call.events.append(Moved(What.EXCHANGED, hold.owner, call.account, hold.asset, hold.amount))
         call.events.append(Moved(What.EXCHANGED, call.account, hold.owner, hold.want, hold.want_amount))
     return verdict
+
+
+def _have_room(call: Call, hold: rows.Hold) -> bool:
+    """Whether both ends may store what they would get, if it is stored energy."""
+    gains = ((hold.asset, call.account, hold.amount), (hold.want, hold.owner, hold.want_amount))
+    rooms = ((storing.room(call.state, code, account), amount) for code, account, amount in gains)
+    return all(room is None or amount <= room for room, amount in rooms)
 
 
 def _cash(call: Call, record: Cash) -> Verdict:

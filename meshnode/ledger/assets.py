@@ -145,6 +145,8 @@ def _fault_of_new(state: State, record: AssetIssue, account: bytes) -> Verdict:
 def _fault_of_more(state: State, record: AssetIssue, known: rows.Asset, account: bytes) -> Verdict:
     if (known.issuer, known.kind, known.cap) != (account, record.asset_kind, record.cap):
         return Verdict.NOT_ISSUER
+    if record.asset in state.storages and record.amount:
+        return Verdict.METER_MINTS
     kept = rules(state, record.asset)
     if _rules_of(record, kept.cashier, kept.from_s) != kept:
         return Verdict.OTHER_RULES

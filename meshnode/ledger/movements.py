@@ -21,6 +21,12 @@ class What(IntEnum):
     SETTLED = 9
     TRADED = 20
     REVERSED = 21
+    CHARGED = 30
+    STATION_FEE = 31
+    REDEEMED = 32
+    STORED = 33
+    TAKEN_OUT = 34
+    STORAGE_FEE = 35
 
 
 class Moved(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from meshnode.ledger import order_rows, rows
+from meshnode.ledger import delivery_rows, order_rows, rows
 from protocols import cbor, merkle
 
 BUCKETS = 256
@@ -230,6 +230,14 @@ class State:
         self.trading_days: Table[int, order_rows.TradingDay] = Table(self, 44, order_rows.TradingDay)
         self.auctions: Table[bytes, order_rows.Auction] = Table(self, 45, order_rows.Auction)
         self.auction_bids: Table[tuple[bytes, bytes], order_rows.AuctionBid] = Table(self, 46, order_rows.AuctionBid)
+        self.points: Table[bytes, delivery_rows.Point] = Table(self, 35, delivery_rows.Point)
+        self.deliveries: Table[bytes, delivery_rows.Delivery] = Table(self, 36, delivery_rows.Delivery)
+        self.delivery_ends: Table[tuple[int, bytes], delivery_rows.DeliveryEnd] = Table(
+            self, 37, delivery_rows.DeliveryEnd
+        )
+        self.storages: Table[str, delivery_rows.Storage] = Table(self, 38, delivery_rows.Storage)
+        self.keeps: Table[tuple[str, bytes], delivery_rows.Keep] = Table(self, 39, delivery_rows.Keep)
+        self.credentials: Table[bytes, delivery_rows.Credential] = Table(self, 60, delivery_rows.Credential)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

@@ -90,6 +90,26 @@ class Verdict(IntEnum):
     BID_TOO_WEAK = 103
     ATTRIBUTE_MISSING = 104
     OTHER_LOT = 105
+    UNKNOWN_POINT = 120
+    OTHER_POINT_TERMS = 121
+    POINT_BUSY = 122
+    UNKNOWN_DELIVERY = 123
+    DELIVERY_OVER = 124
+    NOT_BEGUN = 125
+    BEGUN_ALREADY = 126
+    COUNTER_BACK = 127
+    OLD_TICK = 128
+    TICK_TOO_SOON = 129
+    UNKNOWN_CREDENTIAL = 130
+    CREDENTIAL_TAKEN = 131
+    OVER_LIMIT = 132
+    NO_ACCESS = 133
+    NO_ROOM = 134
+    NOT_STORED = 135
+    NOTHING_RELEASED = 136
+    NOT_OWN_BATTERY = 137
+    TOO_MANY_CREDENTIALS = 138
+    NOT_WHAT_COUNTED = 139
     UNKNOWN_CONTRACT = 160
     NOT_A_PARTY = 161
     CONTRACT_SIGNED = 162
@@ -178,6 +198,26 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.BID_TOO_WEAK: "it does not reach what the auction asks for, or does not beat what stands",
     Verdict.ATTRIBUTE_MISSING: "it does not say of the energy what the auction asks for",
     Verdict.OTHER_LOT: "a bid of a rising auction is for the whole lot",
+    Verdict.UNKNOWN_POINT: "there is no such point, or nothing is reserved there any more",
+    Verdict.OTHER_POINT_TERMS: "the point's terms are others now, or not of that kind",
+    Verdict.POINT_BUSY: "something else is reserved at that point, or under way",
+    Verdict.UNKNOWN_DELIVERY: "there is no such session or redemption, or it was long ago",
+    Verdict.DELIVERY_OVER: "the session or redemption is over",
+    Verdict.NOT_BEGUN: "it has not begun yet",
+    Verdict.BEGUN_ALREADY: "it has begun already; its meter ends it",
+    Verdict.COUNTER_BACK: "the meter's counter would run backwards",
+    Verdict.OLD_TICK: "a newer tick of the meter is on the ledger",
+    Verdict.TICK_TOO_SOON: "the ledger takes a tick a minute; the last one always counts",
+    Verdict.UNKNOWN_CREDENTIAL: "that token or key is not known there, or its consent does not hold",
+    Verdict.CREDENTIAL_TAKEN: "somebody is known by that token or key already",
+    Verdict.OVER_LIMIT: "it would cost more than whoever pays has allowed",
+    Verdict.NO_ACCESS: "who stores energy here must have the access asset",
+    Verdict.NO_ROOM: "the member has as much stored as it may",
+    Verdict.NOT_STORED: "that asset is not stored energy, or not of this meter, or cannot become it",
+    Verdict.NOTHING_RELEASED: "the coins only pay for what was delivered before; send more",
+    Verdict.NOT_OWN_BATTERY: "that battery delivers to its owner alone",
+    Verdict.TOO_MANY_CREDENTIALS: "the member is known by too many tokens and keys",
+    Verdict.NOT_WHAT_COUNTED: "the parts do not add up to what the storage's registers have counted",
     Verdict.UNKNOWN_CONTRACT: "there is no such contract",
     Verdict.NOT_A_PARTY: "the member is no party to that contract, or not the one whose turn it is",
     Verdict.CONTRACT_SIGNED: "the contract is signed already",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from protocols.records.genesis import MAX_BLOCK_RECORDS
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of these tables or of what is written to them; an older file is rebuilt."""
 
 COUNTED = ("readings", "orders", "trades")

@@ -9,17 +9,15 @@ from typing import Any
 
 import msgspec
 
-from meshnode.execution.auctions import AuctionClosed
-from meshnode.execution.floor import OrderGone, OrderReversed, OrderTraded
 from meshnode.ledger.findings import FoundOut
-from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGNED
 from meshnode.ledger.verdicts import Verdict
-from meshnode.machine import Event, RecordDone
+from meshnode.machine import Ended, Event, MarketDone, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.pairs import PairWritten
+from meshnode.settlement.storing import FeeCharged, Taken
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
@@ -72,8 +70,8 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     values = (head.height, block.block_hash, head.time_s, head.term, block.leader)
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
-        # Who was found out, what is held and what stands is asked from the state itself.
-        if not isinstance(event, FoundOut | HoldEnded | OrderTraded | OrderGone | OrderReversed | AuctionClosed):
+        # Who was found out, what is held, what stands, and what is delivered, is asked from the state itself.
+        if not isinstance(event, FoundOut | Ended | MarketDone | Taken | FeeCharged):
             _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 

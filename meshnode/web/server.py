@@ -31,6 +31,7 @@ from meshnode.web.backend import Backend
 from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
 from meshnode.web.contracts import Contracts
+from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
 from meshnode.web.guard import Guard
@@ -39,6 +40,7 @@ from meshnode.web.openapi import Description
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
 from meshnode.web.standing import StandingOrders
+from meshnode.web.storage import Storages
 from meshnode.web.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Contracts(backend, token).routes(),
         *StandingOrders(backend, token).routes(),
         *Auctions(backend, token).routes(),
+        *Deliveries(backend, token).routes(),
+        *Storages(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import auctions, orders, statements, tokens
+from protocols.records import auctions, delivery, orders, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -27,6 +27,10 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         orders.Amend,
         auctions.Auction,
         orders.OrderStep,
+        delivery.Point,
+        delivery.Tick,
+        delivery.Purchase,
+        delivery.Stored,
     )
 )
 """Kinds that a block may carry."""

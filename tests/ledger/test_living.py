@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from meshnode.ledger.verdicts import Verdict
 from tests.ledger.living import EnergyRules, Living, TokenRules
+from tests.ledger.living_deliveries import DeliveryRules
 from tests.ledger.living_orders import AuctionRules, OrderRules
 
 # A life of at most so many operations, a few less on average; the default profile draws a hundred lives, the nightly
@@ -26,7 +27,7 @@ class Households(TokenRules, EnergyRules):
     """Assets, cash, and what meters say."""
 
 
-class Everything(TokenRules, EnergyRules, OrderRules, AuctionRules):
+class Everything(TokenRules, EnergyRules, OrderRules, AuctionRules, DeliveryRules):
     """All families of rules in one life."""
 
 
@@ -60,7 +61,8 @@ def test_nothing_that_happens_side_by_side_breaks_an_invariant() -> None:
     run_state_machine_as_test(Everything, settings=few)  # type: ignore[no-untyped-call]
     done = Living.happened
     print(f"{done.total()} operations: {dict(sorted(done.items()))}")
-    assert done["Order ACCEPTED"] and done["Transfer ACCEPTED"] and done["Reading ACCEPTED"], done
+    for wanted in ("Order", "Transfer", "Reading", "SessionReserve"):
+        assert done[f"{wanted} ACCEPTED"], f"{wanted} was never accepted: {sorted(done)}"
 
 
 def test_nothing_that_is_ordered_breaks_an_invariant() -> None:

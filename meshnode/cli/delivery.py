@@ -1,0 +1,325 @@
+"""Delivery: `meshnode point`, `session` and `redeem` - energy that is paid before and counted while it flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from meshnode.cli.ledgers import record_id_of
+from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.parser import FINE, Argument, Group, Option
+from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
+from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
+
+if TYPE_CHECKING:
+    from meshnode.client import NodeClient
+    from meshnode.controller import Controller
+
+point = Group("Points that deliver energy: charging stations, and controllers that take coins.")
+session = Group("Charging sessions: reserved and paid before, settled by what the station's meter has signed.")
+redeem = Group("Redemptions: coins for energy.")
+
+# An hour to come, a quarter of an hour of silence: as people park and networks fail.
+RESERVED_S = 3_600
+SILENCE_S = 900
+
+DeliveryId = Annotated[str, Argument("ID", "Its id: the record id of its reservation.")]
+At = Annotated[str, Option("--at", "Whose point, by name; or the id of its meter.")]
+Meter = Annotated[str, Option("--metering-point", "Which meter of this node, if it has several.", "NAME")]
+Asset = Annotated[str, Option("--asset", "Code of the asset that pays.", "CODE")]
+Silence = Annotated[int, Option("--silence", "Without a tick for so long it is settled.", "SECONDS", low=1)]
+Begins = Annotated[int, Option("--for", "It begins within so long, or everything comes back.", "SECONDS", low=1)]
+Power = Annotated[int, Option("--power", "Of the simulated charger.", "W", low=1)]
+
+
+def add_to(app: Group) -> None:
+    """Add the commands to the command line."""
+    for group in (session, redeem):
+        group.command()(start)
+        group.command()(stop)
+        group.command()(cancel)
+    session.command("list")(_listing("session", "List charging sessions: open, or over since less than a day."))
+    redeem.command("list")(_listing("coins", "List redemptions: open, or over since less than a day."))
+    app.add("point", point)
+    app.add("session", session)
+    app.add("redeem", redeem)
+
+
+@point.command()
+def station(
+    asset: Asset,
+    price: Annotated[int, Option("--price", "For a kWh, in the asset's smallest unit.", low=0)],
+    fee: Annotated[int, Option("--fee", "Of the station, for a kWh.", low=0)] = 0,
+    flat: Annotated[int, Option("--flat", "Of the station, for a session in which energy flowed.", low=0)] = 0,
+    energy_to: Annotated[str, Option("--energy-to", "Who is paid for the energy; you, if nobody.")] = "",
+    silence: Silence = SILENCE_S,
+    metering_point: Meter = "",
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Make a meter of yours a charging station. Exit 1 if the community refuses it, 3 if that is not known yet."""
+    place = node_directory(directory)
+    body = {"meter": meter_of(place, metering_point), "asset": asset, "silence_s": silence, "price_u_kwh": price}
+    body |= {"fee_u_kwh": fee, "flat_u": flat} | ({"energy_to": energy_to} if energy_to else {})
+    return act(place, chain, "/api/points/station", body, wait, key, json, "sessions can be reserved at your station")
+
+
+@point.command()
+def coins(
+    asset: Asset,
+    unit: Annotated[int, Option("--unit", "Energy for one coin.", "WH", low=1)],
+    route: Annotated[str, Option("--route", "From where: now, common or own.")] = "now",
+    silence: Silence = SILENCE_S,
+    metering_point: Meter = "",
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Deliver energy for coins at a meter of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
+    place = node_directory(directory)
+    body = {"meter": meter_of(place, metering_point), "asset": asset, "silence_s": silence, "unit_wh": unit}
+    what = "coins can be sent to your point"
+    return act(place, chain, "/api/points/coins", body | {"route": route}, wait, key, json, what)
+
+
+@point.command()
+def close(
+    metering_point: Meter = "",
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Let nothing new be reserved at a point of yours. Exit 1 if the community refuses it, 3 if not known yet."""
+    place = node_directory(directory)
+    path = f"/api/points/{meter_of(place, metering_point)}/close"
+    return act(place, chain, path, {}, wait, key, json, "the point is closed; what is reserved goes on")
+
+
+@point.command()
+def bind(
+    token: Annotated[str, Argument("TOKEN", "The id on a card, as the charger reads it (an OCPP idToken).")],
+    at: At,
+    asset: Asset,
+    most: Annotated[int, Option("--most", "No session may cost more.", low=1)],
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Be known by a card at a point, and pay for who shows it there. Exit 1 if refused, 3 if not known yet."""
+    from protocols.records import credential_of
+
+    place = node_directory(directory)
+    where = _point(place, chain, at)["point"]
+    body = {"credential": credential_of(token).hex(), "asset": asset, "most_u": most, "point": where}
+    what = f"who shows that card at {at} charges at your cost, up to {most} {asset} a session"
+    return act(place, chain, "/api/credentials", body, wait, key, json, what)
+
+
+@point.command("list")
+def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+    """List points and their terms. Exit 3 if no majority confirms a fresh answer."""
+    found = ask_node(node_directory(directory), chain, lambda node: node.get("/api/points", fresh=seconds(fresh)))
+    answer(found, lambda: _points(found["points"]), json)
+
+
+@session.command()
+def reserve(
+    at: At,
+    energy: Annotated[str, Option("--energy", 'At most this much, like "20 kWh".')],
+    within: Begins = RESERVED_S,
+    guest: Annotated[str, Option("--guest", "The id on the card of somebody else who comes.", "TOKEN")] = "",
+    card: Annotated[str, Option("--card", "As station: the id on the card that was shown.", "TOKEN")] = "",
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Reserve a session at the station's price of now, and pay for it. Exit 1 if refused, 3 if not known yet."""
+    from meshnode.amounts import parse_energy
+    from protocols.records import credential_of
+
+    place = node_directory(directory)
+    terms = _point(place, chain, at)
+    body = {name: terms[name] for name in ("point", "price_u_kwh", "fee_u_kwh", "flat_u")}
+    body |= {"cap_wh": parse_energy(energy), "for_s": within}
+    body |= {name: credential_of(text).hex() for name, text in (("guest", guest), ("credential", card)) if text}
+    what = f"a session of at most {energy} is paid for at {at}; what is not charged comes back"
+    return act(place, chain, "/api/deliveries/session", body, wait, key, json, what)
+
+
+@redeem.command()
+def send(
+    at: At,
+    amount: Annotated[int, Option("--coins", "How many.", low=1)],
+    within: Begins = RESERVED_S,
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Send coins to a point for their energy. Exit 1 if the community refuses it, 3 if that is not known yet."""
+    place = node_directory(directory)
+    terms = _point(place, chain, at)
+    body = {"point": terms["point"], "unit_wh": terms["unit_wh"], "coins": amount, "for_s": within}
+    what = f"{amount} coins are on their way at {at}; those of what is not delivered come back"
+    return act(place, chain, "/api/deliveries/coins", body, wait, key, json, what)
+
+
+def start(
+    delivery_id: DeliveryId,
+    power: Power = 11_000,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """At the point: deliver with a simulated charger until it is over. Started again, it goes on by its meter."""
+    return _control(delivery_id, lambda control, wanted: control.run(wanted), power, directory, chain, json)
+
+
+def stop(delivery_id: DeliveryId, directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
+    """At the point: stop the simulated charger, and end with what its meter shows."""
+    return _control(delivery_id, lambda control, wanted: control.end(wanted), 1, directory, chain, json)
+
+
+def cancel(
+    delivery_id: DeliveryId,
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Call off what has not begun. Exit 1 if the community refuses it, 3 if that is not known yet."""
+    wanted = record_id_of(delivery_id).hex()
+    path = f"/api/deliveries/{wanted}/cancel"
+    return act(node_directory(directory), chain, path, {}, wait, key, json, "it is called off; everything comes back")
+
+
+def _control(
+    delivery_id: str,
+    what: Callable[[Controller, str], Any],
+    power: int,
+    directory: Path | None,
+    chain: str,
+    json: bool,
+) -> int:
+    """Run the controller of the point of a delivery; its meter's key is in this node's directory."""
+    import sys
+
+    from meshnode.actuator import SimulatedCharger
+    from meshnode.clock import GridClock
+    from meshnode.controller import Controller
+    from meshnode.store.place import check_genesis, read_genesis
+
+    place = node_directory(directory)
+    wanted = record_id_of(delivery_id).hex()
+    ledger = microgrid_place(place, chain)
+    genesis = check_genesis(read_genesis(ledger))
+    clock = GridClock(genesis.clock)
+
+    async def ask(node: NodeClient) -> dict[str, Any]:
+        where = (await node.get(f"/api/deliveries/{wanted}"))["point"]
+        charger = SimulatedCharger(place / f"charger-{where}.json", clock.now, power)
+        control = Controller(
+            node,
+            bytes.fromhex(ledger.name),
+            meter_keys(place)[where],
+            charger,
+            clock,
+            lambda text: print(text, file=sys.stderr, flush=True),
+            genesis.limits.max_validity_s // 2,
+        )
+        found: dict[str, Any] = await what(control, wanted)
+        return found
+
+    found = ask_node(place, chain, ask, write=True)
+    answer(found, lambda: _deliveries([found]), json)
+    return FINE
+
+
+def meter_keys(place: Path) -> dict[str, Any]:
+    """The keys of this node's meters, by the meter's id in hex."""
+    from meshnode import keys
+    from meshnode.config import KEYS_DIRECTORY
+    from protocols.records import meter_id_of
+
+    found = (keys.load(path) for path in sorted((place / KEYS_DIRECTORY).glob("meter-*.key")))
+    return {meter_id_of(key.public).hex(): key for key in found}
+
+
+def meter_of(place: Path, metering_point: str) -> str:
+    """The id of the meter of this node that is meant. Raises Fault if that is none, or several."""
+    from meshnode import keys
+    from meshnode.config import KEYS_DIRECTORY, meter_key_file
+    from protocols.records import meter_id_of
+
+    folder = place / KEYS_DIRECTORY
+    files = [folder / meter_key_file(metering_point)] if metering_point else sorted(folder.glob("meter-*.key"))
+    if len(files) != 1:
+        raise Fault(f"{folder}: {len(files)} meters of this node are meant\n    choose one with --metering-point")
+    return meter_id_of(keys.load(files[0]).public).hex()
+
+
+def _point(place: Path, chain: str, at: str) -> dict[str, Any]:
+    """The point that is meant. Raises Fault if that is none, or several."""
+    points = ask_node(place, chain, lambda node: node.get("/api/points"))["points"]
+    found: list[dict[str, Any]] = [one for one in points if at in (one["owner"], one["point"]) and not one["closed"]]
+    if len(found) != 1:
+        names = "".join(f"\n    --at {one['point']} ({one['kind']} of {one['owner']})" for one in found)
+        raise Fault(f"--at {at}: {len(found)} points are meant{names}\n    see them with: meshnode point list")
+    return found[0]
+
+
+def _listing(kind: str, what: str) -> Callable[..., None]:
+    """The command that lists deliveries of one kind."""
+
+    def command(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+        place = node_directory(directory)
+        found = ask_node(place, chain, lambda node: node.get("/api/deliveries", fresh=seconds(fresh)))
+        of_kind = [one for one in found["deliveries"] if one["kind"] == kind]
+        answer({"deliveries": of_kind}, lambda: _deliveries(of_kind), json)
+
+    command.__doc__ = f"{what} Exit 3 if no majority confirms a fresh answer."
+    return command
+
+
+def _points(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "no points"
+    lines = []
+    for one in found:
+        terms = f"{one['unit_wh']} Wh for a {one['asset']}, {one['route']}"
+        if one["kind"] == "session":
+            terms = f"{one['price_u_kwh']} + {one['fee_u_kwh']} a kWh + {one['flat_u']} {one['asset']}"
+        state = "closed" if one["closed"] else "busy" if one["busy"] else "free"
+        lines.append((one["owner"], one["kind"], terms, state, one["point"]))
+    return table(lines, ("of", "kind", "terms", "state", "id"))
+
+
+def _deliveries(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "none"
+    lines = [
+        (
+            f"{one['payer']} at {one['station']}",
+            one["phase"],
+            f"{one['delivered_wh']} of {one['purchased_wh']} Wh",
+            f"{one['amount']} {one['asset']}",
+            f"{one['paid']} + {one['fee']}, {one['returned']} back",
+            one["id"],
+        )
+        for one in found
+    ]
+    return table(lines, ("who", "state", "energy", "held", "paid", "id"))

@@ -1,0 +1,71 @@
+"""Delivery: points that deliver energy, what is bought there, what their meters count, and storages."""
+
+from __future__ import annotations
+
+from meshnode.execution.call import Call, Handlers
+from meshnode.ledger import rows
+from meshnode.ledger.verdicts import Verdict
+from meshnode.settlement import delivering, points, storing
+from protocols.records import (
+    CoinOffer,
+    CoinRedeem,
+    CredentialBind,
+    CredentialRemove,
+    DeliveryCancel,
+    Point,
+    PointClose,
+    Purchase,
+    SessionReserve,
+    StationOffer,
+    StorageSet,
+    Stored,
+    Tick,
+)
+
+
+def _point(call: Call, record: Point) -> Verdict:
+    match record.step:
+        case StationOffer() | CoinOffer() as step:
+            return points.offer(call.state, step, call.account)
+        case StorageSet() as step:
+            return storing.set_up(call.state, step, call.account)
+        case PointClose() as step:
+            return points.close(call.state, step, call.account)
+        case CredentialBind() as step:
+            return points.bind(call.state, step, call.account)
+        case CredentialRemove() as step:
+            return points.remove(call.state, step, call.account)
+
+
+def _purchase(call: Call, record: Purchase) -> Verdict:
+    state, record_id, account, time_s = call.state, call.signed.record_id, call.account, call.time_s
+    match record.step:
+        case SessionReserve() as step:
+            chain_id, verifier = call.ledger.chain_id, call.ledger.verifier
+            return delivering.reserve(state, step, record_id, account, time_s, chain_id, verifier)
+        case CoinRedeem() as step:
+            return delivering.redeem(state, step, record_id, account, time_s)
+        case DeliveryCancel() as step:
+            verdict, happened = delivering.cancel(state, step, account, time_s)
+            call.events.extend(happened)
+            return verdict
+
+
+def _tick(call: Call, record: Tick) -> Verdict:
+    verdict, happened = delivering.tick(call.state, record, call.key.meter, call.time_s)
+    call.events.extend(happened)
+    return verdict
+
+
+def _stored(call: Call, record: Stored) -> Verdict:
+    verdict, happened = storing.store(call.state, record, call.key.meter)
+    call.events.extend(happened)
+    return verdict
+
+
+EXECUTED: Handlers = {
+    Point: (rows.PURPOSE_MEMBER, _point),
+    Purchase: (rows.PURPOSE_MEMBER, _purchase),
+    Tick: (rows.PURPOSE_METER, _tick),
+    Stored: (rows.PURPOSE_METER, _stored),
+}

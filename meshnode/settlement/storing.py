@@ -1,0 +1,238 @@
+"""Storing: energy in a storage as units of an asset - minted net of losses, burned when consumed, charged for.
+
+The storage's meter says what went in and out, and whose it was; every Wh of its registers is somebody's.
+Nobody has less than nothing: what is consumed beyond a balance is grid energy, and a fee that cannot be
+paid is owed as arrears, which the next fee's period asks for first.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshnode.amounts import PPM
+from meshnode.ledger import assets, delivery_rows
+from meshnode.ledger.balances import balance, change
+from meshnode.ledger.movements import Moved, What
+from meshnode.ledger.state import State
+from meshnode.ledger.verdicts import Verdict
+from meshnode.settlement import points
+from meshnode.settlement.credit import Standing
+from meshnode.settlement.delivering import put_keep
+from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh, room_wh
+from protocols.records import POLICY_ISSUER, StorageSet, Stored
+
+# Stands for all owners in the fee's division; account ids have 16 bytes, so it is nobody's.
+OWNERS = b"owners"
+ENERGY = 1
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A member consumed stored energy. burned_wh: of its own; grid_wh: it had no more, the rest was grid energy."""
+
+    asset: str
+    account: bytes
+    burned_wh: int
+    grid_wh: int
+
+
+class FeeCharged(msgspec.Struct, frozen=True):
+    """A member's storage fee of one period: paid_u of it and of older arrears, arrears_u open after it."""
+
+    asset: str
+    account: bytes
+    start_s: int
+    stored_wh: int
+    due_u: int
+    paid_u: int
+    arrears_u: int
+
+
+def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
+    """An asset becomes stored energy, or its rules change from now on."""
+    asset = state.assets.get(step.asset)
+    if asset is None:
+        return Verdict.UNKNOWN_ASSET
+    if asset.issuer != account:
+        return Verdict.NOT_ISSUER
+    known = state.storages.get(step.asset)
+    meter = state.meters.get(step.meter)
+    fresh = asset.kind == ENERGY and not asset.supply and assets.rules(state, step.asset).policy == POLICY_ISSUER
+    if (known is None and not fresh) or (known is not None and known.meter != step.meter):
+        return Verdict.NOT_STORED
+    if meter is None or meter.until_s:
+        return Verdict.METER_NOT_ACTIVE
+    for code in (step.access, step.fee_asset):
+        if code is not None and code not in state.assets:
+            return Verdict.UNKNOWN_ASSET
+    if not all(points.is_member(state, one) for one, _ in (*step.owners, *step.others)):
+        return Verdict.UNKNOWN_ACCOUNT
+    parts_ppm = step.owners_ppm + sum(weight for _, weight in step.others)
+    charges = step.fee_u_kwh > 0
+    if (step.fee_asset is not None) != charges or parts_ppm != (PPM if charges else 0):
+        return Verdict.RULES_CONTRADICT
+    if bool(step.owners_ppm) != bool(step.owners):
+        return Verdict.RULES_CONTRADICT
+    registers = {} if known is None else {name: getattr(known, name) for name in _REGISTERS}
+    row = delivery_rows.Storage(
+        meter=step.meter,
+        efficiency_ppm=step.efficiency_ppm,
+        most_wh=most_stored_wh(step.most_cost_u, step.storage_u_kwh),
+        access=step.access or "",
+        fee_asset=step.fee_asset or "",
+        fee_u_kwh=step.fee_u_kwh,
+        owners_ppm=step.owners_ppm,
+        owners=step.owners,
+        divided=step.others,
+        **registers,
+    )
+    state.storages.put(step.asset, row)
+    return Verdict.ACCEPTED
+
+
+def room(state: State, code: str, account: bytes) -> int | None:
+    """How many more Wh of stored energy a member may have; None if the asset is no stored energy, without a bound."""
+    storage = state.storages.get(code)
+    if storage is None:
+        return None
+    has = balance(state, account, code)
+    return room_wh(storage.most_wh, has.free + has.held)
+
+
+def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Taken | Moved]]:
+    """What went into a storage is minted, less its losses; what was consumed of it is burned."""
+    storage = state.storages.get(record.asset)
+    if storage is None or storage.meter != meter:
+        return Verdict.NOT_STORED, []
+    fault = _fault_of_registers(storage, record) or _fault_of_parts(state, storage, record)
+    if fault:
+        return fault, []
+    moved: list[Taken | Moved] = []
+    minted = 0
+    for account, charged_wh, discharged_wh in record.parts:
+        units, rest = _minted(state, storage, record.asset, account, charged_wh)
+        keep = state.keeps.get((record.asset, account)) or delivery_rows.Keep()
+        redeemed_wh = min(keep.redeemed_wh, discharged_wh)
+        kept = msgspec.structs.replace(keep, rest=rest, redeemed_wh=keep.redeemed_wh - redeemed_wh)
+        put_keep(state, record.asset, account, kept)
+        if units:
+            assets.mint(state, record.asset, account, units)
+            moved.append(Moved(What.STORED, b"", account, record.asset, units))
+        minted += units
+        if discharged_wh > redeemed_wh:
+            moved += _take(state, record.asset, account, discharged_wh - redeemed_wh)
+    changed = msgspec.structs.replace(
+        storage,
+        charged_wh=record.charged_wh,
+        discharged_wh=record.discharged_wh,
+        minted=storage.minted + minted,
+    )
+    state.storages.put(record.asset, changed)
+    return Verdict.ACCEPTED, moved
+
+
+def charge_fees(state: State, start_s: int) -> list[FeeCharged | Moved]:
+    """Every storage's fee for a settlement period that is closed now, by what is stored now."""
+    events: list[FeeCharged | Moved] = []
+    for code, storage in state.storages.items():
+        if storage.fee_u_kwh:
+            events += _charge_fee(state, code, storage, start_s)
+    return events
+
+
+def check(state: State) -> None:
+    """Invariant I4: there is no more of stored energy than its meter has counted.
+
+    Raises:
+        AssertionError: our bug, never a peer's.
+    """
+    for code, storage in state.storages.items():
+        supply = state.assets[code].supply
+        assert 0 <= supply <= storage.minted, f"{code}: {supply} exist, its meter minted {storage.minted}"
+        assert storage.minted <= max(0, storage.charged_wh), f"{code}: minted more than was charged"
+    for key, row in state.keeps.items():
+        assert min(msgspec.structs.astuple(row)) >= 0, f"{key}: {row}"
+
+
+_REGISTERS = ("charged_wh", "discharged_wh", "minted")
+
+
+def _fault_of_registers(storage: delivery_rows.Storage, record: Stored) -> Verdict:
+    if storage.charged_wh < 0:
+        # The first record says where the registers stand; what they counted before is nobody's.
+        return Verdict.NOT_WHAT_COUNTED if record.parts else Verdict.ACCEPTED
+    into_wh = record.charged_wh - storage.charged_wh
+    out_wh = record.discharged_wh - storage.discharged_wh
+    if into_wh < 0 or out_wh < 0:
+        return Verdict.COUNTER_BACK
+    sums = (sum(part[1] for part in record.parts), sum(part[2] for part in record.parts))
+    return Verdict.ACCEPTED if sums == (into_wh, out_wh) else Verdict.NOT_WHAT_COUNTED
+
+
+def _fault_of_parts(state: State, storage: delivery_rows.Storage, record: Stored) -> Verdict:
+    minted = 0
+    for account, charged_wh, _ in record.parts:
+        if not points.is_member(state, account):
+            return Verdict.UNKNOWN_ACCOUNT
+        if not charged_wh:
+            continue
+        if storage.access and not balance(state, account, storage.access).free:
+            return Verdict.NO_ACCESS
+        units, _ = _minted(state, storage, record.asset, account, charged_wh)
+        has = balance(state, account, record.asset)
+        if units > room_wh(storage.most_wh, has.free + has.held):
+            return Verdict.NO_ROOM
+        minted += units
+    asset = state.assets[record.asset]
+    return Verdict.OVER_CAP if asset.supply + minted > asset.cap else Verdict.ACCEPTED
+
+
+def _minted(
+    state: State, storage: delivery_rows.Storage, code: str, account: bytes, charged_wh: int
+) -> tuple[int, int]:
+    """Units for what an account charged, net of losses, and the millionths of a Wh that are left of it."""
+    keep = state.keeps.get((code, account)) or delivery_rows.Keep()
+    return divmod(keep.rest + charged_wh * storage.efficiency_ppm, PPM)
+
+
+def _take(state: State, code: str, account: bytes, consumed_wh: int) -> list[Taken | Moved]:
+    burned = min(balance(state, account, code).free, consumed_wh)
+    events: list[Taken | Moved] = [Taken(code, account, burned, consumed_wh - burned)]
+    if burned:
+        assets.mint(state, code, account, -burned)
+        events.append(Moved(What.TAKEN_OUT, account, b"", code, burned))
+    return events
+
+
+def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s: int) -> list[FeeCharged | Moved]:
+    """Old arrears first, then what is due now; what cannot be paid is owed. Only what was paid is divided."""
+    shares = tuple(sorted((*storage.divided, (OWNERS, storage.owners_ppm))))
+    fee = StorageFee(storage.fee_u_kwh, shares, OWNERS)
+    stored: list[tuple[bytes, int, Standing]] = []
+    old: dict[bytes, int] = {}
+    for account, _ in state.accounts.items():
+        keep = state.keeps.get((code, account)) or delivery_rows.Keep()
+        has = balance(state, account, code)
+        stored_wh = has.free + has.held
+        if stored_wh or keep.arrears_u:
+            free = balance(state, account, storage.fee_asset).free
+            old[account] = min(keep.arrears_u, free)
+            stored.append((account, stored_wh, Standing(free - old[account], arrears_u=keep.arrears_u - old[account])))
+    charges = charge_storage(fee, stored, dict(storage.owners))
+    events: list[FeeCharged | Moved] = []
+    for one in charges.charged:
+        paid_u = one.paid_u + old[one.account]
+        if paid_u:
+            change(state, one.account, storage.fee_asset, free=-paid_u)
+            events.append(Moved(What.STORAGE_FEE, one.account, b"", storage.fee_asset, paid_u))
+        keep = state.keeps.get((code, one.account)) or delivery_rows.Keep()
+        arrears_u = one.after.arrears_u
+        put_keep(state, code, one.account, msgspec.structs.replace(keep, arrears_u=arrears_u))
+        events.append(FeeCharged(code, one.account, start_s, one.stored_wh, one.due_u, paid_u, arrears_u))
+    received = dict(charges.received_u)
+    for account, part_u in divide_fee(fee, sum(old.values()), dict(storage.owners)).items():
+        received[account] = received.get(account, 0) + part_u
+    for account, part_u in sorted(received.items()):
+        if part_u:
+            change(state, account, storage.fee_asset, free=part_u)
+            events.append(Moved(What.STORAGE_FEE, b"", account, storage.fee_asset, part_u))
+    return events

@@ -1,0 +1,252 @@
+"""Delivery: the endpoints about points that deliver energy, and the sessions and redemptions at them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from meshnode.ledger import delivery_rows
+from meshnode.ledger.delivery_rows import POINT_COINS, POINT_STATION
+from meshnode.market.delivery import Phase
+from meshnode.settlement import points
+from meshnode.settlement.delivering import MAX_RESERVED_S
+from meshnode.web import asking
+from meshnode.web.asking import Field, takes
+from meshnode.web.backend import Backend
+from meshnode.web.faults import Fault, Faults, answer
+from meshnode.web.fresh import with_fresh
+from meshnode.web.speaking import account_of, say, spoken_once
+from meshnode.web.tokens import MEMBER, amount_field, asset_field, name_of, page
+from protocols.cose import HASH_BYTES
+from protocols.records import (
+    ROUTE_COMMON,
+    ROUTE_NOW,
+    ROUTE_OWN,
+    CoinOffer,
+    CoinRedeem,
+    CredentialBind,
+    CredentialRemove,
+    DeliveryCancel,
+    Point,
+    PointClose,
+    Purchase,
+    SessionReserve,
+    StationOffer,
+)
+from protocols.records.delivery import MAX_SILENCE_S, MIN_SILENCE_S
+from protocols.records.identity import METER_ID_BYTES
+from protocols.records.statements import MAX_AMOUNT, MAX_ORDER_WH, MAX_PRICE_U_KWH, RECORD_ID_BYTES
+
+KINDS = {"session": POINT_STATION, "coins": POINT_COINS}
+ROUTES = {"now": ROUTE_NOW, "common": ROUTE_COMMON, "own": ROUTE_OWN}
+_METER = asking.bytes_in_hex(METER_ID_BYTES)
+_DIGEST = asking.bytes_in_hex(HASH_BYTES)
+_PRICES = tuple(
+    Field(name, f"the asset's smallest unit per kWh, 0 to {MAX_PRICE_U_KWH}", asking.number(0, MAX_PRICE_U_KWH))
+    for name in ("price_u_kwh", "fee_u_kwh")
+)
+_FLAT = Field("flat_u", "for a session in which energy flowed", asking.number(0, MAX_AMOUNT))
+_UNIT = Field("unit_wh", f"Wh for one coin, 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH))
+_SILENCE = Field(
+    "silence_s",
+    f"seconds without a tick, {MIN_SILENCE_S} to {MAX_SILENCE_S}",
+    asking.number(MIN_SILENCE_S, MAX_SILENCE_S),
+)
+_BEGINS = Field("for_s", f"seconds within which it begins, 1 to {MAX_RESERVED_S}", asking.number(1, MAX_RESERVED_S))
+_POINT = Field("point", "id of the point's meter, in hex", _METER)
+_STATION = (
+    Field("meter", "id of a meter of yours, in hex", _METER),
+    asset_field("asset", "code of the asset that pays"),
+    *_PRICES,
+    _FLAT,
+    _SILENCE,
+    Field("energy_to", f"{MEMBER} who is paid for the energy; you, if left out", asking.text, optional=True),
+)
+_COINS = (
+    Field("meter", "id of a meter of yours, in hex", _METER),
+    asset_field("asset", "code of the coins"),
+    _UNIT,
+    _SILENCE,
+    Field("route", '"now", "common" or "own"', asking.choice(ROUTES), optional=True),
+)
+_SESSION = (
+    _POINT,
+    Field("cap_wh", f"Wh, 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH)),
+    *_PRICES,
+    _FLAT,
+    _BEGINS,
+    Field("guest", "credential of somebody else who comes, in hex", _DIGEST, optional=True),
+    Field("credential", "as station: what was shown to you, in hex", _DIGEST, optional=True),
+)
+_REDEEM = (_POINT, amount_field("coins"), _UNIT, _BEGINS)
+_BIND = (
+    Field("credential", "SHA-256 of a token's id or of a key, in hex", _DIGEST),
+    asset_field("asset", "code of the asset that pays"),
+    Field("most_u", f"the most for a session, 1 to {MAX_AMOUNT}", asking.number(1, MAX_AMOUNT)),
+    _POINT,
+)
+
+
+class Deliveries:
+    """The endpoints of one backend."""
+
+    def __init__(self, backend: Backend, token: str | None) -> None:
+        """Args: token: what a writing request must carry; None: nobody may write."""
+        self._backend = backend
+        self._token = token
+
+    def routes(self) -> list[Route]:
+        """The endpoints, for the application."""
+        return [
+            Route("/api/points", with_fresh(self._backend, self.points)),
+            Route("/api/points/{meter}/known/{credential}", self.known),
+            Route("/api/deliveries", with_fresh(self._backend, self.deliveries)),
+            Route("/api/deliveries/{id}", with_fresh(self._backend, self.delivery)),
+            Route("/api/points/station", self.station, methods=["POST"]),
+            Route("/api/points/coins", self.coins, methods=["POST"]),
+            Route("/api/points/{meter}/close", self.close, methods=["POST"]),
+            Route("/api/credentials", self.bind, methods=["POST"]),
+            Route("/api/credentials/{credential}/remove", self.remove, methods=["POST"]),
+            Route("/api/deliveries/session", self.reserve, methods=["POST"]),
+            Route("/api/deliveries/coins", self.redeem, methods=["POST"]),
+            Route("/api/deliveries/{id}/cancel", self.cancel, methods=["POST"]),
+        ]
+
+    async def points(self, request: Request) -> Response:
+        """GET /api/points?limit&skip: who delivers energy, on which terms, and what is under way there."""
+        found, more = page(request, self._backend.machine.state.points.items())
+        return answer({"points": [self._point(meter, row) for meter, row in found], "next": more})
+
+    async def known(self, request: Request) -> Response:
+        """GET /api/points/{meter}/known/{credential}: what waits for who shows it; this node alone answers, offline."""
+        meter = asking.hex_id(request.path_params["meter"], "meter", METER_ID_BYTES)
+        credential = asking.hex_id(request.path_params["credential"], "credential", HASH_BYTES)
+        state = self._backend.machine.state
+        row = state.credentials.get(credential)
+        found = points.expected(state, meter, credential)
+        good = row is not None and meter in row.points
+        return answer(
+            {
+                "member": name_of(self._backend, row.account) if row is not None and good else "",
+                "delivery": None if found is None else found.hex(),
+            }
+        )
+
+    async def deliveries(self, request: Request) -> Response:
+        """GET /api/deliveries?limit&skip: sessions and redemptions, open or over since less than a day."""
+        found, more = page(request, self._backend.machine.state.deliveries.items())
+        return answer({"deliveries": [self._row(key, row) for key, row in found], "next": more})
+
+    async def delivery(self, request: Request) -> Response:
+        """GET /api/deliveries/{id}: one of them."""
+        key = _id(request)
+        row = self._backend.machine.state.deliveries.get(key)
+        if row is None:
+            raise Faults(404, Fault("delivery id", key.hex(), "one that is open, or over since less than a day"))
+        return answer(self._row(key, row))
+
+    @takes(_STATION)
+    async def station(self, request: Request) -> Response:
+        """POST /api/points/station: a meter of yours is a charging station, on these terms from now on."""
+        given = await self._given(request, _STATION)
+        if "energy_to" in given:
+            given["energy_to"] = account_of(self._backend, given["energy_to"], "energy_to")
+        return await self._at_point(request, StationOffer(**given))
+
+    @takes(_COINS)
+    async def coins(self, request: Request) -> Response:
+        """POST /api/points/coins: a meter of yours delivers energy for coins."""
+        return await self._at_point(request, CoinOffer(**await self._given(request, _COINS)))
+
+    async def close(self, request: Request) -> Response:
+        """POST /api/points/{meter}/close: nothing new is reserved there."""
+        asking.check_token(request, self._token)
+        meter = asking.hex_id(request.path_params["meter"], "meter", METER_ID_BYTES)
+        return await self._at_point(request, PointClose(meter=meter))
+
+    @takes(_BIND)
+    async def bind(self, request: Request) -> Response:
+        """POST /api/credentials: you are known by a token or a key at a point, and pay for who shows it there."""
+        given = await self._given(request, _BIND)
+        given["points"] = (given.pop("point"),)
+        return await self._at_point(request, CredentialBind(**given))
+
+    async def remove(self, request: Request) -> Response:
+        """POST /api/credentials/{credential}/remove: it is good for nothing from now on."""
+        asking.check_token(request, self._token)
+        credential = asking.hex_id(request.path_params["credential"], "credential", HASH_BYTES)
+        return await self._at_point(request, CredentialRemove(credential=credential))
+
+    @takes(_SESSION)
+    async def reserve(self, request: Request) -> Response:
+        """POST /api/deliveries/session: reserve a session and pay for it; what is not charged comes back."""
+        given = self._until(await self._given(request, _SESSION))
+        return await self._purchase(request, SessionReserve(**given))
+
+    @takes(_REDEEM)
+    async def redeem(self, request: Request) -> Response:
+        """POST /api/deliveries/coins: send coins for their energy; those of what is not delivered come back."""
+        given = self._until(await self._given(request, _REDEEM))
+        return await self._purchase(request, CoinRedeem(**given))
+
+    async def cancel(self, request: Request) -> Response:
+        """POST /api/deliveries/{id}/cancel: call off what has not begun, as who pays or as the point."""
+        asking.check_token(request, self._token)
+        return await self._purchase(request, DeliveryCancel(delivery=_id(request)))
+
+    async def _given(self, request: Request, wanted: tuple[Field, ...]) -> dict[str, Any]:
+        asking.check_token(request, self._token)
+        return await asking.fields(request, wanted)
+
+    def _until(self, given: dict[str, Any]) -> dict[str, Any]:
+        given["until_s"] = self._backend.clock.now_s() + given.pop("for_s")
+        return given
+
+    async def _at_point(self, request: Request, step: Any) -> Response:
+        return await say(self._backend, Point(**spoken_once(self._backend, request), step=step))
+
+    async def _purchase(self, request: Request, step: Any) -> Response:
+        return await say(self._backend, Purchase(**spoken_once(self._backend, request), step=step))
+
+    def _point(self, meter: bytes, row: delivery_rows.Point) -> dict[str, Any]:
+        terms = ("asset", "silence_s", "price_u_kwh", "fee_u_kwh", "flat_u", "unit_wh")
+        return {
+            "point": meter.hex(),
+            "owner": name_of(self._backend, row.owner),
+            "kind": _word(KINDS, row.kind),
+            **{name: getattr(row, name) for name in terms},
+            "route": _word(ROUTES, row.route),
+            "energy_to": name_of(self._backend, row.energy_to),
+            "busy": row.busy.hex(),
+            "closed": bool(row.closed),
+        }
+
+    def _row(self, key: bytes, row: delivery_rows.Delivery) -> dict[str, Any]:
+        counted = ("begin_wh", "counter_wh", "purchased_wh", "silence_s", "deadline_s", "ticked_s", "heard_s")
+        over = row.phase in (Phase.ENDED, Phase.CANCELLED)
+        return {
+            "id": key.hex(),
+            "kind": _word(KINDS, row.kind),
+            "phase": Phase(row.phase).name.lower(),
+            "point": row.point.hex(),
+            "station": name_of(self._backend, row.station),
+            "payer": name_of(self._backend, row.payer),
+            "asset": row.asset,
+            "amount": row.amount,
+            **{name: getattr(row, name) for name in counted},
+            "delivered_wh": min(row.counter_wh - row.begin_wh, row.purchased_wh),
+            "paid": row.paid,
+            "fee": row.fee,
+            "returned": row.amount - row.paid - row.fee if over else 0,
+        }
+
+
+def _id(request: Request) -> bytes:
+    return asking.hex_id(request.path_params["id"], "delivery id", RECORD_ID_BYTES)
+
+
+def _word(table: dict[str, int], code: int) -> str:
+    return next(word for word, number in table.items() if number == code)
