@@ -11,7 +11,8 @@ import msgspec
 
 from meshnode.execution import EXECUTED, Call
 from meshnode.execution.call import boundary_s
-from meshnode.ledger import assets, contracts, holds, members, minting, rows, validators
+from meshnode.ledger import assets, certificates, contracts, holds, installations, members, minting, rows, validators
+from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
@@ -44,7 +45,7 @@ class RecordDone(msgspec.Struct, frozen=True):
     record: Record
 
 
-Event = RecordDone | FoundOut | HoldEnded | Moved | PeriodClosed | PeriodCorrected | PeriodFinal
+Event = RecordDone | CertificatesMoved | FoundOut | HoldEnded | Moved | PeriodClosed | PeriodCorrected | PeriodFinal
 
 
 class StateMismatch(Exception):
@@ -234,6 +235,7 @@ class Machine:
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
         minting.check(self.state)
+        certificates.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -302,7 +304,8 @@ class Machine:
             rules = self._rules_of(self._binding(final)).period
             if time_s <= final + rules.length_s + rules.correction_s:
                 break
-            events.append(closing.finish(self.state, final))
+            events.append(closing.finish(self.state, final, rules))
+            installations.forget(self.state, final + rules.length_s)
             final += rules.length_s
             history_s = max(rules.estimate_days * closing.DAY_S, closing.RECENT_PERIODS * rules.length_s)
             closing.forget(self.state, final - history_s, rules.length_s)

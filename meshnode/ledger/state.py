@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from meshnode.ledger import rows
+from meshnode.ledger import origin_rows, rows
 from protocols import cbor, merkle
 
 BUCKETS = 256
@@ -180,6 +180,15 @@ class State:
         self.references: Table[tuple[str, str], rows.Reference] = Table(self, 27, rows.Reference)
         self.carries: Table[tuple[str, bytes], rows.Carry] = Table(self, 28, rows.Carry)
         self.pairs: Table[tuple[int, bytes, int], rows.Pair] = Table(self, 29, rows.Pair)
+        self.installations: Table[bytes, origin_rows.Installation] = Table(self, 30, origin_rows.Installation)
+        self.stored_lots: Table[tuple[bytes, int], origin_rows.LotRow] = Table(self, 31, origin_rows.LotRow)
+        self.more_registers: Table[tuple[bytes, int], origin_rows.MoreRegisters] = Table(
+            self, 32, origin_rows.MoreRegisters
+        )
+        self.grid_carbon: Table[tuple[int, int], origin_rows.GridCarbon] = Table(self, 33, origin_rows.GridCarbon)
+        self.certificates: Table[tuple[bytes, int, bytes, int], origin_rows.Certificate] = Table(
+            self, 34, origin_rows.Certificate
+        )
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

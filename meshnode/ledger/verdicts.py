@@ -74,6 +74,16 @@ class Verdict(IntEnum):
     NO_CASHIER = 82
     TOO_MANY_ASSETS = 83
     SETTLES_ALREADY = 84
+    UNKNOWN_METER = 140
+    UNKNOWN_CODE = 141
+    NOT_AS_METERED = 142
+    INSTALLED_ALREADY = 143
+    UNKNOWN_INSTALLATION = 144
+    NOT_NOW = 145
+    TOO_MANY_INSTALLATIONS = 146
+    NOT_CERTIFIED = 147
+    TOO_MANY_CERTIFICATES = 148
+    PERIOD_CLOSED = 149
     UNKNOWN_CONTRACT = 160
     NOT_A_PARTY = 161
     CONTRACT_SIGNED = 162
@@ -146,6 +156,16 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.NO_CASHIER: "the asset names no cashier",
     Verdict.TOO_MANY_ASSETS: "there are as many assets as the ledger keeps",
     Verdict.SETTLES_ALREADY: "another asset pays for settled periods already",
+    Verdict.UNKNOWN_METER: "there is no such meter of this member",
+    Verdict.UNKNOWN_CODE: "this version of the ledger knows no such source, carrier or kind of installation",
+    Verdict.NOT_AS_METERED: "a storage says how much it gives back, and a plant what it makes energy from",
+    Verdict.INSTALLED_ALREADY: "another installation of this kind is behind that meter already",
+    Verdict.UNKNOWN_INSTALLATION: "there is no such installation",
+    Verdict.NOT_NOW: "the installation is in no state from which it could get there",
+    Verdict.TOO_MANY_INSTALLATIONS: "the member has as many installations as the register keeps",
+    Verdict.NOT_CERTIFIED: "the member has no certificates for that much energy of that source",
+    Verdict.TOO_MANY_CERTIFICATES: "more ranges of certificates than one step moves, or than their receiver keeps",
+    Verdict.PERIOD_CLOSED: "that period is closed already",
     Verdict.UNKNOWN_CONTRACT: "there is no such contract",
     Verdict.NOT_A_PARTY: "the member is no party to that contract, or not the one whose turn it is",
     Verdict.CONTRACT_SIGNED: "the contract is signed already",

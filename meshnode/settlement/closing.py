@@ -13,10 +13,11 @@ from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
-from meshnode.settlement import pairs
+from meshnode.settlement import origins, pairs
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
+from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
 from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
@@ -75,9 +76,10 @@ class PeriodCorrected(msgspec.Struct, frozen=True):
 
 
 class PeriodFinal(msgspec.Struct, frozen=True):
-    """A period's time for corrections has passed."""
+    """A period's time for corrections has passed. origin: where its energy came from, for good."""
 
     start_s: int
+    origin: Origins | None = None
 
 
 def is_complete(state: State, start_s: int) -> bool:
@@ -166,14 +168,26 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     return PeriodCorrected(start_s, new, after, postings, written)
 
 
-def finish(state: State, start_s: int) -> PeriodFinal:
-    """The time for corrections has passed: trades are no longer needed to settle again."""
+def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
+    """A closed period that may still be corrected, as it stands now; and what it is settled with."""
+    metered = tuple(
+        _from_row(member, row) for (_, member), row in state.metered.range((start_s, b""), (start_s + 1, b""))
+    )
+    trades = tuple(
+        Trade(*msgspec.structs.astuple(row)) for _, row in state.trades.range((start_s, 0), (start_s + 1, 0))
+    )
+    return _settle(state, start_s, rules, metered, trades), metered
+
+
+def finish(state: State, start_s: int, rules: PeriodRules) -> PeriodFinal:
+    """The time for corrections has passed: where the energy came from is entered, trades are no longer needed."""
     period = state.periods[start_s]
+    origin = origins.finish(state, start_s, rules.length_s, *settled(state, start_s, rules))
     state.periods.put(start_s, msgspec.structs.replace(period, status=rows.PERIOD_FINAL))
     for key, _ in state.trades.range((start_s, 0), (start_s + 1, 0)):
         state.trades.delete(key)
     pairs.finish(state, start_s)
-    return PeriodFinal(start_s)
+    return PeriodFinal(start_s, origin)
 
 
 def forget(state: State, before_s: int, length_s: int) -> None:

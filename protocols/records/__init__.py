@@ -32,6 +32,19 @@ from protocols.records.genesis import (
 )
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.live import LivePower
+from protocols.records.origin import (
+    INSTALLATION_ANNOUNCED,
+    INSTALLATION_CONFIRMED,
+    INSTALLATION_REMOVED,
+    INSTALLATION_STOPPED,
+    CertificateRetire,
+    Certificates,
+    CertificateTransfer,
+    GridCarbon,
+    Installation,
+    InstallationRegister,
+    InstallationState,
+)
 from protocols.records.schema import (
     KINDS,
     Record,
@@ -105,6 +118,10 @@ __all__ = [
     "CLOCK_DEMONSTRATION",
     "CLOCK_REAL",
     "DEFAULT_LIMITS",
+    "INSTALLATION_ANNOUNCED",
+    "INSTALLATION_CONFIRMED",
+    "INSTALLATION_REMOVED",
+    "INSTALLATION_STOPPED",
     "KINDS",
     "MEASURE_EXPORT",
     "MEASURE_IMPORT",
@@ -135,6 +152,9 @@ __all__ = [
     "CashRelease",
     "CashSell",
     "Certificate",
+    "CertificateRetire",
+    "CertificateTransfer",
+    "Certificates",
     "Clock",
     "Contract",
     "ContractEnd",
@@ -147,8 +167,12 @@ __all__ = [
     "ExchangeOffer",
     "ExchangeWithdraw",
     "Genesis",
+    "GridCarbon",
     "Handover",
     "Header",
+    "Installation",
+    "InstallationRegister",
+    "InstallationState",
     "Join",
     "KeyChange",
     "Leave",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import statements, tokens
+from protocols.records import origin, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -24,6 +24,9 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         tokens.Exchange,
         tokens.Cash,
         tokens.Contract,
+        origin.Installation,
+        origin.Certificates,
+        origin.GridCarbon,
     )
 )
 """Kinds that a block may carry."""

@@ -20,13 +20,16 @@ from protocols.records import (
     Support,
     join_request_bytes,
 )
-from tests.ledger import token_stories
+from tests.ledger import origin_stories, token_stories
 from tests.ledger.chain import Chain, member, meter_key, period_s
 from tests.protocols.keys import key_pair
 from tests.protocols.village import device
 from zencode.presets import preset
 
-STORIES: dict[Verdict, Callable[[], Verdict | list[Verdict]]] = dict(token_stories.STORIES)
+STORIES: dict[Verdict, Callable[[], Verdict | list[Verdict]]] = {
+    **token_stories.STORIES,
+    **origin_stories.STORIES,
+}
 
 
 def story(verdict: Verdict) -> Callable[[Callable[[], Verdict | list[Verdict]]], object]:
