@@ -17,6 +17,7 @@ from meshnode.cli import (
     meters,
     microgrids,
     newcomer,
+    origin,
     running,
     sharing,
     tokens,
@@ -32,7 +33,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts, origin),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -57,11 +57,11 @@ class CertificatesMoved(msgspec.Struct, frozen=True):
         return sum(row.wh for *_, row in self.ranges)
 
 
-def issue(state: State, owner: bytes, lots: Iterable[Lot]) -> tuple[CertificatesMoved, ...]:
+def issue(state: State, owner: bytes, carrier: int, lots: Iterable[Lot]) -> tuple[CertificatesMoved, ...]:
     """Certify what left the community; what is beyond the owner's bound afterwards lapses, the oldest first."""
     ranges = []
     for lot in lots:
-        row = Certificate(lot.device, lot.producer, lot.source, lot.carbon_g_kwh, lot.wh, lot.storage)
+        row = Certificate(lot.device, lot.producer, carrier, lot.source, lot.carbon_g_kwh, lot.wh, lot.storage)
         state.certificates.put((owner, lot.period_s, lot.issuance, lot.first), row)
         ranges.append((lot.period_s, lot.issuance, lot.first, row))
     moved = [CertificatesMoved(Change.ISSUED, owner, tuple(ranges))] if ranges else []

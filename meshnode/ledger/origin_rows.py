@@ -66,6 +66,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
     device: bytes
     producer: bytes
+    carrier: int
     source: int
     carbon_g_kwh: int
     wh: int

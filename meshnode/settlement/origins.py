@@ -104,7 +104,7 @@ def finish(state: State, start_s: int, length_s: int, settlement: Settlement, me
             _keep(state, storage.device, storage.removed, storage.left, storage.added)
         for account in sorted({owner for owner, _ in one.fed_in}):
             lots = [lot for owner, lot in one.fed_in if owner == account and _is_certified(lot)]
-            moved += certificates.issue(state, account, lots)
+            moved += certificates.issue(state, account, one.carrier, lots)
     return Origins(traced, tuple(moved))
 
 

@@ -34,7 +34,9 @@ from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
 from meshnode.web.guard import Guard
 from meshnode.web.history import History
+from meshnode.web.installations import Installations
 from meshnode.web.openapi import Description
+from meshnode.web.origin import Origin
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
 from meshnode.web.tokens import Tokens
@@ -72,6 +74,8 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Tokens(backend, token).routes(),
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
+        *Origin(backend).routes(),
+        *Installations(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]
