@@ -5,11 +5,17 @@ into all of them together. A handler reads what it needs of its `Call`, lets the
 modules write, and says with a verdict whether the record took effect.
 """
 
-from meshnode.execution import agreement, contracts, energy, membership, origin, tokens
+from meshnode.execution import agreement, contracts, energy, feeds, membership, origin, tokens
 from meshnode.execution.call import Call, Handlers, Ledger, merged
 
 EXECUTED: Handlers = merged(
-    membership.EXECUTED, energy.EXECUTED, tokens.EXECUTED, contracts.EXECUTED, agreement.EXECUTED, origin.EXECUTED
+    membership.EXECUTED,
+    energy.EXECUTED,
+    tokens.EXECUTED,
+    contracts.EXECUTED,
+    agreement.EXECUTED,
+    origin.EXECUTED,
+    feeds.EXECUTED,
 )
 """Which of a member's keys signs which record, and what carries it out. What is not listed is not executed."""
 

@@ -138,22 +138,35 @@ def set_grid_carbon(state: State, carrier: int, from_s: int, carbon_g_kwh: int, 
     return Verdict.ACCEPTED
 
 
-# A factor for each quarter-hour of a week ahead; what is older than the newest final period is one row.
-MAX_GRID_FACTORS = 7 * 96
+# A factor for each quarter-hour of a week back, as long as corrections may take, and of a week ahead.
+MAX_GRID_FACTORS = 14 * 96
 
 
 def grid_carbon(state: State, carrier: int, start_s: int, unknown: int) -> int:
     """g CO2 per kWh from outside in a period; `unknown` as long as nobody has said."""
     found = unknown
     for _, row in state.grid_carbon.range((carrier, 0), (carrier, start_s + 1)):
-        found = row.carbon_g_kwh
+        if not row.until_s or start_s < row.until_s:
+            found = row.carbon_g_kwh
     return found
+
+
+def feed_grid_carbon(state: State, carrier: int, from_s: int, carbon_g_kwh: int, until_s: int) -> None:
+    """A feed's value holds from its time on until it is stale; never for periods that are closed."""
+    from_s = max(from_s, state.meta[0].next_period_s)
+    said = state.grid_carbon.get((carrier, from_s))
+    if from_s < until_s and (said is None or said.until_s):
+        state.grid_carbon.put((carrier, from_s), origin_rows.GridCarbon(carbon_g_kwh, until_s))
+        _keep_carbon_small(state, carrier)
 
 
 def _keep_carbon_small(state: State, carrier: int) -> None:
     """Forget factors that no open period needs, and the furthest ones beyond the limit."""
     final_s = state.meta[0].next_final_s
-    keys = [key for key, _ in state.grid_carbon.range((carrier, 0), (carrier + 1, 0))]
-    old = [key for key in keys if key[1] <= final_s][:-1]
-    for key in (*old, *keys[len(old) + MAX_GRID_FACTORS :]):
+    rows = list(state.grid_carbon.range((carrier, 0), (carrier + 1, 0)))
+    keys = [key for key, _ in rows]
+    # Of those that have begun by then, an administrator's newest one still holds, and feeds' that are not stale.
+    lasting = [key for key, row in rows if key[1] <= final_s and not row.until_s][-1:]
+    old = [key for key, row in rows if key[1] <= final_s and key not in lasting and row.until_s <= final_s]
+    for key in (*old, *[key for key in keys if key not in old][MAX_GRID_FACTORS:]):
         state.grid_carbon.delete(key)

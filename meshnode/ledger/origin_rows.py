@@ -56,9 +56,13 @@ class MoreRegisters(msgspec.Struct, frozen=True):
 
 
 class GridCarbon(msgspec.Struct, frozen=True):
-    """g CO2 per kWh from outside; the table's key is (carrier, first period)."""
+    """g CO2 per kWh from outside; the table's key is (carrier, from when).
+
+    until_s: a feed said so, and it does not hold for periods that begin then or later; 0: an administrator did.
+    """
 
     carbon_g_kwh: int
+    until_s: int = 0
 
 
 class Certificate(msgspec.Struct, frozen=True):

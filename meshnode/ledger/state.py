@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from meshnode.ledger import origin_rows, rows
+from meshnode.ledger import feed_rows, origin_rows, rows
 from protocols import cbor, merkle
 
 BUCKETS = 256
@@ -189,6 +189,9 @@ class State:
         self.certificates: Table[tuple[bytes, int, bytes, int], origin_rows.Certificate] = Table(
             self, 34, origin_rows.Certificate
         )
+        self.feeds: Table[str, feed_rows.FeedRow] = Table(self, 50, feed_rows.FeedRow)
+        self.reports: Table[tuple[str, int, bytes], feed_rows.Report] = Table(self, 51, feed_rows.Report)
+        self.agreed: Table[tuple[str, int], feed_rows.Agreed] = Table(self, 52, feed_rows.Agreed)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

@@ -84,6 +84,15 @@ class Verdict(IntEnum):
     NOT_CERTIFIED = 147
     TOO_MANY_CERTIFICATES = 148
     PERIOD_CLOSED = 149
+    UNKNOWN_FEED = 150
+    NOT_A_FEEDER = 151
+    VALUE_STALE = 152
+    VALUE_TOO_FAR = 153
+    VALUE_IMPOSSIBLE = 154
+    VALUE_AGREED = 155
+    VALUE_SAID = 156
+    FEED_CONTRADICTS = 157
+    TOO_MANY_FEEDS = 158
     UNKNOWN_CONTRACT = 160
     NOT_A_PARTY = 161
     CONTRACT_SIGNED = 162
@@ -166,6 +175,15 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.NOT_CERTIFIED: "the member has no certificates for that much energy of that source",
     Verdict.TOO_MANY_CERTIFICATES: "more ranges of certificates than one step moves, or than their receiver keeps",
     Verdict.PERIOD_CLOSED: "that period is closed already",
+    Verdict.UNKNOWN_FEED: "there is no such feed",
+    Verdict.NOT_A_FEEDER: "only the members whom the feed names report to it",
+    Verdict.VALUE_STALE: "the value is of a time too long ago",
+    Verdict.VALUE_TOO_FAR: "the value is of a time too far ahead",
+    Verdict.VALUE_IMPOSSIBLE: "the value is outside what the feed allows",
+    Verdict.VALUE_AGREED: "enough feeders have agreed on the value of that time already; it stands",
+    Verdict.VALUE_SAID: "the member has reported a value of that time already",
+    Verdict.FEED_CONTRADICTS: "a feed needs no more feeders than it names, and bounds that fit one another and its use",
+    Verdict.TOO_MANY_FEEDS: "there are as many feeds as the ledger keeps",
     Verdict.UNKNOWN_CONTRACT: "there is no such contract",
     Verdict.NOT_A_PARTY: "the member is no party to that contract, or not the one whose turn it is",
     Verdict.CONTRACT_SIGNED: "the contract is signed already",

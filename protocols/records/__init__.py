@@ -14,6 +14,7 @@ from protocols.records.agreement import (
     Vote,
 )
 from protocols.records.carried import BLOCK_RECORDS
+from protocols.records.feeds import DRIVES_GRID_CARBON, DRIVES_NOTHING, Feed, FeedDefine, FeedValue
 from protocols.records.genesis import (
     CLOCK_DEMONSTRATION,
     CLOCK_REAL,
@@ -118,6 +119,8 @@ __all__ = [
     "CLOCK_DEMONSTRATION",
     "CLOCK_REAL",
     "DEFAULT_LIMITS",
+    "DRIVES_GRID_CARBON",
+    "DRIVES_NOTHING",
     "INSTALLATION_ANNOUNCED",
     "INSTALLATION_CONFIRMED",
     "INSTALLATION_REMOVED",
@@ -166,6 +169,9 @@ __all__ = [
     "ExchangeAccept",
     "ExchangeOffer",
     "ExchangeWithdraw",
+    "Feed",
+    "FeedDefine",
+    "FeedValue",
     "Genesis",
     "GridCarbon",
     "Handover",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import origin, statements, tokens
+from protocols.records import feeds, origin, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -24,6 +24,7 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         tokens.Exchange,
         tokens.Cash,
         tokens.Contract,
+        feeds.Feed,
         origin.Installation,
         origin.Certificates,
         origin.GridCarbon,

@@ -19,15 +19,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from meshnode.ledger import rows
+from meshnode.ledger.certificates import Change
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event
-from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
+from meshnode.origin import Lot, Traced
+from meshnode.settlement import origins
+from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.pairs import PairWritten
 from protocols.block import SignedRecord
 from protocols.records import MEASURE_EXPORT, MEASURE_IMPORT, POLICY_ISSUER, POLICY_METER, POLICY_ONCE
-from tests.ledger import tokens
+from tests.ledger import origin, tokens
 from tests.ledger.chain import Chain, account, period_s
 from tests.ledger.tokens import DAY_S, HOUR_S
+from zencode.presets import preset
 
 HOMES = ("anna", "bela", "carla", "dora")
 CASHIER = "carla"
@@ -54,14 +58,16 @@ class Living(RuleBasedStateMachine):
         measured: Wh of all pairs so far, by the asset that counts them and the account.
         happened: operations of all runs so far, by verdict; of the whole test.
         noticed: what meters minted and corrections took back, of the whole test.
+        binding: text of the microgrid's binding; None: the usual one.
     """
 
     happened: ClassVar[Counter[str]] = Counter()
     noticed: ClassVar[Counter[str]] = Counter()
+    binding: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.chain = Chain(len(HOMES))
+        self.chain = Chain(len(HOMES), binding=self.binding)
         self.made: Counter[str] = Counter()
         self.measured: Counter[tuple[str, bytes]] = Counter()
 
@@ -284,6 +290,13 @@ class EnergyRules(Living):
     )
     def quarter(self, used: tuple[int, ...], made: int, silent: str | None, misread: str | None, share: int) -> None:
         """A quarter of an hour ends; whoever is not silent reports it, one perhaps wrongly. Anna has the roof."""
+        period = self.report(used, made, silent)
+        Living.happened["quarter"] += 1
+        if misread is not None:
+            self._correct(misread, period, share)
+
+    def report(self, used: tuple[int, ...], made: int, silent: str | None = None) -> int:
+        """The readings of a quarter of an hour; gives its number."""
         period = (self.chain.now_s - period_s(0)) // 900
         readings = []
         for home, used_wh in zip(HOMES, used, strict=True):
@@ -291,12 +304,10 @@ class EnergyRules(Living):
             net = used_wh - (made if home == "anna" else 0)
             self.registers[(home, period)] = drawn + max(net, 0), given + max(-net, 0)
             if home != silent:
-                readings.append(self.chain.reading(home, period, *self.registers[(home, period)]))
+                readings.append(self.reading(home, period, self.registers[(home, period)]))
                 self.versions[(home, period)] = 1
         self.block(*readings, time_s=period_s(period + 1) + 5)
-        Living.happened["quarter"] += 1
-        if misread is not None:
-            self._correct(misread, period, share)
+        return period
 
     @precondition(lambda self: self.registers)
     @rule(share=st.integers(0, 1400), data=st.data())
@@ -312,13 +323,111 @@ class EnergyRules(Living):
         new = (begin + (drawn - begin) * share // 1000, given)
         version = self.versions[(home, period)]
         self.versions[(home, period)] += 1
-        if self.do(self.chain.reading(home, period, *new, version=version)) == Verdict.ACCEPTED:
+        if self.do(self.reading(home, period, new, version)) == Verdict.ACCEPTED:
             self.registers[(home, period)] = new
+
+    def reading(self, home: str, period: int, registers: tuple[int, int], version: int = 0) -> SignedRecord:
+        """What a home's meter says at the end of a period."""
+        return self.chain.reading(home, period, *registers, version=version)
 
     def _before(self, home: str, period: int) -> int:
         """The newest period before this one of which a home has registers; -1 without one."""
         return max((number for name, number in self.registers if name == home and number < period), default=-1)
 
 
+class OriginRules(EnergyRules):
+    """Anna has a roof and a battery, which are confirmed; certificates are passed on and used."""
+
+    # Periods are final after half a day, so that lives see many of them.
+    binding: ClassVar[str | None] = preset("neighbour_market").replace("accepted for 2 days", "accepted for 12 hours")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settled: dict[int, dict[bytes, int]] = {}
+        self.ended: list[Lot] = []
+        self.certified: Counter[str] = Counter()
+
+    @initialize()
+    def found_plants(self) -> None:
+        chain = self.chain
+        announced = (origin.announce(chain, "anna"), origin.announce_battery(chain, "anna"))
+        self.block(*announced)
+        self.block(*(origin.state(chain, one) for one in announced))
+        assert set(chain.verdicts()) == {Verdict.ACCEPTED}
+        # A sunny hour, which is final before anything else happens: every life has certificates.
+        for used in ((0,) * len(HOMES), (0,) * len(HOMES)):
+            self.report(used, 700)
+        self.block(time_s=chain.now_s + DAY_S // 2)
+        while not len(chain.machine.state.certificates):
+            self.block()
+
+    def reading(self, home: str, period: int, registers: tuple[int, int], version: int = 0) -> SignedRecord:
+        """Anna's meter counts a plant that makes more than it gives away, and a battery that breathes."""
+        if home != "anna":
+            return super().reading(home, period, registers, version)
+        quarters, (_, given) = period + 2, registers
+        more = {"produced_wh": 2 * given + 40 * quarters, "charged_wh": 30 * quarters, "discharged_wh": 25 * quarters}
+        return origin.reading(self.chain, home, period, *registers, version=version, **more)
+
+    def block(self, *records: SignedRecord, time_s: int | None = None) -> tuple[Event, ...]:
+        events = super().block(*records, time_s=time_s)
+        for event in events:
+            if isinstance(event, PeriodClosed | PeriodCorrected):
+                self.settled[event.start_s] = {line.account: line.consumption_wh for line in event.settlement.lines}
+            if isinstance(event, PeriodFinal) and event.origin is not None:
+                self._enter_origin(event.start_s, event.origin.traced)
+        for moved in origin.moved(events):
+            self.certified[Change(moved.change).name] += moved.wh
+            Living.noticed[f"certificates {Change(moved.change).name.lower()}"] += 1
+        return events
+
+    @rule(giver=st.sampled_from(("anna", "anna", "bela")), taker=homes, wh=st.integers(1, 400))
+    def give(self, giver: str, taker: str, wh: int) -> None:
+        self.do(origin.give(self.chain, giver, taker, wh))
+
+    @rule(home=st.sampled_from(("anna", *HOMES)), wh=st.integers(1, 400))
+    def retire(self, home: str, wh: int) -> None:
+        self.do(origin.retire(self.chain, home, wh))
+
+    def _enter_origin(self, start_s: int, traced: tuple[Traced, ...]) -> None:
+        """Who has no battery used what the newest settlement says, to the Wh."""
+        used: Counter[bytes] = Counter()
+        for one in traced:
+            for share in one.shares:
+                used[share.account] += share.lot.wh
+            self.ended += [share.lot for share in one.shares]
+            self.ended += [lot for _, lot in (*one.fed_in, *one.cancelled)]
+        for account_id, wh in self.settled.pop(start_s).items():
+            assert account_id == account("anna") or used[account_id] == wh, start_s
+        Living.noticed["periods traced"] += 1
+
+    @invariant()
+    def certificates_are_held_or_have_ended(self) -> None:
+        held = sum(row.wh for _, row in self.chain.machine.state.certificates.items())
+        book = self.certified
+        assert held == book["ISSUED"] - book["RETIRED"] - book["LAPSED"]
+
+    def teardown(self) -> None:
+        """Every Wh of every issuance has ended in one place or is stored: no gap, nothing twice."""
+        stored = [lot for lots in origins.storages(self.chain.machine.state).values() for lot in lots]
+        named = sorted(
+            (lot for lot in (*self.ended, *stored) if lot.issuance), key=lambda lot: (lot.issuance, lot.first)
+        )
+        place = (b"", 0)
+        for lot in named:
+            assert lot.first == (place[1] if lot.issuance == place[0] else 0), lot
+            place = lot.issuance, lot.first + lot.wh
+
+
 class Everything(TokenRules, EnergyRules):
     """All families of rules in one life."""
+
+
+class Origins(OriginRules):
+    """Meters, storages and certificates, with whoever waits."""
+
+    @rule(wait_s=waits_s)
+    def wait(self, wait_s: int) -> None:
+        """Time passes: periods close, and become final."""
+        self.block(time_s=self.chain.now_s + wait_s)
+        Living.happened["waited"] += 1

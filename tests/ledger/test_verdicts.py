@@ -20,7 +20,7 @@ from protocols.records import (
     Support,
     join_request_bytes,
 )
-from tests.ledger import origin_stories, token_stories
+from tests.ledger import feed_stories, origin_stories, token_stories
 from tests.ledger.chain import Chain, member, meter_key, period_s
 from tests.protocols.keys import key_pair
 from tests.protocols.village import device
@@ -29,6 +29,7 @@ from zencode.presets import preset
 STORIES: dict[Verdict, Callable[[], Verdict | list[Verdict]]] = {
     **token_stories.STORIES,
     **origin_stories.STORIES,
+    **feed_stories.STORIES,
 }
 
 
