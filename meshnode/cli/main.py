@@ -11,6 +11,7 @@ from meshnode.cli import (
     community,
     contracts,
     demonstration,
+    feeds,
     ledgers,
     lies,
     market,
@@ -33,7 +34,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts, origin),
+    *(running, microgrids, newcomer, community, trading, tokens, cash, contracts, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

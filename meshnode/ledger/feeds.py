@@ -66,11 +66,10 @@ def report(state: State, step: FeedValue, account: bytes, time_s: int) -> Verdic
     state.reports.put((*place, account), Report(step.value))
     found = agree([row.value for row in reports(state, *place).values()], feed.needed, feed.deviation_ppm)
     if found is not None:
-        state.agreed.put(place, Agreed(found[0], found[1], step.at_s + feed.stale_s))
+        until_s = step.at_s + feed.stale_s
+        state.agreed.put(place, Agreed(*found, until_s))
         if feed.drives == DRIVES_GRID_CARBON:
-            installations.feed_grid_carbon(
-                state, int(Carrier.ELECTRICITY), step.at_s, found[0], step.at_s + feed.stale_s
-            )
+            installations.feed_grid_carbon(state, int(Carrier.ELECTRICITY), step.at_s, found[0], until_s)
     return Verdict.ACCEPTED
 
 

@@ -32,6 +32,7 @@ from meshnode.web.community import Community
 from meshnode.web.contracts import Contracts
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
+from meshnode.web.feeds import Feeds
 from meshnode.web.guard import Guard
 from meshnode.web.history import History
 from meshnode.web.installations import Installations
@@ -74,6 +75,7 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Tokens(backend, token).routes(),
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
+        *Feeds(backend, token).routes(),
         *Origin(backend).routes(),
         *Installations(backend, token).routes(),
         *Community(backend, token).routes(),
