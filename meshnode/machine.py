@@ -13,7 +13,19 @@ from meshnode.execution import EXECUTED, Call, auctions
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
-from meshnode.ledger import assets, contracts, holds, members, minting, rows, standing, validators
+from meshnode.ledger import (
+    assets,
+    certificates,
+    contracts,
+    holds,
+    installations,
+    members,
+    minting,
+    rows,
+    standing,
+    validators,
+)
+from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
@@ -51,7 +63,7 @@ class RecordDone(msgspec.Struct, frozen=True):
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
 PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged
-Event = RecordDone | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
+Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
 
 
 class StateMismatch(Exception):
@@ -255,6 +267,7 @@ class Machine:
         auctions.check(self.state)
         delivering.check(self.state)
         storing.check(self.state)
+        certificates.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -325,7 +338,8 @@ class Machine:
             rules = self._rules_of(self._binding(final)).period
             if time_s <= final + rules.length_s + rules.correction_s:
                 break
-            events.append(closing.finish(self.state, final))
+            events.append(closing.finish(self.state, final, rules))
+            installations.forget(self.state, final + rules.length_s)
             final += rules.length_s
             history_s = max(rules.estimate_days * closing.DAY_S, closing.RECENT_PERIODS * rules.length_s)
             closing.forget(self.state, final - history_s, rules.length_s)

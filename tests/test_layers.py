@@ -15,6 +15,7 @@ from tests.source import PACKAGES, Import, imports, modules, tree
 APPLY_PATH = (
     "protocols",
     "meshnode/amounts.py",
+    "meshnode/origin",
     "meshnode/ledger",
     "meshnode/market",
     "meshnode/settlement",
@@ -85,6 +86,7 @@ LIBRARIES = ("protocols", "zencode", "drivers")
 # lower layers; within one layer the parts do not know one another.
 LAYERS = (
     ("amounts", "errors"),
+    ("origin",),
     ("market", "ledger"),
     ("settlement",),
     ("rules",),

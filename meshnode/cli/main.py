@@ -13,12 +13,14 @@ from meshnode.cli import (
     contracts,
     delivery,
     demonstration,
+    feeds,
     ledgers,
     lies,
     market,
     meters,
     microgrids,
     newcomer,
+    origin,
     running,
     sharing,
     standing,
@@ -37,7 +39,7 @@ app = Group(
 )
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
-    *(delivery, storage),
+    *(delivery, storage, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

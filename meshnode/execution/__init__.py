@@ -5,7 +5,18 @@ into all of them together. A handler reads what it needs of its `Call`, lets the
 modules write, and says with a verdict whether the record took effect.
 """
 
-from meshnode.execution import agreement, auctions, contracts, delivery, energy, membership, orders, tokens
+from meshnode.execution import (
+    agreement,
+    auctions,
+    contracts,
+    delivery,
+    energy,
+    feeds,
+    membership,
+    orders,
+    origin,
+    tokens,
+)
 from meshnode.execution.call import Call, Handlers, Ledger, merged
 
 EXECUTED: Handlers = merged(
@@ -17,6 +28,8 @@ EXECUTED: Handlers = merged(
     auctions.EXECUTED,
     delivery.EXECUTED,
     agreement.EXECUTED,
+    origin.EXECUTED,
+    feeds.EXECUTED,
 )
 """Which of a member's keys signs which record, and what carries it out. What is not listed is not executed."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.ledger import rows
+from meshnode.ledger import more_registers, rows
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import QUALITY_CORRECTED, QUALITY_ESTIMATED, QUALITY_MEASURED, Reading
@@ -53,7 +53,11 @@ def accept(state: State, reading: Reading, record_id: bytes, period_length_s: in
         return Verdict.REGISTER_DECREASES
     if (before and _implausible(before, (start, new))) or (after and _implausible((start, new), after)):
         return Verdict.IMPLAUSIBLE
+    more = more_registers.of(values)
+    if not more_registers.rise(state, reading.meter, before and before[0], more, after and after[0]):
+        return Verdict.REGISTER_DECREASES
     state.registers.put((reading.meter, start), new)
+    more_registers.enter(state, reading.meter, start, more)
     first = start if meter.first_s < 0 else min(start, meter.first_s)
     last = max(start, meter.last_s)
     if (first, last) != (meter.first_s, meter.last_s):
@@ -76,16 +80,11 @@ def affected(state: State, meter: bytes, start_s: int, period_length_s: int) -> 
 
 def energy(state: State, meter: bytes, start_s: int, period_length_s: int) -> Energy | None:
     """What a meter counted in the period, or None if no two registers enclose it."""
-    end = state.registers.get((meter, start_s))
-    after = (start_s, end) if end else _nearest(state, meter, start_s, period_length_s)
-    begin = state.registers.get((meter, start_s - period_length_s))
-    before = (start_s - period_length_s, begin) if begin else _nearest(state, meter, start_s, -period_length_s)
-    if before is None or after is None:
+    found = _enclosing(state, meter, start_s, period_length_s)
+    if found is None:
         return None
+    before, after = found
     periods = (after[0] - before[0]) // period_length_s
-    if periods > MAX_GAP_PERIODS:
-        # `accept` never compared these two: between them the meter may have been replaced.
-        return None
     number = (start_s - before[0]) // period_length_s
     produced_known = before[1].produced_wh != NOT_METERED and after[1].produced_wh != NOT_METERED
     quality = min(before[1].quality, after[1].quality) if periods == 1 else QUALITY_ESTIMATED
@@ -97,6 +96,30 @@ def energy(state: State, meter: bytes, start_s: int, period_length_s: int) -> En
         _share(after[1].produced_wh - before[1].produced_wh, number, periods) if produced_known else NOT_METERED,
         quality,
     )
+
+
+def more_energy(state: State, meter: bytes, start_s: int, period_length_s: int) -> more_registers.More | None:
+    """What a meter counted besides in the period; None if no two registers enclose it. Spread as by `energy`."""
+    found = _enclosing(state, meter, start_s, period_length_s)
+    if found is None:
+        return None
+    (before_s, _), (after_s, _) = found
+    periods, number = (after_s - before_s) // period_length_s, (start_s - before_s) // period_length_s
+    return more_registers.share(state, meter, before_s, after_s, number, periods)
+
+
+def _enclosing(
+    state: State, meter: bytes, start_s: int, period_length_s: int
+) -> tuple[tuple[int, rows.Registers], tuple[int, rows.Registers]] | None:
+    """The nearest known registers at or before the period's beginning, and at or after its end."""
+    end = state.registers.get((meter, start_s))
+    after = (start_s, end) if end else _nearest(state, meter, start_s, period_length_s)
+    begin = state.registers.get((meter, start_s - period_length_s))
+    before = (start_s - period_length_s, begin) if begin else _nearest(state, meter, start_s, -period_length_s)
+    # `accept` never compared two that are further apart: between them the meter may have been replaced.
+    if before is None or after is None or (after[0] - before[0]) // period_length_s > MAX_GAP_PERIODS:
+        return None
+    return before, after
 
 
 def _share(total: int, number: int, periods: int) -> int:
@@ -154,6 +177,7 @@ def prune(state: State, before_s: int, period_length_s: int) -> None:
         while place < before_s and place <= row.last_s:
             if (meter_id, place) in state.registers:
                 state.registers.delete((meter_id, first))
+                more_registers.forget(state, meter_id, first)
                 first = place
             place += period_length_s
         if first != row.first_s:

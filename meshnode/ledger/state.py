@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from meshnode.ledger import delivery_rows, order_rows, rows
+from meshnode.ledger import delivery_rows, feed_rows, order_rows, origin_rows, rows
 from protocols import cbor, merkle
 
 BUCKETS = 256
@@ -238,6 +238,18 @@ class State:
         self.storages: Table[str, delivery_rows.Storage] = Table(self, 38, delivery_rows.Storage)
         self.keeps: Table[tuple[str, bytes], delivery_rows.Keep] = Table(self, 39, delivery_rows.Keep)
         self.credentials: Table[bytes, delivery_rows.Credential] = Table(self, 60, delivery_rows.Credential)
+        self.installations: Table[bytes, origin_rows.Installation] = Table(self, 30, origin_rows.Installation)
+        self.stored_lots: Table[tuple[bytes, int], origin_rows.LotRow] = Table(self, 31, origin_rows.LotRow)
+        self.more_registers: Table[tuple[bytes, int], origin_rows.MoreRegisters] = Table(
+            self, 32, origin_rows.MoreRegisters
+        )
+        self.grid_carbon: Table[tuple[int, int], origin_rows.GridCarbon] = Table(self, 33, origin_rows.GridCarbon)
+        self.certificates: Table[tuple[bytes, int, bytes, int], origin_rows.Certificate] = Table(
+            self, 34, origin_rows.Certificate
+        )
+        self.feeds: Table[str, feed_rows.FeedRow] = Table(self, 50, feed_rows.FeedRow)
+        self.reports: Table[tuple[str, int, bytes], feed_rows.Report] = Table(self, 51, feed_rows.Report)
+        self.agreed: Table[tuple[str, int], feed_rows.Agreed] = Table(self, 52, feed_rows.Agreed)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

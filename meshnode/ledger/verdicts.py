@@ -110,6 +110,25 @@ class Verdict(IntEnum):
     NOT_OWN_BATTERY = 137
     TOO_MANY_CREDENTIALS = 138
     NOT_WHAT_COUNTED = 139
+    UNKNOWN_METER = 140
+    UNKNOWN_CODE = 141
+    NOT_AS_METERED = 142
+    INSTALLED_ALREADY = 143
+    UNKNOWN_INSTALLATION = 144
+    NOT_NOW = 145
+    TOO_MANY_INSTALLATIONS = 146
+    NOT_CERTIFIED = 147
+    TOO_MANY_CERTIFICATES = 148
+    PERIOD_CLOSED = 149
+    UNKNOWN_FEED = 150
+    NOT_A_FEEDER = 151
+    VALUE_STALE = 152
+    VALUE_TOO_FAR = 153
+    VALUE_IMPOSSIBLE = 154
+    VALUE_AGREED = 155
+    VALUE_SAID = 156
+    FEED_CONTRADICTS = 157
+    TOO_MANY_FEEDS = 158
     UNKNOWN_CONTRACT = 160
     NOT_A_PARTY = 161
     CONTRACT_SIGNED = 162
@@ -218,6 +237,25 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.NOT_OWN_BATTERY: "that battery delivers to its owner alone",
     Verdict.TOO_MANY_CREDENTIALS: "the member is known by too many tokens and keys",
     Verdict.NOT_WHAT_COUNTED: "the parts do not add up to what the storage's registers have counted",
+    Verdict.UNKNOWN_METER: "there is no such meter of this member",
+    Verdict.UNKNOWN_CODE: "this version of the ledger knows no such source, carrier or kind of installation",
+    Verdict.NOT_AS_METERED: "a storage says how much it gives back, and a plant what it makes energy from",
+    Verdict.INSTALLED_ALREADY: "another installation of this kind is behind that meter already",
+    Verdict.UNKNOWN_INSTALLATION: "there is no such installation",
+    Verdict.NOT_NOW: "the installation is in no state from which it could get there",
+    Verdict.TOO_MANY_INSTALLATIONS: "the member has as many installations as the register keeps",
+    Verdict.NOT_CERTIFIED: "the member has no certificates for that much energy of that source",
+    Verdict.TOO_MANY_CERTIFICATES: "more ranges of certificates than one step moves, or than their receiver keeps",
+    Verdict.PERIOD_CLOSED: "that period is closed already",
+    Verdict.UNKNOWN_FEED: "there is no such feed",
+    Verdict.NOT_A_FEEDER: "only the members whom the feed names report to it",
+    Verdict.VALUE_STALE: "the value is of a time too long ago",
+    Verdict.VALUE_TOO_FAR: "the value is of a time too far ahead",
+    Verdict.VALUE_IMPOSSIBLE: "the value is outside what the feed allows",
+    Verdict.VALUE_AGREED: "enough feeders have agreed on the value of that time already; it stands",
+    Verdict.VALUE_SAID: "the member has reported a value of that time already",
+    Verdict.FEED_CONTRADICTS: "a feed needs no more feeders than it names, and bounds that fit one another and its use",
+    Verdict.TOO_MANY_FEEDS: "there are as many feeds as the ledger keeps",
     Verdict.UNKNOWN_CONTRACT: "there is no such contract",
     Verdict.NOT_A_PARTY: "the member is no party to that contract, or not the one whose turn it is",
     Verdict.CONTRACT_SIGNED: "the contract is signed already",

@@ -13,10 +13,11 @@ from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
-from meshnode.settlement import pairs
+from meshnode.settlement import origins, pairs
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
+from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
 from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
@@ -75,9 +76,10 @@ class PeriodCorrected(msgspec.Struct, frozen=True):
 
 
 class PeriodFinal(msgspec.Struct, frozen=True):
-    """A period's time for corrections has passed."""
+    """A period's time for corrections has passed. origin: where its energy came from, for good."""
 
     start_s: int
+    origin: Origins | None = None
 
 
 def is_complete(state: State, start_s: int) -> bool:
@@ -95,14 +97,14 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     Raises:
         SettlementBroken: the result would make or lose energy or money; our bug.
     """
-    metered = tuple(
+    energies = tuple(
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
         for account, meters in sorted(_meters(state, start_s).items())
     )
     trades: tuple[Trade, ...] = ()
     fills: tuple[tuple[bytes, int, int], ...] = ()
     price = None
-    known = {entry.account for entry in metered}
+    known = {entry.account for entry in energies}
     orders = [
         Order(
             order_id=row.record_id,
@@ -123,17 +125,17 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
         fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
     book.close(state, start_s)
-    settlement = _settle(state, start_s, rules, metered, trades)
+    settlement = _settle(state, start_s, rules, energies, trades)
     _post(state, settlement.postings)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
-    _store_metered(state, start_s, metered)
+    _store_metered(state, start_s, energies)
     state.periods.put(
         start_s,
         rows.Period(rules.length_s, rows.PERIOD_PROVISIONAL, settlement.completeness_ppm, 0, binding),
     )
-    written = pairs.write(state, start_s, settlement.postings, metered)
-    return PeriodClosed(start_s, rules.length_s, settlement, metered, trades, fills, price, written)
+    written = pairs.write(state, start_s, settlement.postings, energies)
+    return PeriodClosed(start_s, rules.length_s, settlement, energies, trades, fills, price, written)
 
 
 def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRules) -> PeriodCorrected | None:
@@ -146,13 +148,9 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     measured = _measured(state, account, meters, start_s, rules.length_s) if meters else None
     if measured is None or _row(measured) == stored:
         return None
-    before = tuple(
-        _from_row(member, row) for (_, member), row in state.metered.range((start_s, b""), (start_s + 1, b""))
-    )
+    before = metered(state, start_s)
     after = tuple(measured if entry.account == account else entry for entry in before)
-    trades = tuple(
-        Trade(*msgspec.structs.astuple(row)) for _, row in state.trades.range((start_s, 0), (start_s + 1, 0))
-    )
+    trades = _trades(state, start_s)
     old = _settle(state, start_s, rules, before, trades)
     new = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
@@ -166,14 +164,27 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     return PeriodCorrected(start_s, new, after, postings, written)
 
 
-def finish(state: State, start_s: int) -> PeriodFinal:
-    """The time for corrections has passed: trades are no longer needed to settle again."""
+def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
+    """A closed period that may still be corrected, as it stands now; and what it is settled with."""
+    energies = metered(state, start_s)
+    return _settle(state, start_s, rules, energies, _trades(state, start_s)), energies
+
+
+def metered(state: State, start_s: int) -> tuple[Metered, ...]:
+    """What a closed period is settled with, by account."""
+    found = state.metered.range((start_s, b""), (start_s + 1, b""))
+    return tuple(_from_row(member, row) for (_, member), row in found)
+
+
+def finish(state: State, start_s: int, rules: PeriodRules) -> PeriodFinal:
+    """The time for corrections has passed: where the energy came from is entered, trades are no longer needed."""
     period = state.periods[start_s]
+    origin = origins.finish(state, start_s, rules.length_s, *settled(state, start_s, rules))
     state.periods.put(start_s, msgspec.structs.replace(period, status=rows.PERIOD_FINAL))
     for key, _ in state.trades.range((start_s, 0), (start_s + 1, 0)):
         state.trades.delete(key)
     pairs.finish(state, start_s)
-    return PeriodFinal(start_s)
+    return PeriodFinal(start_s, origin)
 
 
 def forget(state: State, before_s: int, length_s: int) -> None:
@@ -255,6 +266,12 @@ def _settle(
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
     return settlement
+
+
+def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
+    """The trades of a closed period that may still be corrected, in fill order."""
+    found = state.trades.range((start_s, 0), (start_s + 1, 0))
+    return tuple(Trade(*msgspec.structs.astuple(row)) for _, row in found)
 
 
 def _weights(

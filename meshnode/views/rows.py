@@ -216,3 +216,17 @@ class ContractRow(msgspec.Struct, frozen=True):
     from_s: int
     until_s: int
     status: str
+
+
+class CertificateRow(msgspec.Struct, frozen=True):
+    """Certificates that were issued, transferred, retired or lapsed. ranges: see `/api/certificates`."""
+
+    number: int
+    height: int
+    time_s: int
+    change: str
+    owner: str
+    taker: str
+    wh: int
+    purpose: str
+    ranges: list[dict[str, object]]

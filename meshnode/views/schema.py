@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from protocols.records.genesis import MAX_BLOCK_RECORDS
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of these tables or of what is written to them; an older file is rebuilt."""
 
 COUNTED = ("readings", "orders", "trades")
@@ -95,6 +95,16 @@ CREATE TABLE contracts (
 ) STRICT;
 CREATE INDEX contracts_offered ON contracts (offered_by, place);
 CREATE INDEX contracts_received ON contracts (offered_to, place);
+CREATE TABLE origins (
+    start_s INTEGER NOT NULL, account INTEGER NOT NULL, carrier INTEGER NOT NULL, shares BLOB NOT NULL,
+    PRIMARY KEY (start_s, account, carrier)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE certificates (
+    number INTEGER PRIMARY KEY, height INTEGER NOT NULL, time_s INTEGER NOT NULL, change INTEGER NOT NULL,
+    owner INTEGER NOT NULL, taker INTEGER, wh INTEGER NOT NULL, purpose TEXT NOT NULL, ranges BLOB NOT NULL
+) STRICT;
+CREATE INDEX certificates_given ON certificates (owner, number);
+CREATE INDEX certificates_taken ON certificates (taker, number);
 """
 
 

@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from meshnode.machine import Event
 from meshnode.store import DiskFull
 from meshnode.store.database import is_full
-from meshnode.views import history, reading, rows, schema
+from meshnode.views import history, origin, reading, rows, schema
 from meshnode.views.writing import found, write_block
 from protocols.block import Block
 from protocols.records import Genesis, chain_id
@@ -250,6 +250,16 @@ class Views:
     ) -> list[rows.ContractRow]:
         """Contracts of which an account is a party (None: all), offered under a height, newest first."""
         return self._ask(history.contracts, account, END_S if below is None else below, _bounded(limit))
+
+    def origins(self, account: bytes | None, from_s: int, to_s: int) -> origin.Origins:
+        """Where the energy came from that an account (None: everybody) used in final periods of [from_s, to_s)."""
+        return self._ask(origin.of, account, from_s, to_s)
+
+    def certificates(
+        self, account: bytes | None = None, limit: int = MAX_ROWS, below: int | None = None
+    ) -> list[rows.CertificateRow]:
+        """What became of certificates that an account (None: anybody) had or got, newest first."""
+        return self._ask(origin.certificates, account, END_POSTING if below is None else below, _bounded(limit))
 
     def report(self) -> dict[str, Any]:
         """The newest `MAX_REPORT_PERIODS` periods in order: `{"periods": [{"period": its start in UTC

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGNED
@@ -18,6 +19,7 @@ from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Re
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.storing import FeeCharged, Taken
+from meshnode.views import origin
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
@@ -212,8 +214,18 @@ def _corrected(db: sqlite3.Connection, height: int, time_s: int, event: PeriodCo
     _paired(db, height, time_s, event.start_s, event.pairs)
 
 
-def _final(db: sqlite3.Connection, _height: int, _time_s: int, event: PeriodFinal) -> None:
+def _final(db: sqlite3.Connection, height: int, time_s: int, event: PeriodFinal) -> None:
     db.execute("UPDATE periods SET final = 1 WHERE start_s = ?", (event.start_s,))
+    if event.origin is not None:
+        origin.enter(db, event.start_s, event.origin.traced, number_of)
+        for moved in event.origin.moved:
+            _certified(db, height, time_s, moved)
+
+
+def _certified(db: sqlite3.Connection, height: int, time_s: int, event: CertificatesMoved) -> None:
+    taker = number_of(db, event.taker) if event.taker else None
+    row = (int(event.change), number_of(db, event.owner), taker, event.wh, event.purpose)
+    _insert(db, "certificates", (None, height, time_s, *row, origin.packed_ranges(event)))
 
 
 def _settled(
@@ -297,6 +309,7 @@ def _paired(db: sqlite3.Connection, height: int, time_s: int, start: int, pairs:
 
 _EVENTS: dict[type[Any], Callable[..., None]] = {
     RecordDone: _record_done,
+    CertificatesMoved: _certified,
     Moved: _moved,
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,

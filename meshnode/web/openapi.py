@@ -30,6 +30,7 @@ QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "asset": (_TEXT, "only what is about this asset"),
     "from_s": (_COUNT, "periods that begin at this UTC second or later"),
     "to_s": (_COUNT, "periods that begin before this UTC second"),
+    "at_s": (_COUNT, "any UTC second of a local day"),
     "before_s": (_COUNT, "periods that begin before this UTC second"),
     "period_start_s": (_COUNT, "only the period that begins at this UTC second"),
     "below": (_COUNT, "go on where an answer ended: its last height or number"),

@@ -34,9 +34,12 @@ from meshnode.web.contracts import Contracts
 from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
+from meshnode.web.feeds import Feeds
 from meshnode.web.guard import Guard
 from meshnode.web.history import History
+from meshnode.web.installations import Installations
 from meshnode.web.openapi import Description
+from meshnode.web.origin import Origin
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
 from meshnode.web.standing import StandingOrders
@@ -80,6 +83,9 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Auctions(backend, token).routes(),
         *Deliveries(backend, token).routes(),
         *Storages(backend, token).routes(),
+        *Feeds(backend, token).routes(),
+        *Origin(backend).routes(),
+        *Installations(backend, token).routes(),
         *Community(backend, token).routes(),
         *Api(backend).routes(),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import auctions, delivery, orders, statements, tokens
+from protocols.records import auctions, delivery, feeds, orders, origin, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -31,6 +31,10 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         delivery.Tick,
         delivery.Purchase,
         delivery.Stored,
+        feeds.Feed,
+        origin.Installation,
+        origin.Certificates,
+        origin.GridCarbon,
     )
 )
 """Kinds that a block may carry."""

@@ -116,6 +116,8 @@ class OpenCounters(Table, frozen=True, kw_only=True):
     subscription: Annotated[str | None, Field(12, Name(MAX_SUBSCRIPTION_BYTES), "subscription id at the supplier")] = (
         None
     )
+    heat_import_wh: Annotated[int | None, Field(13, Wh, "heat drawn from outside the home, ever")] = None
+    heat_export_wh: Annotated[int | None, Field(14, Wh, "heat given to outside the home, ever")] = None
 
 
 @register(2)

@@ -54,14 +54,16 @@ class Living(RuleBasedStateMachine):
         measured: Wh of all pairs so far, by the asset that counts them and the account.
         happened: operations of all runs so far, by verdict; of the whole test.
         noticed: what meters minted and corrections took back, of the whole test.
+        binding: text of the microgrid's binding; None: the usual one.
     """
 
     happened: ClassVar[Counter[str]] = Counter()
     noticed: ClassVar[Counter[str]] = Counter()
+    binding: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.chain = Chain(len(HOMES))
+        self.chain = Chain(len(HOMES), binding=self.binding)
         self.made: Counter[str] = Counter()
         self.measured: Counter[tuple[str, bytes]] = Counter()
 
@@ -289,6 +291,13 @@ class EnergyRules(Living):
     )
     def quarter(self, used: tuple[int, ...], made: int, silent: str | None, misread: str | None, share: int) -> None:
         """A quarter of an hour ends; whoever is not silent reports it, one perhaps wrongly. Anna has the roof."""
+        period = self.report(used, made, silent)
+        Living.happened["quarter"] += 1
+        if misread is not None:
+            self._correct(misread, period, share)
+
+    def report(self, used: tuple[int, ...], made: int, silent: str | None = None) -> int:
+        """The readings of a quarter of an hour; gives its number."""
         period = (self.chain.now_s - period_s(0)) // 900
         readings = []
         for home, used_wh in zip(HOMES, used, strict=True):
@@ -296,12 +305,10 @@ class EnergyRules(Living):
             net = used_wh - (made if home == "anna" else 0)
             self.registers[(home, period)] = drawn + max(net, 0), given + max(-net, 0)
             if home != silent:
-                readings.append(self.chain.reading(home, period, *self.registers[(home, period)]))
+                readings.append(self.reading(home, period, self.registers[(home, period)]))
                 self.versions[(home, period)] = 1
         self.block(*readings, time_s=period_s(period + 1) + 5)
-        Living.happened["quarter"] += 1
-        if misread is not None:
-            self._correct(misread, period, share)
+        return period
 
     @precondition(lambda self: self.registers)
     @rule(share=st.integers(0, 1400), data=st.data())
@@ -317,8 +324,12 @@ class EnergyRules(Living):
         new = (begin + (drawn - begin) * share // 1000, given)
         version = self.versions[(home, period)]
         self.versions[(home, period)] += 1
-        if self.do(self.chain.reading(home, period, *new, version=version)) == Verdict.ACCEPTED:
+        if self.do(self.reading(home, period, new, version)) == Verdict.ACCEPTED:
             self.registers[(home, period)] = new
+
+    def reading(self, home: str, period: int, registers: tuple[int, int], version: int = 0) -> SignedRecord:
+        """What a home's meter says at the end of a period."""
+        return self.chain.reading(home, period, *registers, version=version)
 
     def _before(self, home: str, period: int) -> int:
         """The newest period before this one of which a home has registers; -1 without one."""

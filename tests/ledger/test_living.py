@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -16,18 +18,22 @@ from meshnode.ledger.verdicts import Verdict
 from tests.ledger.living import EnergyRules, Living, TokenRules
 from tests.ledger.living_deliveries import DeliveryRules
 from tests.ledger.living_orders import AuctionRules, OrderRules
+from tests.ledger.living_origin import OriginRules, Origins
 
 # A life of at most so many operations, a few less on average; the default profile draws a hundred lives, the nightly
 # one two thousand. On average no life is shorter than what was promised.
 OPERATIONS = 65
 PROMISED = 50
+# Lives with a battery are traced to the last Wh; a fourth of them, and shorter ones, show as much.
+SHARE_OF_ORIGIN = 4
+ORIGIN_OPERATIONS = 30
 
 
 class Households(TokenRules, EnergyRules):
     """Assets, cash, and what meters say."""
 
 
-class Everything(TokenRules, EnergyRules, OrderRules, AuctionRules, DeliveryRules):
+class Everything(TokenRules, OriginRules, OrderRules, AuctionRules, DeliveryRules):
     """All families of rules in one life."""
 
 
@@ -130,3 +136,35 @@ def test_a_bug_in_the_ledger_is_found(life: type[Living], place: str, broken: Ca
     )
     with mock.patch(f"meshnode.{place}", broken), pytest.raises(AssertionError):
         run_state_machine_as_test(life, settings=few)  # type: ignore[no-untyped-call]
+
+
+def test_every_wh_ends_in_one_place_whatever_members_do() -> None:
+    """Readings late and wrong, a battery, certificates: shares are the settlement's, no Wh ends twice or nowhere."""
+    Living.happened.clear()
+    Living.noticed.clear()
+    lives = settings().max_examples // SHARE_OF_ORIGIN
+    few = settings(stateful_step_count=ORIGIN_OPERATIONS, max_examples=lives)
+    run_state_machine_as_test(Origins, settings=few)  # type: ignore[no-untyped-call]
+    done, noticed = Living.happened, Living.noticed
+    print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
+    for wanted in ("CertificateTransfer ACCEPTED", "CertificateRetire ACCEPTED", "CertificateRetire NOT_CERTIFIED"):
+        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    assert noticed["periods traced"] and noticed["certificates issued"]
+
+
+def _pass_on_and_keep(_state: object, _account: bytes, chosen: list[Any]) -> tuple[Any, ...]:
+    return tuple((*key[1:], msgspec.structs.replace(row, wh=wh)) for key, row, wh in chosen)
+
+
+@pytest.mark.parametrize(
+    ("place", "broken"),
+    [
+        ("meshnode.ledger.certificates._cut", _pass_on_and_keep),
+        ("meshnode.settlement.origins._keep", lambda state, device, removed, left, added: None),
+    ],
+    ids=["certificates are passed on and kept", "what was stored is forgotten"],
+)
+def test_a_bug_in_the_origin_is_found(place: str, broken: Callable[..., object]) -> None:
+    few = settings(stateful_step_count=ORIGIN_OPERATIONS, max_examples=20, phases=(Phase.generate,), derandomize=True)
+    with mock.patch(place, broken), pytest.raises(AssertionError):
+        run_state_machine_as_test(Origins, settings=few)  # type: ignore[no-untyped-call]

@@ -269,6 +269,7 @@ async def open_mesh(
     speed: int = 300,
     binding: str = "mid_market_village",
     grace_minutes: int = 10,
+    correction_minutes: int | None = None,
     with_doors: bool = False,
     quorum_mode: int = QUORUM_MAJORITY,
     node: Sequence[str] = RUN,
@@ -281,13 +282,14 @@ async def open_mesh(
         binding: name of a preset.
         grace_minutes: how long a period waits for readings that are missing. The preset's two
             minutes are a moment of a fast clock, in which a busy computer may not read a meter.
+        correction_minutes: how long readings may correct a period; None: as the preset says.
         node: what the interpreter is given to run a node.
     """
     shows_s = MORNING_S - LEAD_S * speed
     genesis, nodes = found_homes(
         place,
         "Scenario village",
-        _with_grace(preset(binding), grace_minutes),
+        _with_times(preset(binding), grace_minutes, correction_minutes),
         [_home(home, place / home.name) for home in homes],
         clock=Clock(kind=CLOCK_DEMONSTRATION, speed=speed, origin_s=int(time.time()), shows_s=shows_s),
         start_s=shows_s,
@@ -328,10 +330,17 @@ def record(directory: Path, quarters: Sequence[tuple[int, int]]) -> Path:
     return path
 
 
-def _with_grace(text: str, minutes: int) -> str:
-    sentence = "And a period settles 2 minutes after its end"
-    assert sentence in text, "the preset says it in other words now"
-    return text.replace(sentence, f"And a period settles {minutes} minutes after its end")
+def _with_times(text: str, grace_minutes: int, correction_minutes: int | None) -> str:
+    changes = {
+        "And a period settles 2 minutes after its end": f"And a period settles {grace_minutes} minutes after its end",
+    }
+    if correction_minutes is not None:
+        sentence = f"And corrections are accepted for {correction_minutes} minutes"
+        changes["And corrections are accepted for 2 days"] = sentence
+    for said, wanted in changes.items():
+        assert said in text, f"the preset says it in other words now: {said}"
+        text = text.replace(said, wanted)
+    return text
 
 
 def _home(home: Household, directory: Path) -> Home:

@@ -1,0 +1,1 @@
+"""Origin: lots, and where a period's energy came from."""
