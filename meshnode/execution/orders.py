@@ -19,10 +19,12 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Side, TimeInForce, lifecycle
 from meshnode.market.lifecycle import Event, Guard, State
 from meshnode.market.standing import FREE
+from meshnode.settlement import storing
 from protocols import cbor
 from protocols.records import (
     GOOD_MARKET,
     GOOD_TILL_CANCELLED,
+    SIDE_BUY,
     Amend,
     Order,
     OrderBooked,
@@ -134,6 +136,20 @@ def _fault_of_exposure(call: Call, record: Order, terms: StandingTerms) -> Verdi
     return Verdict.NOT_ENOUGH if holds.has_room(call.state, call.account) else Verdict.TOO_MANY_HOLDS
 
 
+def _fault_of_storage(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+    return _fault_of_purchase(call, call.signed.record_id, record.side, terms.asset, record.energy_wh)
+
+
+def _fault_of_purchase(call: Call, order_id: bytes, side: int, asset: str, open_wh: int) -> Verdict:
+    """Of stored energy a member buys no more than it may have, with what its other orders of it still want."""
+    room = storing.room(call.state, asset, call.account) if side == SIDE_BUY else None
+    if room is None:
+        return Verdict.ACCEPTED
+    others = (row for other_id, row in standing.of(call.state, call.account) if other_id != order_id)
+    wanted = sum(row.open_wh for row in others if row.side == SIDE_BUY and row.asset == asset)
+    return Verdict.ACCEPTED if wanted + open_wh <= room else Verdict.NO_ROOM
+
+
 # --- guards of steps 2 and 3, booking and confirmation
 
 
@@ -164,6 +180,7 @@ _GUARDS_OF_BOOKING: _Guards = (
     # What is metered stands on the ledger as minted units: who has them free has them metered.
     (Guard.METERED, _fault_of_exposure),
     (Guard.EXPOSURE, _fault_of_exposure),
+    (Guard.EXPOSURE, _fault_of_storage),
 )
 _GUARDS_OF_CONFIRMATION: _Guards = ((Guard.AGREED, _fault_of_agreement), (Guard.HELD, _fault_of_room))
 
@@ -178,6 +195,9 @@ def _amend(call: Call, record: Amend) -> Verdict:
     if fault := fault_of_price(record.price_u_kwh, band_of(call, row.asset, row.paid_with)):
         return fault
     open_wh = record.energy_wh - row.filled_wh
+    # Who wants less than before may, even where others have filled the room meanwhile.
+    if open_wh > row.open_wh and (fault := _fault_of_purchase(call, record.order, row.side, row.asset, open_wh)):
+        return fault
     changed = msgspec.structs.replace(
         row,
         open_wh=max(open_wh, 0),

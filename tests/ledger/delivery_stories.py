@@ -9,7 +9,7 @@ from unittest import mock
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import credential_of
 from tests.ledger import delivering as say
-from tests.ledger import tokens
+from tests.ledger import order_stories, tokens
 from tests.ledger.chain import Chain, meter_id
 from tests.ledger.delivering import HOUR_S
 from tests.protocols.keys import key_pair
@@ -225,16 +225,23 @@ def _() -> Found:
 
 @story(Verdict.NO_ROOM)
 def _() -> Found:
-    """2000 Wh a member: charged beyond it, or bought from who has some; both wait until there is room."""
+    """2000 Wh a member: charged beyond it, bought from who has some, or ordered; all wait until there is room."""
     chain = with_storage(efficiency_ppm=1_000_000)
     chain.block(say.stored(chain, 3_600, 50, ("bela", 2_000, 0), ("carla", 1_500, 0)))
     offered = tokens.offer(chain, "carla", (1, "KEPT"), (1, "KEPT2"))
     chain.block(chain.issue("anna", "KEPT2"), chain.transfer("anna", "bela", 9, "KEPT2"))
     chain.block(chain.transfer("anna", "bela", 9, "KEPT2"), offered)
+    kept = {"asset": "KEPT", "paid_with": "KEPT2"}
+    ordered = order_stories.buy(chain, "carla", 450, 1, unbacked=1, **kept)
+    assert chain.say(ordered) == Verdict.ACCEPTED
     refused = chain.say(
         say.stored(chain, 3_601, 50, ("bela", 1, 0)),
         tokens.accept(chain, "bela", offered),
+        order_stories.buy(chain, "bela", 1, 1, **kept),
+        order_stories.buy(chain, "carla", 51, 1, unbacked=1, **kept),
+        order_stories.amend(chain, "carla", ordered, 501, 1),
     )
+    assert chain.say(order_stories.amend(chain, "carla", ordered, 500, 1)) == Verdict.ACCEPTED
     chain.block(say.stored(chain, 3_600, 51, ("bela", 0, 1)))
     assert chain.say(tokens.accept(chain, "bela", offered)) == Verdict.ACCEPTED
     return refused
