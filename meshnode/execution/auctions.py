@@ -10,7 +10,7 @@ import msgspec
 
 from meshnode.execution.call import Call, Handlers
 from meshnode.execution.floor import Floor, Moment
-from meshnode.execution.orders import band_of, fault_of_price
+from meshnode.execution.orders import band_of, fault_of_price, fault_of_purchase
 from meshnode.ledger import holds, rows
 from meshnode.ledger.balances import balance
 from meshnode.ledger.order_rows import AUCTION_FALLING, AUCTION_RISING
@@ -20,7 +20,7 @@ from meshnode.ledger.standing import PRICE_TICK_U_KWH
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Award, Placed, Refusal, falling_auction, rising_auction
-from protocols.records import Auction, AuctionBid, AuctionFalling, AuctionRising
+from protocols.records import SIDE_BUY, SIDE_SELL, Auction, AuctionBid, AuctionFalling, AuctionRising
 
 # A month: whoever wants to sell later calls later.
 MAX_OPEN_S = 31 * 86_400
@@ -139,6 +139,9 @@ def _open(call: Call, row: AuctionRow) -> Verdict:
             return Verdict.PRICE_OFF_TICK
     if fault := fault_of_price(row.limit_u_kwh, band_of(call, row.asset, row.paid_with)):
         return fault
+    side = SIDE_BUY if row.kind == AUCTION_FALLING else SIDE_SELL
+    if fault := fault_of_purchase(call, call.signed.record_id, side, row.asset, row.units):
+        return fault
     if len(call.state.auctions) >= MAX_AUCTIONS:
         return Verdict.TOO_MANY_STANDING
     if fault := _hold(call, call.signed.record_id, *_held_for(row)):
@@ -155,6 +158,9 @@ def _bid(call: Call, step: AuctionBid) -> Verdict:
     if row.kind == AUCTION_RISING and step.units != row.units:
         return Verdict.OTHER_LOT
     if fault := fault_of_price(step.price_u_kwh, band_of(call, row.asset, row.paid_with)):
+        return fault
+    side = SIDE_BUY if row.kind == AUCTION_RISING else SIDE_SELL
+    if fault := fault_of_purchase(call, bid_id, side, row.asset, step.units):
         return fault
     bid = BidRow(call.account, step.units, step.price_u_kwh, call.height, call.position, step.attributes)
     placed = _placed(state, step.auction, row, bid_id, bid, call.time_s)

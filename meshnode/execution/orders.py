@@ -137,17 +137,7 @@ def _fault_of_exposure(call: Call, record: Order, terms: StandingTerms) -> Verdi
 
 
 def _fault_of_storage(call: Call, record: Order, terms: StandingTerms) -> Verdict:
-    return _fault_of_purchase(call, call.signed.record_id, record.side, terms.asset, record.energy_wh)
-
-
-def _fault_of_purchase(call: Call, order_id: bytes, side: int, asset: str, open_wh: int) -> Verdict:
-    """Of stored energy a member buys no more than it may have, with what its other orders of it still want."""
-    room = storing.room(call.state, asset, call.account) if side == SIDE_BUY else None
-    if room is None:
-        return Verdict.ACCEPTED
-    others = (row for other_id, row in standing.of(call.state, call.account) if other_id != order_id)
-    wanted = sum(row.open_wh for row in others if row.side == SIDE_BUY and row.asset == asset)
-    return Verdict.ACCEPTED if wanted + open_wh <= room else Verdict.NO_ROOM
+    return fault_of_purchase(call, call.signed.record_id, record.side, terms.asset, record.energy_wh)
 
 
 # --- guards of steps 2 and 3, booking and confirmation
@@ -196,7 +186,7 @@ def _amend(call: Call, record: Amend) -> Verdict:
         return fault
     open_wh = record.energy_wh - row.filled_wh
     # Who wants less than before may, even where others have filled the room meanwhile.
-    if open_wh > row.open_wh and (fault := _fault_of_purchase(call, record.order, row.side, row.asset, open_wh)):
+    if open_wh > row.open_wh and (fault := fault_of_purchase(call, record.order, row.side, row.asset, open_wh)):
         return fault
     changed = msgspec.structs.replace(
         row,
@@ -308,6 +298,16 @@ def fault_of_price(price_u_kwh: int, band: Band) -> Verdict:
     if band.cap_u_kwh is not None and price_u_kwh > band.cap_u_kwh:
         return Verdict.PRICE_ABOVE_CAP
     return Verdict.ACCEPTED
+
+
+def fault_of_purchase(call: Call, order_id: bytes, side: int, asset: str, open_wh: int) -> Verdict:
+    """Of stored energy a member buys no more than it may have, with what its other orders of it still want."""
+    room = storing.room(call.state, asset, call.account) if side == SIDE_BUY else None
+    if room is None:
+        return Verdict.ACCEPTED
+    others = (row for other_id, row in standing.of(call.state, call.account) if other_id != order_id)
+    wanted = sum(row.open_wh for row in others if row.side == SIDE_BUY and row.asset == asset)
+    return Verdict.ACCEPTED if wanted + open_wh <= room else Verdict.NO_ROOM
 
 
 def _allows(call: Call, row: rows.Contract, record: Order) -> bool:

@@ -233,13 +233,16 @@ def _() -> Found:
     chain.block(chain.transfer("anna", "bela", 9, "KEPT2"), offered)
     kept = {"asset": "KEPT", "paid_with": "KEPT2"}
     ordered = order_stories.buy(chain, "carla", 450, 1, unbacked=1, **kept)
-    assert chain.say(ordered) == Verdict.ACCEPTED
+    lot = order_stories.rising(chain, "carla", 1, 1, 1, **kept)
+    assert chain.say(ordered, lot) == [Verdict.ACCEPTED] * 2
     refused = chain.say(
         say.stored(chain, 3_601, 50, ("bela", 1, 0)),
         tokens.accept(chain, "bela", offered),
         order_stories.buy(chain, "bela", 1, 1, **kept),
         order_stories.buy(chain, "carla", 51, 1, unbacked=1, **kept),
         order_stories.amend(chain, "carla", ordered, 501, 1),
+        order_stories.falling(chain, "bela", 1, 1, **kept),
+        order_stories.bid(chain, "bela", lot, 1, 1),
     )
     assert chain.say(order_stories.amend(chain, "carla", ordered, 500, 1)) == Verdict.ACCEPTED
     chain.block(say.stored(chain, 3_600, 51, ("bela", 0, 1)))
