@@ -122,7 +122,10 @@ class DeliveryRules(Living):
         """The end is worked out from what was signed: a tick is in the book before its block, if it is to count."""
         known = self.signed.get(reserved.record_id)
         record = say.tick(self.chain, at, reserved, sign, counter_wh)
-        takes = (known is None) == (sign == "begin") and (known is None or counter_wh >= known[1])
+        row = self.chain.machine.state.deliveries.get(reserved.record_id)
+        # A block ends what has fallen silent before it looks at its records: such a tick comes too late.
+        takes = row is not None and self.chain.now_s + wait_s <= row.deadline_s
+        takes = takes and (known is None) == (sign == "begin") and (known is None or counter_wh >= known[1])
         if takes:
             self.signed[reserved.record_id] = (known[0] if known else counter_wh, counter_wh)
         if self.do(record, time_s=self.chain.now_s + wait_s) == Verdict.ACCEPTED:
