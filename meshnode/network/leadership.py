@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from meshnode.network.chain import Chain
+from meshnode.network.terms import LEADERS_WORD
 from meshnode.network.watcher import Watcher
 from protocols import cbor, cose, leadership
 from protocols.block import Block
@@ -23,10 +24,6 @@ from protocols.raft import Message, MessageKind, RawNode
 from protocols.raft.messages import TRANSFER_CONTEXT
 from protocols.records import QUORUM_BYZANTINE, Election, Header, RecordError, to_payload
 
-# What only the leader of a term may say in it.
-_LEADERS_WORD = frozenset(
-    {MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.TIMEOUT_NOW, MessageKind.READ_INDEX_RESP}
-)
 _WITH_PROOF = frozenset({MessageKind.APP, MessageKind.HEARTBEAT})
 
 
@@ -103,7 +100,7 @@ class Leadership:
 
         What comes of an earlier term may pass: nobody follows it.
         """
-        if message.kind not in _LEADERS_WORD or message.term < self._core.term:
+        if message.kind not in LEADERS_WORD or message.term < self._core.term:
             return True, None
         fault = None
         if not self._is_proved(message.term, sender_key) and parcel.elected is not None:

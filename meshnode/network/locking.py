@@ -23,6 +23,7 @@ from protocols.finality import Finality
 from protocols.locks import NOWHERE, Place, Prepares, commit_ack, place_of, place_of_tip, tip_of
 from protocols.parcel import Parcel
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, Role
+from protocols.raft.messages import VOTE_REQUESTS
 from protocols.records import (
     PHASE_PREPARE,
     QUORUM_BYZANTINE,
@@ -35,7 +36,6 @@ from protocols.records import (
 )
 from protocols.records.agreement import VoteRow
 
-_REQUESTS = (MessageKind.VOTE, MessageKind.PRE_VOTE)
 _ANSWERS = (MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP)
 
 
@@ -228,14 +228,14 @@ class Locking:
 
     def lock_along(self, message: Message) -> Certificate | None:
         """The lock that goes with a request for votes, or with a refusal."""
-        asks = message.kind in _REQUESTS
+        asks = message.kind in VOTE_REQUESTS
         refuses = message.kind in _ANSWERS and message.reject
         return self.lock if asks or refuses else None
 
     def hear(self, message: Message, parcel: Parcel) -> str | None:
         """Take the lock that came with a request for votes or a refusal; why its sender must be dropped, or None."""
         shown = parcel.lock
-        if message.kind in _REQUESTS:
+        if message.kind in VOTE_REQUESTS:
             self._shown[message.sender] = NOWHERE
         elif message.kind not in _ANSWERS:
             return None
@@ -253,7 +253,7 @@ class Locking:
             if known is not None and place_of(shown) == place_of(known) and shown.block != known.block:
                 self._contradicts(shown)
                 return None
-        if message.kind in _REQUESTS:
+        if message.kind in VOTE_REQUESTS:
             self._shown[message.sender] = place_of(shown)
         if shown.phase == PHASE_PREPARE and place_of(shown) > place_of(self.newest):
             self.newest = shown

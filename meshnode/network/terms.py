@@ -11,14 +11,15 @@ from __future__ import annotations
 import msgspec
 
 from protocols.raft import Message, MessageKind
+from protocols.raft.messages import VOTE_REQUESTS
 
 # A node that was away hears of the elections it missed in one message; a thousand of them
 # is a bad day. To use up the 2^62 terms that there are, a liar would need 2^52 messages,
 # each of which every honest node also writes to its disk: longer than any disk lasts.
 MAX_TERM_JUMP = 1024
 
-_REQUESTS = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
-_PROVED = frozenset({MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.TIMEOUT_NOW, MessageKind.READ_INDEX_RESP})
+LEADERS_WORD = frozenset({MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.TIMEOUT_NOW, MessageKind.READ_INDEX_RESP})
+"""What only the leader of a term may say in it."""
 
 
 def bounded(message: Message, term: int) -> Message:
@@ -44,9 +45,9 @@ def bounded_among_liars(message: Message, term: int, vain: int) -> Message:
         vain: election timeouts without a leader since something was certified.
     """
     believed = term + MAX_TERM_JUMP * (1 + vain)
-    if message.kind in _PROVED:
+    if message.kind in LEADERS_WORD:
         return message  # an election certificate is asked for, whatever the term
-    if message.kind in _REQUESTS:
+    if message.kind in VOTE_REQUESTS:
         followed = believed + MAX_TERM_JUMP * (1 + vain)
         return message if message.term <= followed else _claim(message, believed)
     granted_pre_vote = message.kind is MessageKind.PRE_VOTE_RESP and not message.reject

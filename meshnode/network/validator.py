@@ -51,10 +51,10 @@ from protocols.cose import Signer, Verifier, key_id_of
 from protocols.finality import Finality
 from protocols.parcel import Parcel, unpack
 from protocols.raft import NO_NODE, Message, MessageKind, RawNode, ReadState, Ready, Role
+from protocols.raft.messages import VOTE_REQUESTS
 from protocols.records import RecordError, Tip, to_payload
 
 _ACKNOWLEDGING = frozenset({MessageKind.APP_RESP, MessageKind.HEARTBEAT_RESP})
-_ASKS_FOR_VOTES = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
 # What makes a leader of a node; one that is halted must not become it.
 _TOWARDS_POWER = frozenset({MessageKind.VOTE_RESP, MessageKind.PRE_VOTE_RESP, MessageKind.TIMEOUT_NOW})
 
@@ -311,7 +311,7 @@ class Validator(Observed):
             fault = self._finalizer.take_ack(key, parcel)
         if fault is not None:
             return fault
-        if message.kind in _ASKS_FOR_VOTES and self._lacks_final(message.index, parcel.tip):
+        if message.kind in VOTE_REQUESTS and self._lacks_final(message.index, parcel.tip):
             # By term and height its log is as good as ours, because a leader made two blocks. Raft is
             # told of a log with nothing in it.
             self.counters["vote refused: lacks a final block"] += 1

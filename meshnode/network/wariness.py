@@ -39,10 +39,6 @@ SHUNNED_TIMEOUTS = 4
 # there, and has no other way to take part again. For one who tells of it again and again the time doubles.
 MEETING_TIMEOUTS = 8
 
-_LEADERS_WORD = frozenset(
-    {MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.TIMEOUT_NOW, MessageKind.READ_INDEX_RESP}
-)
-
 
 class Wariness:
     """See the module text; in majority mode it does nothing.
@@ -100,7 +96,7 @@ class Wariness:
         if not self.is_on:
             return True
         core = self._core
-        if message.kind in _LEADERS_WORD:
+        if message.kind in terms.LEADERS_WORD:
             if message.term != self._given_up:
                 return True
             self._counters["not heard: the leader was given up"] += 1

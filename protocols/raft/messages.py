@@ -74,6 +74,7 @@ VOTE_RESPONSE = {
     MessageKind.VOTE: MessageKind.VOTE_RESP,
     MessageKind.PRE_VOTE: MessageKind.PRE_VOTE_RESP,
 }
+VOTE_REQUESTS = frozenset(VOTE_RESPONSE)
 FROM_LEADER = frozenset({MessageKind.APP, MessageKind.HEARTBEAT, MessageKind.SNAP})
 ANSWERS = frozenset(
     {

@@ -15,7 +15,8 @@ RECORD = r"[0-9a-f]{64}"
 def test_every_command_says_what_was_done(tmp_path: Path) -> None:
     anna = tmp_path / "anna"
     words = ("--community", "Via Verdi", "--name", "anna", "--preset", "neighbour-market", "--json")
-    made = meshnode("init", anna, *words, "--listen", "/ip4/127.0.0.1/tcp/0", "--web", "127.0.0.1:0")
+    nowhere = ("--listen", "/ip4/127.0.0.1/tcp/0", "--joining", "", "--web", "127.0.0.1:0")
+    made = meshnode("init", anna, *words, *nowhere)
     assert made.code == 0, made
     with running(anna):
 
