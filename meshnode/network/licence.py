@@ -25,8 +25,8 @@ are away for longer than the patience (or have forgotten it by a start of their 
 acks are kept in memory) is not found out before it signs; it is when one is back that still holds it.
 
 In majority mode a neighbour's word about its own log is taken, as all crash-tolerant consensus takes it: one that
-lies then keeps who lost its newest writes from voting until that log comes or the reservation is passed. After a power cut
-everywhere that stops the microgrid; byzantine mode is for communities that fear it.
+lies then keeps who lost its newest writes from voting until that log comes or the reservation is passed. After a
+power cut everywhere that stops the microgrid; byzantine mode is for communities that fear it.
 
 What it costs: if the power fails everywhere while a leader's clock is far ahead, its newest blocks are waited
 for until their time has come, because whoever lost its newest writes may have signed them.
