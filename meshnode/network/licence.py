@@ -68,13 +68,14 @@ class Licence(msgspec.Struct, frozen=True, kw_only=True):
     lock: Certificate | None = None
     until: int = 0
 
-    def hears(self, term: int) -> bool:
+    def hears(self, term: int, *, pre_vote: bool = False) -> bool:
         """Whether messages of this term are to be heard at all.
 
         Who may sign nothing in a term is of no use in it. It keeps silent, so that a leader
-        who needs it gives up and another term begins.
+        who needs it gives up and another term begins. The question whether one may begin is heard: nothing is
+        signed for it, and the answer tells a candidate that is terms behind how far they are.
         """
-        return not self.silent and (self.above is None or term > self.above[0])
+        return not self.silent and (pre_vote or self.above is None or term > self.above[0])
 
     def allows_ack(self, ack: Ack) -> bool:
         """Whether this ack may be signed, as far as what may be forgotten goes."""
