@@ -115,10 +115,13 @@ class Intake:
             if self._core.leader != message.sender:
                 return fault
         size = entries_bytes(message.entries)
-        if len(self._parked) >= MAX_PARKED or self._parked_bytes + size > MAX_PARKED_BYTES:
+        goes_ahead = self._goes_ahead(message)
+        while self._parked and (len(self._parked) >= MAX_PARKED or self._parked_bytes + size > MAX_PARKED_BYTES):
             self._counters["append dropped: too many wait"] += 1
-            return None
-        self._park(message)
+            if not goes_ahead:
+                return None
+            self._unpark(last=True)
+        self._park(message, first=goes_ahead)
         self.drain()
         return None
 
@@ -131,6 +134,8 @@ class Intake:
                 continue
             ready = self._checkable(message) if self._follows(message) else len(message.entries)
             if ready == 0:
+                if self._bring_forward():
+                    continue
                 return
             self._unpark()
             if ready < len(message.entries):
@@ -162,8 +167,24 @@ class Intake:
         (self._parked.appendleft if first else self._parked.append)(message)
         self._parked_bytes += entries_bytes(message.entries)
 
-    def _unpark(self) -> None:
-        self._parked_bytes -= entries_bytes(self._parked.popleft().entries)
+    def _unpark(self, *, last: bool = False) -> None:
+        self._parked_bytes -= entries_bytes((self._parked.pop() if last else self._parked.popleft()).entries)
+
+    def _bring_forward(self) -> bool:
+        """Put an append that can be taken at once before those that wait; whether there is one.
+
+        The first may wait for a certificate that was lost: the leader sends each of them once. It sends the
+        blocks again, though, and with a newer certificate they need no judgement.
+        """
+        for place, message in enumerate(self._parked):
+            if place and self._goes_ahead(message):
+                del self._parked[place]
+                self._parked.appendleft(message)
+                return True
+        return False
+
+    def _goes_ahead(self, message: Message) -> bool:
+        return self._is_news(message) and self._follows(message) and self._certified_until(message) > 0
 
     # --- what can be judged
 

@@ -24,6 +24,10 @@ What this cannot do: a restored copy that starts while all nodes which hold a ne
 are away for longer than the patience (or have forgotten it by a start of their own: votes and uncertified
 acks are kept in memory) is not found out before it signs; it is when one is back that still holds it.
 
+In majority mode a neighbour's word about its own log is taken, as all crash-tolerant consensus takes it: one that
+lies then keeps who lost its newest writes from voting until that log comes or the reservation is passed. After a
+power cut everywhere that stops the microgrid; byzantine mode is for communities that fear it.
+
 What it costs: if the power fails everywhere while a leader's clock is far ahead, its newest blocks are waited
 for until their time has come, because whoever lost its newest writes may have signed them.
 """
@@ -64,13 +68,14 @@ class Licence(msgspec.Struct, frozen=True, kw_only=True):
     lock: Certificate | None = None
     until: int = 0
 
-    def hears(self, term: int) -> bool:
+    def hears(self, term: int, *, pre_vote: bool = False) -> bool:
         """Whether messages of this term are to be heard at all.
 
         Who may sign nothing in a term is of no use in it. It keeps silent, so that a leader
-        who needs it gives up and another term begins.
+        who needs it gives up and another term begins. The question whether one may begin is heard: nothing is
+        signed for it, and the answer tells a candidate that is terms behind how far they are.
         """
-        return not self.silent and (self.above is None or term > self.above[0])
+        return not self.silent and (pre_vote or self.above is None or term > self.above[0])
 
     def allows_ack(self, ack: Ack) -> bool:
         """Whether this ack may be signed, as far as what may be forgotten goes."""

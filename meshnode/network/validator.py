@@ -275,7 +275,7 @@ class Validator(Observed):
             message = self._wariness.bounded(unpack(parcel.message, sender, self.number))
         except RecordError as error:
             return str(error)
-        if not self.licence.hears(message.term):
+        if not self.licence.hears(message.term, pre_vote=message.kind is MessageKind.PRE_VOTE):
             # As if nobody were here: whatever Raft answers is worth a signature.
             self.counters["not heard: nothing may be signed yet"] += 1
             return None

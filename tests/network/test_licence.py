@@ -17,6 +17,7 @@ from protocols.raft import Role
 from protocols.records import PHASE_COMMIT, PHASE_PREPARE, Ack, Certificate, Header, Tip, Vote, to_payload
 from protocols.signatures import Signatures, fault
 from tests.network.cluster import Cluster
+from tests.network.test_validator import order
 from tests.protocols.keys import key_pair, verify
 from tests.protocols.village import Village, device
 
@@ -171,8 +172,9 @@ def test_a_licence_says_what_may_be_signed() -> None:
     assert not asked(6, (5, 40), final=103) and asked(6, (5, 40), final=104)
     assert not held.allows_campaign(5, (9, 9), 0) and held.allows_campaign(6, (5, 41), 0)
     assert [held.hears(term) for term in (4, 5, 6)] == [False, False, True]
+    assert held.hears(4, pre_vote=True)
     silent = Licence(silent="asking")
-    assert not silent.hears(9) and FREE.hears(1)
+    assert not silent.hears(9) and not silent.hears(9, pre_vote=True) and FREE.hears(1)
     assert not silent.allows_ack(ack(999, 9)) and not silent.allows_campaign(9, (9, 9), 999)
     assert FREE.allows_ack(ack(1, 1)) and FREE.allows_campaign(1, (0, 0), 0)
 
@@ -244,3 +246,20 @@ def test_an_election_without_our_own_vote_is_not_won(size: int) -> None:
     cluster.settle()
     assert validator.role != Role.LEADER
     cluster.until(lambda: cluster.leader() and cluster.heights() == {1})
+
+
+def test_whoever_must_be_silent_in_a_term_still_tells_a_candidate_that_it_is_over() -> None:
+    cluster = Cluster(3)
+    leader = cluster.founded()
+    needed, candidate = cluster.followers()
+    cluster.stop(needed)
+    cluster.add(order(cluster, 1))
+    cluster.until(lambda: cluster.validators[candidate].final_height == 2)
+    cluster.stop(leader)
+    # It has voted in a later term, and forgotten what else it did in it: that log it has to wait for.
+    disk = cluster.disks[needed]
+    disk.hard = msgspec.structs.replace(disk.hard, term=disk.hard.term + 3, vote=0)
+    cluster.start(needed)
+    validator = cluster.validators[needed]
+    validator.permit(Licence(above=(disk.hard.term, 64), tip=cluster.validators[candidate].tip(), until=64))
+    cluster.until(lambda: cluster.leader() == candidate)

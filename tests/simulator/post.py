@@ -103,12 +103,21 @@ class Post:
 
     def post(self, node: Node, to: int, parcel: Parcel | bytes) -> None:
         """A node sends a parcel, or a liar any bytes, to the validator with this number."""
+        if not self.is_numbered(node.home) or to not in self.numbers:
+            self._stranger(f"{node.name} to {to}")
+            return
         home = self.home_of(to)
         receiver = self._sides.get((node.home, home)) or self._by_name[home]
         if node.liar is not None and self._sides.get((home, node.home), node) is not node:
             return  # they take the other one for the only one
         data = parcel if isinstance(parcel, bytes) else self._encode(parcel)
         self.network.send(node.home, home, receiver.receive, node.home, self.number_of(node.home), data)
+
+    def _stranger(self, who: str) -> None:
+        """A parcel to or from a validator whom no certified block has brought in: only one half of a fork knows it."""
+        if not self.witness.forks:
+            self.witness.broken("validators come by certified blocks", who)
+        self.counts["parcels of one half of a fork"] += 1
 
     def announce(self, node: Seat, certificate: Certificate) -> None:
         """A validator tells those that follow how far the ledger is."""
@@ -130,6 +139,9 @@ class Post:
 
     def post_lies(self, node: Node, lies: Iterable[tuple[int, Parcel | bytes]]) -> None:
         """A liar sends what it likes."""
+        if not self.is_numbered(node.home):
+            self._stranger(node.name)
+            return
         for to, parcel in lies:
             if self._lying or isinstance(parcel, Parcel):
                 self.post(node, to, parcel)

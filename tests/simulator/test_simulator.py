@@ -34,6 +34,13 @@ def test_nothing_breaks_whatever_happens() -> None:
     assert not missing, "these faults never happened"
 
 
+def test_who_lies_about_its_log_can_stop_a_majority_of_those_whose_power_failed() -> None:
+    # Of three, the liar says after the others' power cut that it has blocks which nobody else has, and goes.
+    report = run_seeds(range(254, 255), "majority", 20 * MINUTE_MS, 1, lambda _: None)
+    assert not report.failures, "\n".join(report.lines())
+    assert report.counts["runs stopped by a lie"] == 1
+
+
 def test_one_seed_is_one_run() -> None:
     plan = draw(3, "majority", 2 * MINUTE_MS)
     first, second = World(plan).run(), World(plan).run()

@@ -66,7 +66,8 @@ class Witness:
         checked: how often each invariant was held against something.
         forks: heights at which two blocks were certified; only liars bring that about.
         twice_led: terms that liars gave two leaders.
-        stopped: honest nodes that do nothing any more because a liar signed two blocks for one place.
+        stopped: honest nodes that do nothing any more because a liar signed two blocks for one place, or said after
+            their power cut that its log goes on.
     """
 
     def __init__(self, world: World) -> None:
@@ -75,6 +76,8 @@ class Witness:
         self.twice_led: set[int] = set()
         self.stopped: set[str] = set()
         self._equivocated = False
+        # (term, height): the farthest that the log of an honest node has ever reached.
+        self._reached = (0, 0)
         self._world = world
         root = world.village.root
         self._headers: dict[bytes, Seen] = {root.block_hash: Seen(0, 0, b"", "", 0, b"", root.next_validators, 0)}
@@ -172,7 +175,9 @@ class Witness:
                 self.broken("signed only what is on disk", f"{node.name} acknowledged {ack.height} without it")
             self.checked["time is not ahead of every clock"] += 1
             time_s = self._headers[ack.block].time_s
-            ahead = time_s - node.clock.highest_s - self._world.village.genesis.max_drift_s
+            # Others may have answered for a time already; a clock that is behind does not take it back.
+            certified_s = self._headers[self._certified[self.certified_height]].time_s
+            ahead = time_s - max(certified_s, node.clock.highest_s + self._world.village.genesis.max_drift_s)
             if ahead > 0 and not self._is_certified(ack.height, ack.block):
                 self.broken("time is not ahead of every clock", f"{node.name}: block {ack.height} is {ahead} s ahead")
             signed = disk.sign_state()
@@ -314,6 +319,7 @@ class Witness:
             if (header.height, header.term) != (entry.index, entry.term) or previous not in (None, header.parent):
                 self.broken("log matching", f"{node.name}: block {entry.index} does not follow the one before it")
             previous = entry.block_hash
+            self._reached = max(self._reached, (entry.term, entry.index))
         self._final_prefix(node)
         for _, certificate in batch.certificates if not self.forks else ():
             self.checked["final by those in force"] += 1
@@ -399,10 +405,20 @@ class Witness:
             self.broken("equal states", f"a snapshot of height {machine.height} does not have the hash of its state")
 
     def deceived(self, nodes: Iterable[Node]) -> set[str]:
-        """Honest nodes whose log has, in place of a certified block, another one that a liar made beside it."""
-        if not (self._equivocated and self._world.may_fork):
+        """Honest nodes that a liar keeps from going on where it may, which is in majority mode.
+
+        Their log has, in place of a certified block, another one that a liar made beside it; or they lost their
+        newest writes, and wait for a log that only a liar said it has (`meshnode.network.licence`).
+        """
+        if not self._world.may_fork:
             return set()
-        return {node.name for node in nodes if not self._agrees(node)}
+        return {
+            node.name for node in nodes if (self._equivocated and not self._agrees(node)) or self._waits_in_vain(node)
+        }
+
+    def _waits_in_vain(self, node: Node) -> bool:
+        validator = node.validator
+        return validator is not None and validator.licence.tip > max(self._reached, validator.tip())
 
     def _agrees(self, node: Node) -> bool:
         height = min(node.disk.last_index(), self.certified_height)
