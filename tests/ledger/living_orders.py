@@ -185,6 +185,12 @@ class AuctionRules(Ordering):
                 Living.noticed["auction closed"] += 1
                 Living.noticed["auction won"] += bool(event.trades)
 
+    def teardown(self) -> None:
+        """At the end of a life, whatever is still called closes; the latest bids may have put it off once."""
+        for _ in range(2):
+            if self.chain.machine.state.auctions:
+                self.wait_for_the_close(HOUR_S)
+
 
 def _legs(found: Totals, trade: Execution, sign: int) -> None:
     found[trade.buyer, trade.asset] += sign * trade.energy_wh
