@@ -17,6 +17,7 @@ from meshnode.ledger import (
     assets,
     certificates,
     contracts,
+    credit,
     holds,
     installations,
     members,
@@ -333,6 +334,7 @@ class Machine:
         if start > meta.next_period_s:
             self._drop_expired(time_s)
             contracts.forget(self.state, time_s)
+            credit.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:
             rules = self._rules_of(self._binding(final)).period

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from meshnode.amounts import value
 from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import book, readings, rows
+from meshnode.ledger import book, credit, readings, rows
 from meshnode.ledger.verdicts import Verdict
 from meshnode.settlement import closing
-from protocols.records import Cancel, Order, Reading
+from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
 def _reading(call: Call, record: Reading) -> Verdict:
@@ -37,6 +38,11 @@ def _order(call: Call, record: Order) -> Verdict:
     if record.standing is not None:
         return orders.place(call, record, record.standing)
     rules = call.ledger.rules(record.period_start_s)
+    if record.side == SIDE_BUY:
+        most_u = value(record.price_u_kwh, record.energy_wh)
+        fault = credit.fault_of_promise(call.state, call.account, most_u, call.time_s)
+        if fault:
+            return fault
     return book.place(
         call.state,
         record,

@@ -21,6 +21,7 @@ from meshnode.ledger.state import State
 from meshnode.market import Book, Effects, Leaving, Quote, Side, StandingOrder, TimeInForce, Trade, lifecycle
 from meshnode.market.lifecycle import Event, Guard
 from meshnode.market.standing import STANDING_MAX
+from meshnode.settlement import storing
 
 Pair = tuple[str, str]  # an asset, and the asset that pays for it
 
@@ -142,13 +143,23 @@ class Floor:
             self.cancel(moment, order_id)
 
     def look_again(self, moment: Moment) -> None:
-        """Balances have changed: back what can be backed now, and trade it, until nothing changes."""
-        while changed := [account for account in self._state.balances.take_changed() if account in self._waiting]:
+        """Balances have changed: pay arrears, back what can be backed now, and trade it, until nothing changes."""
+        while changed := self._changed(moment):
             waiting = [(order_id, self._state.standing[order_id]) for who in changed for order_id in self._waiting[who]]
             for order_id, _ in sorted(waiting, key=lambda item: (item[1].height, item[1].position)):
-                # What came before it in this round may have filled it, or taken its money.
+                # What came before it in this round may have filled it, or brought money to who owes some.
+                self._pay_arrears(moment)
                 if order_id in self._state.standing:
                     self._back(moment, order_id)
+
+    def _changed(self, moment: Moment) -> list[bytes]:
+        """Who waits for means and has something new, after old debts were paid."""
+        self._pay_arrears(moment)
+        return [account for account in self._state.balances.take_changed() if account in self._waiting]
+
+    def _pay_arrears(self, moment: Moment) -> None:
+        while paid := storing.collect(self._state):
+            moment.events.extend(paid)
 
     def reverse(self, moment: Moment, key: tuple[int, int]) -> None:
         """Both legs of a trade go back; both parties have agreed, and have them."""

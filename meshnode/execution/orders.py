@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import assets, contracts, holds, rows, standing
+from meshnode.ledger import assets, contracts, credit, holds, minting, rows, standing
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Committed, Standing
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Side, TimeInForce, lifecycle
@@ -35,8 +35,6 @@ from protocols.records import (
 )
 from protocols.records.schema import encode_fields
 
-# Who supplies others may bind their orders by what its contracts with them say.
-SUPPLIER = "supplier"
 ENERGY_KIND = 1
 HOUR_S = 3600
 
@@ -121,8 +119,8 @@ def _fault_of_service(call: Call, record: Order, terms: StandingTerms) -> Verdic
     """What the named contract promises allows the order, and what the member's suppliers set for it does."""
     for contract_id, row in contracts.of(call.state, call.account):
         now = row.status == rows.CONTRACT_SIGNED and row.from_s <= call.time_s < row.until_s
-        supplied = row.role == SUPPLIER and row.to == call.account
-        if now and (supplied or contract_id == terms.contract) and not _allows(call, row, record):
+        supplied = contracts.supplies(row, call.account, call.time_s)
+        if (supplied or (now and contract_id == terms.contract)) and not _allows(call, row, record):
             return Verdict.BEYOND_SERVICE_LEVEL
     return Verdict.ACCEPTED
 
@@ -134,6 +132,11 @@ def _fault_of_exposure(call: Call, record: Order, terms: StandingTerms) -> Verdi
         return Verdict.ACCEPTED
     # Without room for a hold nothing can be backed, whatever there is.
     return Verdict.NOT_ENOUGH if holds.has_room(call.state, call.account) else Verdict.TOO_MANY_HOLDS
+
+
+def _fault_of_credit(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+    """What an order may cost beyond what is held for it is a promise, where it is paid with what settles."""
+    return fault_of_promise(call, _as_it_would_rest(call, record, terms, State.BOOKING), 0)
 
 
 def _fault_of_storage(call: Call, record: Order, terms: StandingTerms) -> Verdict:
@@ -170,6 +173,7 @@ _GUARDS_OF_BOOKING: _Guards = (
     # What is metered stands on the ledger as minted units: who has them free has them metered.
     (Guard.METERED, _fault_of_exposure),
     (Guard.EXPOSURE, _fault_of_exposure),
+    (Guard.EXPOSURE, _fault_of_credit),
     (Guard.EXPOSURE, _fault_of_storage),
 )
 _GUARDS_OF_CONFIRMATION: _Guards = ((Guard.AGREED, _fault_of_agreement), (Guard.HELD, _fault_of_room))
@@ -199,6 +203,8 @@ def _amend(call: Call, record: Amend) -> Verdict:
     if not row.unbacked and ready_wh < changed.open_wh:
         return Verdict.NOT_ENOUGH
     changed = msgspec.structs.replace(changed, ready_wh=ready_wh)
+    if fault := fault_of_promise(call, changed, standing.need(row, row.open_wh)):
+        return fault
     call.ledger.floor.amend(call.moment, record.order, changed, record.energy_wh)
     return Verdict.ACCEPTED
 
@@ -308,6 +314,18 @@ def fault_of_purchase(call: Call, order_id: bytes, side: int, asset: str, open_w
     others = (row for other_id, row in standing.of(call.state, call.account) if other_id != order_id)
     wanted = sum(row.open_wh for row in others if row.side == SIDE_BUY and row.asset == asset)
     return Verdict.ACCEPTED if wanted + open_wh <= room else Verdict.NO_ROOM
+
+
+def fault_of_promise(call: Call, row: Standing, already_u: int) -> Verdict:
+    """Whether the member's credit allows what an order that buys may cost: held or promised, it is gone.
+
+    Args:
+        already_u: of that was held or promised before.
+    """
+    if row.side != SIDE_BUY or row.paid_with != minting.settling(call.state, call.time_s):
+        return Verdict.ACCEPTED
+    more_u = max(0, standing.need(row, row.open_wh) - already_u)
+    return credit.fault_of_promise(call.state, call.account, more_u, call.time_s)
 
 
 def _allows(call: Call, row: rows.Contract, record: Order) -> bool:

@@ -135,6 +135,14 @@ class Verdict(IntEnum):
     CONTRACT_ENDED = 163
     CONTRACT_TIMES = 164
     TOO_MANY_CONTRACTS = 165
+    BACKWARDS = 170
+    OVER_CREDIT = 171
+    IN_ARREARS = 172
+    FEES_OWED = 173
+    NOT_SUPPLIER = 174
+    PARAMETER_CONTRADICTS = 175
+    TOO_MANY_CHANGES = 176
+    NO_DEPOSIT_TO = 177
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -262,4 +270,12 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.CONTRACT_ENDED: "the contract has ended",
     Verdict.CONTRACT_TIMES: "a contract ends after it begins, and is not over when it is offered",
     Verdict.TOO_MANY_CONTRACTS: "the member has offered too many contracts",
+    Verdict.BACKWARDS: "it would take effect in a settlement period that has begun; it is set ahead, never backwards",
+    Verdict.OVER_CREDIT: "the member would owe and have promised more than its money and its credit limit",
+    Verdict.IN_ARREARS: "the member owes fees; old debts come before new ones",
+    Verdict.FEES_OWED: "somebody still owes storage fees in that asset",
+    Verdict.NOT_SUPPLIER: "only an administrator, or a supplier under a signed contract with the member, may do this",
+    Verdict.PARAMETER_CONTRADICTS: "the parameter contradicts itself, or is of a kind that this version does not know",
+    Verdict.TOO_MANY_CHANGES: "as many changes of it are announced already as the ledger keeps",
+    Verdict.NO_DEPOSIT_TO: "a deposit is left with an administrator, or with a supplier under a signed contract",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import auctions, delivery, feeds, orders, origin, statements, tokens
+from protocols.records import auctions, credit, delivery, feeds, orders, origin, parameters, statements, tokens
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -35,6 +35,9 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         origin.Installation,
         origin.Certificates,
         origin.GridCarbon,
+        credit.Credit,
+        parameters.PriceSet,
+        parameters.Parameter,
     )
 )
 """Kinds that a block may carry."""
