@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, auctions
+from meshnode.execution import EXECUTED, Call, auctions, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
@@ -34,7 +34,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, storing
+from meshnode.settlement import closing, delivering, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.storing import FeeCharged, Taken
@@ -245,6 +245,9 @@ class Machine:
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
         self.floor.expire(moment)
+        if parameters.cap_begins(self.state, self.time_s, head.time_s):
+            allowed = self.rules().book
+            self.floor.keep_within(moment, lambda pair: orders.band(self.state, allowed, head.time_s, pair))
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
         for position, signed in enumerate(block.records):
@@ -347,6 +350,7 @@ class Machine:
             closing.forget(self.state, final - history_s, rules.length_s)
         if final > meta.next_final_s:
             self.floor.close(final)
+            parameters.forget(self.state, final)
         return start, final
 
     def _drop_expired(self, time_s: int) -> None:

@@ -16,6 +16,7 @@ from meshnode.execution import (
     membership,
     orders,
     origin,
+    parameters,
     tokens,
 )
 from meshnode.execution.call import Call, Handlers, Ledger, merged
@@ -26,6 +27,7 @@ EXECUTED: Handlers = merged(
     tokens.EXECUTED,
     contracts.EXECUTED,
     credit.EXECUTED,
+    parameters.EXECUTED,
     orders.EXECUTED,
     auctions.EXECUTED,
     delivery.EXECUTED,

@@ -7,10 +7,10 @@ from meshnode.ledger import credit, minting, rows
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.verdicts import Verdict
 from meshnode.settlement import pairs, storing
-from protocols.records import Credit, CreditLimit, DepositPlace, DepositRelease
+from protocols.records import CreditLimit, DepositPlace, DepositRelease, MemberCredit
 
 
-def _credit(call: Call, record: Credit) -> Verdict:
+def _credit(call: Call, record: MemberCredit) -> Verdict:
     match record.step:
         case CreditLimit() as step:
             return credit.set_limit(call.state, step, call.account, call.time_s)
@@ -36,4 +36,4 @@ def _release(call: Call, step: DepositRelease) -> Verdict:
     return verdict
 
 
-EXECUTED: Handlers = {Credit: (rows.PURPOSE_MEMBER, _credit)}
+EXECUTED: Handlers = {MemberCredit: (rows.PURPOSE_MEMBER, _credit)}

@@ -7,7 +7,7 @@ from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, credit, readings, rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import closing
+from meshnode.settlement import closing, parameters
 from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
@@ -48,7 +48,7 @@ def _order(call: Call, record: Order) -> Verdict:
         record,
         call.signed.record_id,
         call.account,
-        rules.book,
+        parameters.book(call.state, record.period_start_s, rules.book),
         rules.binding,
         height=call.height,
         position=call.position,

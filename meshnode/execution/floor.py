@@ -8,6 +8,7 @@ its turn by the sequence of booking, until nothing changes any more (invariant I
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from meshnode.ledger.balances import change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Execution, Standing
 from meshnode.ledger.state import State
-from meshnode.market import Book, Effects, Leaving, Quote, Side, StandingOrder, TimeInForce, Trade, lifecycle
+from meshnode.market import Band, Book, Effects, Leaving, Quote, Side, StandingOrder, TimeInForce, Trade, lifecycle
 from meshnode.market.lifecycle import Event, Guard
 from meshnode.market.standing import STANDING_MAX
 from meshnode.settlement import storing
@@ -136,6 +137,11 @@ class Floor:
         """Time has passed: what is no longer good goes."""
         for pair in sorted(self._books):
             self._carry_out(moment, {}, self._books[pair].expire(moment.time_s))
+
+    def keep_within(self, moment: Moment, band_of: Callable[[Pair], Band]) -> None:
+        """Other prices are allowed from now on: orders outside leave the books, and what is held for them is free."""
+        for pair in sorted(self._books):
+            self._carry_out(moment, {}, self._books[pair].keep_within(band_of(pair)))
 
     def withdraw_all(self, moment: Moment, account: bytes) -> None:
         """A member has left: its orders go."""

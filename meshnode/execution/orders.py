@@ -13,13 +13,16 @@ from collections.abc import Callable
 import msgspec
 
 from meshnode.execution.call import Call, Handlers
+from meshnode.execution.floor import Pair
 from meshnode.ledger import assets, contracts, credit, holds, minting, rows, standing
+from meshnode.ledger.book import BookRules
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Committed, Standing
+from meshnode.ledger.state import State as Tables
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Side, TimeInForce, lifecycle
 from meshnode.market.lifecycle import Event, Guard, State
 from meshnode.market.standing import FREE
-from meshnode.settlement import storing
+from meshnode.settlement import parameters, storing
 from protocols import cbor
 from protocols.records import (
     GOOD_MARKET,
@@ -285,13 +288,23 @@ def _as_it_would_rest(call: Call, record: Order, terms: StandingTerms, state: St
 
 
 def band_of(call: Call, asset: str, paid_with: str) -> Band:
-    """The prices that the binding allows: those of energy, in the asset that pays for settled periods.
+    """The prices that binding and law allow now."""
+    return band(call.state, call.ledger.rules().book, call.time_s, (asset, paid_with))
+
+
+def band(state: Tables, rules: BookRules, time_s: int, pair: Pair) -> Band:
+    """The prices that binding and law allow: those of energy, in the asset that pays for settled periods.
 
     A unit of energy is a Wh unless the asset that meters mint says otherwise.
+
+    Args:
+        rules: what the binding in force says of orders.
+        pair: an asset, and the asset that pays for it.
     """
-    if call.state.assets[asset].kind != ENERGY_KIND or not assets.rules(call.state, paid_with).settles:
+    asset, paid_with = pair
+    if state.assets[asset].kind != ENERGY_KIND or not assets.rules(state, paid_with).settles:
         return FREE
-    book, unit_wh = call.ledger.rules().book, assets.rules(call.state, asset).unit_wh or 1
+    book, unit_wh = parameters.book(state, time_s, rules), assets.rules(state, asset).unit_wh or 1
     return Band(*(None if one is None else one * unit_wh for one in (book.floor_u_kwh, book.cap_u_kwh)))
 
 

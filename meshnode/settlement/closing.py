@@ -13,7 +13,7 @@ from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
-from meshnode.settlement import origins, pairs
+from meshnode.settlement import origins, pairs, parameters, priced
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
@@ -101,6 +101,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
         for account, meters in sorted(_meters(state, start_s).items())
     )
+    tariff = parameters.tariff(state, start_s, rules.tariff)
     trades: tuple[Trade, ...] = ()
     fills: tuple[tuple[bytes, int, int], ...] = ()
     price = None
@@ -120,7 +121,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         if row.account in known
     ]
     if rules.mechanism is not None and orders:
-        clearing = rules.mechanism.clear(orders, Terms(rules.tariff.grid_price_u_kwh, rules.tariff.feed_in_price_u_kwh))
+        clearing = rules.mechanism.clear(orders, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
         trades, price = clearing.trades, clearing.price_u_kwh
         traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
         fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
@@ -259,10 +260,17 @@ def _history(
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> Settlement:
-    tariff = rules.tariff
+    tariff = parameters.tariff(state, start_s, rules.tariff)
     if rules.shares:
         tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
-    inputs = PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
+    period = start_s // rules.length_s
+    at_set_prices: tuple[Trade, ...] = ()
+    if rules.mechanism is not None:
+        limits = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
+        at_set_prices = priced.trade(
+            rules.mechanism, limits, period, metered, trades, parameters.prices(state, start_s)
+        )
+    inputs = PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
     return settlement

@@ -15,7 +15,7 @@ from protocols.records.agreement import (
 )
 from protocols.records.auctions import Auction, AuctionBid, AuctionFalling, AuctionRising
 from protocols.records.carried import BLOCK_RECORDS
-from protocols.records.credit import Credit, CreditLimit, DepositPlace, DepositRelease
+from protocols.records.credit import CreditLimit, DepositPlace, DepositRelease, MemberCredit
 from protocols.records.delivery import (
     ROUTE_COMMON,
     ROUTE_NOW,
@@ -237,7 +237,6 @@ __all__ = [
     "ContractSign",
     "CredentialBind",
     "CredentialRemove",
-    "Credit",
     "CreditLimit",
     "DeliveryCancel",
     "DepositPlace",
@@ -266,6 +265,7 @@ __all__ = [
     "Limits",
     "LivePower",
     "LocationSet",
+    "MemberCredit",
     "MemberEntry",
     "MeterEntry",
     "OpenCounters",

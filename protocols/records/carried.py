@@ -35,7 +35,7 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         origin.Installation,
         origin.Certificates,
         origin.GridCarbon,
-        credit.Credit,
+        credit.MemberCredit,
         parameters.PriceSet,
         parameters.Parameter,
     )

@@ -37,7 +37,7 @@ class DepositRelease(Table, frozen=True, kw_only=True):
 
 
 @register(80)
-class Credit(Spoken, frozen=True, kw_only=True):
+class MemberCredit(Spoken, frozen=True, kw_only=True):
     """What a member may owe, and its security for it; signed by the member key."""
 
     step: Annotated[

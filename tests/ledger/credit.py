@@ -8,13 +8,13 @@ from meshnode.ledger import credit
 from protocols.block import SignedRecord
 from protocols.records import (
     CapSet,
-    Credit,
     CreditLimit,
     DepositPlace,
     DepositRelease,
     GridFeesSet,
     LevySet,
     LocationSet,
+    MemberCredit,
     Parameter,
     PriceCommunity,
     PriceMine,
@@ -28,15 +28,15 @@ from tests.ledger.chain import Chain, account
 def limit(chain: Chain, of: str | None, limit_u: int | None, by: str = "anna") -> SignedRecord:
     """Somebody bounds what a home, or everybody, may owe and promise."""
     step = CreditLimit(account=None if of is None else account(of), limit_u=limit_u)
-    return chain.speak(by, Credit, step=step)
+    return chain.speak(by, MemberCredit, step=step)
 
 
 def deposit(chain: Chain, home: str, amount: int, to: str = "anna", asset: str = "EURO") -> SignedRecord:
-    return chain.speak(home, Credit, step=DepositPlace(asset=asset, amount=amount, to=account(to)))
+    return chain.speak(home, MemberCredit, step=DepositPlace(asset=asset, amount=amount, to=account(to)))
 
 
 def release(chain: Chain, deposited: SignedRecord, by: str = "anna") -> SignedRecord:
-    return chain.speak(by, Credit, step=DepositRelease(deposit=deposited.record_id))
+    return chain.speak(by, MemberCredit, step=DepositRelease(deposit=deposited.record_id))
 
 
 def price(

@@ -84,9 +84,10 @@ def test_a_supplier_bounds_its_customers_as_long_as_it_supplies_them() -> None:
     assert chain.say(say.limit(chain, "bela", 300, by="dora")) == Verdict.NOT_SUPPLIER, "an offer is no contract"
     chain.block(tokens.sign(chain, "bela", offered))
     assert chain.say(say.limit(chain, "bela", 300, by="dora")) == ACCEPTED
-    assert chain.say(say.limit(chain, "carla", 300, by="dora"), say.limit(chain, None, 3, by="dora")) == [
-        Verdict.NOT_SUPPLIER
-    ] * 2
+    assert (
+        chain.say(say.limit(chain, "carla", 300, by="dora"), say.limit(chain, None, 3, by="dora"))
+        == [Verdict.NOT_SUPPLIER] * 2
+    )
     assert stands(chain, "bela").limit_u == 300
     chain.block(tokens.end(chain, "dora", offered))
     assert stands(chain, "bela").limit_u == 800
@@ -100,9 +101,9 @@ def test_a_deposit_is_held_until_who_has_it_gives_it_back() -> None:
     assert chain.say(left) == ACCEPTED
     assert has(chain, "bela", "EURO") == (600, 400)
     assert chain.say(chain.transfer("bela", "dora", 601, "EURO")) == Verdict.NOT_ENOUGH
-    assert chain.say(say.release(chain, left, by="bela"), say.release(chain, left, by="dora")) == [
-        Verdict.NOT_FOR_YOU
-    ] * 2
+    assert (
+        chain.say(say.release(chain, left, by="bela"), say.release(chain, left, by="dora")) == [Verdict.NOT_FOR_YOU] * 2
+    )
     assert chain.say(say.release(chain, left)) == ACCEPTED
     assert has(chain, "bela", "EURO") == (1_000, 0)
     assert chain.say(say.release(chain, left)) == Verdict.UNKNOWN_HOLD
