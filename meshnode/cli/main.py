@@ -11,6 +11,7 @@ from meshnode.cli import (
     cash,
     community,
     contracts,
+    credit,
     delivery,
     demonstration,
     feeds,
@@ -21,6 +22,7 @@ from meshnode.cli import (
     microgrids,
     newcomer,
     origin,
+    prices,
     running,
     sharing,
     standing,
@@ -39,7 +41,7 @@ app = Group(
 )
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
-    *(delivery, storage, origin, feeds),
+    *(delivery, storage, credit, prices, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -10,6 +10,7 @@ from meshnode.cli.delivery import Asset, Meter, meter_keys, meter_of
 from meshnode.cli.output import Fault, Json, answer, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
+from meshnode.cli.prices import weights_of
 from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def set_(
     access: Annotated[str, Option("--access", "Who stores must have this asset.", "CODE")] = "",
     fee_asset: Annotated[str, Option("--fee-asset", "What the storage fee is paid with.", "CODE")] = "",
     fee: Annotated[int, Option("--fee", "For a kWh that is stored when a period closes.", low=0)] = 0,
-    fee_to: Annotated[str, Option("--fee-to", "Who gets the fee.")] = "",
+    fee_to: Annotated[str, Option("--fee-to", "Who gets the fee: bela, or by weight owners:80,bela:10,carla:10.")] = "",
+    owners: Annotated[str, Option("--owners", "Who owns it, by contribution: bela:7000,carla:3000.")] = "",
     metering_point: Meter = "",
     wait: Wait = WAIT_S,
     key: Key = "",
@@ -43,7 +45,9 @@ def set_(
     chain: Chain = "",
     json: Json = False,
 ) -> int:
-    """Make an asset of yours stored energy. Exit 1 if the community refuses it, 3 if that is not known yet."""
+    """Make an asset of yours stored energy; owners in --fee-to share by contribution. Exit 1 if the community
+    refuses it, 3 if that is not known yet.
+    """
     place = node_directory(directory)
     body: dict[str, Any] = {
         "asset": asset,
@@ -52,7 +56,8 @@ def set_(
         "most_cost_u": cost,
         "storage_u_kwh": price,
     }
-    more = {"access": access, "fee_asset": fee_asset, "fee_u_kwh": fee, "fee_to": fee_to}
+    fund, owned = weights_of(fee_to, "--fee-to"), weights_of(owners, "--owners")
+    more = {"access": access, "fee_asset": fee_asset, "fee_u_kwh": fee, "fee_to": fund, "owners": owned}
     body |= {name: value for name, value in more.items() if value}
     return act(place, chain, "/api/storages", body, wait, key, json, f"{asset} is energy in the storage")
 

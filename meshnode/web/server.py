@@ -31,6 +31,7 @@ from meshnode.web.backend import Backend
 from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
 from meshnode.web.contracts import Contracts
+from meshnode.web.credit import CreditDesk
 from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
@@ -41,6 +42,7 @@ from meshnode.web.installations import Installations
 from meshnode.web.openapi import Description
 from meshnode.web.origin import Origin
 from meshnode.web.page import Page
+from meshnode.web.parameters import Parameters
 from meshnode.web.speaking import Speaking
 from meshnode.web.standing import StandingOrders
 from meshnode.web.storage import Storages
@@ -84,6 +86,8 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Deliveries(backend, token).routes(),
         *Storages(backend, token).routes(),
         *Feeds(backend, token).routes(),
+        *CreditDesk(backend, token).routes(),
+        *Parameters(backend, token).routes(),
         *Origin(backend).routes(),
         *Installations(backend, token).routes(),
         *Community(backend, token).routes(),

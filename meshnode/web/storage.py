@@ -8,20 +8,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from meshnode.amounts import PPM
+from meshnode.amounts import PPM, split
 from meshnode.ledger import delivery_rows
 from meshnode.settlement import storing
 from meshnode.web import asking
-from meshnode.web.asking import Field, takes
+from meshnode.web.asking import Field, Reader, takes
 from meshnode.web.backend import Backend
 from meshnode.web.faults import answer
 from meshnode.web.fresh import with_fresh
 from meshnode.web.speaking import account_asked, account_of, say, spoken_once
 from meshnode.web.tokens import MEMBER, asset_field, name_of
 from protocols.records import Point, StorageSet
+from protocols.records.delivery import MAX_STORAGE_SHARES
 from protocols.records.identity import METER_ID_BYTES
 from protocols.records.statements import MAX_AMOUNT, MAX_PRICE_U_KWH
 
+# Among those who get the fee: all owners together, by contribution. A member of this name is given by account id.
+OWNERS = "owners"
+_SHARES = asking.weights(MAX_STORAGE_SHARES, MAX_AMOUNT)
+_FEE_TO = Reader(
+    lambda value: {asking.text(value): 1} if type(value) is str else _SHARES(value),
+    {"oneOf": [asking.text.schema, _SHARES.schema]},
+)
 _SET = (
     asset_field("asset", "code of an asset of yours, of which nothing was issued"),
     Field("meter", "id of the storage's meter, in hex", asking.bytes_in_hex(METER_ID_BYTES)),
@@ -31,7 +39,8 @@ _SET = (
     Field("access", "code of the asset that who stores must have", asking.text, optional=True),
     Field("fee_asset", "code of the asset that the fee is paid with", asking.text, optional=True),
     Field("fee_u_kwh", "for a kWh stored when a period closes", asking.number(0, MAX_PRICE_U_KWH), optional=True),
-    Field("fee_to", f"{MEMBER} who gets the fee", asking.text, optional=True),
+    Field("fee_to", f"{MEMBER} who gets the fee, or members by weight, OWNERS among them", _FEE_TO, optional=True),
+    Field("owners", "members by what each contributed to the storage", _SHARES, optional=True),
 )
 
 
@@ -61,9 +70,15 @@ class Storages:
         """POST /api/storages: an asset of yours is stored energy; its meter alone mints it from now on."""
         asking.check_token(request, self._token)
         given = await asking.fields(request, _SET)
+        given["owners"] = self._accounts(given.get("owners", {}), "owners")
         if "fee_to" in given:
-            given["others"] = ((account_of(self._backend, given.pop("fee_to"), "fee_to"), PPM),)
+            shares = split(PPM, [(name.encode(), weight) for name, weight in given.pop("fee_to").items()])
+            given["owners_ppm"] = shares.pop(OWNERS.encode(), 0)
+            given["others"] = self._accounts({name.decode(): ppm for name, ppm in shares.items() if ppm}, "fee_to")
         return await say(self._backend, Point(**spoken_once(self._backend, request), step=StorageSet(**given)))
+
+    def _accounts(self, named: dict[str, int], place: str) -> tuple[tuple[bytes, int], ...]:
+        return tuple(sorted({account_of(self._backend, name, place): ppm for name, ppm in named.items()}.items()))
 
     def _row(self, code: str, row: delivery_rows.Storage, account: bytes) -> dict[str, Any]:
         state = self._backend.machine.state
@@ -73,6 +88,8 @@ class Storages:
             "asset": code,
             "meter": row.meter.hex(),
             **{name: getattr(row, name) for name in shown},
+            "owners_ppm": row.owners_ppm,
+            "others": {name_of(self._backend, other): ppm for other, ppm in row.divided},
             "owners": {name_of(self._backend, owner): weight for owner, weight in row.owners},
             "room_wh": storing.room(state, code, account),
             "arrears_u": keep.arrears_u,
