@@ -17,9 +17,10 @@ from meshnode.settlement.closing import PeriodClosed
 from protocols.block import SignedRecord
 from protocols.records import CapSet, GridFeesSet, LocationSet, SolidaritySet
 from tests.ledger import credit as say
-from tests.ledger import delivering
+from tests.ledger import delivering, tokens
 from tests.ledger.chain import account, period_s
 from tests.ledger.living import HOMES, EnergyRules, Living, homes, shares
+from tests.ledger.tokens import HOUR_S
 
 InForce = tuple[Tariff, dict[bytes, Prices], tuple[int | None, int | None]]
 
@@ -87,9 +88,9 @@ class CreditRules(EnergyRules):
         if self.deposits and by is not None:
             self.do(say.release(self.chain, self.deposits[-1], by))
 
-    @rule(home=homes, much=st.integers(1, 900))
-    def heap(self, home: str, much: int) -> None:
-        """Somebody fills a battery whose fee soon costs more than anybody has."""
+    @rule(home=homes, much=st.integers(1, 900), helped=st.booleans())
+    def heap(self, home: str, much: int, helped: bool) -> None:
+        """Somebody fills a battery whose fee soon costs more than anybody has; perhaps whoever is rich helps out."""
         chain = self.chain
         if "HEAP" not in chain.machine.state.storages:
             parts = {"owners": ((account("dora"), 3),), "owners_ppm": 600_000, "others": ((account("carla"), 400_000),)}
@@ -101,6 +102,10 @@ class CreditRules(EnergyRules):
         record = delivering.stored(chain, self.heaped + much, 0, (home, much, 0), asset="HEAP", meter="bela")
         if self.do(record) == Verdict.ACCEPTED:
             self.heaped += much
+        if helped:
+            self.block(time_s=self.chain.now_s + HOUR_S)
+            rich = max(HOMES, key=lambda one: tokens.has(self.chain, one, "EURO")[0])
+            self.send(rich, home, 1000)
 
     @rule(giver=homes, taker=homes, share=shares)
     def send(self, giver: str, taker: str, share: int) -> None:
