@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from meshnode.ledger import delivery_rows, feed_rows, order_rows, origin_rows, rows
-from meshnode.ledger.tables import Balances, Meta, Meters, PeriodTable, Quorums, Table
+from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, PeriodTable, Quorums, Table
 from protocols import cbor
 
 _STATE = b"\x05"
@@ -29,7 +29,7 @@ class State:
         self.names: Table[str, rows.NameOf] = Table(self, 3, rows.NameOf)
         self.keys: Table[bytes, rows.Key] = Table(self, 4, rows.Key)
         self.meters = Meters(self, 5)
-        self.nonces: Table[tuple[bytes, int], rows.Nonce] = Table(self, 6, rows.Nonce)
+        self.nonces = Nonces(self, 6)
         self.assets: Table[str, rows.Asset] = Table(self, 7, rows.Asset)
         self.balances = Balances(self, 8)
         self.orders: Table[tuple[int, int, int], rows.OpenOrder] = Table(self, 9, rows.OpenOrder)

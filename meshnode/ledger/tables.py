@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -302,6 +303,31 @@ class Balances(Table[tuple[bytes, str], rows.Balance]):
         changed = frozenset(self._changed)
         self._changed.clear()
         return changed
+
+
+class Nonces(Table[tuple[bytes, int], rows.Nonce]):
+    """The table of nonces, which also knows which ones have run out.
+
+    No part of the state hash: whoever looked through all of them at every period would look at a week of records.
+    """
+
+    def __init__(self, state: Register, number: int) -> None:
+        super().__init__(state, number, rows.Nonce)
+        # A heap. What was removed or written anew meanwhile is left out when its turn comes.
+        self._ends: list[tuple[int, tuple[bytes, int]]] = []
+
+    def put(self, key: tuple[bytes, int], row: rows.Nonce) -> None:
+        """Write a row."""
+        heappush(self._ends, (row.valid_until_s, key))
+        super().put(key, row)
+
+    def drop(self, before_s: int) -> None:
+        """Remove the rows of records that were valid until a time before `before_s`."""
+        while self._ends and self._ends[0][0] < before_s:
+            end_s, key = heappop(self._ends)
+            row = self.get(key)
+            if row is not None and row.valid_until_s == end_s:
+                self.delete(key)
 
 
 class Quorums(Table[int, rows.Quorum]):
