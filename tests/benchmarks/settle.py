@@ -21,6 +21,7 @@ import argparse
 import cProfile
 import pstats
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import process_time
 
@@ -147,7 +148,7 @@ def profile(chain: Chain, made_blocks: list[Block]) -> None:
         print(f"  {100 * own / total:5.1f} %  {calls:9} calls  {where}")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--homes", type=int, default=50)
@@ -156,7 +157,7 @@ def main() -> int:
     parser.add_argument("--days", type=int, help="print the speed of each of so many days")
     parser.add_argument("--corrections", type=int, help="days for which they are accepted, if not as the preset says")
     parser.add_argument("--profile", action="store_true")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     chain = found(chosen.homes, chosen.preset, chosen.corrections)
     if chosen.days:
         by_day(chain, chosen.homes, chosen.days)

@@ -2,6 +2,8 @@
 
     python -m tests.benchmarks.year [--homes 50] [--days 365] [--households TABLE] [--keep DIRECTORY] [--json]
 
+A progress bar shows how far it is; a year of 50 homes, 1.75 million readings, takes some minutes and 0.7 GB of disk.
+
 A ledger is made as nodes would have made it: every home reports the end of every quarter of an hour, each block has
 the readings of one period, everything is really signed and certified and lies in the store. Homes are
 simulated from seeds, or recorded ones (`--households` takes a table of hourly series; homes beyond those
@@ -21,6 +23,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -117,16 +120,16 @@ def _resident_kib() -> int:
     return pages * resource.getpagesize() // 1024
 
 
-def _replayed_elsewhere(directory: Path, number: int) -> Replayed:
+def _replayed_elsewhere(directory: Path, number: int, quiet: bool) -> Replayed:
     """The same by a process of its own, with its own order of hashes."""
-    command = [sys.executable, "-m", "tests.benchmarks.year", "--replay", str(directory)]
+    command = [sys.executable, "-m", "tests.benchmarks.year", "--replay", str(directory), *["--json"] * quiet]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, check=True, env={**os.environ, "PYTHONHASHSEED": str(number)}
     )
     return msgspec.json.decode(done.stdout, type=Replayed)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Make, replay, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--homes", type=int, default=50)
@@ -138,9 +141,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a new directory, where the ledger stays")
     parser.add_argument("--replay", type=Path, help="only replay the ledger of this directory; prints JSON")
     parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     if chosen.replay is not None:
-        print(msgspec.json.encode(replayed(chosen.replay)).decode())
+        print(msgspec.json.encode(replayed(chosen.replay, quiet=chosen.json)).decode())
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         directory = chosen.keep or Path(scratch)
@@ -149,18 +152,18 @@ def main() -> int:
         chain = found(chosen.homes, chosen.preset, chosen.corrections)
         expected = make(chain, directory, chosen.days, chosen.households, quiet=chosen.json)
         making_s = perf_counter() - began
-        runs = [_replayed_elsewhere(directory, number) for number in range(chosen.replays)]
+        runs = [_replayed_elsewhere(directory, number, chosen.json) for number in range(chosen.replays)]
     same = all(run.state_hash == expected for run in runs)
     if chosen.json:
         print(
             json.dumps({"making_s": making_s, "same": same, "replays": [msgspec.structs.asdict(run) for run in runs]})
         )
     else:
-        _print(chosen.homes, chosen.days, making_s, expected, runs)
+        report(chosen.homes, chosen.days, making_s, expected, runs)
     return 0 if same else 1
 
 
-def _print(homes: int, days: int, making_s: float, expected: str, runs: list[Replayed]) -> None:
+def report(homes: int, days: int, making_s: float, expected: str, runs: list[Replayed]) -> None:
     print(f"{homes} homes, {days} days, {homes * (days * PERIODS_A_DAY + 1)} readings")
     print(f"made in                {making_s:9.1f} s: signed, executed, certified, written")
     for run in runs:

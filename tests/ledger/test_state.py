@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshnode.keys import verify
-from meshnode.ledger import rows
+from meshnode.ledger import rows, tables, tree
 from meshnode.ledger.state import State
 from meshnode.machine import Machine
-from protocols import cbor
+from protocols import cbor, merkle
 from tests.ledger.chain import a_busy_morning
 from tests.ledger.naive_hash import naive_hash
 
@@ -91,11 +91,11 @@ def test_the_hash_can_be_computed_by_hand() -> None:
         sha256(b"\x00" + cbor.encode([12, [900, account], row]))
         for account, row in ((b"a", [5, 6, -1, 3]), (b"b", [1, 2, -1, 3]))
     ]
-    tables = [
+    hashes: list[cbor.Value] = [
         [8, sha256(b"\x02" + b"".join(balances[name] for name in sorted(balances)))],
         [12, sha256(b"\x02" + sha256(b"\x04" + b"".join(energies)))],
     ]
-    assert state.state_hash() == sha256(b"\x05" + cbor.encode(tables)) == naive_hash(state)
+    assert state.state_hash() == sha256(b"\x05" + cbor.encode(hashes)) == naive_hash(state)
 
 
 def sha256(content: bytes) -> bytes:
@@ -163,6 +163,45 @@ def test_the_hash_of_many_rows_is_kept_while_they_come_and_go() -> None:
         if number % 250 == 0 or number > 2990:
             assert state.state_hash() == naive_hash(state)
     assert state.state_hash() == naive_hash(State())
+
+
+def test_a_period_costs_the_same_after_a_year_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in bytes that are hashed, not in seconds: a hundred periods back, or thirty thousand."""
+    state, homes = State(), [number.to_bytes(16, "big") for number in range(20)]
+    hashed = 0
+
+    class Counting:
+        @staticmethod
+        def sha256(content: bytes) -> Any:
+            nonlocal hashed
+            hashed += len(content)
+            return hashlib.sha256(content)
+
+    for module in (tables, tree, merkle):
+        monkeypatch.setattr(module, "hashlib", Counting)
+
+    def settle(period: int) -> int:
+        """Write what a period writes; how many bytes the state hash took."""
+        nonlocal hashed
+        for home in homes:
+            state.registers.put((home, 900 * period), rows.Registers(period, 0, -1, 0, 3, home))
+            state.metered.put((900 * period, home), rows.PeriodEnergy(period, 0, -1, 3))
+            state.claims.put(home, rows.Claim(period + 1))
+        state.periods.put(900 * period, rows.Period(900, rows.PERIOD_PROVISIONAL, 1_000_000, 0, b""))
+        hashed = 0
+        state.state_hash()
+        return hashed
+
+    def costs(periods: range) -> int:
+        return max(settle(period) for period in periods)
+
+    young = costs(range(100))
+    for period in range(100, 30_000):
+        state.periods.put(900 * period, rows.Period(900, rows.PERIOD_FINAL, 1_000_000, 0, b""))
+        state.metered.put((900 * period, homes[0]), rows.PeriodEnergy(period, 0, -1, 3))
+        state.registers.put((homes[0], 900 * period), rows.Registers(period, 0, -1, 0, 3, b""))
+    state.state_hash()
+    assert costs(range(30_000, 30_100)) <= 1.5 * young
 
 
 def test_the_hash_of_a_living_ledger_is_that_of_its_rows() -> None:
@@ -257,6 +296,22 @@ def test_the_meters_of_an_account_are_found_as_the_rows_say() -> None:
     state.meters.delete(b"barn")
     assert [meter for meter, _ in state.meters.of_account(anna)] == [b"roof"]
     assert list(state.meters.of_account(b"nobody".ljust(16))) == []
+
+
+def test_nonces_go_when_they_have_run_out() -> None:
+    state = State()
+    key = b"key".ljust(8)
+    for number, until_s in ((1, 50), (2, 10), (3, 30)):
+        state.nonces.put((key, number), rows.Nonce(b"", until_s, 1))
+    state.nonces.put((key, 3), rows.Nonce(b"", 70, 2))
+    state.nonces.put((key, 2), rows.Nonce(b"", 10, 2))
+    state.nonces.drop(10)
+    assert [number for (_, number), _ in state.nonces.items()] == [1, 2, 3]
+    state.nonces.drop(51)
+    assert [number for (_, number), _ in state.nonces.items()] == [3]
+    state = State.restore(state.dump())
+    state.nonces.drop(71)
+    assert len(state.nonces) == 0
 
 
 def test_rows_are_values() -> None:
