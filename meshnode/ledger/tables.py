@@ -140,6 +140,8 @@ class PeriodTable(Table[Key, RowT]):
         self._periods: dict[int, dict[Any, RowT]] = {}
         self._written_in: dict[int, set[Any]] = {}
         self._warm: dict[int, dict[Any, bytes]] = {}
+        # Each rest once in memory: the same accounts and meters come in every period.
+        self._rests: dict[Any, Any] = {}
         self._size = 0
 
     def get(self, key: Key) -> RowT | None:
@@ -162,6 +164,7 @@ class PeriodTable(Table[Key, RowT]):
     def put(self, key: Key, row: RowT) -> None:
         """Write a row."""
         period, rest = self._period(key), self._rest(key)
+        rest = self._rests.setdefault(rest, rest)
         of_period = self._periods.setdefault(period, {})
         before = len(of_period)
         of_period[rest] = row
