@@ -331,7 +331,8 @@ class Machine:
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
-            self._drop_expired(time_s)
+            # No block may carry their records any more.
+            self.state.nonces.drop(time_s)
             contracts.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:
@@ -346,12 +347,6 @@ class Machine:
         if final > meta.next_final_s:
             self.floor.close(final)
         return start, final
-
-    def _drop_expired(self, time_s: int) -> None:
-        """Forget nonces of records that no block may carry any more."""
-        for key, nonce in self.state.nonces.items():
-            if nonce.valid_until_s < time_s:
-                self.state.nonces.delete(key)
 
 
 def _fault_of_key(record: Record, key: rows.Key | None) -> Verdict:

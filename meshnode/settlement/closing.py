@@ -167,7 +167,8 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
 def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
     """A closed period that may still be corrected, as it stands now; and what it is settled with."""
     energies = metered(state, start_s)
-    return _settle(state, start_s, rules, energies, _trades(state, start_s)), energies
+    # What it is settled with was checked for conservation when it was written.
+    return settle(_inputs(state, start_s, rules, energies, _trades(state, start_s))), energies
 
 
 def metered(state: State, start_s: int) -> tuple[Metered, ...]:
@@ -259,13 +260,19 @@ def _history(
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> Settlement:
-    tariff = rules.tariff
-    if rules.shares:
-        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
-    inputs = PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
+    inputs = _inputs(state, start_s, rules, metered, trades)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
     return settlement
+
+
+def _inputs(
+    state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
+) -> PeriodInputs:
+    tariff = rules.tariff
+    if rules.shares:
+        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
+    return PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
