@@ -3,8 +3,8 @@
     meters -> collectors -> microgrid (outbox, mempool, gossip) -> consensus -> ledger -> views -> web
 
 One libp2p host, one list of microgrids, one collector a meter, one web server a
-microgrid. When any of them fails for good the whole node ends, and the service
-manager starts it again clean.
+microgrid, and one attendant of its points that deliver energy. When any of them fails for
+good the whole node ends, and the service manager starts it again clean.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from drivers.driver import driver
 from meshnode import config as configuration
 from meshnode import keys
 from meshnode.admission import Admission
+from meshnode.attendant import ATTENDED_FILE, Attendant, simulated_chargers
 from meshnode.collector import Collector, Sample
 from meshnode.config import KEYS_DIRECTORY, TOKEN_FILE, Config, ConfigError, MeterSection
 from meshnode.invitations import Invitations
@@ -261,8 +262,11 @@ class Node:
                     section = self._section(grid)
                     grid.dial(section.peers)
                     await nursery.start(grid.run)
+                    attendant = self._attendant(grid)
+                    await nursery.start(attendant.run)
+                    listen = self._web_listen(len(web_addresses))
                     web_addresses.append(
-                        await nursery.start(serve, grid, self._token, self._web_listen(len(web_addresses)))
+                        await nursery.start(partial(serve, grid, self._token, listen, attendant=attendant))
                     )
                     if section.joining:
                         await self._keep_door(nursery, grid, section, transport)
@@ -276,6 +280,12 @@ class Node:
                 self.web_addresses = web_addresses
                 task_status.started()
                 on_ready()
+
+    def _attendant(self, grid: Microgrid) -> Attendant:
+        """Who delivers at this node's points in a microgrid."""
+        path = microgrid_directory(self.directory, grid.chain_id) / ATTENDED_FILE
+        meters = keys.of_meters(self.directory / KEYS_DIRECTORY)
+        return Attendant(grid, path, meters, simulated_chargers(self.directory, grid.clock))
 
     def _section(self, grid: Microgrid) -> configuration.Microgrid:
         """What the settings say of a microgrid."""

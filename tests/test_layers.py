@@ -101,7 +101,7 @@ LAYERS = (
     ("network", "web", "collector", "client"),
     ("fate",),
     ("news", "controller"),
-    ("submissions",),
+    ("submissions", "attendant"),
     ("accuser", "duty"),
     ("microgrid", "founding"),
     ("invitations",),

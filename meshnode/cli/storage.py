@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from meshnode.cli.delivery import Asset, Meter, meter_keys, meter_of
+from meshnode.cli.delivery import Asset, Meter, meter_of
 from meshnode.cli.output import Fault, Json, answer, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
@@ -90,8 +90,9 @@ def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: 
 async def _report(
     node: NodeClient, place: Path, chain: str, asset: str, registers: tuple[int, int], parts: str, wait: int
 ) -> dict[str, Any]:
-    from meshnode import fate
+    from meshnode import fate, keys
     from meshnode.clock import GridClock
+    from meshnode.config import KEYS_DIRECTORY
     from meshnode.store.place import check_genesis, read_genesis
     from protocols.block import sign_record
     from protocols.records import Stored
@@ -100,7 +101,7 @@ async def _report(
     genesis = check_genesis(read_genesis(ledger))
     clock = GridClock(genesis.clock)
     meter = next((one["meter"] for one in (await node.get("/api/storages"))["storages"] if one["asset"] == asset), "")
-    signer = meter_keys(place).get(meter)
+    signer = keys.of_meters(place / KEYS_DIRECTORY).get(bytes.fromhex(meter))
     if signer is None:
         raise Fault(f"--asset {asset}: not in a storage of this node\n    see them with: meshnode storage list")
     accounts = {row["name"]: row["account"] for row in (await node.get("/api/members"))["members"]}

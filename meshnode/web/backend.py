@@ -36,6 +36,10 @@ class NotFresh(Exception):
     """Nobody could confirm in time what is newest; the text is a sentence for whoever asked."""
 
 
+class NotHere(Exception):
+    """Nothing that this node can do at a point of its own; the text is a sentence for whoever asked."""
+
+
 class PowerNow(msgspec.Struct, frozen=True):
     """The newest live power of one meter.
 
@@ -135,6 +139,31 @@ class Update(msgspec.Struct, frozen=True):
 
     kind: str
     data: dict[str, Any]
+
+
+class Attended(msgspec.Struct, frozen=True):
+    """What this node does for a delivery at its own point. state: "running", "ending" or "given_up".
+
+    actuator: what lets energy flow; a simulated one says so. said: the last steps, in words; steps: how many so far.
+    """
+
+    state: str
+    actuator: str
+    said: tuple[str, ...]
+    steps: int
+
+
+class Attending(Protocol):
+    """Who delivers at this node's points; see `meshnode.attendant`."""
+
+    async def start(self, delivery_id: bytes, power_w: int) -> None:
+        """Deliver until it is over. Raises NotHere, Refused."""
+
+    async def stop(self, delivery_id: bytes) -> None:
+        """Stop, and end with what the meter shows. Raises NotHere, Refused."""
+
+    def attended(self, delivery_id: bytes) -> Attended | None:
+        """What is done for a delivery here; None if nothing is."""
 
 
 class Backend(Protocol):
