@@ -94,12 +94,17 @@ class SimulatedCharger:
         return found
 
     def _write(self, state: dict[str, Any]) -> None:
-        new = self._path.with_suffix(".new")
-        try:
-            with new.open("w") as file:
-                json.dump({"what": self.name, **state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-        except OSError as error:
-            raise ActuatorError(f"{self._path}: {error.strerror}\n    make room on the disk") from error
+        write_whole(self._path, {"what": self.name, **state})
+
+
+def write_whole(path: Path, value: dict[str, Any]) -> None:
+    """Write a small file of JSON, whole or not at all. Raises ActuatorError: the disk refuses."""
+    new = path.with_suffix(".new")
+    try:
+        with new.open("w") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise ActuatorError(f"{path}: {error.strerror}\n    make room on the disk") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from meshnode.actuator import Actuator, SimulatedCharger
+from meshnode.actuator import Actuator, ActuatorError, SimulatedCharger, write_whole
 from meshnode.clock import GridClock
 from meshnode.config import ConfigError
 from meshnode.controller import OVER, Controller, GivenUp
@@ -166,9 +165,9 @@ class Attendant:
         async with self._writing:
             told = {key.hex(): {"power_w": one.power_w, "ending": one.ending} for key, one in self._tasks.items()}
             try:
-                await trio.to_thread.run_sync(_replace, self._path, json.dumps(told))
-            except OSError as error:
-                raise Refused(f"{self._path}: {error.strerror}; make room on the disk", lasting=False) from error
+                await trio.to_thread.run_sync(write_whole, self._path, told)
+            except ActuatorError as error:
+                raise Refused(str(error), lasting=False) from error
 
 
 def simulated_chargers(directory: Path, clock: GridClock) -> Callable[[bytes, int], Actuator]:
@@ -185,12 +184,3 @@ def _read(path: Path) -> dict[bytes, _Task]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         remedy = "remove it, and start what is under way again: meshnode session start"
         raise ConfigError(f"{path}: does not say what is attended ({error})\n    {remedy}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -3,7 +3,7 @@
     meters -> collectors -> microgrid (outbox, mempool, gossip) -> consensus -> ledger -> views -> web
 
 One libp2p host, one list of microgrids, one collector a meter, one web server a
-microgrid, and one attendant of its points that deliver energy. When any of them fails for
+microgrid, and who stands at its points and storages. When any of them fails for
 good the whole node ends, and the service manager starts it again clean.
 """
 
@@ -46,7 +46,9 @@ from meshnode.renewal import Renewal, follows_a_retired_key
 from meshnode.replaying import replay
 from meshnode.store import Damage, Store, read_genesis
 from meshnode.store.place import GENESIS_FILE, MICROGRIDS, genesis_missing, microgrid_directory
+from meshnode.storekeeper import STORES_FILE, Storekeeper, simulated_batteries
 from meshnode.views import Views
+from meshnode.web.backend import Own
 from meshnode.web.server import serve
 from protocols.records import Genesis, Reading, read_as, to_payload
 
@@ -262,12 +264,9 @@ class Node:
                     section = self._section(grid)
                     grid.dial(section.peers)
                     await nursery.start(grid.run)
-                    attendant = self._attendant(grid)
-                    await nursery.start(attendant.run)
+                    own = await self._stand_by(nursery, grid)
                     listen = self._web_listen(len(web_addresses))
-                    web_addresses.append(
-                        await nursery.start(partial(serve, grid, self._token, listen, attendant=attendant))
-                    )
+                    web_addresses.append(await nursery.start(partial(serve, grid, self._token, listen, own=own)))
                     if section.joining:
                         await self._keep_door(nursery, grid, section, transport)
                 self._start_collectors(nursery)
@@ -281,11 +280,17 @@ class Node:
                 task_status.started()
                 on_ready()
 
-    def _attendant(self, grid: Microgrid) -> Attendant:
-        """Who delivers at this node's points in a microgrid."""
-        path = microgrid_directory(self.directory, grid.chain_id) / ATTENDED_FILE
-        meters = keys.of_meters(self.directory / KEYS_DIRECTORY)
-        return Attendant(grid, path, meters, simulated_chargers(self.directory, grid.clock))
+    async def _stand_by(self, nursery: trio.Nursery, grid: Microgrid) -> Own:
+        """Those who deliver at this node's points in a microgrid, and keep its storages."""
+        place, meters = (
+            microgrid_directory(self.directory, grid.chain_id),
+            keys.of_meters(self.directory / KEYS_DIRECTORY),
+        )
+        attendant = Attendant(grid, place / ATTENDED_FILE, meters, simulated_chargers(self.directory, grid.clock))
+        storekeeper = Storekeeper(grid, place / STORES_FILE, meters, simulated_batteries(place))
+        await nursery.start(attendant.run)
+        await nursery.start(storekeeper.run)
+        return Own(attendant, storekeeper)
 
     def _section(self, grid: Microgrid) -> configuration.Microgrid:
         """What the settings say of a microgrid."""

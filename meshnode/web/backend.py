@@ -166,6 +166,41 @@ class Attending(Protocol):
         """What is done for a delivery here; None if nothing is."""
 
 
+class StoreKept(msgspec.Struct, frozen=True):
+    """What this node does for a storage of its own.
+
+    battery: what takes energy in; a simulated one says so; "stopped" if nothing does. charged_wh, discharged_wh: moved
+    and not reported yet. said: the last step, or what is wrong.
+    """
+
+    battery: str
+    capacity_wh: int
+    power_w: int
+    charged_wh: int
+    discharged_wh: int
+    said: str
+
+
+class Keeping(Protocol):
+    """Who keeps this node's storages; see `meshnode.storekeeper`."""
+
+    async def start(self, code: str, capacity_wh: int, power_w: int) -> None:
+        """Keep a storage with a simulated battery. Raises NotHere, Refused."""
+
+    async def stop(self, code: str) -> None:
+        """Move nothing for it any more. Raises NotHere, Refused."""
+
+    def kept(self, code: str) -> StoreKept | None:
+        """What is done for a storage here; None if nothing is."""
+
+
+class Own(msgspec.Struct, frozen=True):
+    """What stands at this node: who delivers at its points, and who keeps its storages."""
+
+    attendant: Attending
+    storekeeper: Keeping
+
+
 class Backend(Protocol):
     """One node in one microgrid."""
 

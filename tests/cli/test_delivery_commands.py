@@ -65,6 +65,15 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
         assert "coins can be sent" in say("point", "coins", "--asset", "COIN", "--unit", 250).out
         assert "those of what is not delivered come back" in say("redeem", "send", "--at", "anna", "--coins", 2).out
         assert "the point is closed" in say("point", "close").out
+        say("asset", "issue", "KEPT", "--kind", "energy", "--cap", 1000)
+        rules = ("--efficiency", 900_000, "--cost", 300, "--price", 200, "--fee-asset", "EURO", "--fee", 5)
+        twice = ("--owners", "anna:1,anna:2", "--owners-get", 1_000_000)
+        assert "each member once" in complaint("storage", "set", "KEPT", *rules, *twice, "--dir", anna)
+        say("storage", "set", "KEPT", *rules, "--owners", "anna:7000", "--owners-get", 1_000_000)
+        begun = say("storage", "start", "KEPT", "--capacity", "10 kWh").out
+        assert "simulated battery: no energy is stored" in begun and "anna 7000" in begun
+        assert "stopped" in say("storage", "stop", "KEPT").out
+        assert "in no storage of this node" in say("storage", "stop", "GOLD", code=1).err
 
 
 def _phone(say: Callable[..., Done], place: Path) -> str:

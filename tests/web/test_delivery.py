@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from meshnode.keys import SigningKey
-from meshnode.web.backend import Attended, NotHere, Refused
+from meshnode.web.backend import Attended, NotHere, Own, Refused, StoreKept
 from protocols.records import TICK_BEGIN, TICK_END, Tick, consent_bytes, credential_of
 from protocols.records.identity import meter_id_of
 from tests.protocols.keys import seed_of
@@ -126,12 +126,25 @@ class NotedDown:
         return Attended("running", "simulated charger", ("it begins",), 1) if self.told else None
 
 
+class KeepsNothing:
+    """A storekeeper that has nothing to keep."""
+
+    async def start(self, code: str, _capacity_wh: int, _power_w: int) -> None:
+        raise NotHere(f"{code} is in no storage of this node")
+
+    async def stop(self, code: str) -> None:
+        raise NotHere(f"{code} is in no storage of this node")
+
+    def kept(self, _code: str) -> StoreKept | None:
+        return None
+
+
 async def test_a_nodes_own_point_is_attended(village: Village) -> None:
     """Who may write tells the node to deliver, and everybody sees what it does; elsewhere it is refused by name."""
     attendant = NotedDown()
     await with_station(village)
     reserved = await village.say("anna", "/api/deliveries/session", point=POINT, cap_wh=2_000, **TARIFF, **ENDS)
-    async with serving(village.backends["bela"], attendant=attendant) as address:
+    async with serving(village.backends["bela"], own=Own(attendant, KeepsNothing())) as address:
         path = f"/api/deliveries/{reserved}"
         assert (await get(address, path)).json["attended"] is None
         reply = await write(address, "POST", f"{path}/start", {"power_w": 3_680})
@@ -186,3 +199,39 @@ async def test_stored_energy_says_its_rules(village: Village) -> None:
     (found,) = (await village.see("bela", "/api/storages"))["storages"]
     wanted = ("asset", "meter", "most_wh", "room_wh", "fee_u_kwh", "charged_wh", "arrears_u")
     assert [found[name] for name in wanted] == ["KEPT", POINT, 2_000, 2_000, 7, -1, 0]
+
+
+async def test_a_storage_has_owners_and_is_kept_where_it_stands(village: Village) -> None:
+    """Owners and others by name; a mistake in them is named; and only the node of its meter keeps it."""
+    await village.say("anna", "/api/assets", asset="EURO", kind="money", cap=10**9, amount=100)
+    await village.say("anna", "/api/assets", asset="KEPT", kind="energy", cap=10**6, amount=0)
+    rules = {"efficiency_ppm": 900_000, "most_cost_u": 300, "storage_u_kwh": 200, "fee_asset": "EURO", "fee_u_kwh": 7}
+    body = {"asset": "KEPT", "meter": POINT, "owners_ppm": 800_000, **rules}
+    shares = {"owners": {"anna": 7_000, "bela": 2_000}, "others": {"carla": 200_000}}
+    for wrong in (
+        {"owners": {"anna": 0}},
+        {"owners": []},
+        {"owners": {}},
+        {"owners": {"nobody": 1}},
+        {"others": {"": 1}},
+    ):
+        reply = await write(village.addresses["anna"], "POST", "/api/storages", body | shares | wrong)
+        assert reply.status == 400 and reply.json["errors"][0]["place"] in wrong, reply.json
+    await village.say("anna", "/api/storages", **body, **shares)
+    (found,) = (await village.see("bela", "/api/storages"))["storages"]
+    assert {name: found[name] for name in shares} == shares and found["owners_ppm"] == 800_000
+    assert found["kept"] is None
+    # What is not the owners' goes to who is named alone.
+    await village.say("anna", "/api/storages", **body, owners=shares["owners"], fee_to="bela")
+    (found,) = (await village.see("bela", "/api/storages"))["storages"]
+    assert found["others"] == {"bela": 200_000}
+    reply = await write(village.addresses["anna"], "POST", "/api/storages/KEPT/stop", None)
+    assert reply.status == 409 and "keeps no storages" in reply.json["errors"][0]["found"]
+
+
+async def test_this_nodes_storage_is_kept(village: Village) -> None:
+    async with serving(village.backends["bela"], own=Own(NotedDown(), KeepsNothing())) as address:
+        battery = {"capacity_wh": 10_000, "power_w": 5_000}
+        reply = await write(address, "POST", "/api/storages/KEPT/start", battery)
+        assert reply.status == 409 and "KEPT is in no storage" in reply.json["errors"][0]["found"]
+        assert (await write(address, "POST", "/api/storages/KEPT/start", battery | {"power_w": 0})).status == 400
