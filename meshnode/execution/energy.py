@@ -6,7 +6,7 @@ from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import closing
+from meshnode.settlement import closing, driven
 from protocols.records import Cancel, Order, Reading
 
 
@@ -42,7 +42,7 @@ def _order(call: Call, record: Order) -> Verdict:
         record,
         call.signed.record_id,
         call.account,
-        rules.book,
+        driven.book(call.state, record.period_start_s, rules.book, call.time_s),
         rules.binding,
         height=call.height,
         position=call.position,

@@ -135,6 +135,7 @@ class Verdict(IntEnum):
     CONTRACT_ENDED = 163
     CONTRACT_TIMES = 164
     TOO_MANY_CONTRACTS = 165
+    DRIVEN_ALREADY = 190
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -262,4 +263,5 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.CONTRACT_ENDED: "the contract has ended",
     Verdict.CONTRACT_TIMES: "a contract ends after it begins, and is not over when it is offered",
     Verdict.TOO_MANY_CONTRACTS: "the member has offered too many contracts",
+    Verdict.DRIVEN_ALREADY: "another feed says that price already",
 }

@@ -13,7 +13,7 @@ from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
-from meshnode.settlement import origins, pairs
+from meshnode.settlement import driven, origins, pairs
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
@@ -120,7 +120,9 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         if row.account in known
     ]
     if rules.mechanism is not None and orders:
-        clearing = rules.mechanism.clear(orders, Terms(rules.tariff.grid_price_u_kwh, rules.tariff.feed_in_price_u_kwh))
+        tariff = driven.tariff(state, start_s, rules.tariff)
+        allowed = driven.within(state, start_s, orders)
+        clearing = rules.mechanism.clear(allowed, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
         trades, price = clearing.trades, clearing.price_u_kwh
         traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
         fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
@@ -185,6 +187,7 @@ def finish(state: State, start_s: int, rules: PeriodRules) -> PeriodFinal:
     for key, _ in state.trades.range((start_s, 0), (start_s + 1, 0)):
         state.trades.delete(key)
     pairs.finish(state, start_s)
+    driven.finish(state, start_s)
     return PeriodFinal(start_s, origin)
 
 
@@ -269,7 +272,7 @@ def _settle(
 def _inputs(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> PeriodInputs:
-    tariff = rules.tariff
+    tariff = driven.tariff(state, start_s, rules.tariff)
     if rules.shares:
         tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
     return PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
