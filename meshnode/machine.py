@@ -34,7 +34,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, parameters, storing
+from meshnode.settlement import closing, delivering, driven, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.storing import FeeCharged, Taken
@@ -43,6 +43,7 @@ from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
 from protocols.evidence import Case, judge
 from protocols.records import Evidence, Genesis, QuorumChange, Record, Spoken, genesis_faults
+from protocols.records.feeds import PRICES
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
 
@@ -244,6 +245,7 @@ class Machine:
             )
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
+        self._begin_periods(head.time_s)
         self.floor.expire(moment)
         if parameters.cap_begins(self.state, self.time_s, head.time_s):
             allowed = self.rules().book
@@ -271,6 +273,7 @@ class Machine:
         auctions.check(self.state)
         delivering.check(self.state)
         storing.check(self.state)
+        driven.check(self.state)
         certificates.check(self.state)
 
     def _found(self) -> None:
@@ -322,6 +325,16 @@ class Machine:
         _, handler = EXECUTED[type(record)]
         return handler(Call(self, signed, key, height, position, time_s, events), record), key.account
 
+    def _begin_periods(self, time_s: int) -> None:
+        """Write down the prices of the periods that have begun since the block before."""
+        if not any(feed.drives in PRICES for _, feed in self.state.feeds.items()):
+            return
+        start = self.next_period_s
+        while start <= time_s:
+            if start > self.time_s:
+                driven.begin(self.state, start)
+            start += self._rules_of(self._binding(start)).period.length_s
+
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
         meta = self.state.meta.row
         start, final = meta.next_period_s, meta.next_final_s
@@ -335,7 +348,8 @@ class Machine:
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
-            self._drop_expired(time_s)
+            # No block may carry their records any more.
+            self.state.nonces.drop(time_s)
             contracts.forget(self.state, time_s)
             credit.forget(self.state, time_s)
             standing.forget(self.state, time_s)
@@ -352,12 +366,6 @@ class Machine:
             self.floor.close(final)
             parameters.forget(self.state, final)
         return start, final
-
-    def _drop_expired(self, time_s: int) -> None:
-        """Forget nonces of records that no block may carry any more."""
-        for key, nonce in self.state.nonces.items():
-            if nonce.valid_until_s < time_s:
-                self.state.nonces.delete(key)
 
 
 def _fault_of_key(record: Record, key: rows.Key | None) -> Verdict:

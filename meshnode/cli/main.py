@@ -22,6 +22,7 @@ from meshnode.cli import (
     microgrids,
     newcomer,
     origin,
+    phones,
     prices,
     running,
     sharing,
@@ -41,7 +42,7 @@ app = Group(
 )
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
-    *(delivery, storage, credit, prices, origin, feeds),
+    *(delivery, phones, storage, credit, prices, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -107,7 +107,8 @@ def solidarity(
     json: Json = False,
 ) -> int:
     """Give a part of what members earn to some of them. Exit 1 if the community refuses it, 3 if not known yet."""
-    body = _from(from_) | {"share_ppm": percent * PPM_PER_PERCENT, "helped": weights_of(helped, "--to")}
+    body = _from(from_) | {"share_ppm": percent * PPM_PER_PERCENT}
+    body |= {"helped": weights_of(helped, "--to")} if helped else {}
     what = f"{percent} % of what is earned goes to {helped or 'nobody'}, {_since(from_)}"
     return act(node_directory(directory), chain, "/api/parameters/solidarity", body, wait, key, json, what)
 

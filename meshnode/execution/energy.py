@@ -7,7 +7,7 @@ from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, credit, readings, rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import closing, parameters
+from meshnode.settlement import closing, driven, parameters
 from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
@@ -43,12 +43,14 @@ def _order(call: Call, record: Order) -> Verdict:
         fault = credit.fault_of_promise(call.state, call.account, most_u, call.time_s)
         if fault:
             return fault
+    expected = driven.book(call.state, record.period_start_s, rules.book, call.time_s)
+    allowed = parameters.book(call.state, record.period_start_s, expected)
     return book.place(
         call.state,
         record,
         call.signed.record_id,
         call.account,
-        parameters.book(call.state, record.period_start_s, rules.book),
+        allowed,
         rules.binding,
         height=call.height,
         position=call.position,

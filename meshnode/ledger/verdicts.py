@@ -143,6 +143,7 @@ class Verdict(IntEnum):
     PARAMETER_CONTRADICTS = 175
     TOO_MANY_CHANGES = 176
     NO_DEPOSIT_TO = 177
+    DRIVEN_ALREADY = 190
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -278,4 +279,5 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.PARAMETER_CONTRADICTS: "the parameter contradicts itself, or is of a kind that this version does not know",
     Verdict.TOO_MANY_CHANGES: "as many changes of it are announced already as the ledger keeps",
     Verdict.NO_DEPOSIT_TO: "a deposit is left with an administrator, or with a supplier under a signed contract",
+    Verdict.DRIVEN_ALREADY: "another feed says that price already",
 }

@@ -13,7 +13,7 @@ from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
-from meshnode.settlement import origins, pairs, parameters, priced
+from meshnode.settlement import driven, origins, pairs, parameters, priced
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
@@ -101,7 +101,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
         for account, meters in sorted(_meters(state, start_s).items())
     )
-    tariff = parameters.tariff(state, start_s, rules.tariff)
+    tariff = _tariff(state, start_s, rules)
     trades: tuple[Trade, ...] = ()
     fills: tuple[tuple[bytes, int, int], ...] = ()
     price = None
@@ -121,7 +121,8 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         if row.account in known
     ]
     if rules.mechanism is not None and orders:
-        clearing = rules.mechanism.clear(orders, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
+        allowed = driven.within(state, start_s, orders)
+        clearing = rules.mechanism.clear(allowed, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
         trades, price = clearing.trades, clearing.price_u_kwh
         traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
         fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
@@ -168,7 +169,8 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
 def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
     """A closed period that may still be corrected, as it stands now; and what it is settled with."""
     energies = metered(state, start_s)
-    return _settle(state, start_s, rules, energies, _trades(state, start_s)), energies
+    # What it is settled with was checked for conservation when it was written.
+    return settle(_inputs(state, start_s, rules, energies, _trades(state, start_s))), energies
 
 
 def metered(state: State, start_s: int) -> tuple[Metered, ...]:
@@ -185,6 +187,7 @@ def finish(state: State, start_s: int, rules: PeriodRules) -> PeriodFinal:
     for key, _ in state.trades.range((start_s, 0), (start_s + 1, 0)):
         state.trades.delete(key)
     pairs.finish(state, start_s)
+    driven.finish(state, start_s)
     return PeriodFinal(start_s, origin)
 
 
@@ -260,20 +263,29 @@ def _history(
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> Settlement:
-    tariff = parameters.tariff(state, start_s, rules.tariff)
-    if rules.shares:
-        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
-    period = start_s // rules.length_s
-    at_set_prices: tuple[Trade, ...] = ()
-    if rules.mechanism is not None:
-        limits = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
-        at_set_prices = priced.trade(
-            rules.mechanism, limits, period, metered, trades, parameters.prices(state, start_s)
-        )
-    inputs = PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
+    inputs = _inputs(state, start_s, rules, metered, trades)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
     return settlement
+
+
+def _inputs(
+    state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
+) -> PeriodInputs:
+    tariff, period = _tariff(state, start_s, rules), start_s // rules.length_s
+    if rules.shares:
+        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
+    at_set_prices: tuple[Trade, ...] = ()
+    if rules.mechanism is not None:
+        limits = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
+        orders = priced.orders(period, metered, trades, parameters.prices(state, start_s))
+        at_set_prices = priced.trade(rules.mechanism, limits, driven.within(state, start_s, orders))
+    return PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
+
+
+def _tariff(state: State, start_s: int, rules: PeriodRules) -> Tariff:
+    """What a feed says of a price comes before what an administrator has set, and that before the binding."""
+    return driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:

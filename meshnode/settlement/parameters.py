@@ -25,7 +25,8 @@ from meshnode.ledger.parameter_rows import (
     Prices,
 )
 from meshnode.ledger.parameter_rows import Parameter as Row
-from meshnode.ledger.state import State, Table
+from meshnode.ledger.state import State
+from meshnode.ledger.tables import Table
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market.grid_fees import GridFees
 from meshnode.settlement.levies import LEVY_BASES, Levy, Solidarity

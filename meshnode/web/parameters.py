@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meshnode.ledger import parameter_rows as rows
-from meshnode.settlement import parameters
+from meshnode.settlement import driven, parameters
 from meshnode.settlement.levies import LEVY_BASES
 from meshnode.web import asking
 from meshnode.web.asking import Field, Reader, takes
@@ -132,7 +132,8 @@ class Parameters:
         known = ((one, parameters.changes_of(state, one)) for one in accounts)
         found, more = page(request, ((one, changes) for one, changes in known if changes))
         now_s = self._backend.machine.next_period_s
-        tariff = parameters.tariff(state, now_s, self._backend.machine.rules().period.tariff)
+        fixed = parameters.tariff(state, now_s, self._backend.machine.rules().period.tariff)
+        tariff = driven.likely(state, now_s, fixed, self._backend.machine.time_s)
         return answer(
             {
                 "grid_u_kwh": tariff.grid_price_u_kwh,
