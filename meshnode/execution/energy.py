@@ -38,6 +38,9 @@ def _order(call: Call, record: Order) -> Verdict:
     if record.standing is not None:
         return orders.place(call, record, record.standing)
     rules = call.ledger.rules(record.period_start_s)
+    fault = orders.fault_of_supply(call, record)
+    if fault:
+        return fault
     if record.side == SIDE_BUY:
         most_u = value(record.price_u_kwh, record.energy_wh)
         fault = credit.fault_of_promise(call.state, call.account, most_u, call.time_s)

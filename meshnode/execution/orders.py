@@ -14,7 +14,7 @@ import msgspec
 
 from meshnode.execution.call import Call, Handlers
 from meshnode.execution.floor import Pair
-from meshnode.ledger import assets, contracts, credit, holds, minting, rows, standing
+from meshnode.ledger import assets, contracts, credit, holds, installations, minting, rows, standing
 from meshnode.ledger.book import BookRules
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Committed, Standing
 from meshnode.ledger.state import State as Tables
@@ -22,12 +22,14 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Side, TimeInForce, lifecycle
 from meshnode.market.lifecycle import Event, Guard, State
 from meshnode.market.standing import FREE
+from meshnode.origin import SOURCES, Kind
 from meshnode.settlement import parameters, storing
 from protocols import cbor
 from protocols.records import (
     GOOD_MARKET,
     GOOD_TILL_CANCELLED,
     SIDE_BUY,
+    SIDE_SELL,
     Amend,
     Order,
     OrderBooked,
@@ -120,10 +122,23 @@ def _fault_of_contract(call: Call, _record: Order, terms: StandingTerms) -> Verd
 
 def _fault_of_service(call: Call, record: Order, terms: StandingTerms) -> Verdict:
     """What the named contract promises allows the order, and what the member's suppliers set for it does."""
+    limit = max(record.price_u_kwh, terms.partner_price_u_kwh or 0)
+    giver = call.account if record.side == SIDE_SELL else terms.partner
+    return _fault_of_levels(call, _Wish(limit, record.energy_wh, giver), terms.contract)
+
+
+def fault_of_supply(call: Call, record: Order) -> Verdict:
+    """What the member's suppliers set for it allows an order of a period."""
+    giver = call.account if record.side == SIDE_SELL else None
+    ahead_s = max(0, record.period_start_s - call.time_s)
+    return _fault_of_levels(call, _Wish(record.price_u_kwh, record.energy_wh, giver, ahead_s), None)
+
+
+def _fault_of_levels(call: Call, wish: _Wish, named: bytes | None) -> Verdict:
     for contract_id, row in contracts.of(call.state, call.account):
         now = row.status == rows.CONTRACT_SIGNED and row.from_s <= call.time_s < row.until_s
         supplied = contracts.supplies(row, call.account, call.time_s)
-        if (supplied or (now and contract_id == terms.contract)) and not _allows(call, row, record):
+        if (supplied or (now and contract_id == named)) and not _allows(call, row, wish):
             return Verdict.BEYOND_SERVICE_LEVEL
     return Verdict.ACCEPTED
 
@@ -190,6 +205,10 @@ def _amend(call: Call, record: Amend) -> Verdict:
     if row is None or row.account != call.account:
         return Verdict.UNKNOWN_ORDER
     if fault := fault_of_price(record.price_u_kwh, band_of(call, row.asset, row.paid_with)):
+        return fault
+    giver = call.account if row.side != SIDE_BUY else row.partner or None
+    wish = _Wish(max(record.price_u_kwh, row.partner_price_u_kwh), record.energy_wh, giver)
+    if fault := _fault_of_levels(call, wish, None):
         return fault
     open_wh = record.energy_wh - row.filled_wh
     # Who wants less than before may, even where others have filled the room meanwhile.
@@ -341,15 +360,40 @@ def fault_of_promise(call: Call, row: Standing, already_u: int) -> Verdict:
     return credit.fault_of_promise(call.state, call.account, more_u, call.time_s)
 
 
-def _allows(call: Call, row: rows.Contract, record: Order) -> bool:
-    """Whether a service level allows an order: no dearer, and no more power over one settlement period."""
-    limits = [record.price_u_kwh]
-    if record.standing is not None and record.standing.partner_price_u_kwh is not None:
-        limits.append(record.standing.partner_price_u_kwh)
-    if row.price_cap_u_kwh != contracts.NOT_AGREED and max(limits) > row.price_cap_u_kwh:
+class _Wish(msgspec.Struct, frozen=True):
+    """Of an order what service levels are about.
+
+    giver: whose energy it is, if that is known. ahead_s: until its energy flows; None: it is not for a period.
+    """
+
+    limit_u_kwh: int
+    energy_wh: int
+    giver: bytes | None
+    ahead_s: int | None = None
+
+
+def _allows(call: Call, row: rows.Contract, wish: _Wish) -> bool:
+    """Whether a service level allows an order.
+
+    No dearer; no more power over one settlement period; energy of a period no sooner than the response takes; and
+    of whoever gives the energy, if that is known, a confirmed plant of the source that was agreed - if the ledger
+    knows the source by its word. Who comes first when energy is scarce is no property of an order.
+    """
+    if row.price_cap_u_kwh != contracts.NOT_AGREED and wish.limit_u_kwh > row.price_cap_u_kwh:
         return False
-    power_w = record.energy_wh * HOUR_S // call.ledger.rules().period.length_s
-    return row.maximum_power_w == contracts.NOT_AGREED or power_w <= row.maximum_power_w
+    power_w = wish.energy_wh * HOUR_S // call.ledger.rules().period.length_s
+    if row.maximum_power_w != contracts.NOT_AGREED and power_w > row.maximum_power_w:
+        return False
+    if wish.ahead_s is not None and wish.ahead_s < row.response_time_s:
+        return False
+    return wish.giver is None or row.source not in SOURCES or _makes(call, wish.giver, row.source)
+
+
+def _makes(call: Call, account: bytes, source: str) -> bool:
+    """Whether a confirmed plant of an account makes energy from a source now."""
+    now_s = call.time_s - call.time_s % call.ledger.rules().period.length_s
+    plants = (row for _, row in installations.counting(call.state, now_s) if row.account == account)
+    return any(row.kind == Kind.PRODUCTION and row.source == SOURCES[source] for row in plants)
 
 
 EXECUTED: Handlers = {

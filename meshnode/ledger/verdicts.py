@@ -215,7 +215,7 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.NOT_FILLED: "nobody took the other side at once; nothing was traded",
     Verdict.TOO_MANY_STANDING: "the member, or the book, has too many orders resting",
     Verdict.NOT_UNDER_CONTRACT: "the contract that it names is not signed, does not hold now, or is with others",
-    Verdict.BEYOND_SERVICE_LEVEL: "the contract that the order names does not allow it",
+    Verdict.BEYOND_SERVICE_LEVEL: "the contract that the order names, or the member's supplier, does not allow it",
     Verdict.OTHER_TERMS: "it is not what the step before it committed to",
     Verdict.UNKNOWN_STEP: "there is no such step of this member, or it has been used",
     Verdict.TOO_MANY_STEPS: "the member has committed to too many orders that never came",
