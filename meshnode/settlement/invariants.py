@@ -37,6 +37,7 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
 
     Money:
 
+        the grid gives what is drawn and takes what is fed in
         debit != credit, 0 <= amount, amount = |value(price, energy)| except where a total is divided
         out_i - in_i = what the postings say; pool = 0
         sum(out) - sum(in) = funds + grid, that is: buyers' payments = sellers' receipts + fees + grid
@@ -107,6 +108,9 @@ def _check_posting(settlement: Settlement, posting: Posting) -> None:
         raise SettlementBroken(
             f"period {settlement.period}: a posting of {posting.amount_u} u for {posting.energy_wh} Wh"
         )
+    other = {Reason.GRID: _giver, Reason.FEED_IN: _taker}.get(posting.reason)
+    if other is not None and other(posting) != GRID_ACCOUNT:
+        raise SettlementBroken(f"period {settlement.period}: the grid's side of a posting is {other(posting).hex()}")
     if posting.reason not in (Reason.SHARED, Reason.FEE, Reason.SOLIDARITY):
         expected_u = abs(value(posting.price_u_kwh, posting.energy_wh))
         _expect(settlement, f"amount of {posting.reason.name}", posting.amount_u, expected_u, posting.debit)
