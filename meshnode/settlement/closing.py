@@ -7,12 +7,15 @@ is checked for conservation before anything is written.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
+from meshnode.market.partners import Preference, pair
 from meshnode.settlement import origins, pairs
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
@@ -120,10 +123,18 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         if row.account in known
     ]
     if rules.mechanism is not None and orders:
-        clearing = rules.mechanism.clear(orders, Terms(rules.tariff.grid_price_u_kwh, rules.tariff.feed_in_price_u_kwh))
-        trades, price = clearing.trades, clearing.price_u_kwh
-        traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
-        fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
+        terms = Terms(rules.tariff.grid_price_u_kwh, rules.tariff.feed_in_price_u_kwh)
+        # Partners trade before, and the mechanism never sees it.
+        paired = pair(orders, _preferences(state, orders))
+        trades = paired.trades
+        traded: Counter[bytes] = Counter()
+        for trade in trades:
+            traded.update({trade.buy_order: trade.energy_wh, trade.sell_order: trade.energy_wh})
+        if paired.orders:
+            clearing = rules.mechanism.clear(paired.orders, terms)
+            trades, price = trades + clearing.trades, clearing.price_u_kwh
+            traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
+        fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
     settlement = _settle(state, start_s, rules, energies, trades)
     _post(state, settlement.postings)
@@ -136,6 +147,12 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     )
     written = pairs.write(state, start_s, settlement.postings, energies)
     return PeriodClosed(start_s, rules.length_s, settlement, energies, trades, fills, price, written)
+
+
+def _preferences(state: State, orders: list[Order]) -> list[Preference]:
+    """Whom these orders serve first."""
+    named = ((order.order_id, state.order_partners.get(order.order_id)) for order in orders)
+    return [Preference(order_id, row.partner, row.price_u_kwh) for order_id, row in named if row is not None]
 
 
 def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRules) -> PeriodCorrected | None:

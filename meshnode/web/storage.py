@@ -9,8 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meshnode.amounts import PPM
-from meshnode.ledger import delivery_rows
-from meshnode.settlement import storing
+from meshnode.ledger import capacity, delivery_rows
 from meshnode.web import asking
 from meshnode.web.asking import Field, takes
 from meshnode.web.backend import Backend
@@ -74,6 +73,6 @@ class Storages:
             "meter": row.meter.hex(),
             **{name: getattr(row, name) for name in shown},
             "owners": {name_of(self._backend, owner): weight for owner, weight in row.owners},
-            "room_wh": storing.room(state, code, account),
+            "room_wh": capacity.room(state, code, account),
             "arrears_u": keep.arrears_u,
         }
