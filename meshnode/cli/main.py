@@ -24,9 +24,11 @@ from meshnode.cli import (
     running,
     sharing,
     standing,
+    steps,
     storage,
     tokens,
     trading,
+    wishes,
 )
 from meshnode.cli.output import guarded
 from meshnode.cli.parser import Group
@@ -38,7 +40,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
     *(delivery, storage, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):

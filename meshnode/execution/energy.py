@@ -58,6 +58,8 @@ def _order(call: Call, record: Order) -> Verdict:
 def _cancel(call: Call, record: Cancel) -> Verdict:
     if record.order in call.state.standing:
         return orders.cancel(call, record.order)
+    if record.order in call.state.committed:
+        return orders.take_back(call, record.order)
     return book.cancel(call.state, record, call.account, call.time_s, call.ledger.rules().period.length_s)
 
 

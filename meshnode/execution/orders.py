@@ -8,7 +8,7 @@ the second of them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -61,7 +61,8 @@ def place(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     if not (effects.trades or effects.resting):
         return Verdict.NOT_FILLED
     if terms.booked is not None:
-        _use_up(call, terms.booked)
+        # An order follows once from its steps.
+        call.state.committed.delete(terms.booked)
     return Verdict.ACCEPTED
 
 
@@ -85,6 +86,21 @@ def cancel(call: Call, order_id: bytes) -> Verdict:
         return Verdict.UNKNOWN_ORDER
     call.ledger.floor.cancel(call.moment, order_id)
     return Verdict.ACCEPTED
+
+
+def take_back(call: Call, step_id: bytes) -> Verdict:
+    """A member is not going to give the order that it has committed to."""
+    step = call.state.committed[step_id]
+    if step.account != call.account:
+        return Verdict.UNKNOWN_ORDER
+    lifecycle.move(State(step.state), Event.CANCEL)
+    call.state.committed.delete(step_id)
+    return Verdict.ACCEPTED
+
+
+def attributes_hash(said: Mapping[str, str]) -> bytes:
+    """What step 1 of an order commits to: all attributes that its documents state, in their order."""
+    return hashlib.sha256(cbor.encode([[name, said[name]] for name in lifecycle.ATTRIBUTES if name in said])).digest()
 
 
 def terms_hash(record: Order) -> bytes:
@@ -242,7 +258,10 @@ def _step(call: Call, record: OrderStep) -> Verdict:
             before = call.state.committed.get(step.prepared)
             if before is None or before.account != call.account or before.state != State.PRE_EXECUTION:
                 return Verdict.UNKNOWN_STEP
-            return _commit(call, State.BOOKING, step.terms, step.prepared)
+            # What the guards of this step ask is asked of the order itself, when it is given.
+            state = lifecycle.move(State(before.state), Event.BOOK, lifecycle.guards(State(before.state), Event.BOOK))
+            call.state.committed.delete(step.prepared)
+            return _commit(call, state, step.terms, step.prepared)
         case TradeReversed() as step:
             return _reverse(call, (step.height, step.number))
 
@@ -258,14 +277,6 @@ def _make_way(turn: Turn, row: Standing) -> None:
         if standing.affordable_wh(turn.state, turn.record_id, row) == row.open_wh:
             break
         turn.ledger.floor.cancel(turn.moment, order_id)
-
-
-def _use_up(call: Turn, booked: bytes) -> None:
-    """An order follows once from its steps."""
-    table = call.state.committed
-    for record_id in (table[booked].before, booked):
-        if record_id in table:
-            table.delete(record_id)
 
 
 def _reverse(call: Call, key: tuple[int, int]) -> Verdict:

@@ -149,6 +149,13 @@ def commit(state: State, record_id: bytes, row: Committed) -> Verdict:
     return Verdict.ACCEPTED
 
 
+def leave(state: State, account: bytes) -> None:
+    """A member has left: no order will follow its steps."""
+    for record_id, row in state.committed.items():
+        if row.account == account:
+            state.committed.delete(record_id)
+
+
 def forget(state: State, time_s: int) -> None:
     """Drop steps that no order followed in time."""
     for record_id, row in state.committed.items():
