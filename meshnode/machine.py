@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, auctions, orders
+from meshnode.execution import EXECUTED, Call, agents, auctions, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
@@ -259,6 +259,8 @@ class Machine:
         validators.apply_header(self.state, head.height, head.state_height)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
         self.floor.look_again(moment)
+        agents.act_all(self, moment, len(block.records))
+        self.floor.look_again(moment)
         self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
         self._hashes[head.height] = self.state.state_hash()
         self._hashes.pop(head.height - STATE_HASHES_KEPT, None)
@@ -271,6 +273,7 @@ class Machine:
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
+        agents.check(self.state)
         delivering.check(self.state)
         storing.check(self.state)
         driven.check(self.state)
@@ -323,7 +326,18 @@ class Machine:
                 (signed.key_id, record.nonce), rows.Nonce(signed.record_id, record.valid_until_s, height)
             )
         _, handler = EXECUTED[type(record)]
-        return handler(Call(self, signed, key, height, position, time_s, events), record), key.account
+        call = Call(
+            ledger=self,
+            record_id=signed.record_id,
+            account=key.account,
+            height=height,
+            position=position,
+            time_s=time_s,
+            events=events,
+            signed=signed,
+            key=key,
+        )
+        return handler(call, record), key.account
 
     def _begin_periods(self, time_s: int) -> None:
         """Write down the prices of the periods that have begun since the block before."""

@@ -6,6 +6,7 @@ modules write, and says with a verdict whether the record took effect.
 """
 
 from meshnode.execution import (
+    agents,
     agreement,
     auctions,
     contracts,
@@ -17,6 +18,7 @@ from meshnode.execution import (
     orders,
     origin,
     parameters,
+    partners,
     tokens,
 )
 from meshnode.execution.call import Call, Handlers, Ledger, merged
@@ -30,6 +32,8 @@ EXECUTED: Handlers = merged(
     parameters.EXECUTED,
     orders.EXECUTED,
     auctions.EXECUTED,
+    agents.EXECUTED,
+    partners.EXECUTED,
     delivery.EXECUTED,
     agreement.EXECUTED,
     origin.EXECUTED,

@@ -15,7 +15,7 @@ def _credit(call: Call, record: MemberCredit) -> Verdict:
         case CreditLimit() as step:
             return credit.set_limit(call.state, step, call.account, call.time_s)
         case DepositPlace() as step:
-            return credit.place_deposit(call.state, step, call.signed.record_id, call.account, call.time_s)
+            return credit.place_deposit(call.state, step, call.record_id, call.account, call.time_s)
         case DepositRelease() as step:
             return _release(call, step)
 

@@ -22,12 +22,10 @@ def _price(call: Call, record: PriceSet) -> Verdict:
     if not allowed.open:
         return Verdict.NO_MARKET
     for price_u_kwh in (step.sell_u_kwh, step.buy_u_kwh):
-        if price_u_kwh is not None and allowed.floor_u_kwh is not None and price_u_kwh < allowed.floor_u_kwh:
-            return Verdict.PRICE_BELOW_FLOOR
-        if price_u_kwh is not None and allowed.cap_u_kwh is not None and price_u_kwh > allowed.cap_u_kwh:
-            return Verdict.PRICE_ABOVE_CAP
+        if price_u_kwh is not None and (fault := allowed.fault_of_price(price_u_kwh)):
+            return fault
     place = (call.height, call.position)
-    return parameters.set_mine(state, step, call.account, from_s, call.signed.record_id, place, call.time_s)
+    return parameters.set_mine(state, step, call.account, from_s, call.record_id, place, call.time_s)
 
 
 def _parameter(call: Call, record: Parameter) -> Verdict:

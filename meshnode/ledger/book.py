@@ -34,6 +34,16 @@ class BookRules(msgspec.Struct, frozen=True):
     max_ahead_s: int
     period_length_s: int
 
+    def fault_of_price(self, price_u_kwh: int) -> Verdict:
+        """Whether orders may be given, and at this price."""
+        if not self.open:
+            return Verdict.NO_MARKET
+        if self.floor_u_kwh is not None and price_u_kwh < self.floor_u_kwh:
+            return Verdict.PRICE_BELOW_FLOOR
+        if self.cap_u_kwh is not None and price_u_kwh > self.cap_u_kwh:
+            return Verdict.PRICE_ABOVE_CAP
+        return Verdict.ACCEPTED
+
 
 def place(
     state: State,
@@ -57,10 +67,8 @@ def place(
         return Verdict.PERIOD_OVER
     if start > time_s + rules.max_ahead_s:
         return Verdict.PERIOD_TOO_FAR
-    if rules.floor_u_kwh is not None and order.price_u_kwh < rules.floor_u_kwh:
-        return Verdict.PRICE_BELOW_FLOOR
-    if rules.cap_u_kwh is not None and order.price_u_kwh > rules.cap_u_kwh:
-        return Verdict.PRICE_ABOVE_CAP
+    if fault := rules.fault_of_price(order.price_u_kwh):
+        return fault
     if rules.max_order_wh is not None and order.energy_wh > rules.max_order_wh:
         return Verdict.ORDER_TOO_LARGE
     if not any(counts(meter, start) for _, meter in state.meters.of_account(account)):
@@ -95,12 +103,7 @@ def cancel(state: State, record: Cancel, account: bytes, time_s: int, period_len
 
 def keep_within(state: State, start_s: int, rules: BookRules) -> list[tuple[bytes, rows.OpenOrder]]:
     """Other prices are allowed in a period: its orders outside leave the book; gives them."""
-    low, high = rules.floor_u_kwh, rules.cap_u_kwh
-    outside = [
-        (key, row)
-        for key, row in of_period(state, start_s)
-        if (low is not None and row.price_u_kwh < low) or (high is not None and row.price_u_kwh > high)
-    ]
+    outside = [(key, row) for key, row in of_period(state, start_s) if rules.fault_of_price(row.price_u_kwh)]
     for key, _ in outside:
         _remove(state, key)
     return [(row.record_id, row) for _, row in outside]
@@ -126,6 +129,8 @@ def _remove(state: State, key: tuple[int, int, int]) -> None:
     row = state.orders[key]
     state.orders.delete(key)
     state.order_places.delete(row.record_id)
+    if row.record_id in state.order_partners:
+        state.order_partners.delete(row.record_id)
     _add_count(state, key[0], row.account, -1)
 
 

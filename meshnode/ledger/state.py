@@ -60,6 +60,11 @@ class State:
         self.trading_days: Table[int, order_rows.TradingDay] = Table(self, 44, order_rows.TradingDay)
         self.auctions: Table[bytes, order_rows.Auction] = Table(self, 45, order_rows.Auction)
         self.auction_bids: Table[tuple[bytes, bytes], order_rows.AuctionBid] = Table(self, 46, order_rows.AuctionBid)
+        self.agents: Table[tuple[bytes, str], order_rows.Agent] = Table(self, 65, order_rows.Agent)
+        self.preferences: Table[tuple[bytes, int, str, str], order_rows.Preference] = Table(
+            self, 66, order_rows.Preference
+        )
+        self.order_partners: Table[bytes, order_rows.OrderPartner] = Table(self, 67, order_rows.OrderPartner)
         self.points: Table[bytes, delivery_rows.Point] = Table(self, 35, delivery_rows.Point)
         self.deliveries: Table[bytes, delivery_rows.Delivery] = Table(self, 36, delivery_rows.Delivery)
         self.delivery_ends: Table[tuple[int, bytes], delivery_rows.DeliveryEnd] = Table(

@@ -167,6 +167,7 @@ from protocols.records.tokens import (
     ExchangeWithdraw,
     ServiceLevel,
 )
+from protocols.records.wishes import Agent, AgentOff, AgentSet, Partner, PartnerFirst, PartnerNobody
 
 __all__ = [
     "BLOCK_RECORDS",
@@ -216,6 +217,9 @@ __all__ = [
     "TICK_END",
     "TICK_RUN",
     "Ack",
+    "Agent",
+    "AgentOff",
+    "AgentSet",
     "Amend",
     "AssetIssue",
     "Auction",
@@ -284,6 +288,9 @@ __all__ = [
     "OrderPrepared",
     "OrderStep",
     "Parameter",
+    "Partner",
+    "PartnerFirst",
+    "PartnerNobody",
     "Point",
     "PointClose",
     "PreVote",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import auctions, credit, delivery, feeds, orders, origin, parameters, statements, tokens
+from protocols.records import auctions, credit, delivery, feeds, orders, origin, parameters, statements, tokens, wishes
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -38,6 +38,8 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         credit.MemberCredit,
         parameters.PriceSet,
         parameters.Parameter,
+        wishes.Agent,
+        wishes.Partner,
     )
 )
 """Kinds that a block may carry."""
