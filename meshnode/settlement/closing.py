@@ -152,7 +152,8 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
     """Whom these orders serve first; a partner pays no more than the cap either."""
-    cap_u_kwh = driven.cap(state, start_s)
+    caps = (driven.cap(state, start_s), parameters.caps(state, start_s)[1])
+    cap_u_kwh = min((one for one in caps if one is not None), default=None)
     named = ((order.order_id, state.order_partners.get(order.order_id)) for order in orders)
     return [
         Preference(order_id, row.partner, row.price_u_kwh if cap_u_kwh is None else min(row.price_u_kwh, cap_u_kwh))
