@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, auctions
+from meshnode.execution import EXECUTED, Call, agents, auctions
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
@@ -33,7 +33,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, storing
+from meshnode.settlement import closing, delivering, driven, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.storing import FeeCharged, Taken
@@ -42,6 +42,7 @@ from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
 from protocols.evidence import Case, judge
 from protocols.records import Evidence, Genesis, QuorumChange, Record, Spoken, genesis_faults
+from protocols.records.feeds import PRICES
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
 
@@ -243,6 +244,7 @@ class Machine:
             )
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
+        self._begin_periods(head.time_s)
         self.floor.expire(moment)
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
@@ -252,6 +254,8 @@ class Machine:
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
         validators.apply_header(self.state, head.height, head.state_height)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
+        self.floor.look_again(moment)
+        agents.act_all(self, moment, len(block.records))
         self.floor.look_again(moment)
         self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
         self._hashes[head.height] = self.state.state_hash()
@@ -265,8 +269,10 @@ class Machine:
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
+        agents.check(self.state)
         delivering.check(self.state)
         storing.check(self.state)
+        driven.check(self.state)
         certificates.check(self.state)
 
     def _found(self) -> None:
@@ -316,7 +322,28 @@ class Machine:
                 (signed.key_id, record.nonce), rows.Nonce(signed.record_id, record.valid_until_s, height)
             )
         _, handler = EXECUTED[type(record)]
-        return handler(Call(self, signed, key, height, position, time_s, events), record), key.account
+        call = Call(
+            ledger=self,
+            record_id=signed.record_id,
+            account=key.account,
+            height=height,
+            position=position,
+            time_s=time_s,
+            events=events,
+            signed=signed,
+            key=key,
+        )
+        return handler(call, record), key.account
+
+    def _begin_periods(self, time_s: int) -> None:
+        """Write down the prices of the periods that have begun since the block before."""
+        if not any(feed.drives in PRICES for _, feed in self.state.feeds.items()):
+            return
+        start = self.next_period_s
+        while start <= time_s:
+            if start > self.time_s:
+                driven.begin(self.state, start)
+            start += self._rules_of(self._binding(start)).period.length_s
 
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
         meta = self.state.meta.row

@@ -21,12 +21,15 @@ from meshnode.cli import (
     microgrids,
     newcomer,
     origin,
+    phones,
     running,
     sharing,
     standing,
+    steps,
     storage,
     tokens,
     trading,
+    wishes,
 )
 from meshnode.cli.output import guarded
 from meshnode.cli.parser import Group
@@ -38,8 +41,8 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
-    *(delivery, storage, origin, feeds),
+    *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
+    *(delivery, phones, storage, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

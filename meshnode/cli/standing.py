@@ -9,7 +9,7 @@ from meshnode.cli.output import Fault, Json, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.tokens import HOUR_S, when
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, order, seconds
+from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, order, second_of, seconds
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -35,7 +35,7 @@ def place(
     Raises:
         Fault: something that such an order needs is missing, or makes no sense.
     """
-    body = {"side": side, "asset": asset} | _terms(typed)
+    body = {"side": side, "asset": asset} | terms_typed(typed)
     limit = "at any price up to" if typed["good"] == "market" else "at"
     what = (
         f"{side} {body['units']} {asset} {limit} {body['price']} {body['paid_with']} each\n"
@@ -44,7 +44,8 @@ def place(
     return act(node_directory(directory), chain, "/api/standing", body, wait, key, json, what)
 
 
-def _terms(typed: dict[str, Any]) -> dict[str, Any]:
+def terms_typed(typed: dict[str, Any]) -> dict[str, Any]:
+    """The terms of an order of an asset as it was typed, for the node. Raises Fault."""
     if not typed["amount"]:
         raise Fault("--amount: nothing found, expected how many units\n    write it like: --amount 3")
     if not typed["paid_with"]:
@@ -58,8 +59,12 @@ def _terms(typed: dict[str, Any]) -> dict[str, Any]:
         "good": typed["good"].replace("-", "_"),
         "unbacked": int(typed["unbacked"]),
     }
-    if typed["hours"]:
+    if typed.get("hours"):
         body["for_s"] = typed["hours"] * HOUR_S
+    if typed["until"]:
+        body["expires_s"] = second_of(typed["until"], "--until", "")
+    if typed.get("booked"):
+        body["booked"] = record_id_of(typed["booked"], "a step's id", "meshnode order commitment list").hex()
     if typed["contract"]:
         body["contract"] = record_id_of(typed["contract"], "a contract's id", "meshnode contract list").hex()
     if typed["first"]:

@@ -60,6 +60,11 @@ class State:
         self.trading_days: Table[int, order_rows.TradingDay] = Table(self, 44, order_rows.TradingDay)
         self.auctions: Table[bytes, order_rows.Auction] = Table(self, 45, order_rows.Auction)
         self.auction_bids: Table[tuple[bytes, bytes], order_rows.AuctionBid] = Table(self, 46, order_rows.AuctionBid)
+        self.agents: Table[tuple[bytes, str], order_rows.Agent] = Table(self, 65, order_rows.Agent)
+        self.preferences: Table[tuple[bytes, int, str, str], order_rows.Preference] = Table(
+            self, 66, order_rows.Preference
+        )
+        self.order_partners: Table[bytes, order_rows.OrderPartner] = Table(self, 67, order_rows.OrderPartner)
         self.points: Table[bytes, delivery_rows.Point] = Table(self, 35, delivery_rows.Point)
         self.deliveries: Table[bytes, delivery_rows.Delivery] = Table(self, 36, delivery_rows.Delivery)
         self.delivery_ends: Table[tuple[int, bytes], delivery_rows.DeliveryEnd] = Table(
@@ -80,6 +85,7 @@ class State:
         self.feeds: Table[str, feed_rows.FeedRow] = Table(self, 50, feed_rows.FeedRow)
         self.reports: Table[tuple[str, int, bytes], feed_rows.Report] = Table(self, 51, feed_rows.Report)
         self.agreed: Table[tuple[str, int], feed_rows.Agreed] = Table(self, 52, feed_rows.Agreed)
+        self.period_prices: Table[tuple[int, int], feed_rows.PeriodPrice] = Table(self, 70, feed_rows.PeriodPrice)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

@@ -301,8 +301,12 @@ class Balances(Table[tuple[bytes, str], rows.Balance]):
         self._changed.add(key[0])
         super().delete(key)
 
+    def stir(self, account: bytes) -> None:
+        """Have an account's orders looked at again, though its balances have not changed."""
+        self._changed.add(account)
+
     def take_changed(self) -> frozenset[bytes]:
-        """The accounts whose balances were written since the last call."""
+        """The accounts whose balances were written, or that were stirred, since the last call."""
         changed = frozenset(self._changed)
         self._changed.clear()
         return changed

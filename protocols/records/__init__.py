@@ -38,7 +38,15 @@ from protocols.records.delivery import (
     consent_bytes,
     credential_of,
 )
-from protocols.records.feeds import DRIVES_GRID_CARBON, DRIVES_NOTHING, Feed, FeedDefine, FeedValue
+from protocols.records.feeds import (
+    DRIVES_GRID_CARBON,
+    DRIVES_GRID_PRICE,
+    DRIVES_NOTHING,
+    DRIVES_PRICE_CAP,
+    Feed,
+    FeedDefine,
+    FeedValue,
+)
 from protocols.records.genesis import (
     CLOCK_DEMONSTRATION,
     CLOCK_REAL,
@@ -144,6 +152,7 @@ from protocols.records.tokens import (
     ExchangeWithdraw,
     ServiceLevel,
 )
+from protocols.records.wishes import Agent, AgentOff, AgentSet, Partner, PartnerFirst, PartnerNobody
 
 __all__ = [
     "BLOCK_RECORDS",
@@ -156,7 +165,9 @@ __all__ = [
     "CLOCK_REAL",
     "DEFAULT_LIMITS",
     "DRIVES_GRID_CARBON",
+    "DRIVES_GRID_PRICE",
     "DRIVES_NOTHING",
+    "DRIVES_PRICE_CAP",
     "GOOD_AT_ONCE",
     "GOOD_MARKET",
     "GOOD_TILL_CANCELLED",
@@ -188,6 +199,9 @@ __all__ = [
     "TICK_END",
     "TICK_RUN",
     "Ack",
+    "Agent",
+    "AgentOff",
+    "AgentSet",
     "Amend",
     "AssetIssue",
     "Auction",
@@ -247,6 +261,9 @@ __all__ = [
     "OrderBooked",
     "OrderPrepared",
     "OrderStep",
+    "Partner",
+    "PartnerFirst",
+    "PartnerNobody",
     "Point",
     "PointClose",
     "PreVote",
