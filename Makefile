@@ -13,6 +13,8 @@
 ARGS ?=
 BIN = .venv/bin
 UV = uv==0.13.8
+# Most tests wait for processes, disks and wires most of the time; more than four at once disturb one another.
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test nightly lint wheelhouse lock lock-wheels test-fresh clean setup-run setup-test
 
@@ -23,10 +25,10 @@ demo: setup-run
 	$(BIN)/meshnode demo $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 nightly: lint
-	$(BIN)/python -m pytest -m "" --hypothesis-profile=nightly $(ARGS)
+	$(PYTEST) -m "" --hypothesis-profile=nightly $(ARGS)
 
 lint: setup-test
 	$(BIN)/ruff check .

@@ -18,8 +18,15 @@ MS_PER_S = 1_000
 USUAL_POWER_W = 11_000
 
 
+class ActuatorError(Exception):
+    """A device that does not do what it is told, or a file of a simulated one; the text says which and what to do."""
+
+
 class Actuator(Protocol):
-    """One point of delivery. name: says what it is, to people; a simulated one says so."""
+    """One point of delivery. name: says what it is, to people; a simulated one says so.
+
+    All of them may block for as long as the device needs, and raise ActuatorError.
+    """
 
     name: str
 
@@ -82,12 +89,22 @@ class SimulatedCharger:
             found: dict[str, Any] = json.loads(self._path.read_text())
         except FileNotFoundError:
             return {}
+        except (OSError, ValueError) as error:
+            raise ActuatorError(f"{self._path}: {error}\n    restore it, or remove it with the point closed") from error
         return found
 
     def _write(self, state: dict[str, Any]) -> None:
-        new = self._path.with_suffix(".new")
+        write_whole(self._path, {"what": self.name, **state})
+
+
+def write_whole(path: Path, value: dict[str, Any]) -> None:
+    """Write a small file of JSON, whole or not at all. Raises ActuatorError: the disk refuses."""
+    new = path.with_suffix(".new")
+    try:
         with new.open("w") as file:
-            json.dump({"what": self.name, **state}, file)
+            json.dump(value, file)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self._path)
+        new.replace(path)
+    except OSError as error:
+        raise ActuatorError(f"{path}: {error.strerror}\n    make room on the disk") from error

@@ -17,6 +17,7 @@ import nacl.bindings
 import nacl.exceptions
 
 from protocols.cose import key_id_of
+from protocols.records.identity import meter_id_of
 
 SEED_BYTES = 32
 PUBLIC_KEY_BYTES = 32
@@ -24,6 +25,7 @@ SIGNATURE_BYTES = 64
 # File names in a node's folder of keys; those of meters are named in its configuration.
 DEVICE_KEY = "device.key"
 MEMBER_KEY = "member.key"
+METER_KEYS = "meter-*.key"
 # One entry is a 16-byte digest; the records of a busy hour are checked once, not at
 # gossip, block and execution each.
 REMEMBERED_SIGNATURES = 65_536
@@ -152,3 +154,9 @@ def load(path: Path) -> SigningKey:
     if len(seed) != SEED_BYTES:
         raise KeyFileError(f"{path}: holds {len(seed)} bytes, a key has {SEED_BYTES}; restore it from the backup")
     return SigningKey(seed)
+
+
+def of_meters(folder: Path) -> dict[bytes, SigningKey]:
+    """The meters' keys in a node's folder of keys, by the meter's id. Raises KeyFileError."""
+    found = (load(path) for path in sorted(folder.glob(METER_KEYS)))
+    return {meter_id_of(key.public): key for key in found}

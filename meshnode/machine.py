@@ -33,7 +33,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, storing
+from meshnode.settlement import closing, delivering, driven, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.storing import FeeCharged, Taken
@@ -42,6 +42,7 @@ from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
 from protocols.evidence import Case, judge
 from protocols.records import Evidence, Genesis, QuorumChange, Record, Spoken, genesis_faults
+from protocols.records.feeds import PRICES
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
 
@@ -243,6 +244,7 @@ class Machine:
             )
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
+        self._begin_periods(head.time_s)
         self.floor.expire(moment)
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
@@ -270,6 +272,7 @@ class Machine:
         agents.check(self.state)
         delivering.check(self.state)
         storing.check(self.state)
+        driven.check(self.state)
         certificates.check(self.state)
 
     def _found(self) -> None:
@@ -332,6 +335,16 @@ class Machine:
         )
         return handler(call, record), key.account
 
+    def _begin_periods(self, time_s: int) -> None:
+        """Write down the prices of the periods that have begun since the block before."""
+        if not any(feed.drives in PRICES for _, feed in self.state.feeds.items()):
+            return
+        start = self.next_period_s
+        while start <= time_s:
+            if start > self.time_s:
+                driven.begin(self.state, start)
+            start += self._rules_of(self._binding(start)).period.length_s
+
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
         meta = self.state.meta.row
         start, final = meta.next_period_s, meta.next_final_s
@@ -345,7 +358,8 @@ class Machine:
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
-            self._drop_expired(time_s)
+            # No block may carry their records any more.
+            self.state.nonces.drop(time_s)
             contracts.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:
@@ -360,12 +374,6 @@ class Machine:
         if final > meta.next_final_s:
             self.floor.close(final)
         return start, final
-
-    def _drop_expired(self, time_s: int) -> None:
-        """Forget nonces of records that no block may carry any more."""
-        for key, nonce in self.state.nonces.items():
-            if nonce.valid_until_s < time_s:
-                self.state.nonces.delete(key)
 
 
 def _fault_of_key(record: Record, key: rows.Key | None) -> Verdict:

@@ -3,8 +3,8 @@
     meters -> collectors -> microgrid (outbox, mempool, gossip) -> consensus -> ledger -> views -> web
 
 One libp2p host, one list of microgrids, one collector a meter, one web server a
-microgrid. When any of them fails for good the whole node ends, and the service
-manager starts it again clean.
+microgrid, and who stands at its points and storages. When any of them fails for
+good the whole node ends, and the service manager starts it again clean.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from drivers.driver import driver
 from meshnode import config as configuration
 from meshnode import keys
 from meshnode.admission import Admission
+from meshnode.attendant import ATTENDED_FILE, Attendant, simulated_chargers
 from meshnode.collector import Collector, Sample
 from meshnode.config import KEYS_DIRECTORY, TOKEN_FILE, Config, ConfigError, MeterSection
 from meshnode.invitations import Invitations
@@ -45,7 +46,9 @@ from meshnode.renewal import Renewal, follows_a_retired_key
 from meshnode.replaying import replay
 from meshnode.store import Damage, Store, read_genesis
 from meshnode.store.place import GENESIS_FILE, MICROGRIDS, genesis_missing, microgrid_directory
+from meshnode.storekeeper import STORES_FILE, Storekeeper, simulated_batteries
 from meshnode.views import Views
+from meshnode.web.backend import Own
 from meshnode.web.server import serve
 from protocols.records import Genesis, Reading, read_as, to_payload
 
@@ -261,9 +264,9 @@ class Node:
                     section = self._section(grid)
                     grid.dial(section.peers)
                     await nursery.start(grid.run)
-                    web_addresses.append(
-                        await nursery.start(serve, grid, self._token, self._web_listen(len(web_addresses)))
-                    )
+                    own = await self._stand_by(nursery, grid)
+                    listen = self._web_listen(len(web_addresses))
+                    web_addresses.append(await nursery.start(partial(serve, grid, self._token, listen, own=own)))
                     if section.joining:
                         await self._keep_door(nursery, grid, section, transport)
                 self._start_collectors(nursery)
@@ -276,6 +279,18 @@ class Node:
                 self.web_addresses = web_addresses
                 task_status.started()
                 on_ready()
+
+    async def _stand_by(self, nursery: trio.Nursery, grid: Microgrid) -> Own:
+        """Those who deliver at this node's points in a microgrid, and keep its storages."""
+        place, meters = (
+            microgrid_directory(self.directory, grid.chain_id),
+            keys.of_meters(self.directory / KEYS_DIRECTORY),
+        )
+        attendant = Attendant(grid, place / ATTENDED_FILE, meters, simulated_chargers(self.directory, grid.clock))
+        storekeeper = Storekeeper(grid, place / STORES_FILE, meters, simulated_batteries(place))
+        await nursery.start(attendant.run)
+        await nursery.start(storekeeper.run)
+        return Own(attendant, storekeeper)
 
     def _section(self, grid: Microgrid) -> configuration.Microgrid:
         """What the settings say of a microgrid."""

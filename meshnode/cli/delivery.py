@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.output import NO, Fault, Json, No, answer, note, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
+from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
-    from meshnode.controller import Controller
 
 point = Group("Points that deliver energy: charging stations, and controllers that take coins.")
 session = Group("Charging sessions: reserved and paid before, settled by what the station's meter has signed.")
@@ -23,8 +23,11 @@ redeem = Group("Redemptions: coins for energy.")
 # An hour to come, a quarter of an hour of silence: as people park and networks fail.
 RESERVED_S = 3_600
 SILENCE_S = 900
+# How often somebody who looks on asks the node.
+LOOK_S = 0.5
 
 DeliveryId = Annotated[str, Argument("ID", "Its id: the record id of its reservation.")]
+Token = Annotated[str, Argument("TOKEN", "The id on a card, as the charger reads it (an OCPP idToken).")]
 At = Annotated[str, Option("--at", "Whose point, by name; or the id of its meter.")]
 Meter = Annotated[str, Option("--metering-point", "Which meter of this node, if it has several.", "NAME")]
 Asset = Annotated[str, Option("--asset", "Code of the asset that pays.", "CODE")]
@@ -105,7 +108,7 @@ def close(
 
 @point.command()
 def bind(
-    token: Annotated[str, Argument("TOKEN", "The id on a card, as the charger reads it (an OCPP idToken).")],
+    token: Token,
     at: At,
     asset: Asset,
     most: Annotated[int, Option("--most", "No session may cost more.", low=1)],
@@ -119,10 +122,46 @@ def bind(
     from protocols.records import credential_of
 
     place = node_directory(directory)
-    where = _point(place, chain, at)["point"]
+    where = point_of(place, chain, at)["point"]
     body = {"credential": credential_of(token).hex(), "asset": asset, "most_u": most, "point": where}
     what = f"who shows that card at {at} charges at your cost, up to {most} {asset} a session"
     return act(place, chain, "/api/credentials", body, wait, key, json, what)
+
+
+@point.command()
+def unbind(
+    token: Token,
+    wait: Wait = WAIT_S,
+    key: Key = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Be known by a card no more. Exit 1 if the community refuses it, 3 if that is not known yet."""
+    from protocols.records import credential_of
+
+    path = f"/api/credentials/{credential_of(token).hex()}/remove"
+    return act(node_directory(directory), chain, path, {}, wait, key, json, "that card is good for nothing any more")
+
+
+@point.command()
+def known(
+    at: At,
+    card: Annotated[str, Option("--card", "The id on the card that is shown.", "TOKEN")] = "",
+    phone: Annotated[str, Option("--phone", "The public key of the phone that is shown, in hex.", "KEY")] = "",
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> int:
+    """Say who is known by a card or a phone at a point, and what waits for it. This node alone answers, also when it
+    reaches nobody. Exit 1 if nobody is known by it and nothing waits.
+    """
+    place = node_directory(directory)
+    where, shown = point_of(place, chain, at)["point"], shown_credential(card, phone)
+    found = ask_node(place, chain, lambda node: node.get(f"/api/points/{where}/known/{shown}"))
+    waits = f"session {found['delivery']} waits for it" if found["delivery"] else "nothing is reserved for it"
+    answer(found, f"{found['member'] or 'nobody who is bound here'}; {waits}", json)
+    return FINE if found["member"] or found["delivery"] else NO
 
 
 @point.command("list")
@@ -139,6 +178,9 @@ def reserve(
     within: Begins = RESERVED_S,
     guest: Annotated[str, Option("--guest", "The id on the card of somebody else who comes.", "TOKEN")] = "",
     card: Annotated[str, Option("--card", "As station: the id on the card that was shown.", "TOKEN")] = "",
+    phone: Annotated[str, Option("--phone", "As station: the public key of the phone that was shown.", "KEY")] = "",
+    proof: Annotated[str, Option("--proof", "As station: what the phone signed for this session.", "HEX")] = "",
+    number: Annotated[int, Option("--number", "As station: the number of the phone's consent.", low=0)] = 0,
     wait: Wait = WAIT_S,
     key: Key = "",
     directory: Dir = None,
@@ -150,10 +192,12 @@ def reserve(
     from protocols.records import credential_of
 
     place = node_directory(directory)
-    terms = _point(place, chain, at)
+    terms = point_of(place, chain, at)
     body = {name: terms[name] for name in ("point", "price_u_kwh", "fee_u_kwh", "flat_u")}
     body |= {"cap_wh": parse_energy(energy), "for_s": within}
-    body |= {name: credential_of(text).hex() for name, text in (("guest", guest), ("credential", card)) if text}
+    body |= {"guest": credential_of(guest).hex()} if guest else {}
+    body |= {"credential": shown_credential(card, phone)} if card or phone else {}
+    body |= {"proof": proof, "number": number} if phone else {}
     what = f"a session of at most {energy} is paid for at {at}; what is not charged comes back"
     return act(place, chain, "/api/deliveries/session", body, wait, key, json, what)
 
@@ -171,7 +215,7 @@ def send(
 ) -> int:
     """Send coins to a point for their energy. Exit 1 if the community refuses it, 3 if that is not known yet."""
     place = node_directory(directory)
-    terms = _point(place, chain, at)
+    terms = point_of(place, chain, at)
     body = {"point": terms["point"], "unit_wh": terms["unit_wh"], "coins": amount, "for_s": within}
     what = f"{amount} coins are on their way at {at}; those of what is not delivered come back"
     return act(place, chain, "/api/deliveries/coins", body, wait, key, json, what)
@@ -180,17 +224,20 @@ def send(
 def start(
     delivery_id: DeliveryId,
     power: Power = 11_000,
+    detach: Annotated[bool, Option("--detach", "Do not look on; the node goes on by itself.")] = False,
     directory: Dir = None,
     chain: Chain = "",
     json: Json = False,
 ) -> int:
-    """At the point: deliver with a simulated charger until it is over. Started again, it goes on by its meter."""
-    return _control(delivery_id, lambda control, wanted: control.run(wanted), power, directory, chain, json)
+    """At the point: have the node deliver with a simulated charger until it is over, and look on; Ctrl-C ends only the
+    looking, and the same command looks on again. Exit 1 if the node had to give it up.
+    """
+    return _attend(delivery_id, "start", {"power_w": power}, directory, chain, json, look=not detach)
 
 
 def stop(delivery_id: DeliveryId, directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
-    """At the point: stop the simulated charger, and end with what its meter shows."""
-    return _control(delivery_id, lambda control, wanted: control.end(wanted), 1, directory, chain, json)
+    """At the point: stop the simulated charger, and end with what its meter shows. Exit 1 if it was given up."""
+    return _attend(delivery_id, "stop", None, directory, chain, json)
 
 
 def cancel(
@@ -207,56 +254,63 @@ def cancel(
     return act(node_directory(directory), chain, path, {}, wait, key, json, "it is called off; everything comes back")
 
 
-def _control(
+def _attend(
     delivery_id: str,
-    what: Callable[[Controller, str], Any],
-    power: int,
+    step: str,
+    body: dict[str, Any] | None,
     directory: Path | None,
     chain: str,
     json: bool,
+    *,
+    look: bool = True,
 ) -> int:
-    """Run the controller of the point of a delivery; its meter's key is in this node's directory."""
-    import sys
-
-    from meshnode.actuator import SimulatedCharger
-    from meshnode.clock import GridClock
-    from meshnode.controller import Controller
-    from meshnode.store.place import check_genesis, read_genesis
-
-    place = node_directory(directory)
-    wanted = record_id_of(delivery_id).hex()
-    ledger = microgrid_place(place, chain)
-    genesis = check_genesis(read_genesis(ledger))
-    clock = GridClock(genesis.clock)
+    """Have the node of the point start or stop a delivery, and look on until it is over."""
+    path = f"/api/deliveries/{record_id_of(delivery_id).hex()}"
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        where = (await node.get(f"/api/deliveries/{wanted}"))["point"]
-        charger = SimulatedCharger(place / f"charger-{where}.json", clock.now, power)
-        control = Controller(
-            node,
-            bytes.fromhex(ledger.name),
-            meter_keys(place)[where],
-            charger,
-            clock,
-            lambda text: print(text, file=sys.stderr, flush=True),
-            genesis.limits.max_validity_s // 2,
-        )
-        found: dict[str, Any] = await what(control, wanted)
-        return found
+        found: dict[str, Any] = await node.post(f"{path}/{step}", body)
+        return await _look_on(node, path) if look else found
 
-    found = ask_node(place, chain, ask, write=True)
+    found = ask_node(node_directory(directory), chain, ask, write=True)
     answer(found, lambda: _deliveries([found]), json)
     return FINE
 
 
-def meter_keys(place: Path) -> dict[str, Any]:
-    """The keys of this node's meters, by the meter's id in hex."""
-    from meshnode import keys
-    from meshnode.config import KEYS_DIRECTORY
-    from protocols.records import meter_id_of
+async def _look_on(node: NodeClient, path: str) -> dict[str, Any]:
+    """The delivery once it is over, or nobody attends it any more; its steps are said meanwhile. Raises No."""
+    import trio
 
-    found = (keys.load(path) for path in sorted((place / KEYS_DIRECTORY).glob("meter-*.key")))
-    return {meter_id_of(key.public).hex(): key for key in found}
+    seen = 0
+    while True:
+        found: dict[str, Any] = await node.get(path)
+        here = found["attended"]
+        if here is not None and here["state"] == "given_up":
+            raise No(f"given up: {here['said'][-1]}\n    what was delivered is settled by the meter's silence")
+        if here is not None:
+            for sentence in here["said"][-(here["steps"] - seen) :] if here["steps"] > seen else ():
+                note(sentence)
+            seen = here["steps"]
+        elif found["phase"] in ("ended", "cancelled", "reserved"):
+            return found
+        await trio.sleep(LOOK_S)
+
+
+def shown_credential(card: str, phone: str) -> str:
+    """The credential, in hex, of a card or of a phone's public key. Raises Fault: not one of the two."""
+    from protocols.cose import PUBLIC_KEY_BYTES
+    from protocols.records import credential_of
+
+    if bool(card) == bool(phone):
+        raise Fault("--card, --phone: expected one of the two")
+    if card:
+        return credential_of(card).hex()
+    try:
+        public = bytes.fromhex(phone)
+    except ValueError:
+        public = b""
+    if len(public) != PUBLIC_KEY_BYTES:
+        raise Fault(f"--phone {phone}: expected a public key, {2 * PUBLIC_KEY_BYTES} hex digits")
+    return hashlib.sha256(public).hexdigest()
 
 
 def meter_of(place: Path, metering_point: str) -> str:
@@ -266,13 +320,13 @@ def meter_of(place: Path, metering_point: str) -> str:
     from protocols.records import meter_id_of
 
     folder = place / KEYS_DIRECTORY
-    files = [folder / meter_key_file(metering_point)] if metering_point else sorted(folder.glob("meter-*.key"))
+    files = [folder / meter_key_file(metering_point)] if metering_point else sorted(folder.glob(keys.METER_KEYS))
     if len(files) != 1:
         raise Fault(f"{folder}: {len(files)} meters of this node are meant\n    choose one with --metering-point")
     return meter_id_of(keys.load(files[0]).public).hex()
 
 
-def _point(place: Path, chain: str, at: str) -> dict[str, Any]:
+def point_of(place: Path, chain: str, at: str) -> dict[str, Any]:
     """The point that is meant. Raises Fault if that is none, or several."""
     points = ask_node(place, chain, lambda node: node.get("/api/points"))["points"]
     found: list[dict[str, Any]] = [one for one in points if at in (one["owner"], one["point"]) and not one["closed"]]

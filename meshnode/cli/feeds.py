@@ -37,7 +37,9 @@ def define(
     needed: Annotated[int, Option("--needed", "How many of them must agree.", low=1)] = 1,
     stale: Annotated[int, Option("--stale", "After so long a value is ignored.", "MINUTES", low=1)] = 60,
     deviation: Annotated[int, Option("--deviation", "So far from the median still agrees.", "%", low=0, high=100)] = 5,
-    drives: Annotated[str, Option("--drives", "What follows it: nothing, or grid-carbon.")] = "nothing",
+    drives: Annotated[
+        str, Option("--drives", "What follows it: nothing, grid-carbon, grid-price or price-cap.")
+    ] = "nothing",
     wait: Wait = WAIT_S,
     key: Key = "",
     directory: Dir = None,
@@ -106,8 +108,11 @@ def _whole(text: str, place: str) -> int:
 
 def _now(one: dict[str, Any]) -> str:
     if one["value"] is None:
-        return "nothing that is fresh"
-    return f"{one['value']} {one['unit']}"
+        said = "nothing that is fresh"
+    else:
+        said = f"{one['value']} {one['unit']}"
+    price = one["period_price_u_kwh"]
+    return said if price is None else f"{said}; {one['drives']} of this period: {price} {one['unit']}"
 
 
 def _all(found: list[dict[str, Any]]) -> str:

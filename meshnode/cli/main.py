@@ -21,6 +21,7 @@ from meshnode.cli import (
     microgrids,
     newcomer,
     origin,
+    phones,
     running,
     sharing,
     standing,
@@ -41,7 +42,7 @@ app = Group(
 )
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
-    *(delivery, storage, origin, feeds),
+    *(delivery, phones, storage, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

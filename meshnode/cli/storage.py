@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
-from meshnode.cli.delivery import Asset, Meter, meter_keys, meter_of
+from meshnode.cli.delivery import Asset, Meter, meter_of
 from meshnode.cli.output import Fault, Json, answer, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
@@ -35,7 +36,12 @@ def set_(
     access: Annotated[str, Option("--access", "Who stores must have this asset.", "CODE")] = "",
     fee_asset: Annotated[str, Option("--fee-asset", "What the storage fee is paid with.", "CODE")] = "",
     fee: Annotated[int, Option("--fee", "For a kWh that is stored when a period closes.", low=0)] = 0,
-    fee_to: Annotated[str, Option("--fee-to", "Who gets the fee.")] = "",
+    fee_to: Annotated[str, Option("--fee-to", "Who gets what of the fee is not the owners'.", "NAME")] = "",
+    owners: Annotated[str, Option("--owners", "What each owner contributed: anna:7000,bela:2000.")] = "",
+    owners_ppm: Annotated[
+        int, Option("--owners-get", "Of the fee, divided by contribution.", "PPM", low=0, high=1_000_000)
+    ] = 0,
+    others: Annotated[str, Option("--others", "Who gets what else of the fee, in PPM: carla:100000.")] = "",
     metering_point: Meter = "",
     wait: Wait = WAIT_S,
     key: Key = "",
@@ -52,7 +58,8 @@ def set_(
         "most_cost_u": cost,
         "storage_u_kwh": price,
     }
-    more = {"access": access, "fee_asset": fee_asset, "fee_u_kwh": fee, "fee_to": fee_to}
+    more: dict[str, Any] = {"access": access, "fee_asset": fee_asset, "fee_u_kwh": fee, "fee_to": fee_to}
+    more |= {"owners_ppm": owners_ppm, "owners": _weights("--owners", owners), "others": _weights("--others", others)}
     body |= {name: value for name, value in more.items() if value}
     return act(place, chain, "/api/storages", body, wait, key, json, f"{asset} is energy in the storage")
 
@@ -79,6 +86,35 @@ def report(
     return {True: FINE, False: 1, None: 3}[found["accepted"]]
 
 
+@storage.command()
+def start(
+    asset: Annotated[str, Argument("CODE", "The stored energy; its meter is this node's.")],
+    capacity: Annotated[str, Option("--capacity", 'Of the simulated battery, like "10 kWh".')],
+    power: Annotated[int, Option("--power", "Of the simulated battery, either way.", "W", low=1)] = 5_000,
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> None:
+    """At the storage: have the node take in what members had over in a period and give what they lacked, with a
+    simulated battery, and report what flowed and whose it is. It goes on when the node is started again.
+    """
+    from meshnode.amounts import parse_energy
+
+    body = {"capacity_wh": parse_energy(capacity), "power_w": power}
+    _keep(asset, "start", body, directory, chain, json)
+
+
+@storage.command()
+def stop(
+    asset: Annotated[str, Argument("CODE", "The stored energy.")],
+    directory: Dir = None,
+    chain: Chain = "",
+    json: Json = False,
+) -> None:
+    """At the storage: let nothing flow any more; what is due is still reported."""
+    _keep(asset, "stop", None, directory, chain, json)
+
+
 @storage.command("list")
 def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
     """List stored energy, and what you may still store. Exit 3 if no majority confirms a fresh answer."""
@@ -87,11 +123,18 @@ def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: 
     answer(found, lambda: _storages(found["storages"]), json)
 
 
+def _keep(asset: str, step: str, body: dict[str, Any] | None, directory: Dir, chain: str, json: bool) -> None:
+    path = f"/api/storages/{quote(asset, safe='')}/{step}"
+    found = ask_node(node_directory(directory), chain, lambda node: node.post(path, body), write=True)
+    answer(found, lambda: _storages([found]), json)
+
+
 async def _report(
     node: NodeClient, place: Path, chain: str, asset: str, registers: tuple[int, int], parts: str, wait: int
 ) -> dict[str, Any]:
-    from meshnode import fate
+    from meshnode import fate, keys
     from meshnode.clock import GridClock
+    from meshnode.config import KEYS_DIRECTORY
     from meshnode.store.place import check_genesis, read_genesis
     from protocols.block import sign_record
     from protocols.records import Stored
@@ -100,7 +143,7 @@ async def _report(
     genesis = check_genesis(read_genesis(ledger))
     clock = GridClock(genesis.clock)
     meter = next((one["meter"] for one in (await node.get("/api/storages"))["storages"] if one["asset"] == asset), "")
-    signer = meter_keys(place).get(meter)
+    signer = keys.of_meters(place / KEYS_DIRECTORY).get(bytes.fromhex(meter))
     if signer is None:
         raise Fault(f"--asset {asset}: not in a storage of this node\n    see them with: meshnode storage list")
     accounts = {row["name"]: row["account"] for row in (await node.get("/api/members"))["members"]}
@@ -117,6 +160,17 @@ async def _report(
     done = await fate.ask(node, said["record_id"], wait_s=wait)
     shown = ("status", "record_id", "height", "verdict", "sentence", "accepted")
     return {name: getattr(done, name) for name in shown}
+
+
+def _weights(flag: str, text: str) -> dict[str, int]:
+    """Numbers by member. Raises Fault for what is not written like that, or gives a member twice."""
+    found: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        name, _, number = part.strip().rpartition(":")
+        if not name or name in found or not (number.isascii() and number.isdigit() and len(number) <= 20):
+            raise Fault(f"{flag} {part}: expected a member and a whole number, each member once, like bela:2000")
+        found[name] = int(number)
+    return found
 
 
 def _parts(text: str, accounts: dict[str, str]) -> tuple[tuple[bytes, int, int], ...]:
@@ -141,7 +195,9 @@ def _storages(found: list[dict[str, Any]]) -> str:
             f"{one['room_wh']} of {one['most_wh']} Wh",
             f"{one['fee_u_kwh']} {one['fee_asset']}" if one["fee_asset"] else "",
             str(one["arrears_u"]),
+            ", ".join(f"{owner} {weight}" for owner, weight in one["owners"].items()),
+            f"{one['kept']['battery']}; {one['kept']['said']}".rstrip("; ") if one["kept"] else "",
         )
         for one in found
     ]
-    return table(lines, ("asset", "minted", "your room", "fee a kWh", "you owe"))
+    return table(lines, ("asset", "minted", "your room", "fee a kWh", "you owe", "owners", "kept here"))

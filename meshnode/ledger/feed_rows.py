@@ -18,6 +18,17 @@ class FeedRow(msgspec.Struct, frozen=True):
     drives: int
 
 
+class PeriodPrice(msgspec.Struct, frozen=True):
+    """What a feed said of a price when a period began; the table's key is (its start, what the feed drives).
+
+    since_s: from when on the feed said so.
+    """
+
+    price_u_kwh: int
+    feed: str
+    since_s: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """What a feeder reported; the table's key is (feed, from when it holds, feeder)."""
 

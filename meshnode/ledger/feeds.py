@@ -10,13 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshnode.amounts import PPM
+from meshnode.amounts import PPM, PRICE_MAX_U_KWH
 from meshnode.ledger import installations, members
 from meshnode.ledger.feed_rows import Agreed, FeedRow, Report
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.origin import Carrier
-from protocols.records.feeds import DRIVES_GRID_CARBON, DRIVES_NOTHING, FeedDefine, FeedValue
+from protocols.records.feeds import (
+    DRIVES_GRID_CARBON,
+    DRIVES_NOTHING,
+    DRIVES_PRICE_CAP,
+    PRICE_UNIT,
+    PRICES,
+    FeedDefine,
+    FeedValue,
+)
 from protocols.records.origin import MAX_CARBON_G_KWH
 
 # Prices, weather and signals of one community, each from some places.
@@ -33,10 +41,12 @@ def define(state: State, step: FeedDefine, account: bytes) -> Verdict:
         return Verdict.NOT_ADMINISTRATOR
     if any(one not in state.accounts or state.accounts[one].left_s for one in step.feeders):
         return Verdict.UNKNOWN_ACCOUNT
-    in_grams = step.drives != DRIVES_GRID_CARBON or 0 <= step.low <= step.high <= MAX_CARBON_G_KWH
-    known = step.drives in (DRIVES_NOTHING, DRIVES_GRID_CARBON)
-    if step.needed > len(step.feeders) or step.low > step.high or not in_grams or not known:
+    if step.needed > len(step.feeders) or step.low > step.high or not _fits(step):
         return Verdict.FEED_CONTRADICTS
+    if step.drives in PRICES and any(
+        one.drives == step.drives for name, one in state.feeds.items() if name != step.feed
+    ):
+        return Verdict.DRIVEN_ALREADY
     if step.feed not in state.feeds and len(state.feeds) >= MAX_FEEDS:
         return Verdict.TOO_MANY_FEEDS
     facts = (step.needed, step.stale_s, step.deviation_ppm, step.low, step.high, step.drives)
@@ -96,6 +106,16 @@ def reports(state: State, feed: str, at_s: int) -> dict[bytes, Report]:
     """What each feeder reported for a time."""
     found = state.reports.range((feed, at_s, b""), (feed, at_s + 1, b""))
     return {account: row for (_, _, account), row in found}
+
+
+def _fits(step: FeedDefine) -> bool:
+    """Whether its unit and its bounds are those of what it drives."""
+    if step.drives in PRICES:
+        lowest = 0 if step.drives == DRIVES_PRICE_CAP else -PRICE_MAX_U_KWH
+        return step.unit == PRICE_UNIT and lowest <= step.low and step.high <= PRICE_MAX_U_KWH
+    if step.drives == DRIVES_GRID_CARBON:
+        return step.low >= 0 and step.high <= MAX_CARBON_G_KWH
+    return step.drives == DRIVES_NOTHING
 
 
 def _median(values: Sequence[int]) -> int:

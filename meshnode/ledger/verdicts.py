@@ -141,6 +141,7 @@ class Verdict(IntEnum):
     NO_PREFERENCE = 183
     TOO_MANY_PREFERENCES = 184
     STORED_PAYS = 185
+    DRIVEN_ALREADY = 190
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -274,4 +275,5 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.NO_PREFERENCE: "the member prefers nobody there",
     Verdict.TOO_MANY_PREFERENCES: "the member has stated too many preferences",
     Verdict.STORED_PAYS: "stored energy is bought and sold; it pays for nothing",
+    Verdict.DRIVEN_ALREADY: "another feed says that price already",
 }

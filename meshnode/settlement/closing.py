@@ -16,7 +16,7 @@ from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
-from meshnode.settlement import origins, pairs
+from meshnode.settlement import driven, origins, pairs
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
@@ -24,6 +24,7 @@ from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
 from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
+from protocols.records import DRIVES_PRICE_CAP
 
 DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
@@ -123,14 +124,16 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         if row.account in known
     ]
     if rules.mechanism is not None and orders:
-        terms = Terms(rules.tariff.grid_price_u_kwh, rules.tariff.feed_in_price_u_kwh)
+        tariff = driven.tariff(state, start_s, rules.tariff)
+        allowed = driven.within(state, start_s, orders)
         # Partners trade before, and the mechanism never sees it.
-        paired = pair(orders, _preferences(state, orders))
+        paired = pair(allowed, _preferences(state, start_s, allowed))
         trades = paired.trades
         traded: Counter[bytes] = Counter()
         for trade in trades:
             traded.update({trade.buy_order: trade.energy_wh, trade.sell_order: trade.energy_wh})
         if paired.orders:
+            terms = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
             clearing = rules.mechanism.clear(paired.orders, terms)
             trades, price = trades + clearing.trades, clearing.price_u_kwh
             traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
@@ -149,10 +152,15 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     return PeriodClosed(start_s, rules.length_s, settlement, energies, trades, fills, price, written)
 
 
-def _preferences(state: State, orders: list[Order]) -> list[Preference]:
-    """Whom these orders serve first."""
-    named = ((order.order_id, state.order_partners.get(order.order_id)) for order in orders)
-    return [Preference(order_id, row.partner, row.price_u_kwh) for order_id, row in named if row is not None]
+def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
+    """Whom these orders serve first; a limit beyond the period's cap does not count."""
+    cap = state.period_prices.get((start_s, DRIVES_PRICE_CAP))
+    found = []
+    for order in orders:
+        row = state.order_partners.get(order.order_id)
+        if row is not None and (cap is None or row.price_u_kwh <= cap.price_u_kwh):
+            found.append(Preference(order.order_id, row.partner, row.price_u_kwh))
+    return found
 
 
 def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRules) -> PeriodCorrected | None:
@@ -184,7 +192,8 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
 def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
     """A closed period that may still be corrected, as it stands now; and what it is settled with."""
     energies = metered(state, start_s)
-    return _settle(state, start_s, rules, energies, _trades(state, start_s)), energies
+    # What it is settled with was checked for conservation when it was written.
+    return settle(_inputs(state, start_s, rules, energies, _trades(state, start_s))), energies
 
 
 def metered(state: State, start_s: int) -> tuple[Metered, ...]:
@@ -201,6 +210,7 @@ def finish(state: State, start_s: int, rules: PeriodRules) -> PeriodFinal:
     for key, _ in state.trades.range((start_s, 0), (start_s + 1, 0)):
         state.trades.delete(key)
     pairs.finish(state, start_s)
+    driven.finish(state, start_s)
     return PeriodFinal(start_s, origin)
 
 
@@ -276,13 +286,19 @@ def _history(
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> Settlement:
-    tariff = rules.tariff
-    if rules.shares:
-        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
-    inputs = PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
+    inputs = _inputs(state, start_s, rules, metered, trades)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
     return settlement
+
+
+def _inputs(
+    state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
+) -> PeriodInputs:
+    tariff = driven.tariff(state, start_s, rules.tariff)
+    if rules.shares:
+        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
+    return PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:

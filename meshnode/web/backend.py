@@ -36,6 +36,10 @@ class NotFresh(Exception):
     """Nobody could confirm in time what is newest; the text is a sentence for whoever asked."""
 
 
+class NotHere(Exception):
+    """Nothing that this node can do at a point of its own; the text is a sentence for whoever asked."""
+
+
 class PowerNow(msgspec.Struct, frozen=True):
     """The newest live power of one meter.
 
@@ -135,6 +139,66 @@ class Update(msgspec.Struct, frozen=True):
 
     kind: str
     data: dict[str, Any]
+
+
+class Attended(msgspec.Struct, frozen=True):
+    """What this node does for a delivery at its own point. state: "running", "ending" or "given_up".
+
+    actuator: what lets energy flow; a simulated one says so. said: the last steps, in words; steps: how many so far.
+    """
+
+    state: str
+    actuator: str
+    said: tuple[str, ...]
+    steps: int
+
+
+class Attending(Protocol):
+    """Who delivers at this node's points; see `meshnode.attendant`."""
+
+    async def start(self, delivery_id: bytes, power_w: int) -> None:
+        """Deliver until it is over. Raises NotHere, Refused."""
+
+    async def stop(self, delivery_id: bytes) -> None:
+        """Stop, and end with what the meter shows. Raises NotHere, Refused."""
+
+    def attended(self, delivery_id: bytes) -> Attended | None:
+        """What is done for a delivery here; None if nothing is."""
+
+
+class StoreKept(msgspec.Struct, frozen=True):
+    """What this node does for a storage of its own.
+
+    battery: what takes energy in; a simulated one says so; "stopped" if nothing does. charged_wh, discharged_wh: moved
+    and not reported yet. said: the last step, or what is wrong.
+    """
+
+    battery: str
+    capacity_wh: int
+    power_w: int
+    charged_wh: int
+    discharged_wh: int
+    said: str
+
+
+class Keeping(Protocol):
+    """Who keeps this node's storages; see `meshnode.storekeeper`."""
+
+    async def start(self, code: str, capacity_wh: int, power_w: int) -> None:
+        """Keep a storage with a simulated battery. Raises NotHere, Refused."""
+
+    async def stop(self, code: str) -> None:
+        """Move nothing for it any more. Raises NotHere, Refused."""
+
+    def kept(self, code: str) -> StoreKept | None:
+        """What is done for a storage here; None if nothing is."""
+
+
+class Own(msgspec.Struct, frozen=True):
+    """What stands at this node: who delivers at its points, and who keeps its storages."""
+
+    attendant: Attending
+    storekeeper: Keeping
 
 
 class Backend(Protocol):

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from meshnode.actuator import USUAL_POWER_W
 from meshnode.ledger import delivery_rows
 from meshnode.ledger.delivery_rows import POINT_COINS, POINT_STATION
 from meshnode.market.delivery import Phase
-from meshnode.settlement import points
 from meshnode.settlement.delivering import MAX_RESERVED_S
 from meshnode.web import asking
 from meshnode.web.asking import Field, takes
-from meshnode.web.backend import Backend
+from meshnode.web.backend import Attending, Backend, NotHere, Refused
 from meshnode.web.faults import Fault, Faults, answer
 from meshnode.web.fresh import with_fresh
-from meshnode.web.speaking import account_of, say, spoken_once
+from meshnode.web.speaking import account_of, refused, say, spoken_once
 from meshnode.web.tokens import MEMBER, amount_field, asset_field, name_of, page
-from protocols.cose import HASH_BYTES
+from protocols.cose import HASH_BYTES, SIGNATURE_BYTES
 from protocols.records import (
     ROUTE_COMMON,
     ROUTE_NOW,
     ROUTE_OWN,
     CoinOffer,
     CoinRedeem,
-    CredentialBind,
-    CredentialRemove,
     DeliveryCancel,
     Point,
     PointClose,
@@ -40,6 +39,8 @@ from protocols.records.delivery import MAX_SILENCE_S, MIN_SILENCE_S
 from protocols.records.identity import METER_ID_BYTES
 from protocols.records.statements import MAX_AMOUNT, MAX_ORDER_WH, MAX_PRICE_U_KWH, RECORD_ID_BYTES
 
+# JSON numbers are exact up to here in every language; seconds since 1970 are far below.
+MAX_NUMBER = (1 << 53) - 1
 KINDS = {"session": POINT_STATION, "coins": POINT_COINS}
 ROUTES = {"now": ROUTE_NOW, "common": ROUTE_COMMON, "own": ROUTE_OWN}
 _METER = asking.bytes_in_hex(METER_ID_BYTES)
@@ -80,60 +81,48 @@ _SESSION = (
     _BEGINS,
     Field("guest", "credential of somebody else who comes, in hex", _DIGEST, optional=True),
     Field("credential", "as station: what was shown to you, in hex", _DIGEST, optional=True),
+    Field(
+        "proof", "what the phone signed for this session, in hex", asking.bytes_in_hex(SIGNATURE_BYTES), optional=True
+    ),
+    Field("number", "of the phone's consent; rises with each", asking.number(0, MAX_NUMBER), optional=True),
 )
 _REDEEM = (_POINT, amount_field("coins"), _UNIT, _BEGINS)
-_BIND = (
-    Field("credential", "SHA-256 of a token's id or of a key, in hex", _DIGEST),
-    asset_field("asset", "code of the asset that pays"),
-    Field("most_u", f"the most for a session, 1 to {MAX_AMOUNT}", asking.number(1, MAX_AMOUNT)),
-    _POINT,
-)
+# A charger for lorries takes a megawatt.
+_START = (Field("power_w", "W of a simulated charger, 1 to 1000000", asking.number(1, 1_000_000), optional=True),)
 
 
 class Deliveries:
     """The endpoints of one backend."""
 
-    def __init__(self, backend: Backend, token: str | None) -> None:
-        """Args: token: what a writing request must carry; None: nobody may write."""
+    def __init__(self, backend: Backend, token: str | None, attendant: Attending | None) -> None:
+        """Args:
+        token: what a writing request must carry; None: nobody may write.
+        attendant: who delivers at this node's points; None: nobody does.
+        """
         self._backend = backend
         self._token = token
+        self._attendant = attendant
 
     def routes(self) -> list[Route]:
         """The endpoints, for the application."""
         return [
             Route("/api/points", with_fresh(self._backend, self.points)),
-            Route("/api/points/{meter}/known/{credential}", self.known),
             Route("/api/deliveries", with_fresh(self._backend, self.deliveries)),
             Route("/api/deliveries/{id}", with_fresh(self._backend, self.delivery)),
             Route("/api/points/station", self.station, methods=["POST"]),
             Route("/api/points/coins", self.coins, methods=["POST"]),
             Route("/api/points/{meter}/close", self.close, methods=["POST"]),
-            Route("/api/credentials", self.bind, methods=["POST"]),
-            Route("/api/credentials/{credential}/remove", self.remove, methods=["POST"]),
             Route("/api/deliveries/session", self.reserve, methods=["POST"]),
             Route("/api/deliveries/coins", self.redeem, methods=["POST"]),
             Route("/api/deliveries/{id}/cancel", self.cancel, methods=["POST"]),
+            Route("/api/deliveries/{id}/start", self.start, methods=["POST"]),
+            Route("/api/deliveries/{id}/stop", self.stop, methods=["POST"]),
         ]
 
     async def points(self, request: Request) -> Response:
         """GET /api/points?limit&skip: who delivers energy, on which terms, and what is under way there."""
         found, more = page(request, self._backend.machine.state.points.items())
         return answer({"points": [self._point(meter, row) for meter, row in found], "next": more})
-
-    async def known(self, request: Request) -> Response:
-        """GET /api/points/{meter}/known/{credential}: what waits for who shows it; this node alone answers, offline."""
-        meter = asking.hex_id(request.path_params["meter"], "meter", METER_ID_BYTES)
-        credential = asking.hex_id(request.path_params["credential"], "credential", HASH_BYTES)
-        state = self._backend.machine.state
-        row = state.credentials.get(credential)
-        found = points.expected(state, meter, credential)
-        good = row is not None and meter in row.points
-        return answer(
-            {
-                "member": name_of(self._backend, row.account) if row is not None and good else "",
-                "delivery": None if found is None else found.hex(),
-            }
-        )
 
     async def deliveries(self, request: Request) -> Response:
         """GET /api/deliveries?limit&skip: sessions and redemptions, open or over since less than a day."""
@@ -167,19 +156,6 @@ class Deliveries:
         meter = asking.hex_id(request.path_params["meter"], "meter", METER_ID_BYTES)
         return await self._at_point(request, PointClose(meter=meter))
 
-    @takes(_BIND)
-    async def bind(self, request: Request) -> Response:
-        """POST /api/credentials: you are known by a token or a key at a point, and pay for who shows it there."""
-        given = await self._given(request, _BIND)
-        given["points"] = (given.pop("point"),)
-        return await self._at_point(request, CredentialBind(**given))
-
-    async def remove(self, request: Request) -> Response:
-        """POST /api/credentials/{credential}/remove: it is good for nothing from now on."""
-        asking.check_token(request, self._token)
-        credential = asking.hex_id(request.path_params["credential"], "credential", HASH_BYTES)
-        return await self._at_point(request, CredentialRemove(credential=credential))
-
     @takes(_SESSION)
     async def reserve(self, request: Request) -> Response:
         """POST /api/deliveries/session: reserve a session and pay for it; what is not charged comes back."""
@@ -196,6 +172,31 @@ class Deliveries:
         """POST /api/deliveries/{id}/cancel: call off what has not begun, as who pays or as the point."""
         asking.check_token(request, self._token)
         return await self._purchase(request, DeliveryCancel(delivery=_id(request)))
+
+    @takes(_START)
+    async def start(self, request: Request) -> Response:
+        """POST /api/deliveries/{id}/start: this node delivers at its own point until it is over, dead or alive."""
+        given = await self._given(request, _START)
+        key = _id(request)
+        await self._attend(lambda attendant: attendant.start(key, given.get("power_w", USUAL_POWER_W)))
+        return await self.delivery(request)
+
+    async def stop(self, request: Request) -> Response:
+        """POST /api/deliveries/{id}/stop: nothing flows any more; it ends with what the meter shows."""
+        asking.check_token(request, self._token)
+        key = _id(request)
+        await self._attend(lambda attendant: attendant.stop(key))
+        return await self.delivery(request)
+
+    async def _attend(self, what: Callable[[Attending], Awaitable[None]]) -> None:
+        try:
+            if self._attendant is None:
+                raise NotHere("this node delivers nothing")
+            await what(self._attendant)
+        except NotHere as error:
+            raise Faults(409, Fault("delivery", str(error), "one at a point of this node")) from error
+        except Refused as error:
+            raise refused(error) from error
 
     async def _given(self, request: Request, wanted: tuple[Field, ...]) -> dict[str, Any]:
         asking.check_token(request, self._token)
@@ -241,6 +242,7 @@ class Deliveries:
             "paid": row.paid,
             "fee": row.fee,
             "returned": row.amount - row.paid - row.fee if over else 0,
+            "attended": None if self._attendant is None else self._attendant.attended(key),
         }
 
 

@@ -17,12 +17,25 @@ from meshnode.web.faults import Fault, Faults, answer, shown
 from meshnode.web.fresh import with_fresh
 from meshnode.web.speaking import LAST_SECOND, account_of, say, second_or, spoken_once
 from meshnode.web.tokens import name_of, page
-from protocols.records import DRIVES_GRID_CARBON, DRIVES_NOTHING, Feed, FeedDefine, FeedValue
+from protocols.records import (
+    DRIVES_GRID_CARBON,
+    DRIVES_GRID_PRICE,
+    DRIVES_NOTHING,
+    DRIVES_PRICE_CAP,
+    Feed,
+    FeedDefine,
+    FeedValue,
+)
 from protocols.records.feeds import MAX_DEVIATION_PPM, MAX_FEEDERS, MAX_STALE_S
 from protocols.records.statements import MAX_AMOUNT
 
 NOW = "now"
-DRIVES = {"nothing": DRIVES_NOTHING, "grid-carbon": DRIVES_GRID_CARBON}
+DRIVES = {
+    "nothing": DRIVES_NOTHING,
+    "grid-carbon": DRIVES_GRID_CARBON,
+    "grid-price": DRIVES_GRID_PRICE,
+    "price-cap": DRIVES_PRICE_CAP,
+}
 # The newest times of a feed that are shown with who reported what.
 TIMES_SHOWN = 96
 _NUMBER = asking.number(-MAX_AMOUNT, MAX_AMOUNT)
@@ -47,7 +60,7 @@ _DEFINE = (
     Field("deviation_ppm", "how far from the median still agrees", asking.number(0, MAX_DEVIATION_PPM)),
     Field("low", _NUMBER_WORDS, _NUMBER),
     Field("high", _NUMBER_WORDS, _NUMBER),
-    Field("drives", '"nothing" or "grid-carbon"', asking.choice(DRIVES), optional=True),
+    Field("drives", " or ".join(f'"{word}"' for word in DRIVES), asking.choice(DRIVES), optional=True),
 )
 _VALUE = (
     Field("value", _NUMBER_WORDS, _NUMBER),
@@ -73,7 +86,9 @@ class Feeds:
         ]
 
     async def feeds(self, request: Request) -> Response:
-        """GET /api/feeds?limit&skip: every feed with its rules and what it says now; null where that is stale."""
+        """GET /api/feeds?limit&skip: every feed with its rules, what it says now, and what that is as a price of the
+        period that runs; null where it is stale, or drives no price.
+        """
         found, more = page(request, self._backend.machine.state.feeds.items())
         return answer({"feeds": [self._feed(name, row) for name, row in found], "next": more})
 
@@ -122,7 +137,15 @@ class Feeds:
             "low": row.low,
             "high": row.high,
             "drives": next(word for word, code in DRIVES.items() if code == row.drives),
+            "period_price_u_kwh": self._period_price(row),
         }
+
+    def _period_price(self, row: FeedRow) -> int | None:
+        """What it said when the settlement period began that runs now; None if it drives no price, or was stale."""
+        machine = self._backend.machine
+        start_s = machine.time_s - machine.time_s % machine.rules().period.length_s
+        found = machine.state.period_prices.get((start_s, row.drives))
+        return None if found is None else found.price_u_kwh
 
     def _value(self, feed: str, at_s: int) -> dict[str, Any]:
         """What was reported for a time: the agreed value, or null, and each report."""

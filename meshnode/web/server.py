@@ -27,10 +27,11 @@ from starlette.routing import Route
 from meshnode.config import ConfigError
 from meshnode.web.api import Api
 from meshnode.web.auctions import Auctions
-from meshnode.web.backend import Backend
+from meshnode.web.backend import Backend, Own
 from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
 from meshnode.web.contracts import Contracts
+from meshnode.web.credentials import Credentials
 from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
@@ -66,13 +67,20 @@ MAX_HEAD_BYTES = 16 * 1024
 FAREWELL_S = 1.0
 
 
-def create_app(backend: Backend, token: str | None, history: History, names: Collection[str] = ()) -> Starlette:
+def create_app(
+    backend: Backend,
+    token: str | None,
+    history: History,
+    names: Collection[str] = (),
+    own: Own | None = None,
+) -> Starlette:
     """The application.
 
     Args:
         token: what writing requests must carry; None: nobody may write.
         history: power for the chart; whoever serves the application runs it.
         names: host names besides localhost under which browsers may know the node.
+        own: who delivers at the node's points and keeps its storages; None: nobody does.
     """
     routes = [
         *Page(backend, history).routes(),
@@ -85,8 +93,9 @@ def create_app(backend: Backend, token: str | None, history: History, names: Col
         *Steps(backend, token).routes(),
         *Wishes(backend, token).routes(),
         *Auctions(backend, token).routes(),
-        *Deliveries(backend, token).routes(),
-        *Storages(backend, token).routes(),
+        *Deliveries(backend, token, own.attendant if own else None).routes(),
+        *Credentials(backend, token).routes(),
+        *Storages(backend, token, own.storekeeper if own else None).routes(),
         *Feeds(backend, token).routes(),
         *Origin(backend).routes(),
         *Installations(backend, token).routes(),
@@ -106,6 +115,7 @@ async def serve(
     listen: str,
     *,
     names: Collection[str] = (),
+    own: Own | None = None,
     task_status: TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve pages and API until cancelled.
@@ -113,6 +123,7 @@ async def serve(
     Args:
         token: as `create_app`; with a token only loopback addresses are served.
         listen: "127.0.0.1:8170"; port 0 takes a free one.
+        own: as `create_app`.
     Reports the address to open ("http://127.0.0.1:8170") once it listens.
     Raises:
         ConfigError: an address that is none, is taken, or is not loopback although requests may write.
@@ -130,7 +141,7 @@ async def serve(
     config.include_server_header = False
     config.errorlog = logging.getLogger(f"{__name__}.requests")
     config.loglevel = "WARNING"
-    app = create_app(backend, token, history, names)
+    app = create_app(backend, token, history, names, own)
     async with trio.open_nursery() as nursery:
         await nursery.start(history.run)
         await nursery.start(partial(hypercorn.trio.serve, app, config, mode="asgi"))  # type: ignore[arg-type]

@@ -38,7 +38,15 @@ from protocols.records.delivery import (
     consent_bytes,
     credential_of,
 )
-from protocols.records.feeds import DRIVES_GRID_CARBON, DRIVES_NOTHING, Feed, FeedDefine, FeedValue
+from protocols.records.feeds import (
+    DRIVES_GRID_CARBON,
+    DRIVES_GRID_PRICE,
+    DRIVES_NOTHING,
+    DRIVES_PRICE_CAP,
+    Feed,
+    FeedDefine,
+    FeedValue,
+)
 from protocols.records.genesis import (
     CLOCK_DEMONSTRATION,
     CLOCK_REAL,
@@ -157,7 +165,9 @@ __all__ = [
     "CLOCK_REAL",
     "DEFAULT_LIMITS",
     "DRIVES_GRID_CARBON",
+    "DRIVES_GRID_PRICE",
     "DRIVES_NOTHING",
+    "DRIVES_PRICE_CAP",
     "GOOD_AT_ONCE",
     "GOOD_MARKET",
     "GOOD_TILL_CANCELLED",

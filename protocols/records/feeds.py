@@ -19,6 +19,11 @@ MAX_DEVIATION_PPM = 1_000_000
 
 DRIVES_NOTHING = 0
 DRIVES_GRID_CARBON = 1
+DRIVES_GRID_PRICE = 2
+DRIVES_PRICE_CAP = 3
+PRICES = (DRIVES_GRID_PRICE, DRIVES_PRICE_CAP)
+# What a feed of prices counts in: millionths of the currency.
+PRICE_UNIT = "u/kWh"
 
 FeedName = Name(MAX_FEED_BYTES)
 Value = Int(-MAX_AMOUNT, MAX_AMOUNT)
@@ -35,7 +40,14 @@ class FeedDefine(Table, frozen=True, kw_only=True):
     deviation_ppm: Annotated[int, Field(6, Uint(MAX_DEVIATION_PPM), "how far from the median still agrees")]
     low: Annotated[int, Field(7, Value, "the least that is possible")]
     high: Annotated[int, Field(8, Value, "the most that is possible")]
-    drives: Annotated[int, Field(9, Uint(255), "0 nothing, 1 the CO2 of a kWh from the grid, in g")] = 0
+    drives: Annotated[
+        int,
+        Field(
+            9,
+            Uint(255),
+            "0 nothing, 1 the CO2 of a kWh from the grid, in g, 2 its price, 3 the most of an order of a period",
+        ),
+    ] = 0
 
 
 class FeedValue(Table, frozen=True, kw_only=True):

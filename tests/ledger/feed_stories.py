@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from unittest import mock
 
+from meshnode.amounts import PRICE_MAX_U_KWH
 from meshnode.ledger.feeds import MAX_AHEAD_S
 from meshnode.ledger.verdicts import Verdict
-from protocols.records import DRIVES_GRID_CARBON
+from protocols.records import DRIVES_GRID_CARBON, DRIVES_GRID_PRICE, DRIVES_PRICE_CAP
 from tests.ledger import feeds
 from tests.ledger.chain import Chain, account
 from tests.ledger.tokens import HOUR_S
@@ -90,7 +91,25 @@ def _() -> Found:
         feeds.define(chain, low=5, high=4),
         feeds.define(chain, drives=DRIVES_GRID_CARBON),
         feeds.define(chain, drives=9),
+        # A price is in micro-units per kWh, within what any price may be; and a cap is not below nothing.
+        feeds.define(chain, drives=DRIVES_GRID_PRICE, unit="EUR/MWh"),
+        feeds.define(chain, drives=DRIVES_GRID_PRICE, high=PRICE_MAX_U_KWH + 1),
+        feeds.define(chain, drives=DRIVES_PRICE_CAP),
     )
+
+
+@story(Verdict.DRIVEN_ALREADY)
+def _() -> Found:
+    """One price, one feed; the feed that says it may be defined anew, and another price is another matter."""
+    chain = Chain()
+    assert chain.say(feeds.define(chain, drives=DRIVES_GRID_PRICE)) == Verdict.ACCEPTED
+    found = chain.say(feeds.define(chain, feed="other", drives=DRIVES_GRID_PRICE))
+    again = chain.say(
+        feeds.define(chain, drives=DRIVES_GRID_PRICE, needed=3),
+        feeds.define(chain, feed="cap", drives=DRIVES_PRICE_CAP, low=0),
+    )
+    assert again == [Verdict.ACCEPTED] * 2
+    return found
 
 
 @story(Verdict.TOO_MANY_FEEDS)

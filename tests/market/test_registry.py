@@ -67,11 +67,11 @@ PURE = [
     *(PACKAGE / "settlement").glob("*.py"),
 ]
 
-# Market and ledger do not know one another; settlement stands on both.
+# Market and ledger do not know one another; settlement stands on both, and on the records that both are told of.
 BELOW = {
     "meshnode": (),
     "market": ("meshnode.market",),
-    "settlement": ("meshnode.market", "meshnode.ledger", "meshnode.settlement"),
+    "settlement": ("meshnode.market", "meshnode.ledger", "meshnode.origin", "meshnode.settlement", "protocols."),
 }
 
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+import trio
 
 from meshnode.actuator import SimulatedCharger
-from meshnode.client import ClientError
-from meshnode.controller import Controller
-from meshnode.keys import SigningKey
-from meshnode.ledger.verdicts import SENTENCES
-from protocols.block import SignedRecord, read_record
+from meshnode.controller import GivenUp
+from meshnode.market.delivery import Phase
+from meshnode.web.backend import Refused
 from protocols.records import TICK_BEGIN, TICK_END, Tick
-from tests.ledger import delivering as say
 from tests.ledger import tokens
-from tests.ledger.chain import Chain, meter_key
-from tests.protocols.keys import seed_of
-from tests.web.hand_made import SetClock
-
-POWER_W = 36_000  # 10 Wh a second
-CAP_WH = 2_000
+from tests.node.station import CAP_WH, POWER_W, Station
 
 
 class Hand:
@@ -64,83 +56,89 @@ def test_a_simulated_charger_says_so(tmp_path: Path) -> None:
     assert "simulated" in charger.name and "simulated" in json.loads((tmp_path / "charger.json").read_text())["what"]
 
 
-class Paper:
-    """The node that a controller asks: a ledger on paper; `deaf` requests from now on get no answer.
-
-    In doubt, the record is on the ledger all the same, as when a node dies between block and answer.
-    """
-
-    def __init__(self, chain: Chain, clock: SetClock) -> None:
-        self.chain = chain
-        self.deaf = 0
-        self._clock = clock
-
-    async def get(self, path: str, **_params: object) -> Any:
-        self._answer()
-        name = path.rpartition("/")[2]
-        if "records" in path:
-            verdict = self.chain.verdicts()[0]
-            fields = {"status": "final", "record_id": name, "verdict": verdict.name, "sentence": SENTENCES[verdict]}
-            return fields | {"height": self.chain.machine.height}
-        row = self.chain.machine.state.deliveries[bytes.fromhex(name)]
-        shown = ("begin_wh", "counter_wh", "purchased_wh", "ticked_s", "heard_s", "paid", "fee")
-        phase = ("reserved", "running", "ended", "cancelled")[row.phase]
-        return {"phase": phase, **{field: getattr(row, field) for field in shown}}
-
-    async def post(self, _path: str, envelope: bytes) -> Any:
-        signed: SignedRecord = read_record(envelope, self.chain.chain_id)
-        self.chain.block(signed, time_s=max(self.chain.now_s + 1, self._clock.now_s()))
-        self._answer()
-        return {"record_id": signed.record_id.hex()}
-
-    def _answer(self) -> None:
-        if self.deaf:
-            self.deaf -= 1
-            raise ClientError("no answer")
-
-
 @pytest.mark.parametrize("deaths", [(), (0,), (1,), (2,), (3,), (0, 1, 2, 3, 4, 5)], ids=str)
-async def test_a_controller_that_dies_at_any_step_goes_on_by_the_meter(
-    tmp_path: Path, autojump_clock: object, deaths: tuple[int, ...]
-) -> None:
-    """After each of its requests it may be gone, and another one starts with nothing but the ledger and the meter."""
-    chain = Chain()
-    chain.block(tokens.money(chain))
-    chain.block(tokens.pay_in(chain, "anna", 7_000_000, "bank 1"), say.station(chain, "bela"))
-    reserved = say.reserve(chain, "anna", "bela", CAP_WH)
-    chain.block(reserved)
-    clock = SetClock(chain.now_s + 10)
-    paper, told = Paper(chain, clock), list[str]()
-    charger = SimulatedCharger(tmp_path / "charger.json", lambda: float(clock._now_s), POWER_W)
-    key = SigningKey(meter_seed())
-
-    async def step() -> Any:
-        controller = Controller(paper, chain.chain_id, key, charger, clock, told.append, 1800)  # type: ignore[arg-type]
-        return await controller._step(reserved.record_id.hex())
-
-    found = None
-    for number in range(200):
+async def test_a_controller_that_dies_at_any_step_goes_on_by_the_meter(tmp_path: Path, deaths: tuple[int, ...]) -> None:
+    """After each of its questions it may be gone, and another one starts with nothing but the ledger and the meter."""
+    station = Station(tmp_path)
+    for number in range(max(deaths, default=-1) + 1):
         if number in deaths:
-            paper.deaf = 1
-            with pytest.raises(ClientError):
-                await step()
-            continue
-        found = await step()
-        clock._now_s += 7
-        if found:
-            break
-    assert found is not None and found["phase"] == "ended"
-    row = say.found(chain, reserved)
-    assert row.counter_wh - row.begin_wh == charger.counter_wh() == CAP_WH
-    assert (row.paid, row.fee) == (500_000, 560_000) and tokens.has(chain, "anna", "EURO") == (7_000_000 - 1_060_000, 0)
-    signs = [
-        record.record.sign for block in chain.blocks for record in block.records if isinstance(record.record, Tick)
-    ]
+            controller = station.controller()
+            station.paper.deaf = 1
+            with pytest.raises(Refused):
+                await controller._step()
+        else:
+            await station.step()
+            station.clock._now_s += 7
+    await station.until_over()
+    row = station.row
+    assert row.counter_wh - row.begin_wh == station.charger().counter_wh() == CAP_WH
+    assert (row.paid, row.fee) == (500_000, 560_000)
+    assert tokens.has(station.chain, "anna", "EURO") == (7_000_000 - 1_060_000, 0)
+    blocks = station.chain.blocks
+    signs = [one.record.sign for block in blocks for one in block.records if isinstance(one.record, Tick)]
     assert signs[0] == TICK_BEGIN and signs[-1] == TICK_END and len(signs) < 10
 
 
-def meter_seed() -> bytes:
-    """The seed of bela's meter key."""
-    seed = seed_of("bela meter")
-    assert SigningKey(seed).public == meter_key("bela").public
-    return seed
+async def test_a_delivery_that_is_stopped_ends_with_what_the_meter_shows(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+    for _ in range(3):
+        assert not await station.step()
+        station.clock._now_s += 7
+    station.ending = True
+    await station.until_over()
+    row = station.row
+    assert row.phase == Phase.ENDED and 0 < row.counter_wh - row.begin_wh < CAP_WH
+    assert row.counter_wh == station.charger().counter_wh()
+
+
+async def test_what_has_not_begun_is_left_to_who_pays(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+    station.ending = True
+    assert await station.step()
+    assert station.row.phase == Phase.RESERVED and not station.told
+
+
+async def test_nothing_flows_that_nobody_would_pay_for(tmp_path: Path) -> None:
+    """While no tick becomes final the escrow ends at the deadline, and so does the energy."""
+    station = Station(tmp_path)
+    assert not await station.step()
+    row = station.row
+    for _ in range(100):
+        # The ticks are on their way, and no block takes them.
+        station.paper.submit_envelope = unheard  # type: ignore[method-assign]
+        assert not await station.step()
+        station.clock._now_s += 7
+        if station.clock.now_s() > row.deadline_s + 60:
+            break
+    before_wh = station.charger().counter_wh()
+    most_s = row.deadline_s - row.heard_s
+    assert 0 < before_wh - row.begin_wh <= most_s * POWER_W // 3600
+
+
+async def unheard(_envelope: bytes) -> bytes:
+    return bytes(32)
+
+
+async def test_a_tick_that_no_node_takes_ends_the_flow(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+    assert not await station.step()
+    station.clock._now_s += 70
+
+    async def refuse(_envelope: bytes) -> bytes:
+        raise Refused("the key was replaced")
+
+    station.paper.submit_envelope = refuse  # type: ignore[method-assign]
+    with pytest.raises(GivenUp, match="the key was replaced"):
+        await station.controller().run()
+    counted_wh = station.charger().counter_wh()
+    station.clock._now_s += 70
+    assert station.charger().counter_wh() == counted_wh
+
+
+async def test_a_device_that_fails_is_asked_again(tmp_path: Path, autojump_clock: object) -> None:
+    """A charger whose file is damaged stops nothing else, and says what to do."""
+    station = Station(tmp_path)
+    (tmp_path / "charger.json").write_text("no JSON")
+    with trio.move_on_after(12):
+        await station.controller().run()
+    assert len(station.told) == 3 and "charger.json" in station.told[0] and "trying again" in station.told[0]

@@ -12,9 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import trio
-
-from tests.scenarios.mesh import VILLAGE, open_mesh, run_meshnode
+from tests.scenarios.mesh import VILLAGE, open_mesh
 from tests.scenarios.tokens_by_command import Village
 
 PAIR = ("--asset", "SUN", "--pay-with", "EURO")
@@ -75,17 +73,8 @@ async def through_a_death(
     village: Village, name: str, words: tuple[str, ...], before: Balances, after: Balances, delay_s: float
 ) -> bool:
     """A step in the middle of which the acting node dies, and which is said again; whether it was heard at first."""
-    mesh = village.mesh
     key = ("--key", f"{name} {' '.join(words[:2])}"[:60])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(run_meshnode, *words, *key, "--dir", str(mesh[name].directory))
-        await trio.sleep(delay_s)
-        mesh[name].kill()
-        # What was typed gets no answer any more.
-        nursery.cancel_scope.cancel()
-    mesh[name].start()
-    await mesh[name].ready()
-    await mesh.until_meshed()
+    await village.dies_while(name, (*words, *key), delay_s)
     found = await everybody_has(village)
     assert found in (before, after), f"half of {' '.join(words)}: {found}"
     code, told = await village.run(name, *words, *key, "--wait", "30")

@@ -19,6 +19,7 @@ from protocols.block import SignedRecord
 from protocols.records import SIDE_BUY, AssetIssue, OpenCounters, Order, QuorumChange, Transfer
 from tests.protocols.village import START_S
 from tests.simulator.electorate_load import follow_up
+from tests.simulator.market_load import ASSETS, VALID_S, MarketLoad
 
 if TYPE_CHECKING:
     from tests.simulator.node import Node
@@ -30,7 +31,6 @@ HOUR_MS = 3_600_000
 ASK_AGAIN_MS = 20_000
 # Neighbours compare what they have waiting so often; what gossip lost comes this way.
 COMPARE_MS = 5_000
-ASSET = "sun"
 ASSET_KIND_UTILITY = 2
 
 
@@ -57,13 +57,15 @@ class Members:
         self.acknowledged: dict[bytes, int] = {}
         self._world = world
         self._chance = Random(f"{world.plan.seed} members")
+        self._market = MarketLoad(self._chance)
         self._nonces: Counter[str] = Counter()
         self._counters: dict[str, tuple[int, int]] = dict.fromkeys(world.village.homes, (10_000, 0))
 
     def begin(self) -> None:
         """The first day."""
         timeline = self._world.timeline
-        self._issue()
+        for asset in ASSETS:
+            self._issue(asset)
         self._next()
         for home in self._world.village.homes:
             timeline.after(0, self._read_meter, home, -1)
@@ -72,10 +74,9 @@ class Members:
     # --- speaking
 
     def speak(self) -> bytes:
-        """Somebody orders or transfers something; the record's id."""
-        chance, world = self._chance, self._world
-        home = chance.choice(world.village.homes)
-        return self._transfer(home) if chance.randrange(4) == 0 else self._order(home)
+        """Somebody orders, transfers or trades something; the record's id."""
+        home = self._chance.choice(self._world.village.homes)
+        return self._chance.choice((self._transfer, self._order, self._order, self._trade))(home)
 
     def speak_plainly(self) -> bytes:
         """An order that nothing speaks against; the record's id."""
@@ -135,6 +136,13 @@ class Members:
         )
         return self._say(self._world.village.sign(order, self._world.keyring.pair(home)), order.valid_until_s)
 
+    def _trade(self, home: str) -> bytes:
+        world = self._world
+        record = self._market.draw(self._nonce(home), world.now_s)
+        signed = world.village.sign(record, world.keyring.pair(home))
+        self._market.said(record, signed.record_id)
+        return self._say(signed, world.now_s + VALID_S)
+
     def _transfer(self, home: str) -> bytes:
         world = self._world
         to = self._chance.choice([other for other in world.village.homes if other != home])
@@ -142,17 +150,17 @@ class Members:
             nonce=self._nonce(home),
             valid_until_s=world.now_s + 600,
             to=world.accounts[to],
-            asset=ASSET,
+            asset=self._chance.choice(ASSETS),
             amount=self._chance.randrange(1, 5_000),
         )
         return self._say(world.village.sign(transfer, world.keyring.pair(home)), transfer.valid_until_s)
 
-    def _issue(self) -> None:
+    def _issue(self, asset: str) -> None:
         world, home = self._world, self._world.village.homes[0]
         issue = AssetIssue(
             nonce=self._nonce(home),
             valid_until_s=world.now_s + 3600,
-            asset=ASSET,
+            asset=asset,
             asset_kind=ASSET_KIND_UTILITY,
             cap=10**9,
             amount=10**6,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
 
-from protocols.records import TICK_BEGIN, TICK_END, Tick, credential_of
+from meshnode.keys import SigningKey
+from meshnode.web.backend import Attended, NotHere, Own, Refused, StoreKept
+from protocols.records import TICK_BEGIN, TICK_END, Tick, consent_bytes, credential_of
 from protocols.records.identity import meter_id_of
+from tests.protocols.keys import seed_of
 from tests.protocols.village import meter
-from tests.web.client import request, write
-from tests.web.hand_made import TOKEN
+from tests.web.client import get, request, write
+from tests.web.hand_made import TOKEN, serving
 from tests.web.test_tokens import Village, street, village
 
 __all__ = ["street", "village"]
@@ -71,6 +76,95 @@ async def test_a_card_is_known_where_it_is_bound(village: Village) -> None:
     assert await village.has("anna", "EURO") == (7_000_000, 0)
 
 
+async def test_a_phone_signs_for_each_session_and_may_be_unbound(village: Village) -> None:
+    """Its proof is good once, for the energy it names, and for nothing after it was taken off the ledger."""
+    await with_station(village)
+    phone = SigningKey(seed_of("anna phone"))
+    public, known_by = phone.public, hashlib.sha256(phone.public).hexdigest()
+    limits = {"asset": "EURO", "most_u": 6_100_000, "point": POINT}
+    await village.say("anna", "/api/credentials", credential=known_by, public_key=public.hex(), **limits)
+    (found,) = (await village.see("anna", "/api/credentials"))["credentials"]
+    assert (found["kind"], found["public_key"], found["points"], found["number"]) == (
+        "phone",
+        public.hex(),
+        [POINT],
+        -1,
+    )
+    assert (await village.see("carla", "/api/credentials"))["credentials"] == []
+    assert (await village.see("bela", f"/api/points/{POINT}/known/{known_by}"))["member"] == "anna"
+
+    chain_id = village.backends["bela"].chain_id
+    proof = phone.sign(consent_bytes(chain_id, public, bytes.fromhex(POINT), 2_000, 7)).hex()
+    body = {"point": POINT, "credential": known_by, "proof": proof, **TARIFF, **ENDS}
+    for forged in ({"cap_wh": 2_001, "number": 7}, {"cap_wh": 2_000, "number": 8}):
+        _, verdict = await village.attempt("bela", "/api/deliveries/session", **body, **forged)
+        assert verdict == "UNKNOWN_CREDENTIAL", forged
+    reserved = await village.say("bela", "/api/deliveries/session", **body, cap_wh=2_000, number=7)
+    assert (await village.see("anna", f"/api/deliveries/{reserved}"))["payer"] == "anna"
+    await village.say("bela", f"/api/deliveries/{reserved}/cancel")
+    _, verdict = await village.attempt("bela", "/api/deliveries/session", **body, cap_wh=2_000, number=7)
+    assert verdict == "UNKNOWN_CREDENTIAL", "a proof was good twice"
+    await village.say("anna", f"/api/credentials/{known_by}/remove")
+    assert (await village.see("anna", "/api/credentials"))["credentials"] == []
+
+
+class NotedDown:
+    """An attendant that does nothing but note down what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    async def start(self, _delivery_id: bytes, power_w: int) -> None:
+        if self.told and self.told[-1][0] == "full":
+            raise Refused("the disk is full", lasting=False)
+        self.told.append(("start", power_w))
+
+    async def stop(self, delivery_id: bytes) -> None:
+        raise NotHere(f"none of this node's: {delivery_id.hex()[:4]}")
+
+    def attended(self, _delivery_id: bytes) -> Attended | None:
+        return Attended("running", "simulated charger", ("it begins",), 1) if self.told else None
+
+
+class KeepsNothing:
+    """A storekeeper that has nothing to keep."""
+
+    async def start(self, code: str, _capacity_wh: int, _power_w: int) -> None:
+        raise NotHere(f"{code} is in no storage of this node")
+
+    async def stop(self, code: str) -> None:
+        raise NotHere(f"{code} is in no storage of this node")
+
+    def kept(self, _code: str) -> StoreKept | None:
+        return None
+
+
+async def test_a_nodes_own_point_is_attended(village: Village) -> None:
+    """Who may write tells the node to deliver, and everybody sees what it does; elsewhere it is refused by name."""
+    attendant = NotedDown()
+    await with_station(village)
+    reserved = await village.say("anna", "/api/deliveries/session", point=POINT, cap_wh=2_000, **TARIFF, **ENDS)
+    async with serving(village.backends["bela"], own=Own(attendant, KeepsNothing())) as address:
+        path = f"/api/deliveries/{reserved}"
+        assert (await get(address, path)).json["attended"] is None
+        reply = await write(address, "POST", f"{path}/start", {"power_w": 3_680})
+        assert (reply.status, attendant.told) == (200, [("start", 3_680)])
+        assert reply.json["attended"]["actuator"] == "simulated charger"
+        assert (await write(address, "POST", f"{path}/start", {"power_w": 0})).status == 400
+        refused = await write(address, "POST", f"{path}/stop", None)
+        assert refused.status == 409 and "none of this node's" in refused.json["errors"][0]["found"]
+        attendant.told.append(("full", 0))
+        assert (await write(address, "POST", f"{path}/start", {})).status == 503
+
+
+async def test_a_node_without_points_delivers_nothing(village: Village) -> None:
+    await with_station(village)
+    reserved = await village.say("anna", "/api/deliveries/session", point=POINT, cap_wh=2_000, **TARIFF, **ENDS)
+    for step, body in (("start", {}), ("stop", None)):
+        reply = await write(village.addresses["anna"], "POST", f"/api/deliveries/{reserved}/{step}", body)
+        assert reply.status == 409 and "delivers nothing" in reply.json["errors"][0]["found"]
+
+
 async def test_coins_are_sent_to_a_point(village: Village) -> None:
     await village.say("anna", "/api/assets", asset="COIN", kind="energy", cap=100, amount=8)
     await village.say("bela", "/api/points/coins", meter=POINT, asset="COIN", unit_wh=250, silence_s=300, route="now")
@@ -105,3 +199,39 @@ async def test_stored_energy_says_its_rules(village: Village) -> None:
     (found,) = (await village.see("bela", "/api/storages"))["storages"]
     wanted = ("asset", "meter", "most_wh", "room_wh", "fee_u_kwh", "charged_wh", "arrears_u")
     assert [found[name] for name in wanted] == ["KEPT", POINT, 2_000, 2_000, 7, -1, 0]
+
+
+async def test_a_storage_has_owners_and_is_kept_where_it_stands(village: Village) -> None:
+    """Owners and others by name; a mistake in them is named; and only the node of its meter keeps it."""
+    await village.say("anna", "/api/assets", asset="EURO", kind="money", cap=10**9, amount=100)
+    await village.say("anna", "/api/assets", asset="KEPT", kind="energy", cap=10**6, amount=0)
+    rules = {"efficiency_ppm": 900_000, "most_cost_u": 300, "storage_u_kwh": 200, "fee_asset": "EURO", "fee_u_kwh": 7}
+    body = {"asset": "KEPT", "meter": POINT, "owners_ppm": 800_000, **rules}
+    shares = {"owners": {"anna": 7_000, "bela": 2_000}, "others": {"carla": 200_000}}
+    for wrong in (
+        {"owners": {"anna": 0}},
+        {"owners": []},
+        {"owners": {}},
+        {"owners": {"nobody": 1}},
+        {"others": {"": 1}},
+    ):
+        reply = await write(village.addresses["anna"], "POST", "/api/storages", body | shares | wrong)
+        assert reply.status == 400 and reply.json["errors"][0]["place"] in wrong, reply.json
+    await village.say("anna", "/api/storages", **body, **shares)
+    (found,) = (await village.see("bela", "/api/storages"))["storages"]
+    assert {name: found[name] for name in shares} == shares and found["owners_ppm"] == 800_000
+    assert found["kept"] is None
+    # What is not the owners' goes to who is named alone.
+    await village.say("anna", "/api/storages", **body, owners=shares["owners"], fee_to="bela")
+    (found,) = (await village.see("bela", "/api/storages"))["storages"]
+    assert found["others"] == {"bela": 200_000}
+    reply = await write(village.addresses["anna"], "POST", "/api/storages/KEPT/stop", None)
+    assert reply.status == 409 and "keeps no storages" in reply.json["errors"][0]["found"]
+
+
+async def test_this_nodes_storage_is_kept(village: Village) -> None:
+    async with serving(village.backends["bela"], own=Own(NotedDown(), KeepsNothing())) as address:
+        battery = {"capacity_wh": 10_000, "power_w": 5_000}
+        reply = await write(address, "POST", "/api/storages/KEPT/start", battery)
+        assert reply.status == 409 and "KEPT is in no storage" in reply.json["errors"][0]["found"]
+        assert (await write(address, "POST", "/api/storages/KEPT/start", battery | {"power_w": 0})).status == 400

@@ -65,6 +65,20 @@ async def test_a_feed_is_named_fed_and_agreed_on(homes: dict[str, str]) -> None:
     assert factor["carbon_g_kwh"] == 300
 
 
+async def test_a_feed_says_the_price_of_the_period_that_runs(homes: dict[str, str]) -> None:
+    """It is shown before as what is likely, and where it is stale the fixed price is."""
+    price = CO2 | {"feed": "spot", "unit": "u/kWh", "high": 10**6, "drives": "grid-price"}
+    assert await say(homes["anna"], "/api/feeds", **price) == "ACCEPTED"
+    other = await say(homes["anna"], "/api/feeds", **price | {"feed": "other"})
+    assert other == "DRIVEN_ALREADY"
+    for home in ("anna", "bela"):
+        assert await say(homes[home], "/api/feeds/spot/values", value=120_000, at_s=MIDNIGHT_S) == "ACCEPTED"
+    (found,) = (await get(homes["carla"], "/api/feeds")).json["feeds"]
+    # The period of midnight had begun when they agreed on it.
+    assert (found["value"], found["period_price_u_kwh"]) == (120_000, None)
+    assert (await get(homes["carla"], "/api/home")).json["prices"]["grid_u_kwh"] == 300_000
+
+
 async def test_mistakes_are_named(homes: dict[str, str]) -> None:
     assert (await get(homes["anna"], "/api/feeds/weather")).status == 404
     reply = await write(homes["anna"], "POST", "/api/feeds", CO2 | {"feeders": [], "drives": "me"})
