@@ -24,7 +24,6 @@ from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
 from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
-from protocols.records import DRIVES_PRICE_CAP
 
 DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
@@ -133,8 +132,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         for trade in trades:
             traded.update({trade.buy_order: trade.energy_wh, trade.sell_order: trade.energy_wh})
         if paired.orders:
-            terms = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
-            clearing = rules.mechanism.clear(paired.orders, terms)
+            clearing = rules.mechanism.clear(paired.orders, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
             trades, price = trades + clearing.trades, clearing.price_u_kwh
             traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
         fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
@@ -153,13 +151,15 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
 
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
-    """Whom these orders serve first; a limit beyond the period's cap does not count."""
-    cap = state.period_prices.get((start_s, DRIVES_PRICE_CAP))
+    """Whom these orders serve first. Beyond the period's cap a buyer pays the cap, a seller prefers nobody."""
+    cap_u_kwh = driven.cap(state, start_s)
     found = []
     for order in orders:
         row = state.order_partners.get(order.order_id)
-        if row is not None and (cap is None or row.price_u_kwh <= cap.price_u_kwh):
-            found.append(Preference(order.order_id, row.partner, row.price_u_kwh))
+        beyond = row is not None and cap_u_kwh is not None and row.price_u_kwh > cap_u_kwh
+        if row is not None and not (beyond and order.side is Side.SELL):
+            limit = cap_u_kwh if beyond and cap_u_kwh is not None else row.price_u_kwh
+            found.append(Preference(order.order_id, row.partner, limit))
     return found
 
 
