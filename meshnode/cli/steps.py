@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 from meshnode.cli.ledgers import record_id_of
 from meshnode.cli.output import NO, Fault, Json, answer, table
@@ -47,10 +46,9 @@ def missing(
     said: Annotated[list[str] | None, _SAY] = None, directory: Dir = None, chain: Chain = "", json: Json = False
 ) -> int:
     """Name the attributes that an order's documents still lack. Exit 1 if any is missing."""
-    query = "&".join(f"said={quote(pair, safe='=')}" for pair in said or ())
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get(f"/api/steps/missing?{query}")
+        found: dict[str, Any] = await node.get("/api/steps/missing", said=said)
         return found
 
     found = ask_node(node_directory(directory), chain, ask)

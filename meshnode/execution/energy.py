@@ -37,12 +37,13 @@ def _order(call: Call, record: Order) -> Verdict:
     if record.standing is not None:
         return orders.place(call, record, record.standing)
     rules = call.ledger.rules(record.period_start_s)
+    allowed = driven.book(call.state, record.period_start_s, rules.book, call.time_s)
     verdict = book.place(
         call.state,
         record,
         call.record_id,
         call.account,
-        driven.book(call.state, record.period_start_s, rules.book, call.time_s),
+        allowed,
         rules.binding,
         height=call.height,
         position=call.position,
@@ -50,7 +51,7 @@ def _order(call: Call, record: Order) -> Verdict:
     )
     wish = preferences.find(call.state, call.account, record.side)
     # Where the rules have changed since, a limit that is not allowed any more does not count.
-    if verdict == Verdict.ACCEPTED and wish is not None and not rules.book.fault_of_price(wish.price_u_kwh):
+    if verdict == Verdict.ACCEPTED and wish is not None and not allowed.fault_of_price(wish.price_u_kwh):
         preferences.note(call.state, call.record_id, wish)
     return verdict
 
