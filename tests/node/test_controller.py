@@ -135,6 +135,22 @@ async def test_a_tick_that_no_node_takes_ends_the_flow(tmp_path: Path) -> None:
     assert station.charger().counter_wh() == counted_wh
 
 
+async def test_a_device_that_fails_at_the_end_takes_nothing_else_down(tmp_path: Path) -> None:
+    """Its lease runs out; what was delivered is settled by the silence."""
+    station = Station(tmp_path)
+    assert not await station.step()
+
+    async def refuse(_envelope: bytes) -> bytes:
+        (tmp_path / "charger.new").mkdir()
+        raise Refused("the key was replaced")
+
+    station.paper.submit_envelope = refuse  # type: ignore[method-assign]
+    station.clock._now_s += 70
+    with pytest.raises(GivenUp, match="the key was replaced"):
+        await station.controller().run()
+    assert "it stops by itself" in station.told[-1]
+
+
 async def test_a_device_that_fails_is_asked_again(tmp_path: Path, autojump_clock: object) -> None:
     """A charger whose file is damaged stops nothing else, and says what to do."""
     station = Station(tmp_path)
