@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, auctions
+from meshnode.execution import EXECUTED, Call, agents, auctions
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
@@ -255,6 +255,8 @@ class Machine:
         validators.apply_header(self.state, head.height, head.state_height)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
         self.floor.look_again(moment)
+        agents.act_all(self, moment, len(block.records))
+        self.floor.look_again(moment)
         self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
         self._hashes[head.height] = self.state.state_hash()
         self._hashes.pop(head.height - STATE_HASHES_KEPT, None)
@@ -267,6 +269,7 @@ class Machine:
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
+        agents.check(self.state)
         delivering.check(self.state)
         storing.check(self.state)
         driven.check(self.state)
@@ -319,7 +322,18 @@ class Machine:
                 (signed.key_id, record.nonce), rows.Nonce(signed.record_id, record.valid_until_s, height)
             )
         _, handler = EXECUTED[type(record)]
-        return handler(Call(self, signed, key, height, position, time_s, events), record), key.account
+        call = Call(
+            ledger=self,
+            record_id=signed.record_id,
+            account=key.account,
+            height=height,
+            position=position,
+            time_s=time_s,
+            events=events,
+            signed=signed,
+            key=key,
+        )
+        return handler(call, record), key.account
 
     def _begin_periods(self, time_s: int) -> None:
         """Write down the prices of the periods that have begun since the block before."""
@@ -344,7 +358,8 @@ class Machine:
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
-            self._drop_expired(time_s)
+            # No block may carry their records any more.
+            self.state.nonces.drop(time_s)
             contracts.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:
@@ -359,12 +374,6 @@ class Machine:
         if final > meta.next_final_s:
             self.floor.close(final)
         return start, final
-
-    def _drop_expired(self, time_s: int) -> None:
-        """Forget nonces of records that no block may carry any more."""
-        for key, nonce in self.state.nonces.items():
-            if nonce.valid_until_s < time_s:
-                self.state.nonces.delete(key)
 
 
 def _fault_of_key(record: Record, key: rows.Key | None) -> Verdict:

@@ -13,17 +13,18 @@ from protocols import block as blocks
 PROGRESS_EVERY = 50
 
 
-def replay(machine: Machine, store: Store, views: Views, progress: Callable[[int, int], None]) -> None:
+def replay(machine: Machine, store: Store, views: Views | None, progress: Callable[[int, int], None]) -> None:
     """Execute the ledger on disk up to its final height, and bring the views along.
 
     Args:
+        views: None where nobody is going to look at them.
         progress: gets (height, final height) now and then.
     """
     final = store.final_height()
     for height in range(machine.height + 1, final + 1):
         block = blocks.read(store.entry(height).data, machine.chain_id)
         events = machine.apply(block)
-        if height > views.height:
+        if views is not None and height > views.height:
             views.apply(block, events)
         if height % PROGRESS_EVERY == 0:
             progress(height, final)

@@ -105,7 +105,8 @@ def _check(value: object, depth: int) -> bool:
             raise CborError(f"nested deeper than {MAX_DEPTH}")
         for item in value:  # type: ignore[attr-defined]
             # Most items are of these; a call for each would double the time that encoding takes.
-            if type(item) is not bytes and type(item) is not str:
+            inner = type(item)
+            if inner is not bytes and inner is not str and not (inner is int and INT64_MIN <= item <= INT64_MAX):
                 ascends &= _check(item, depth - 1)
     elif kind is dict:
         if depth == 0:
@@ -117,7 +118,8 @@ def _check(value: object, depth: int) -> bool:
                 raise CborError(f"found the map key {found}; only unsigned integers below 2^63 are keys")
             ascends &= before < key
             before = key
-            if type(item) is not bytes and type(item) is not str:
+            inner = type(item)
+            if inner is not bytes and inner is not str and not (inner is int and INT64_MIN <= item <= INT64_MAX):
                 ascends &= _check(item, depth - 1)
     else:
         raise CborError(f"found a {kind.__name__}; the format has no such type")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.tokens import when
 from meshnode.cli.trading import Acting, Asking
-
-if TYPE_CHECKING:
-    pass
 
 auction = Group("Auctions: a lot for who bids most, or a call for who asks least.")
 

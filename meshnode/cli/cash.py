@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.output import answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.tokens import HOUR_S, HOURS, Amount, Asset, Hours, when
 from meshnode.cli.trading import Acting, Asking
-
-if TYPE_CHECKING:
-    pass
 
 cash = Group("Cash: tokens for money that the ledger does not see.")
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.output import answer, colour, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import Where, spelled_again
 from meshnode.cli.trading import Acting
-
-if TYPE_CHECKING:
-    pass
 
 members = Group("Members: who belongs to the community.", default="list", alone=True)
 validators = Group("Validators: whose nodes agree on the ledger.", default="list", alone=True)

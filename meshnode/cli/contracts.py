@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.output import answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import read_input
 from meshnode.cli.tokens import when
 from meshnode.cli.trading import Acting, Asking, currency_of, second_of
-
-if TYPE_CHECKING:
-    pass
 
 contract = Group("Contracts: what two members promise one another.")
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.tokens import when
 from meshnode.cli.trading import Acting, Asking, second_of
-
-if TYPE_CHECKING:
-    pass
 
 feed = Group("Feeds: values from outside - prices, weather, signals of the grid.")
 

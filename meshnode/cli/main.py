@@ -25,9 +25,11 @@ from meshnode.cli import (
     running,
     sharing,
     standing,
+    steps,
     storage,
     tokens,
     trading,
+    wishes,
 )
 from meshnode.cli.output import guarded
 from meshnode.cli.parser import Group
@@ -39,7 +41,7 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, standing, auctions, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
     *(delivery, phones, storage, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):

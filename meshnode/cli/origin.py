@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.output import No, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.tokens import To, when
 from meshnode.cli.trading import Acting, Asking, second_of
-
-if TYPE_CHECKING:
-    pass
 
 origin = Group("Origin: where the energy of a day came from, and what it took in CO2.")
 certificate = Group("Certificates of origin: what your plants gave to the grid. Not a legal guarantee of origin.")

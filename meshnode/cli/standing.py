@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.ledgers import record_id_of
 from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.tokens import HOUR_S, when
-from meshnode.cli.trading import ORDER, Acting, Asking, order
-
-if TYPE_CHECKING:
-    pass
+from meshnode.cli.trading import ORDER, Acting, Asking, order, second_of
 
 OrderId = Annotated[str, Argument("ID", "The order's record id.")]
 Asset = Annotated[str, Argument("ASSET", "The asset's code.")]
@@ -32,7 +29,7 @@ def place(side: str, asset: str, typed: dict[str, Any], how: Acting) -> int:
     Raises:
         Fault: something that such an order needs is missing, or makes no sense.
     """
-    body = {"side": side, "asset": asset} | _terms(typed)
+    body = {"side": side, "asset": asset} | terms_typed(typed)
     limit = "at any price up to" if typed["good"] == "market" else "at"
     what = (
         f"{side} {body['units']} {asset} {limit} {body['price']} {body['paid_with']} each\n"
@@ -41,7 +38,8 @@ def place(side: str, asset: str, typed: dict[str, Any], how: Acting) -> int:
     return how.act("/api/standing", body, what)
 
 
-def _terms(typed: dict[str, Any]) -> dict[str, Any]:
+def terms_typed(typed: dict[str, Any]) -> dict[str, Any]:
+    """The terms of an order of an asset as it was typed, for the node. Raises Fault."""
     if not typed["amount"]:
         raise Fault("--amount: nothing found, expected how many units\n    write it like: --amount 3")
     if not typed["paid_with"]:
@@ -55,8 +53,12 @@ def _terms(typed: dict[str, Any]) -> dict[str, Any]:
         "good": typed["good"].replace("-", "_"),
         "unbacked": int(typed["unbacked"]),
     }
-    if typed["hours"]:
+    if typed.get("hours"):
         body["for_s"] = typed["hours"] * HOUR_S
+    if typed["until"]:
+        body["expires_s"] = second_of(typed["until"], "--until", "")
+    if typed.get("booked"):
+        body["booked"] = record_id_of(typed["booked"], "a step's id", "meshnode order commitment list").hex()
     if typed["contract"]:
         body["contract"] = record_id_of(typed["contract"], "a contract's id", "meshnode contract list").hex()
     if typed["first"]:

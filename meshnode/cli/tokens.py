@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.output import No, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import Where, spelled_again
 from meshnode.cli.trading import Acting, Asking
-
-if TYPE_CHECKING:
-    pass
 
 asset = Group("Assets: tokens of the community.")
 transfer = Group("Transfers: send tokens to another member, and what came and went.", default="send", alone=True)

@@ -57,6 +57,8 @@ Good = Annotated[
 ]
 # Two years, as the ledger has it.
 Hours = Annotated[int, Option("--for", "So long it stays; 0: till cancelled.", "HOURS", low=0, high=2 * 366 * 24)]
+Until = Annotated[str, Option("--until", "When it is over: 2026-06-21T14:15+02:00, or a UTC second.", "TIME")]
+Booked = Annotated[str, Option("--booked", "The record id of step 2, where you have committed to it.", "ID")]
 Unbacked = Annotated[bool, Option("--unbacked", "It may rest without what it needs, and trades once that is there.")]
 First = Annotated[str, Option("--first", "A member who is served first, like carla or carla@190.", "NAME[@PRICE]")]
 Under = Annotated[str, Option("--contract", "The contract that it is given under.", "ID")]
@@ -188,9 +190,11 @@ def _placing(side: str, what: str) -> Callable[..., int]:
         paid_with: PaidWith = "",
         good: Good = "till-cancelled",
         hours: Hours = 0,
+        until: Until = "",
         unbacked: Unbacked = False,
         first: First = "",
         contract: Under = "",
+        booked: Booked = "",
         *,
         how: Acting,
     ) -> int:
@@ -199,7 +203,7 @@ def _placing(side: str, what: str) -> Callable[..., int]:
 
         if asset:
             typed = {"price": price, "amount": amount, "paid_with": paid_with, "good": good, "hours": hours}
-            typed |= {"unbacked": unbacked, "first": first, "contract": contract}
+            typed |= {"until": until, "unbacked": unbacked, "first": first, "contract": contract, "booked": booked}
             return standing.place(side, asset, typed, how)
         if not energy:
             raise Fault('--energy: nothing found, expected how much\n    write it like: --energy "1.5 kWh"')

@@ -6,6 +6,7 @@ modules write, and says with a verdict whether the record took effect.
 """
 
 from meshnode.execution import (
+    agents,
     agreement,
     auctions,
     contracts,
@@ -15,6 +16,7 @@ from meshnode.execution import (
     membership,
     orders,
     origin,
+    partners,
     tokens,
 )
 from meshnode.execution.call import Call, Handlers, Ledger, merged
@@ -26,6 +28,8 @@ EXECUTED: Handlers = merged(
     contracts.EXECUTED,
     orders.EXECUTED,
     auctions.EXECUTED,
+    agents.EXECUTED,
+    partners.EXECUTED,
     delivery.EXECUTED,
     agreement.EXECUTED,
     origin.EXECUTED,

@@ -23,7 +23,7 @@ def _evidence(call: Call, record: Evidence) -> Verdict:
     case = call.ledger.hear(record)
     if case is None:
         return Verdict.NOT_PROVED
-    verdict = findings.enter(call.state, case, call.signed.record_id, call.height)
+    verdict = findings.enter(call.state, case, call.record_id, call.height)
     if verdict == Verdict.ACCEPTED:
         call.events.append(FoundOut(case, record))
     return verdict

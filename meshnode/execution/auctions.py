@@ -10,8 +10,8 @@ import msgspec
 
 from meshnode.execution.call import Call, Handlers
 from meshnode.execution.floor import Floor, Moment
-from meshnode.execution.orders import band_of, fault_of_price, fault_of_purchase
-from meshnode.ledger import holds, rows
+from meshnode.execution.orders import band_of, fault_of_price
+from meshnode.ledger import capacity, holds, rows
 from meshnode.ledger.balances import balance
 from meshnode.ledger.order_rows import AUCTION_FALLING, AUCTION_RISING
 from meshnode.ledger.order_rows import Auction as AuctionRow
@@ -20,7 +20,7 @@ from meshnode.ledger.standing import PRICE_TICK_U_KWH
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Award, Placed, Refusal, falling_auction, rising_auction
-from protocols.records import SIDE_BUY, SIDE_SELL, Auction, AuctionBid, AuctionFalling, AuctionRising
+from protocols.records import Auction, AuctionBid, AuctionFalling, AuctionRising
 
 # A month: whoever wants to sell later calls later.
 MAX_OPEN_S = 31 * 86_400
@@ -132,6 +132,8 @@ def _open(call: Call, row: AuctionRow) -> Verdict:
         return Verdict.UNKNOWN_ASSET
     if row.asset == row.paid_with:
         return Verdict.SAME_ASSET
+    if row.paid_with in call.state.storages:
+        return Verdict.STORED_PAYS
     if not call.time_s < row.closes_s <= call.time_s + MAX_OPEN_S:
         return Verdict.END_NOT_AHEAD
     for price in (row.limit_u_kwh, row.step_u_kwh):
@@ -139,19 +141,18 @@ def _open(call: Call, row: AuctionRow) -> Verdict:
             return Verdict.PRICE_OFF_TICK
     if fault := fault_of_price(row.limit_u_kwh, band_of(call, row.asset, row.paid_with)):
         return fault
-    side = SIDE_BUY if row.kind == AUCTION_FALLING else SIDE_SELL
-    if fault := fault_of_purchase(call, call.signed.record_id, side, row.asset, row.units):
-        return fault
+    if row.kind == AUCTION_FALLING and not capacity.has_room(call.state, row.asset, call.account, row.units):
+        return Verdict.NO_ROOM
     if len(call.state.auctions) >= MAX_AUCTIONS:
         return Verdict.TOO_MANY_STANDING
-    if fault := _hold(call, call.signed.record_id, *_held_for(row)):
+    if fault := _hold(call, call.record_id, *_held_for(row)):
         return fault
-    call.state.auctions.put(call.signed.record_id, row)
+    call.state.auctions.put(call.record_id, row)
     return Verdict.ACCEPTED
 
 
 def _bid(call: Call, step: AuctionBid) -> Verdict:
-    state, bid_id = call.state, call.signed.record_id
+    state, bid_id = call.state, call.record_id
     row = state.auctions.get(step.auction)
     if row is None:
         return Verdict.UNKNOWN_AUCTION
@@ -159,9 +160,9 @@ def _bid(call: Call, step: AuctionBid) -> Verdict:
         return Verdict.OTHER_LOT
     if fault := fault_of_price(step.price_u_kwh, band_of(call, row.asset, row.paid_with)):
         return fault
-    side = SIDE_BUY if row.kind == AUCTION_RISING else SIDE_SELL
-    if fault := fault_of_purchase(call, bid_id, side, row.asset, step.units):
-        return fault
+    room = capacity.room(state, row.asset, call.account, step.auction) if row.kind == AUCTION_RISING else None
+    if room is not None and step.units > room:
+        return Verdict.NO_ROOM
     bid = BidRow(call.account, step.units, step.price_u_kwh, call.height, call.position, step.attributes)
     placed = _placed(state, step.auction, row, bid_id, bid, call.time_s)
     if placed.refusal is not None:

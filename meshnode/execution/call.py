@@ -1,4 +1,7 @@
-"""Call: one record being executed, with what a handler may know of its block and its ledger."""
+"""Call: one record being executed, with what a handler may know of its block and its ledger.
+
+A `Turn` is what a call has of a block, whoever acts in it: also what no record says, such as an agent's order.
+"""
 
 from __future__ import annotations
 
@@ -38,19 +41,20 @@ class Ledger(Protocol):
         """What evidence comes to; None if it proves nothing."""
 
 
-class Call(msgspec.Struct, frozen=True):
-    """One record being executed.
+class Turn(msgspec.Struct, frozen=True):
+    """Somebody's turn in a block.
 
     Attributes:
-        key: the row of the key that signed it.
-        height, position: of the record in the ledger.
+        record_id: names what comes of it, such as an order and its hold.
+        account: whose turn it is.
+        height, position: its place in the ledger.
         time_s: of the block.
-        events: what happened besides the verdict is added here.
+        events: what happened besides a verdict is added here.
     """
 
     ledger: Ledger
-    signed: SignedRecord
-    key: rows.Key
+    record_id: bytes
+    account: bytes
     height: int
     position: int
     time_s: int
@@ -62,11 +66,6 @@ class Call(msgspec.Struct, frozen=True):
         return self.ledger.state
 
     @property
-    def account(self) -> bytes:
-        """Whose key signed the record."""
-        return self.key.account
-
-    @property
     def moment(self) -> Moment:
         """The block, for what happens to standing orders."""
         return Moment(self.height, self.time_s, self.events)
@@ -74,6 +73,18 @@ class Call(msgspec.Struct, frozen=True):
     def boundary_s(self) -> int:
         """The first period boundary at or after the block's time."""
         return boundary_s(self.time_s, self.ledger.rules().period.length_s)
+
+
+class Call(Turn, frozen=True):
+    """One record being executed.
+
+    Attributes:
+        signed: the record.
+        key: the row of the key that signed it; the account is its.
+    """
+
+    signed: SignedRecord
+    key: rows.Key
 
 
 Handler = Callable[[Call, Any], Verdict]

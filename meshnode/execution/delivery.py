@@ -28,7 +28,10 @@ def _point(call: Call, record: Point) -> Verdict:
         case StationOffer() | CoinOffer() as step:
             return points.offer(call.state, step, call.account)
         case StorageSet() as step:
-            return storing.set_up(call.state, step, call.account)
+            verdict = storing.set_up(call.state, step, call.account)
+            if verdict == Verdict.ACCEPTED:
+                call.ledger.floor.stored(step.asset)
+            return verdict
         case PointClose() as step:
             return points.close(call.state, step, call.account)
         case CredentialBind() as step:
@@ -38,7 +41,7 @@ def _point(call: Call, record: Point) -> Verdict:
 
 
 def _purchase(call: Call, record: Purchase) -> Verdict:
-    state, record_id, account, time_s = call.state, call.signed.record_id, call.account, call.time_s
+    state, record_id, account, time_s = call.state, call.record_id, call.account, call.time_s
     match record.step:
         case SessionReserve() as step:
             chain_id, verifier = call.ledger.chain_id, call.ledger.verifier

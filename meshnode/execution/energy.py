@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import book, readings, rows
+from meshnode.ledger import book, preferences, readings, rows
 from meshnode.ledger.verdicts import Verdict
 from meshnode.settlement import closing, driven
 from protocols.records import Cancel, Order, Reading
@@ -21,7 +21,7 @@ def _reading(call: Call, record: Reading) -> Verdict:
         return Verdict.PERIOD_NOT_OVER
     if start + rules.length_s + rules.correction_s < call.time_s:
         return Verdict.CORRECTION_TOO_LATE
-    verdict = readings.accept(call.state, record, call.signed.record_id, rules.length_s)
+    verdict = readings.accept(call.state, record, call.record_id, rules.length_s)
     if verdict == Verdict.ACCEPTED:
         # Also a reading for a period that is still open explains the silence before it.
         first, last = readings.affected(call.state, record.meter, start, rules.length_s)
@@ -37,10 +37,10 @@ def _order(call: Call, record: Order) -> Verdict:
     if record.standing is not None:
         return orders.place(call, record, record.standing)
     rules = call.ledger.rules(record.period_start_s)
-    return book.place(
+    verdict = book.place(
         call.state,
         record,
-        call.signed.record_id,
+        call.record_id,
         call.account,
         driven.book(call.state, record.period_start_s, rules.book, call.time_s),
         rules.binding,
@@ -48,11 +48,18 @@ def _order(call: Call, record: Order) -> Verdict:
         position=call.position,
         time_s=call.time_s,
     )
+    wish = preferences.find(call.state, call.account, record.side)
+    # Where the rules have changed since, a limit that is not allowed any more does not count.
+    if verdict == Verdict.ACCEPTED and wish is not None and not rules.book.fault_of_price(wish.price_u_kwh):
+        preferences.note(call.state, call.record_id, wish)
+    return verdict
 
 
 def _cancel(call: Call, record: Cancel) -> Verdict:
     if record.order in call.state.standing:
         return orders.cancel(call, record.order)
+    if record.order in call.state.committed:
+        return orders.take_back(call, record.order)
     return book.cancel(call.state, record, call.account, call.time_s, call.ledger.rules().period.length_s)
 
 

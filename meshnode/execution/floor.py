@@ -2,8 +2,8 @@
 
 A book is made from the rows, and is no part of the state: one for each asset and the asset that pays for it.
 Nothing stays half done: before a step everything is checked, and both legs of every trade
-are moved with it. Whatever changes a balance may back an order that rests without; `look_again` gives each
-its turn by the sequence of booking, until nothing changes any more (invariant I7: nothing rests that could trade).
+are moved with it. Whatever changes a balance may back an order that rests without, or take its room; `look_again` gives
+each its turn by the sequence of booking, until nothing changes any more (invariant I7: nothing rests that could trade).
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Floor:
     # --- what is done; the caller has checked everything
 
     def place(self, moment: Moment, order_id: bytes, row: Standing, good: TimeInForce) -> Effects:
-        """Take in a new order, as it would rest; `ready_wh` is what its owner can back now."""
+        """Take in a new order, as it would rest; `ready_wh` is what may trade now."""
         standing.fit_hold(self._state, order_id, row, moment.time_s)
         effects = self._book(_pair(row)).place(_order(order_id, row), good)
         self._carry_out(moment, {order_id: row}, effects)
@@ -142,13 +142,20 @@ class Floor:
             self.cancel(moment, order_id)
 
     def look_again(self, moment: Moment) -> None:
-        """Balances have changed: back what can be backed now, and trade it, until nothing changes."""
+        """Balances have changed: back what can be backed and has room now, and trade it, until nothing changes."""
         while changed := [account for account in self._state.balances.take_changed() if account in self._waiting]:
             waiting = [(order_id, self._state.standing[order_id]) for who in changed for order_id in self._waiting[who]]
             for order_id, _ in sorted(waiting, key=lambda item: (item[1].height, item[1].position)):
                 # What came before it in this round may have filled it, or taken its money.
                 if order_id in self._state.standing:
                     self._back(moment, order_id)
+
+    def stored(self, asset: str) -> None:
+        """An asset is stored energy now, or other rules say how much a member may have: its orders get another look."""
+        for order_id, row in self._state.standing.items():
+            if row.asset == asset:
+                self._note(order_id, row)
+                self._state.balances.stir(row.account)
 
     def reverse(self, moment: Moment, key: tuple[int, int]) -> None:
         """Both legs of a trade go back; both parties have agreed, and have them."""
@@ -195,8 +202,8 @@ class Floor:
 
     def _back(self, moment: Moment, order_id: bytes) -> None:
         row = self._state.standing[order_id]
-        ready_wh = standing.affordable_wh(self._state, order_id, row)
-        if ready_wh <= row.ready_wh:
+        ready_wh = standing.tradable_wh(self._state, order_id, row)
+        if ready_wh == row.ready_wh:
             return
         backed = msgspec.structs.replace(row, ready_wh=ready_wh)
         standing.fit_hold(self._state, order_id, backed, moment.time_s)
@@ -262,8 +269,8 @@ class Floor:
         return self._books.setdefault(pair, Book())
 
     def _note(self, order_id: bytes, row: Standing) -> None:
-        """Remember who waits for means."""
-        if row.ready_wh < row.open_wh:
+        """Remember who waits for means or room, and who may lose room again."""
+        if row.ready_wh < row.open_wh or (row.side == Side.BUY and row.asset in self._state.storages):
             self._waiting.setdefault(row.account, set()).add(order_id)
         else:
             self._forget(order_id, row)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from meshnode.execution import auctions
+from meshnode.execution import agents, auctions
 from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import members, rows, validators
+from meshnode.ledger import members, preferences, rows, standing, validators
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import Join, KeyChange, Leave
 
@@ -38,6 +38,9 @@ def _leave(call: Call, record: Leave) -> Verdict:
         # Nobody trades with who is gone.
         call.ledger.floor.withdraw_all(call.moment, record.account)
         auctions.leave(call.state, call.moment, record.account)
+        standing.leave(call.state, record.account)
+        agents.leave(call.state, record.account)
+        preferences.leave(call.state, record.account)
     return verdict
 
 

@@ -8,22 +8,23 @@ the second of them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import assets, contracts, holds, rows, standing
+from meshnode.execution.call import Call, Handlers, Turn
+from meshnode.ledger import assets, capacity, contracts, holds, preferences, rows, standing
+from meshnode.ledger.balances import balance
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Committed, Standing
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Side, TimeInForce, lifecycle
 from meshnode.market.lifecycle import Event, Guard, State
 from meshnode.market.standing import FREE
-from meshnode.settlement import storing
 from protocols import cbor
 from protocols.records import (
     GOOD_MARKET,
     GOOD_TILL_CANCELLED,
+    GOOD_WHOLE_AT_ONCE,
     SIDE_BUY,
     Amend,
     Order,
@@ -41,25 +42,42 @@ ENERGY_KIND = 1
 HOUR_S = 3600
 
 
-def place(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+def place(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     """Take an order of an asset through steps 1 to 3, and trade what can be traded (step 4)."""
+    terms = _with_partner(call, record, terms)
     state = State.PRE_EXECUTION
-    for step, event in ((_GUARDS_OF_BOOKING, Event.BOOK), (_GUARDS_OF_CONFIRMATION, Event.CONFIRM)):
-        for _, fault_of in step:
-            if fault := fault_of(call, record, terms):
-                return fault
+    for step, event in _STEPS:
+        if fault := _fault_of(step, call, record, terms):
+            return fault
         # The signature was checked before, and the block gives the sequence.
         state = lifecycle.move(
             state, event, {guard for guard, _ in step} | {Guard.IDENTITY, Guard.SIGNED, Guard.IN_SEQUENCE}
         )
+    if not terms.unbacked:
+        _make_way(call, _as_it_would_rest(call, record, terms, state))
     row = _as_it_would_rest(call, record, terms, state)
     good = TimeInForce.IOC if terms.good == GOOD_MARKET else TimeInForce(terms.good)
-    effects = call.ledger.floor.place(call.moment, call.signed.record_id, row, good)
+    effects = call.ledger.floor.place(call.moment, call.record_id, row, good)
     if not (effects.trades or effects.resting):
         return Verdict.NOT_FILLED
     if terms.booked is not None:
-        _use_up(call, terms.booked)
+        # An order follows once from its steps.
+        call.state.committed.delete(terms.booked)
     return Verdict.ACCEPTED
+
+
+def possible(turn: Turn, record: Order, terms: StandingTerms) -> tuple[int, Verdict]:
+    """How many of an order's units its owner could back and has room for, and what speaks against an order of those.
+
+    Changes nothing; the assets are known, and the prices on the tick.
+    """
+    terms = _with_partner(turn, record, terms)
+    wh = _as_it_would_rest(turn, record, terms, State.PRE_EXECUTION).ready_wh
+    if not wh:
+        return 0, Verdict.NOT_ENOUGH if holds.has_room(turn.state, turn.account) else Verdict.TOO_MANY_HOLDS
+    less = msgspec.structs.replace(record, energy_wh=wh)
+    faults = (_fault_of(step, turn, less, terms) for step, _ in _STEPS)
+    return wh, next((fault for fault in faults if fault), Verdict.ACCEPTED)
 
 
 def cancel(call: Call, order_id: bytes) -> Verdict:
@@ -68,6 +86,21 @@ def cancel(call: Call, order_id: bytes) -> Verdict:
         return Verdict.UNKNOWN_ORDER
     call.ledger.floor.cancel(call.moment, order_id)
     return Verdict.ACCEPTED
+
+
+def take_back(call: Call, step_id: bytes) -> Verdict:
+    """A member is not going to give the order that it has committed to."""
+    step = call.state.committed[step_id]
+    if step.account != call.account:
+        return Verdict.UNKNOWN_ORDER
+    lifecycle.move(State(step.state), Event.CANCEL)
+    call.state.committed.delete(step_id)
+    return Verdict.ACCEPTED
+
+
+def attributes_hash(said: Mapping[str, str]) -> bytes:
+    """What step 1 of an order commits to: all attributes that its documents state, in their order."""
+    return hashlib.sha256(cbor.encode([[name, said[name]] for name in lifecycle.ATTRIBUTES if name in said])).digest()
 
 
 def terms_hash(record: Order) -> bytes:
@@ -80,7 +113,7 @@ def terms_hash(record: Order) -> bytes:
 # --- guards of step 1, pre-execution
 
 
-def _fault_of_attributes(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+def _fault_of_attributes(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     if record.period_start_s or (terms.partner is None) != (terms.partner_price_u_kwh is None):
         return Verdict.TERMS_CONTRADICT
     if terms.expires_s is not None and terms.good != GOOD_TILL_CANCELLED:
@@ -89,6 +122,8 @@ def _fault_of_attributes(call: Call, record: Order, terms: StandingTerms) -> Ver
         return Verdict.UNKNOWN_ASSET
     if terms.asset == terms.paid_with:
         return Verdict.SAME_ASSET
+    if terms.paid_with in call.state.storages:
+        return Verdict.STORED_PAYS
     if terms.expires_s is not None and not call.time_s < terms.expires_s <= call.time_s + holds.MAX_HOLD_S:
         return Verdict.END_NOT_AHEAD
     if terms.partner is not None:
@@ -96,7 +131,7 @@ def _fault_of_attributes(call: Call, record: Order, terms: StandingTerms) -> Ver
     return Verdict.ACCEPTED
 
 
-def _fault_of_prices(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+def _fault_of_prices(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     band = band_of(call, terms.asset, terms.paid_with)
     limit = band.protect(Side(record.side), record.price_u_kwh) if terms.good == GOOD_MARKET else record.price_u_kwh
     for price in (limit, limit if terms.partner_price_u_kwh is None else terms.partner_price_u_kwh):
@@ -105,7 +140,7 @@ def _fault_of_prices(call: Call, record: Order, terms: StandingTerms) -> Verdict
     return Verdict.ACCEPTED
 
 
-def _fault_of_contract(call: Call, _record: Order, terms: StandingTerms) -> Verdict:
+def _fault_of_contract(call: Turn, _record: Order, terms: StandingTerms) -> Verdict:
     """A contract that the order names is signed, holds now, and is with its partner if it names one."""
     if terms.contract is None:
         return Verdict.ACCEPTED
@@ -117,33 +152,42 @@ def _fault_of_contract(call: Call, _record: Order, terms: StandingTerms) -> Verd
     return Verdict.ACCEPTED if holds_now and terms.partner in (None, other) else Verdict.NOT_UNDER_CONTRACT
 
 
-def _fault_of_service(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+def _fault_of_service(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     """What the named contract promises allows the order, and what the member's suppliers set for it does."""
     for contract_id, row in contracts.of(call.state, call.account):
         now = row.status == rows.CONTRACT_SIGNED and row.from_s <= call.time_s < row.until_s
         supplied = row.role == SUPPLIER and row.to == call.account
-        if now and (supplied or contract_id == terms.contract) and not _allows(call, row, record):
+        if now and (supplied or contract_id == terms.contract) and not _allows(call, row, record, terms):
             return Verdict.BEYOND_SERVICE_LEVEL
     return Verdict.ACCEPTED
 
 
-def _fault_of_exposure(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+def _fault_of_exposure(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     """A backed order commits no more than there is."""
     row = _as_it_would_rest(call, record, terms, State.BOOKING)
-    if terms.unbacked or row.ready_wh == row.open_wh:
+    if terms.unbacked or standing.affordable_wh(call.state, call.record_id, row) == row.open_wh:
+        return Verdict.ACCEPTED
+    others = standing.of_agents(call.state, call.account, standing.given(row))
+    means = balance(call.state, call.account, standing.given(row)).free
+    means += sum(call.state.holds[order_id].amount for order_id in others)
+    if others and standing.need(row, row.open_wh) <= means:
         return Verdict.ACCEPTED
     # Without room for a hold nothing can be backed, whatever there is.
     return Verdict.NOT_ENOUGH if holds.has_room(call.state, call.account) else Verdict.TOO_MANY_HOLDS
 
 
-def _fault_of_storage(call: Call, record: Order, terms: StandingTerms) -> Verdict:
-    return fault_of_purchase(call, call.signed.record_id, record.side, terms.asset, record.energy_wh)
+def _fault_of_storage(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
+    """A purchase of stored energy waits for room if it may rest; else there is room now, for all that it must trade."""
+    if record.side != SIDE_BUY or terms.good == GOOD_TILL_CANCELLED:
+        return Verdict.ACCEPTED
+    least_wh = record.energy_wh if terms.good == GOOD_WHOLE_AT_ONCE else 1
+    return Verdict.ACCEPTED if capacity.has_room(call.state, terms.asset, call.account, least_wh) else Verdict.NO_ROOM
 
 
 # --- guards of steps 2 and 3, booking and confirmation
 
 
-def _fault_of_agreement(call: Call, record: Order, terms: StandingTerms) -> Verdict:
+def _fault_of_agreement(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     """Where a booking was committed to, the order says what it was; else the market's binding agrees."""
     if terms.booked is None:
         return Verdict.ACCEPTED
@@ -153,7 +197,7 @@ def _fault_of_agreement(call: Call, record: Order, terms: StandingTerms) -> Verd
     return Verdict.ACCEPTED if booked.said == terms_hash(record) else Verdict.OTHER_TERMS
 
 
-def _fault_of_room(call: Call, _record: Order, terms: StandingTerms) -> Verdict:
+def _fault_of_room(call: Turn, _record: Order, terms: StandingTerms) -> Verdict:
     full = call.ledger.floor.is_full((terms.asset, terms.paid_with))
     rests = terms.good == GOOD_TILL_CANCELLED
     if full or (rests and len(standing.of(call.state, call.account)) >= standing.MAX_STANDING_PER_ACCOUNT):
@@ -161,7 +205,7 @@ def _fault_of_room(call: Call, _record: Order, terms: StandingTerms) -> Verdict:
     return Verdict.ACCEPTED
 
 
-_Guards = tuple[tuple[Guard, Callable[[Call, Order, StandingTerms], Verdict]], ...]
+_Guards = tuple[tuple[Guard, Callable[[Turn, Order, StandingTerms], Verdict]], ...]
 _GUARDS_OF_BOOKING: _Guards = (
     (Guard.ATTRIBUTES, _fault_of_attributes),
     (Guard.ATTRIBUTES, _fault_of_prices),
@@ -173,6 +217,13 @@ _GUARDS_OF_BOOKING: _Guards = (
     (Guard.EXPOSURE, _fault_of_storage),
 )
 _GUARDS_OF_CONFIRMATION: _Guards = ((Guard.AGREED, _fault_of_agreement), (Guard.HELD, _fault_of_room))
+_STEPS = ((_GUARDS_OF_BOOKING, Event.BOOK), (_GUARDS_OF_CONFIRMATION, Event.CONFIRM))
+
+
+def _fault_of(guards: _Guards, turn: Turn, record: Order, terms: StandingTerms) -> Verdict:
+    """The first of these guards that does not hold."""
+    faults = (fault_of(turn, record, terms) for _, fault_of in guards)
+    return next((fault for fault in faults if fault), Verdict.ACCEPTED)
 
 
 # --- amendments and other steps
@@ -185,9 +236,6 @@ def _amend(call: Call, record: Amend) -> Verdict:
     if fault := fault_of_price(record.price_u_kwh, band_of(call, row.asset, row.paid_with)):
         return fault
     open_wh = record.energy_wh - row.filled_wh
-    # Who wants less than before may, even where others have filled the room meanwhile.
-    if open_wh > row.open_wh and (fault := fault_of_purchase(call, record.order, row.side, row.asset, open_wh)):
-        return fault
     changed = msgspec.structs.replace(
         row,
         open_wh=max(open_wh, 0),
@@ -195,10 +243,9 @@ def _amend(call: Call, record: Amend) -> Verdict:
         height=call.height,
         position=call.position,
     )
-    ready_wh = standing.affordable_wh(call.state, record.order, changed)
-    if not row.unbacked and ready_wh < changed.open_wh:
+    if not row.unbacked and standing.affordable_wh(call.state, record.order, changed) < changed.open_wh:
         return Verdict.NOT_ENOUGH
-    changed = msgspec.structs.replace(changed, ready_wh=ready_wh)
+    changed = msgspec.structs.replace(changed, ready_wh=standing.tradable_wh(call.state, record.order, changed))
     call.ledger.floor.amend(call.moment, record.order, changed, record.energy_wh)
     return Verdict.ACCEPTED
 
@@ -211,24 +258,25 @@ def _step(call: Call, record: OrderStep) -> Verdict:
             before = call.state.committed.get(step.prepared)
             if before is None or before.account != call.account or before.state != State.PRE_EXECUTION:
                 return Verdict.UNKNOWN_STEP
-            return _commit(call, State.BOOKING, step.terms, step.prepared)
+            # What the guards of this step ask is asked of the order itself, when it is given.
+            state = lifecycle.move(State(before.state), Event.BOOK, lifecycle.guards(State(before.state), Event.BOOK))
+            call.state.committed.delete(step.prepared)
+            return _commit(call, state, step.terms, step.prepared)
         case TradeReversed() as step:
             return _reverse(call, (step.height, step.number))
 
 
 def _commit(call: Call, state: State, said: bytes, before: bytes) -> Verdict:
     until_s = call.time_s + standing.COMMITTED_S
-    return standing.commit(
-        call.state, call.signed.record_id, Committed(call.account, int(state), said, before, until_s)
-    )
+    return standing.commit(call.state, call.record_id, Committed(call.account, int(state), said, before, until_s))
 
 
-def _use_up(call: Call, booked: bytes) -> None:
-    """An order follows once from its steps."""
-    table = call.state.committed
-    for record_id in (table[booked].before, booked):
-        if record_id in table:
-            table.delete(record_id)
+def _make_way(turn: Turn, row: Standing) -> None:
+    """What a member orders itself goes before its agents' orders: they go until it can be held for."""
+    for order_id in standing.of_agents(turn.state, turn.account, standing.given(row)):
+        if standing.affordable_wh(turn.state, turn.record_id, row) == row.open_wh:
+            break
+        turn.ledger.floor.cancel(turn.moment, order_id)
 
 
 def _reverse(call: Call, key: tuple[int, int]) -> Verdict:
@@ -251,8 +299,19 @@ def _reverse(call: Call, key: tuple[int, int]) -> Verdict:
 # --- what an order comes to
 
 
-def _as_it_would_rest(call: Call, record: Order, terms: StandingTerms, state: State) -> Standing:
-    """The row of a new order, with as much ready as its owner can back now."""
+def _with_partner(turn: Turn, record: Order, terms: StandingTerms) -> StandingTerms:
+    """The terms with the partner whom the member prefers, unless they name one, or a contract, which has its own."""
+    if (terms.partner, terms.partner_price_u_kwh, terms.contract) != (None, None, None):
+        return terms
+    wish = preferences.find(turn.state, turn.account, record.side, terms.asset, terms.paid_with)
+    # Where the rules have changed since, a limit that is not allowed any more does not count.
+    if wish is None or fault_of_price(wish.price_u_kwh, band_of(turn, terms.asset, terms.paid_with)):
+        return terms
+    return msgspec.structs.replace(terms, partner=wish.partner, partner_price_u_kwh=wish.price_u_kwh)
+
+
+def _as_it_would_rest(call: Turn, record: Order, terms: StandingTerms, state: State) -> Standing:
+    """The row of a new order, with as much ready as its owner can back and has room for now."""
     band = band_of(call, terms.asset, terms.paid_with)
     row = Standing(
         account=call.account,
@@ -274,11 +333,11 @@ def _as_it_would_rest(call: Call, record: Order, terms: StandingTerms, state: St
         state=int(state),
         terms=terms_hash(record),
     )
-    ready_wh = standing.affordable_wh(call.state, call.signed.record_id, row)
+    ready_wh = standing.tradable_wh(call.state, call.record_id, row)
     return msgspec.structs.replace(row, ready_wh=ready_wh)
 
 
-def band_of(call: Call, asset: str, paid_with: str) -> Band:
+def band_of(call: Turn, asset: str, paid_with: str) -> Band:
     """The prices that the binding allows: those of energy, in the asset that pays for settled periods.
 
     A unit of energy is a Wh unless the asset that meters mint says otherwise.
@@ -300,21 +359,11 @@ def fault_of_price(price_u_kwh: int, band: Band) -> Verdict:
     return Verdict.ACCEPTED
 
 
-def fault_of_purchase(call: Call, order_id: bytes, side: int, asset: str, open_wh: int) -> Verdict:
-    """Of stored energy a member buys no more than it may have, with what its other orders of it still want."""
-    room = storing.room(call.state, asset, call.account) if side == SIDE_BUY else None
-    if room is None:
-        return Verdict.ACCEPTED
-    others = (row for other_id, row in standing.of(call.state, call.account) if other_id != order_id)
-    wanted = sum(row.open_wh for row in others if row.side == SIDE_BUY and row.asset == asset)
-    return Verdict.ACCEPTED if wanted + open_wh <= room else Verdict.NO_ROOM
-
-
-def _allows(call: Call, row: rows.Contract, record: Order) -> bool:
+def _allows(call: Turn, row: rows.Contract, record: Order, terms: StandingTerms) -> bool:
     """Whether a service level allows an order: no dearer, and no more power over one settlement period."""
     limits = [record.price_u_kwh]
-    if record.standing is not None and record.standing.partner_price_u_kwh is not None:
-        limits.append(record.standing.partner_price_u_kwh)
+    if terms.partner_price_u_kwh is not None:
+        limits.append(terms.partner_price_u_kwh)
     if row.price_cap_u_kwh != contracts.NOT_AGREED and max(limits) > row.price_cap_u_kwh:
         return False
     power_w = record.energy_wh * HOUR_S // call.ledger.rules().period.length_s

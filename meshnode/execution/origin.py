@@ -16,7 +16,7 @@ from protocols.records import (
 
 def _installation(call: Call, record: Installation) -> Verdict:
     if isinstance(record.step, InstallationRegister):
-        return installations.announce(call.state, record.step, call.signed.record_id, call.account)
+        return installations.announce(call.state, record.step, call.record_id, call.account)
     return installations.change(call.state, record.step, call.account, call.boundary_s())
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import assets, cash, exchange, rows
+from meshnode.ledger import assets, capacity, cash, exchange, rows
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import storing
 from protocols.records import (
     AssetIssue,
     Burn,
@@ -26,6 +25,8 @@ from protocols.records import (
 
 
 def _transfer(call: Call, record: Transfer) -> Verdict:
+    if not capacity.has_room(call.state, record.asset, record.to, record.amount):
+        return Verdict.NO_ROOM
     verdict = assets.transfer(call.state, record, call.account)
     if verdict == Verdict.ACCEPTED:
         legs = (call.account, record.to, record.asset, record.amount)
@@ -50,7 +51,7 @@ def _burn(call: Call, record: Burn) -> Verdict:
 def _exchange(call: Call, record: Exchange) -> Verdict:
     match record.step:
         case ExchangeOffer() as step:
-            return exchange.offer(call.state, step, call.signed.record_id, call.account, call.time_s)
+            return exchange.offer(call.state, step, call.record_id, call.account, call.time_s)
         case ExchangeAccept() as step:
             return _accept(call, step)
         case ExchangeWithdraw() as step:
@@ -71,14 +72,15 @@ def _accept(call: Call, step: ExchangeAccept) -> Verdict:
 def _have_room(call: Call, hold: rows.Hold) -> bool:
     """Whether both ends may store what they would get, if it is stored energy."""
     gains = ((hold.asset, call.account, hold.amount), (hold.want, hold.owner, hold.want_amount))
-    rooms = ((storing.room(call.state, code, account), amount) for code, account, amount in gains)
-    return all(room is None or amount <= room for room, amount in rooms)
+    return all(capacity.has_room(call.state, code, account, amount) for code, account, amount in gains)
 
 
 def _cash(call: Call, record: Cash) -> Verdict:
-    state, record_id, account = call.state, call.signed.record_id, call.account
+    state, record_id, account = call.state, call.record_id, call.account
     match record.step:
         case CashIn() as step:
+            if step.asset in state.storages:
+                return Verdict.METER_MINTS
             verdict = cash.money_in(state, step, record_id, account)
             if verdict == Verdict.ACCEPTED:
                 call.events.append(Moved(What.CASH_IN, b"", step.to, step.asset, step.amount, reference=step.reference))
@@ -97,6 +99,8 @@ def _cash(call: Call, record: Cash) -> Verdict:
             return cash.sell(state, step, record_id, account, call.time_s)
         case CashConfirm() as step:
             hold = state.holds.get(step.sale)
+            if hold is not None and not capacity.has_room(state, hold.asset, hold.to, hold.amount):
+                return Verdict.NO_ROOM
             verdict = cash.confirm(state, step, account)
             if verdict == Verdict.ACCEPTED and hold is not None:
                 call.events.append(Moved(What.SOLD, hold.owner, hold.to, hold.asset, hold.amount))

@@ -34,6 +34,16 @@ class BookRules(msgspec.Struct, frozen=True):
     max_ahead_s: int
     period_length_s: int
 
+    def fault_of_price(self, price_u_kwh: int) -> Verdict:
+        """Whether orders may be given, and at this price."""
+        if not self.open:
+            return Verdict.NO_MARKET
+        if self.floor_u_kwh is not None and price_u_kwh < self.floor_u_kwh:
+            return Verdict.PRICE_BELOW_FLOOR
+        if self.cap_u_kwh is not None and price_u_kwh > self.cap_u_kwh:
+            return Verdict.PRICE_ABOVE_CAP
+        return Verdict.ACCEPTED
+
 
 def place(
     state: State,
@@ -57,10 +67,8 @@ def place(
         return Verdict.PERIOD_OVER
     if start > time_s + rules.max_ahead_s:
         return Verdict.PERIOD_TOO_FAR
-    if rules.floor_u_kwh is not None and order.price_u_kwh < rules.floor_u_kwh:
-        return Verdict.PRICE_BELOW_FLOOR
-    if rules.cap_u_kwh is not None and order.price_u_kwh > rules.cap_u_kwh:
-        return Verdict.PRICE_ABOVE_CAP
+    if fault := rules.fault_of_price(order.price_u_kwh):
+        return fault
     if rules.max_order_wh is not None and order.energy_wh > rules.max_order_wh:
         return Verdict.ORDER_TOO_LARGE
     if not any(counts(meter, start) for _, meter in state.meters.of_account(account)):
@@ -108,6 +116,8 @@ def _remove(state: State, key: tuple[int, int, int]) -> None:
     row = state.orders[key]
     state.orders.delete(key)
     state.order_places.delete(row.record_id)
+    if row.record_id in state.order_partners:
+        state.order_partners.delete(row.record_id)
     _add_count(state, key[0], row.account, -1)
 
 

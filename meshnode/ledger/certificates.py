@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import msgspec
 
@@ -65,8 +65,7 @@ def issue(state: State, owner: bytes, carrier: int, lots: Iterable[Lot]) -> tupl
         state.certificates.put((owner, lot.period_s, lot.issuance, lot.first), row)
         ranges.append((lot.period_s, lot.issuance, lot.first, row))
     moved = [CertificatesMoved(Change.ISSUED, owner, tuple(ranges))] if ranges else []
-    held = list(of(state, owner))
-    lapsed = held[: max(0, len(held) - MAX_RANGES_PER_ACCOUNT)]
+    lapsed = list(islice(of(state, owner), max(0, held(state, owner) - MAX_RANGES_PER_ACCOUNT)))
     for key, _ in lapsed:
         state.certificates.delete(key)
     if lapsed:
@@ -84,7 +83,7 @@ def transfer(state: State, step: CertificateTransfer, account: bytes) -> Verdict
     chosen = _chosen(state, account, step.wh, step.source)
     if isinstance(chosen, Verdict):
         return chosen
-    if sum(1 for _ in of(state, step.to)) + len(chosen) > MAX_RANGES_PER_ACCOUNT:
+    if held(state, step.to) + len(chosen) > MAX_RANGES_PER_ACCOUNT:
         return Verdict.TOO_MANY_CERTIFICATES
     ranges = _cut(state, account, chosen)
     for period_s, issuance, first, row in ranges:
@@ -102,7 +101,12 @@ def retire(state: State, step: CertificateRetire, account: bytes) -> Verdict | C
 
 def of(state: State, account: bytes) -> Iterator[tuple[Key, Certificate]]:
     """What a member has, the oldest first."""
-    return state.certificates.range((account, 0, b"", 0), (account + b"\0", 0, b"", 0))
+    return state.certificates.range(*_all_of(account))
+
+
+def held(state: State, account: bytes) -> int:
+    """How many ranges a member has."""
+    return state.certificates.count(*_all_of(account))
 
 
 def check(state: State) -> None:
@@ -114,6 +118,10 @@ def check(state: State) -> None:
     ranges = sorted((issuance, first, row.wh) for (_, _, issuance, first), row in state.certificates.items())
     for (issuance, first, wh), (other, later, _) in pairwise(ranges):
         assert wh > 0 and (issuance != other or first + wh <= later), f"Wh {later} of {issuance.hex()} stands twice"
+
+
+def _all_of(account: bytes) -> tuple[Key, Key]:
+    return (account, 0, b"", 0), (account + b"\0", 0, b"", 0)
 
 
 def _chosen(state: State, account: bytes, wh: int, source: int | None) -> list[tuple[Key, Certificate, int]] | Verdict:

@@ -117,3 +117,29 @@ class AuctionBid(msgspec.Struct, frozen=True):
     height: int
     position: int
     attributes: tuple[tuple[str, str], ...]
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """What a member wants of its agent; the table's key is (account, asset). order: its newest, empty without one."""
+
+    paid_with: str
+    buy_price_u_kwh: int
+    sell_price_u_kwh: int
+    low: int
+    target: int
+    high: int
+    order: bytes = NOBODY
+
+
+class Preference(msgspec.Struct, frozen=True):
+    """Who is served first, at which limit; the table's key is (account, side, asset, what pays), "" for periods."""
+
+    partner: bytes
+    price_u_kwh: int
+
+
+class OrderPartner(msgspec.Struct, frozen=True):
+    """Who an order of a period serves first, at which limit; the table's key is the order's record id."""
+
+    partner: bytes
+    price_u_kwh: int

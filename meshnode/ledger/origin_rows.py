@@ -46,7 +46,7 @@ class LotRow(msgspec.Struct, frozen=True):
     storage: bytes
 
 
-class MoreRegisters(msgspec.Struct, frozen=True):
+class MoreRegisters(msgspec.Struct, frozen=True, gc=False):
     """Registers of a meter that counts more than electricity at the connection point; -1 if not metered."""
 
     charged_wh: int

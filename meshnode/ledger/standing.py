@@ -1,7 +1,8 @@
 """Standing: the orders of assets that rest, what is held for them, and the trades that they came to.
 
 Which orders meet, and at which price, is the market's business; here is what that moves. An order's hold has
-its record id, and holds exactly what its ready part may cost or deliver.
+its record id, and holds exactly what its open part may cost or deliver, of an unbacked order its ready part.
+Ready is what may trade now: what can be backed and, where stored energy is bought, has room.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import msgspec
 
 from meshnode.amounts import value
-from meshnode.ledger import holds, rows
+from meshnode.ledger import capacity, holds, rows
 from meshnode.ledger.balances import balance
 from meshnode.ledger.order_rows import NO_PRICE, Committed, Execution, Standing, StandingOf, TradingDay
 from meshnode.ledger.state import State
@@ -29,6 +30,7 @@ PRICE_TICK_U_KWH = 1000
 DAY_S = 86_400
 # Record ids have 32 bytes.
 _AFTER_ALL = b"\xff" * 33
+_AFTER_ALL_CODES = "\U0010ffff"
 
 
 def unit_price_u(row: Standing) -> int:
@@ -55,10 +57,31 @@ def affordable_wh(state: State, order_id: bytes, row: Standing) -> int:
     return min(row.open_wh, means // unit_price_u(row) if row.side == SIDE_BUY else means)
 
 
+def tradable_wh(state: State, order_id: bytes, row: Standing) -> int:
+    """How many of an order's units may trade now: those that can be backed, and for which there is room.
+
+    Room is given to an account's purchases by sequence; those for which there is none wait.
+    """
+    backed = affordable_wh(state, order_id, row)
+    space = capacity.room(state, row.asset, row.account) if row.side == SIDE_BUY else None
+    if space is None or not backed:
+        return backed
+    for other_id, other in of(state, row.account):
+        before = (other.height, other.position) < (row.height, row.position)
+        if other_id != order_id and before and other.side == SIDE_BUY and other.asset == row.asset:
+            space -= other.ready_wh
+    return max(0, min(backed, space))
+
+
+def backed_wh(row: Standing) -> int:
+    """How many of an order's units are held for: all that it wants, of an unbacked order what may trade now."""
+    return row.ready_wh if row.unbacked else row.open_wh
+
+
 def fit_hold(state: State, order_id: bytes, row: Standing, time_s: int) -> None:
-    """Hold exactly what the ready part of an order needs; the caller has checked that it is there."""
+    """Hold exactly what an order needs; the caller has checked that it is there."""
     hold = state.holds.get(order_id)
-    held, wanted = 0 if hold is None else hold.amount, need(row, row.ready_wh)
+    held, wanted = 0 if hold is None else hold.amount, need(row, backed_wh(row))
     if wanted == held:
         return
     if hold is None:
@@ -95,6 +118,13 @@ def of(state: State, account: bytes) -> list[tuple[bytes, Standing]]:
     return sorted(mine, key=lambda item: (item[1].height, item[1].position))
 
 
+def of_agents(state: State, account: bytes, gives: str) -> list[bytes]:
+    """The resting orders of an account's agents that give an asset: they make way for what the member orders itself."""
+    rows_of = state.agents.range((account, ""), (account, _AFTER_ALL_CODES))
+    found = ((row.order, state.standing.get(row.order)) for _, row in rows_of)
+    return [order_id for order_id, order in found if order is not None and given(order) == gives]
+
+
 def execute(state: State, key: tuple[int, int], trade: Execution) -> None:
     """Both legs of a trade, out of the two orders' holds."""
     holds.pay(state, trade.buy_order, trade.seller, trade.paid)
@@ -103,11 +133,11 @@ def execute(state: State, key: tuple[int, int], trade: Execution) -> None:
 
 
 def fault_of_reversal(state: State, trade: Execution) -> Verdict:
-    """Whether both parties have what is to go back."""
+    """Whether both parties have what is to go back, and the seller has room for it."""
     legs = ((trade.buyer, trade.asset, trade.energy_wh), (trade.seller, trade.paid_with, trade.paid))
     if any(balance(state, account, asset).free < amount for account, asset, amount in legs):
         return Verdict.NOT_ENOUGH
-    return Verdict.ACCEPTED
+    return Verdict.ACCEPTED if capacity.has_room(state, trade.asset, trade.seller, trade.energy_wh) else Verdict.NO_ROOM
 
 
 def commit(state: State, record_id: bytes, row: Committed) -> Verdict:
@@ -117,6 +147,13 @@ def commit(state: State, record_id: bytes, row: Committed) -> Verdict:
         return Verdict.TOO_MANY_STEPS
     state.committed.put(record_id, row)
     return Verdict.ACCEPTED
+
+
+def leave(state: State, account: bytes) -> None:
+    """A member has left: no order will follow its steps."""
+    for record_id, row in state.committed.items():
+        if row.account == account:
+            state.committed.delete(record_id)
 
 
 def forget(state: State, time_s: int) -> None:
@@ -142,16 +179,16 @@ def check(state: State) -> None:
         AssertionError: our bug, never a peer's.
     """
     held = {order_id: hold.amount for order_id, hold in state.holds.items() if hold.purpose == rows.HOLD_ORDER}
-    needed = {order_id: need(row, row.ready_wh) for order_id, row in state.standing.items() if row.ready_wh}
+    needed = {order_id: need(row, backed_wh(row)) for order_id, row in state.standing.items() if backed_wh(row)}
     assert held == needed, "what is held for standing orders is not what they need"
     assert {(row.account, order_id) for order_id, row in state.standing.items()} == {
         key for key, _ in state.standing_of.items()
     }, "standing orders and their owners differ"
     for order_id, row in state.standing.items():
         assert 0 <= row.ready_wh <= row.open_wh and row.open_wh, f"order {order_id.hex()}: {row}"
-        assert row.unbacked or row.ready_wh == row.open_wh, f"order {order_id.hex()} rests unbacked"
         assert row.partner_price_u_kwh == NO_PRICE or row.partner, f"order {order_id.hex()}: a price for nobody"
         assert value(row.price_u_kwh, 1) * PRICE_TICK_U_KWH == row.price_u_kwh, f"order {order_id.hex()}: off tick"
-        if row.unbacked:
-            possible = affordable_wh(state, order_id, row)
-            assert row.ready_wh == possible, f"order {order_id.hex()}: {row.ready_wh} ready, {possible} could be"
+        possible = tradable_wh(state, order_id, row)
+        assert row.ready_wh == possible, f"order {order_id.hex()}: {row.ready_wh} ready, {possible} could be"
+        waits_for_room = row.side == SIDE_BUY and row.asset in state.storages
+        assert row.unbacked or waits_for_room or row.ready_wh == row.open_wh, f"order {order_id.hex()} rests unbacked"

@@ -135,6 +135,12 @@ class Verdict(IntEnum):
     CONTRACT_ENDED = 163
     CONTRACT_TIMES = 164
     TOO_MANY_CONTRACTS = 165
+    TARGETS_CONTRADICT = 180
+    TOO_MANY_AGENTS = 181
+    NO_AGENT = 182
+    NO_PREFERENCE = 183
+    TOO_MANY_PREFERENCES = 184
+    STORED_PAYS = 185
     DRIVEN_ALREADY = 190
 
 
@@ -232,7 +238,7 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.CREDENTIAL_TAKEN: "somebody is known by that token or key already",
     Verdict.OVER_LIMIT: "it would cost more than whoever pays has allowed",
     Verdict.NO_ACCESS: "who stores energy here must have the access asset",
-    Verdict.NO_ROOM: "the member has as much stored as it may",
+    Verdict.NO_ROOM: "who would get it has no room: as much stored as it may, or bound to get it",
     Verdict.NOT_STORED: "that asset is not stored energy, or not of this meter, or cannot become it",
     Verdict.NOTHING_RELEASED: "the coins only pay for what was delivered before; send more",
     Verdict.NOT_OWN_BATTERY: "that battery delivers to its owner alone",
@@ -263,5 +269,11 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.CONTRACT_ENDED: "the contract has ended",
     Verdict.CONTRACT_TIMES: "a contract ends after it begins, and is not over when it is offered",
     Verdict.TOO_MANY_CONTRACTS: "the member has offered too many contracts",
+    Verdict.TARGETS_CONTRADICT: "an agent needs low < target < high, and no more than the member may have",
+    Verdict.TOO_MANY_AGENTS: "the member has agents for too many assets",
+    Verdict.NO_AGENT: "the member has no agent for that asset",
+    Verdict.NO_PREFERENCE: "the member prefers nobody there",
+    Verdict.TOO_MANY_PREFERENCES: "the member has stated too many preferences",
+    Verdict.STORED_PAYS: "stored energy is bought and sold; it pays for nothing",
     Verdict.DRIVEN_ALREADY: "another feed says that price already",
 }

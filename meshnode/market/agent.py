@@ -1,7 +1,7 @@
 """Automatic agent: trades for a member who only says two prices and how full its store should be.
 
-A pure function of what the member said and of its balance. Who calls signs the
-order that comes out, and asks again when something has changed.
+Pure functions of what the member said and of its balance. Who calls gives the order that
+comes out, and asks again when something has changed.
 """
 
 from typing import Final
@@ -80,3 +80,20 @@ def act(targets: Targets, balance_wh: int, has_orders: bool, most_wh: int = NO_L
     if balance_wh <= targets.low_wh and balance_wh < target_wh:
         return Wish(Side.BUY, min(target_wh - balance_wh, ENERGY_MAX_WH), targets.buy_price_u_kwh)
     return None
+
+
+def still_wants(targets: Targets, side: Side, balance_wh: int, has_orders: bool, most_wh: int = NO_LIMIT_WH) -> int:
+    """How much an order of the agent that rests may still trade, so that one need is never met twice.
+
+    Args:
+        side: of the order.
+        balance_wh: what the member has stored, with what the order has held of it.
+        has_orders: whether any other order of the member is open.
+        most_wh: the highest balance allowed.
+    Returns:
+        What is missing to the target, or above it; 0 as soon as the member has an order of its own.
+    """
+    if has_orders:
+        return 0
+    target_wh = min(targets.target_wh, most_wh)
+    return max(0, target_wh - balance_wh if side is Side.BUY else balance_wh - target_wh)

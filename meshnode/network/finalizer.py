@@ -26,7 +26,7 @@ class Finalizer:
     """The one way from the log into the machine.
 
     Attributes:
-        unable: ticks since a certificate came of validators that are not known here, and nothing has become final.
+        unable: ticks since something was last final here, while a certificate is known of a later height.
 
     Invariant: unless halted, the machine stands at `finality.final_height`, and the
     block executed there is the one that the newest certificate names.
@@ -80,9 +80,17 @@ class Finalizer:
         """The highest height that is certified, as far as this node knows, whether or not it has the block."""
         return self._finality.certified_height
 
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether something later than what is final here is certified, as far as this node knows.
+
+        Of that one the block may be missing, a certificate in between, or whoever signed it may not be known here yet.
+        """
+        return max(self._unknown_height, self._finality.certified_height) > self._finality.final_height
+
     def tick(self) -> None:
         """One unit of time has passed."""
-        self.unable = self.unable + 1 if self._unknown_height > self._finality.final_height else 0
+        self.unable = self.unable + 1 if self.is_left_behind else 0
 
     def executed_unseen(self) -> list[FinalBlock]:
         """Blocks executed that `take_final` has not handed out yet."""

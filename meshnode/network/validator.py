@@ -416,8 +416,8 @@ class Validator(Observed):
 
     @property
     def astray(self) -> int:
-        """For how many ticks this node has heard no leader, or only certificates of validators unknown to it: then the
-        others may have gone on without it."""
+        """For how many ticks this node has heard no leader, or has not got on although it knows that others have: then
+        they may have gone on without it."""
         return max(self._leadership.silence, self._finalizer.unable, self._wariness.behind)
 
     @property

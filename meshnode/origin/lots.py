@@ -79,17 +79,23 @@ class Queue:
     """Lots in a row: what came first is taken first."""
 
     def __init__(self, lots: Iterable[Lot] = ()) -> None:
-        self._lots = [lot for lot in lots if lot.wh]
+        self._lots: list[Lot] = []
         self._next = 0
+        # The sum of the lots from the next one on: everybody asks for it before taking.
+        self._wh = 0
+        self.add(lots)
 
     @property
     def wh(self) -> int:
         """How much is left."""
-        return size_wh(self._lots[self._next :])
+        return self._wh
 
     def add(self, lots: Iterable[Lot]) -> None:
         """Put lots behind the others."""
-        self._lots += [lot for lot in lots if lot.wh]
+        for lot in lots:
+            if lot.wh:
+                self._lots.append(lot)
+                self._wh += lot.wh
 
     def take(self, wh: int) -> tuple[Lot, ...]:
         """The first `wh` Wh; a lot is cut where they end.
@@ -97,8 +103,9 @@ class Queue:
         Raises:
             ValueError: there is less than that.
         """
-        if not 0 <= wh <= self.wh:
-            raise ValueError(f"{wh} Wh wanted of {self.wh} Wh")
+        if not 0 <= wh <= self._wh:
+            raise ValueError(f"{wh} Wh wanted of {self._wh} Wh")
+        self._wh -= wh
         taken = []
         while wh:
             lot = self._lots[self._next]

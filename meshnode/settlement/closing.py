@@ -7,12 +7,15 @@ is checked for conservation before anything is written.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
+from meshnode.market.partners import Preference, pair
 from meshnode.settlement import driven, origins, pairs
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
@@ -122,10 +125,17 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     if rules.mechanism is not None and orders:
         tariff = driven.tariff(state, start_s, rules.tariff)
         allowed = driven.within(state, start_s, orders)
-        clearing = rules.mechanism.clear(allowed, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
-        trades, price = clearing.trades, clearing.price_u_kwh
-        traded = {fill.order_id: fill.traded_wh for fill in clearing.fills}
-        fills = tuple((order.order_id, order.energy_wh, traded.get(order.order_id, 0)) for order in orders)
+        # Partners trade before, and the mechanism never sees it.
+        paired = pair(allowed, _preferences(state, start_s, allowed))
+        trades = paired.trades
+        traded: Counter[bytes] = Counter()
+        for trade in trades:
+            traded.update({trade.buy_order: trade.energy_wh, trade.sell_order: trade.energy_wh})
+        if paired.orders:
+            clearing = rules.mechanism.clear(paired.orders, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
+            trades, price = trades + clearing.trades, clearing.price_u_kwh
+            traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
+        fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
     settlement = _settle(state, start_s, rules, energies, trades)
     _post(state, settlement.postings)
@@ -138,6 +148,17 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     )
     written = pairs.write(state, start_s, settlement.postings, energies)
     return PeriodClosed(start_s, rules.length_s, settlement, energies, trades, fills, price, written)
+
+
+def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
+    """Whom these orders serve first; a partner pays no more than the cap either."""
+    cap_u_kwh = driven.cap(state, start_s)
+    named = ((order.order_id, state.order_partners.get(order.order_id)) for order in orders)
+    return [
+        Preference(order_id, row.partner, row.price_u_kwh if cap_u_kwh is None else min(row.price_u_kwh, cap_u_kwh))
+        for order_id, row in named
+        if row is not None
+    ]
 
 
 def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRules) -> PeriodCorrected | None:
@@ -169,7 +190,8 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
 def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
     """A closed period that may still be corrected, as it stands now; and what it is settled with."""
     energies = metered(state, start_s)
-    return _settle(state, start_s, rules, energies, _trades(state, start_s)), energies
+    # What it is settled with was checked for conservation when it was written.
+    return settle(_inputs(state, start_s, rules, energies, _trades(state, start_s))), energies
 
 
 def metered(state: State, start_s: int) -> tuple[Metered, ...]:
@@ -262,13 +284,19 @@ def _history(
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> Settlement:
-    tariff = driven.tariff(state, start_s, rules.tariff)
-    if rules.shares:
-        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
-    inputs = PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
+    inputs = _inputs(state, start_s, rules, metered, trades)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
     return settlement
+
+
+def _inputs(
+    state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
+) -> PeriodInputs:
+    tariff = driven.tariff(state, start_s, rules.tariff)
+    if rules.shares:
+        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
+    return PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:

@@ -67,16 +67,21 @@ def book(state: State, start_s: int, fixed: BookRules, time_s: int) -> BookRules
     return fixed if found is None else msgspec.structs.replace(fixed, cap_u_kwh=found.price_u_kwh)
 
 
+def cap(state: State, start_s: int) -> int | None:
+    """What nobody may pay more than in a period, if a feed says so."""
+    found = state.period_prices.get((start_s, DRIVES_PRICE_CAP))
+    return None if found is None else found.price_u_kwh
+
+
 def within(state: State, start_s: int, orders: Iterable[Order]) -> list[Order]:
     """The orders of a period as far as its cap lets them trade.
 
     They were given before the period began, when the feed may have expected something else: who
     would pay more pays no more than the cap, and who wants more sells nothing.
     """
-    found = state.period_prices.get((start_s, DRIVES_PRICE_CAP))
-    if found is None:
+    cap_u_kwh = cap(state, start_s)
+    if cap_u_kwh is None:
         return list(orders)
-    cap_u_kwh = found.price_u_kwh
     return [
         order if order.price_u_kwh <= cap_u_kwh else msgspec.structs.replace(order, price_u_kwh=cap_u_kwh)
         for order in orders

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from meshnode.amounts import PPM, split
-from meshnode.ledger import delivery_rows
+from meshnode.ledger import capacity, delivery_rows
 from meshnode.ledger.balances import balance
 from meshnode.ledger.state import State
 from meshnode.settlement import points
-from meshnode.settlement.storage import room_wh
 from protocols.records.delivery import MAX_STORED_PARTS
 
 Parts = dict[bytes, tuple[int, int]]
@@ -28,8 +27,7 @@ def chargeable_wh(state: State, code: str, account: bytes) -> int:
         return 0
     if storage.access and not balance(state, account, storage.access).free:
         return 0
-    has = balance(state, account, code)
-    room = room_wh(storage.most_wh, has.free + has.held)
+    room = capacity.room(state, code, account)
     keep = state.keeps.get((code, account)) or delivery_rows.Keep()
     return ((room + 1) * PPM - 1 - keep.rest) // storage.efficiency_ppm if room else 0
 

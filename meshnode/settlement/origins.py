@@ -70,7 +70,9 @@ def inputs(
     installed = installations.counting(state, start_s)
     lots = storages(state) if stored is None else stored
     electricity = tuple(_home(state, entry, installed, lots, start_s, length_s) for entry in metered)
-    heat = tuple(_heat(state, entry, installed, lots, start_s, length_s) for entry in metered)
+    # Most communities share no heat: no meter has registers for it.
+    heated = metered if len(state.more_registers) else ()
+    heat = tuple(_heat(state, entry, installed, lots, start_s, length_s) for entry in heated)
     carbon = (
         installations.grid_carbon(state, Carrier.ELECTRICITY, start_s, CARBON_UNKNOWN),
         installations.grid_carbon(state, Carrier.HEAT, start_s, CARBON_UNKNOWN),

@@ -64,7 +64,9 @@ def write(
     for account in sorted(new.keys() | paid.keys()):
         now, was = new.get(account, _NOTHING), old.get(account, _NOTHING)
         energies = (now[0] - was[0], now[1] - was[1], now[2] - was[2])
-        number = len(list(state.pairs.range((start_s, account, 0), (start_s, account + b"\0", 0))))
+        number = 0
+        while (start_s, account, number) in state.pairs:
+            number += 1
         assert account not in new or bool(number) == bool(before), f"{start_s}: pair {number} of {account.hex()}"
         amounts = changes.get(account, 0), paid.get(account, 0)
         if number and energies == _NOTHING and amounts == (0, 0):

@@ -39,11 +39,6 @@ def most_stored_wh(cost_u: int, price_u_kwh: int, oversize_ppm: int = OVERSIZE_P
     return int64("maximum stored", 2 * cost_u * WH_PER_KWH * PPM // (oversize_ppm * price_u_kwh))
 
 
-def room_wh(most_wh: int, stored_wh: int) -> int:
-    """What may still be stored. A maximum that was lowered below the balance takes nothing away; there is no room."""
-    return max(0, most_wh - stored_wh)
-
-
 class StorageFee(msgspec.Struct, frozen=True):
     """What the binding says of the storage fee.
 

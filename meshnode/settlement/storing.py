@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from meshnode.amounts import PPM
-from meshnode.ledger import assets, delivery_rows
+from meshnode.ledger import assets, capacity, delivery_rows
 from meshnode.ledger.balances import balance, change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
@@ -18,7 +18,7 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.settlement import points
 from meshnode.settlement.credit import Standing
 from meshnode.settlement.delivering import put_keep
-from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh, room_wh
+from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh
 from protocols.records import POLICY_ISSUER, StorageSet, Stored
 
 # Stands for all owners in the fee's division; account ids have 16 bytes, so it is nobody's.
@@ -56,7 +56,11 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
         return Verdict.NOT_ISSUER
     known = state.storages.get(step.asset)
     meter = state.meters.get(step.meter)
-    fresh = asset.kind == ENERGY and not asset.supply and assets.rules(state, step.asset).policy == POLICY_ISSUER
+    rules = assets.rules(state, step.asset)
+    # Nobody but its meter mints it, and it pays for nothing: what is paid has no limit that room could be kept for.
+    fresh = asset.kind == ENERGY and not asset.supply and rules.policy == POLICY_ISSUER and not rules.cashier
+    pays = {order.paid_with for _, order in state.standing.items()}
+    fresh = fresh and step.asset not in pays | {auction.paid_with for _, auction in state.auctions.items()}
     if (known is None and not fresh) or (known is not None and known.meter != step.meter):
         return Verdict.NOT_STORED
     if meter is None or meter.until_s:
@@ -87,15 +91,6 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
     )
     state.storages.put(step.asset, row)
     return Verdict.ACCEPTED
-
-
-def room(state: State, code: str, account: bytes) -> int | None:
-    """How many more Wh of stored energy a member may have; None if the asset is no stored energy, without a bound."""
-    storage = state.storages.get(code)
-    if storage is None:
-        return None
-    has = balance(state, account, code)
-    return room_wh(storage.most_wh, has.free + has.held)
 
 
 def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Taken | Moved]]:
@@ -178,8 +173,7 @@ def _fault_of_parts(state: State, storage: delivery_rows.Storage, record: Stored
         if storage.access and not balance(state, account, storage.access).free:
             return Verdict.NO_ACCESS
         units, _ = _minted(state, storage, record.asset, account, charged_wh)
-        has = balance(state, account, record.asset)
-        if units > room_wh(storage.most_wh, has.free + has.held):
+        if not capacity.has_room(state, record.asset, account, units):
             return Verdict.NO_ROOM
         minted += units
     asset = state.assets[record.asset]

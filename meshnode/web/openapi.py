@@ -38,6 +38,7 @@ QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "skip": (_COUNT, "leave out the first so many"),
     "open": (_COUNT, "1: only what is open"),
     "depth": (_COUNT, "so many orders of each side"),
+    "said": (_TEXT, "an attribute that the order's documents state, as NAME=TEXT; may be given again"),
     "wait": (_COUNT, "hold the answer back until the record is final, at most so many seconds"),
     "valid_until_s": (_COUNT, "until when the record is valid, as its author knows"),
     "fresh": (_COUNT, "wait so many seconds for a majority to confirm that nothing is missing"),

@@ -44,8 +44,10 @@ from meshnode.web.origin import Origin
 from meshnode.web.page import Page
 from meshnode.web.speaking import Speaking
 from meshnode.web.standing import StandingOrders
+from meshnode.web.steps import Steps
 from meshnode.web.storage import Storages
 from meshnode.web.tokens import Tokens
+from meshnode.web.wishes import Wishes
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -88,6 +90,8 @@ def create_app(
         *CashDesk(backend, token).routes(),
         *Contracts(backend, token).routes(),
         *StandingOrders(backend, token).routes(),
+        *Steps(backend, token).routes(),
+        *Wishes(backend, token).routes(),
         *Auctions(backend, token).routes(),
         *Deliveries(backend, token, own.attendant if own else None).routes(),
         *Credentials(backend, token).routes(),

@@ -20,7 +20,7 @@ from meshnode.web.asking import Field, takes
 from meshnode.web.backend import Backend
 from meshnode.web.faults import Fault, Faults, answer, shown
 from meshnode.web.fresh import with_fresh
-from meshnode.web.speaking import account_asked, account_of, say, spoken_once
+from meshnode.web.speaking import LAST_SECOND, account_asked, account_of, say, spoken_once
 from meshnode.web.tokens import MEMBER, asset_field, name_of, page
 from protocols.records import (
     GOOD_AT_ONCE,
@@ -50,24 +50,25 @@ GOOD = {
     "market": GOOD_MARKET,
 }
 
-_MAX_PRICE = MAX_PRICE_U_KWH // PRICE_TICK_U_KWH
+MAX_PRICE = MAX_PRICE_U_KWH // PRICE_TICK_U_KWH
 _UNITS = Field("units", f"a whole number from 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH))
-_PRICE = Field("price", f"units of the paying asset for each unit, 1 to {_MAX_PRICE}", asking.number(1, _MAX_PRICE))
-_ORDER = (
+PRICE = Field("price", f"units of the paying asset for each unit, 1 to {MAX_PRICE}", asking.number(1, MAX_PRICE))
+ORDER = (
     Field("side", '"buy" or "sell"', asking.choice(SIDES)),
     asset_field("asset", "code of the asset that is bought or sold"),
     asset_field("paid_with", "code of the asset that pays"),
     _UNITS,
-    _PRICE,
+    PRICE,
     Field("good", ", ".join(f'"{word}"' for word in GOOD), asking.choice(GOOD), optional=True),
     Field("for_s", f"seconds from now, 1 to {MAX_HOLD_S}", asking.number(1, MAX_HOLD_S), optional=True),
+    Field("expires_s", "or the first UTC second at which it is over", asking.number(1, LAST_SECOND), optional=True),
     Field("unbacked", "1 if it may rest without what it needs, else 0", asking.number(0, 1), optional=True),
     Field("partner", f"{MEMBER}, who is served first", asking.text, optional=True),
-    Field("partner_price", "the limit towards the partner", asking.number(1, _MAX_PRICE), optional=True),
+    Field("partner_price", "the limit towards the partner", asking.number(1, MAX_PRICE), optional=True),
     Field("contract", "record id of a contract", asking.bytes_in_hex(RECORD_ID_BYTES), optional=True),
     Field("booked", "record id of its booking step", asking.bytes_in_hex(RECORD_ID_BYTES), optional=True),
 )
-_AMEND = (_UNITS, _PRICE)
+_AMEND = (_UNITS, PRICE)
 
 
 class StandingOrders:
@@ -153,22 +154,12 @@ class StandingOrders:
 
     # --- writing
 
-    @takes(_ORDER)
+    @takes(ORDER)
     async def place(self, request: Request) -> Response:
         """POST /api/standing: buy or sell an asset; it trades at once with whom it meets, the rest rests if it may."""
         asking.check_token(request, self._token)
-        given = await asking.fields(request, _ORDER)
-        said = {"side": given.pop("side"), "energy_wh": given.pop("units")}
-        said["price_u_kwh"] = given.pop("price") * PRICE_TICK_U_KWH
-        if "for_s" in given:
-            given["expires_s"] = self._backend.clock.now_s() + given.pop("for_s")
-        if "partner" in given:
-            given["partner"] = account_of(self._backend, given["partner"], "partner")
-        if "partner_price" in given:
-            given["partner_price_u_kwh"] = given.pop("partner_price") * PRICE_TICK_U_KWH
-        terms = StandingTerms(**given)
-        order = Order(**spoken_once(self._backend, request), **said, period_start_s=0, standing=terms)
-        return await say(self._backend, order)
+        given = await asking.fields(request, ORDER)
+        return await say(self._backend, order_of(self._backend, given, spoken_once(self._backend, request)))
 
     @takes(_AMEND)
     async def amend(self, request: Request) -> Response:
@@ -217,6 +208,19 @@ class StandingOrders:
             "expires_s": None if row.expires_s == NO_EXPIRY else row.expires_s,
             "state": State(row.state).name.lower(),
         }
+
+
+def order_of(backend: Backend, given: dict[str, Any], spoken: dict[str, Any]) -> Order:
+    """The order that the fields of a body say. Raises Faults: it names nobody as its partner."""
+    said = {"side": given.pop("side"), "energy_wh": given.pop("units")}
+    said["price_u_kwh"] = given.pop("price") * PRICE_TICK_U_KWH
+    if "for_s" in given:
+        given["expires_s"] = backend.clock.now_s() + given.pop("for_s")
+    if "partner" in given:
+        given["partner"] = account_of(backend, given["partner"], "partner")
+    if "partner_price" in given:
+        given["partner_price_u_kwh"] = given.pop("partner_price") * PRICE_TICK_U_KWH
+    return Order(**spoken, **said, period_start_s=0, standing=StandingTerms(**given))
 
 
 def _trade_id(text: str) -> tuple[int, int]:

@@ -10,8 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meshnode.amounts import PPM
-from meshnode.ledger import delivery_rows
-from meshnode.settlement import storing
+from meshnode.ledger import capacity, delivery_rows
 from meshnode.web import asking
 from meshnode.web.asking import Field, Reader, takes
 from meshnode.web.backend import Backend, Keeping, NotHere, Refused
@@ -134,7 +133,7 @@ class Storages:
             "owners_ppm": row.owners_ppm,
             "others": {name_of(self._backend, other): ppm for other, ppm in row.divided},
             "owners": {name_of(self._backend, owner): weight for owner, weight in row.owners},
-            "room_wh": storing.room(state, code, account),
+            "room_wh": capacity.room(state, code, account),
             "arrears_u": keep.arrears_u,
             "kept": None if self._storekeeper is None else self._storekeeper.kept(code),
         }

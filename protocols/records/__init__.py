@@ -152,6 +152,7 @@ from protocols.records.tokens import (
     ExchangeWithdraw,
     ServiceLevel,
 )
+from protocols.records.wishes import Agent, AgentOff, AgentSet, Partner, PartnerFirst, PartnerNobody
 
 __all__ = [
     "BLOCK_RECORDS",
@@ -198,6 +199,9 @@ __all__ = [
     "TICK_END",
     "TICK_RUN",
     "Ack",
+    "Agent",
+    "AgentOff",
+    "AgentSet",
     "Amend",
     "AssetIssue",
     "Auction",
@@ -257,6 +261,9 @@ __all__ = [
     "OrderBooked",
     "OrderPrepared",
     "OrderStep",
+    "Partner",
+    "PartnerFirst",
+    "PartnerNobody",
     "Point",
     "PointClose",
     "PreVote",

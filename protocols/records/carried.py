@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import auctions, delivery, feeds, orders, origin, statements, tokens
+from protocols.records import auctions, delivery, feeds, orders, origin, statements, tokens, wishes
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -35,6 +35,8 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         origin.Installation,
         origin.Certificates,
         origin.GridCarbon,
+        wishes.Agent,
+        wishes.Partner,
     )
 )
 """Kinds that a block may carry."""

@@ -1,103 +1,131 @@
 """Settle: how many readings a second the state machine settles, single-threaded, and where the time goes.
 
     python -m tests.benchmarks.settle [--homes 50] [--periods 96] [--preset mid_market_village] [--profile]
+    python -m tests.benchmarks.settle --days 60 [--corrections 60]
 
-A day of a made-up community is signed and put into blocks first, one block for each period with the
-readings of all homes. Then a fresh machine executes the blocks: registers, closing, sharing, postings,
-claims, and the state hash after every block. What a validator does before that - decoding records and checking
-their signatures - is measured apart. Seconds are the process's own, so that other programs
-count little. The state hash grows with the history that the state keeps, which is full after four days
-(--periods 400). Nothing here passes or fails; the numbers are printed.
+A made-up community is signed and put into blocks first, one block for each period with the readings of all
+homes. Then a fresh machine executes the blocks: registers, closing, sharing, postings, claims, the origin of periods
+that no correction can change any more, and the state hash after every block. What a validator does
+before that - decoding records and checking their signatures - is measured apart. Seconds are the process's
+own, so that other programs count little; what still differs from computer to computer and from hour to hour
+shows in the reference, a fixed piece of work that is measured in the same run: so many hashes of two hashes.
+
+With `--days`, the speed is printed day after day: it must not fall while history grows. The state keeps a period
+until no correction and no estimate needs it, here for six days; with `--corrections` for longer. Nothing
+here passes or fails; the numbers are printed.
 """
+
+from __future__ import annotations
 
 import argparse
 import cProfile
 import pstats
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 from time import process_time
 
-from meshnode.settlement.closing import PeriodClosed
+from meshnode.machine import Machine
 from protocols import block as blocks
-from tests.ledger.chain import Chain, member, period_s
-from zencode.presets import preset
+from protocols import merkle
+from protocols.block import Block
+from tests.benchmarks.community import PERIODS_A_DAY, found, made, village
+from tests.ledger.chain import Chain
 
-FOUNDERS = ("anna", "bela", "carla")
 ROUNDS = 3
 FUNCTIONS_SHOWN = 16
 ROOT = Path(__file__).parents[2]
+# About a twentieth of a second: long enough to be measured, short enough to be measured often.
+REFERENCE_HASHES = 50_000
+# The days that are printed, of those that are measured: growth shows on a scale of factors.
+DAYS_SHOWN = (1, 2, 4, 7, 10, 15, 20, 30, 40, 50, 60)
 
 
-def community(homes: int, periods: int, name: str) -> Chain:
-    """A community whose every home has reported every period; each block closes one."""
-    names = [*FOUNDERS, *(f"home {number}" for number in range(4, homes + 1))][:homes]
-    entries = [member(home, ("administrator", "prosumer") if home == "anna" else ("prosumer",)) for home in names]
-    chain = Chain(min(3, homes), binding=preset(name), members=tuple(entries))
-    random = Random(7)
-    taken, given = dict.fromkeys(names, 10_000), dict.fromkeys(names, 10_000)
-    chain.block(*(chain.reading(home, -1, taken[home], given[home]) for home in names))
-    for period in range(periods):
-        # The sun shines on every third roof in the middle half of the day.
-        sunny = periods // 4 <= period < 3 * periods // 4
-        for number, home in enumerate(names):
-            if sunny and number % 3 == 0:
-                given[home] += random.randrange(100, 900)
-            else:
-                taken[home] += random.randrange(50, 400)
-        chain.block(
-            *(chain.reading(home, period, taken[home], given[home]) for home in names), time_s=period_s(period + 1) + 3
-        )
-    closed = [event for events in chain.events.values() for event in events if isinstance(event, PeriodClosed)]
-    assert len(closed) == periods, f"{len(closed)} of {periods} periods have closed"
-    return chain
+class Timed:
+    """A machine's state hash, and how long it took."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._hash = machine.state.state_hash
+        self.seconds = 0.0
+
+    def __call__(self) -> bytes:
+        began = process_time()
+        found_hash = self._hash()
+        self.seconds += process_time() - began
+        return found_hash
 
 
-def executed(chain: Chain) -> tuple[float, float]:
+def executed(chain: Chain, made_blocks: list[Block]) -> tuple[float, float]:
     """Seconds that a fresh machine takes to execute all blocks, and those of them for the state hash.
 
     It must end where the first machine did.
     """
     machine = chain.replay()
-    hashing = 0.0
-    state_hash = machine.state.state_hash
-
-    def timed() -> bytes:
-        nonlocal hashing
-        began = process_time()
-        found = state_hash()
-        hashing += process_time() - began
-        return found
-
+    timed = Timed(machine)
     machine.state.state_hash = timed  # type: ignore[method-assign]
     began = process_time()
-    for block in chain.blocks:
+    for block in made_blocks:
         machine.apply(block)
     seconds = process_time() - began
     assert machine.state_hash() == chain.machine.state_hash()
-    return seconds, hashing
+    return seconds, timed.seconds
 
 
-def checked(chain: Chain) -> float:
+def checked(chain: Chain, made_blocks: list[Block]) -> float:
     """Seconds to decode all blocks and to check every record's signature and validity, as a validator does."""
     machine = chain.replay()
-    encoded = [block.encoded for block in chain.blocks]
     seconds = 0.0
-    for data, block in zip(encoded, chain.blocks, strict=True):
+    for block in made_blocks:
+        blocks.read.cache_clear()
         began = process_time()
-        fault = machine.check_view(blocks.read(data, chain.chain_id))
+        fault = machine.check_view(blocks.read(block.encoded, chain.chain_id))
         seconds += process_time() - began
         assert fault is None, fault
         machine.apply(block)
     return seconds
 
 
-def profile(chain: Chain) -> None:
+def reference() -> float:
+    """Seconds that a hash of two hashes takes, the work that Merkle trees are made of."""
+    value = bytes(32)
+    began = process_time()
+    for _ in range(REFERENCE_HASHES):
+        value = merkle.node_hash(value, value)
+    return (process_time() - began) / REFERENCE_HASHES
+
+
+def by_day(chain: Chain, homes: int, days: int) -> None:
+    """Print how fast each day is settled while history grows."""
+    # Made and executed in one go: 60 days of decoded records would fill the memory that is measured.
+    machine = chain.replay()
+    readings = homes * PERIODS_A_DAY
+    print(f"{homes} homes, {readings} readings a day; a reading costs as much as so many hashes of two hashes")
+    print(f"{'day':>4} {'readings/s':>11} {'without hash':>13} {'hashes':>7} {'rows in state':>14}")
+    timed = Timed(machine)
+    machine.state.state_hash = timed  # type: ignore[method-assign]
+    seconds, unit = 0.0, reference()
+    for block in made(chain, village(homes), days * PERIODS_A_DAY):
+        began = process_time()
+        machine.apply(block)
+        seconds += process_time() - began
+        day, periods = divmod(block.header.height - 1, PERIODS_A_DAY)
+        if day and not periods:
+            unit = (unit + reference()) / 2
+            if day in DAYS_SHOWN or day == days:
+                rate, bare = readings / seconds, readings / (seconds - timed.seconds)
+                cost = seconds / readings / unit
+                print(f"{day:4} {rate:11.0f} {bare:13.0f} {cost:7.1f} {machine.state.size:14}", flush=True)
+            seconds = timed.seconds = 0.0
+            unit = reference()
+    assert machine.state_hash() == chain.machine.state_hash()
+
+
+def profile(chain: Chain, made_blocks: list[Block]) -> None:
     """Print the functions that most time is spent in, and what each layer spends in its own code."""
     profiler = cProfile.Profile()
     machine = chain.replay()
     profiler.enable()
-    for block in chain.blocks:
+    for block in made_blocks:
         machine.apply(block)
     profiler.disable()
     stats = pstats.Stats(profiler)
@@ -120,31 +148,41 @@ def profile(chain: Chain) -> None:
         print(f"  {100 * own / total:5.1f} %  {calls:9} calls  {where}")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--homes", type=int, default=50)
     parser.add_argument("--periods", type=int, default=96)
     parser.add_argument("--preset", default="mid_market_village")
+    parser.add_argument("--days", type=int, help="print the speed of each of so many days")
+    parser.add_argument("--corrections", type=int, help="days for which they are accepted, if not as the preset says")
     parser.add_argument("--profile", action="store_true")
-    chosen = parser.parse_args()
-    chain = community(chosen.homes, chosen.periods, chosen.preset)
-    readings = sum(len(block.records) for block in chain.blocks)
+    chosen = parser.parse_args(arguments)
+    chain = found(chosen.homes, chosen.preset, chosen.corrections)
+    if chosen.days:
+        by_day(chain, chosen.homes, chosen.days)
+        return 0
+    made_blocks = list(made(chain, village(chosen.homes), chosen.periods))
+    readings = sum(len(block.records) for block in made_blocks)
     print(
         f"{chosen.homes} homes, {chosen.periods} periods, {readings} readings, preset {chosen.preset}, best of {ROUNDS}"
     )
     # The shortest of several measurements is what the computer does when nothing else disturbs it.
-    seconds, hashing = min(executed(chain) for _ in range(ROUNDS))
-    verifying = min(checked(chain) for _ in range(ROUNDS))
+    unit = min(reference() for _ in range(ROUNDS))
+    seconds, hashing = min(executed(chain, made_blocks) for _ in range(ROUNDS))
+    verifying = min(checked(chain, made_blocks) for _ in range(ROUNDS))
+    unit = min(unit, *(reference() for _ in range(ROUNDS)))
     for what, took in (
         ("execute and settle", seconds),
         ("  without the state hash", seconds - hashing),
         ("  the state hash", hashing),
         ("decode and check signatures", verifying),
     ):
-        print(f"{what:28} {took:8.3f} s  {readings / took:9.0f} readings/s")
+        hashes = took / readings / unit
+        print(f"{what:28} {took:8.3f} s  {readings / took:9.0f} readings/s  each as long as {hashes:6.1f} hashes")
+    print(f"{'reference':28} {1 / unit:9.0f} hashes of two hashes a second")
     if chosen.profile:
-        profile(chain)
+        profile(chain, made_blocks)
     return 0
 
 

@@ -94,7 +94,6 @@ class Clients:
         if told.nodes == 0:
             # Its writer was stopped before anybody heard of it.
             told.fate = Fate(status=fate.REFUSED, record_id=told.record_id, lasting=False)
-            self.recorder.failed(told.call)
         while told.fate is None:
             await self._attempt(told, random.choice(self._grid.nodes), again=random.random() < 0.5)
             await trio.sleep(random.uniform(*PAUSE_S))
@@ -174,8 +173,8 @@ class Clients:
         told.fate = found
         self.counts[f"written: {found.status}{'' if found.accepted or not found.verdict else ' ' + found.verdict}"] += 1
         if found.status == fate.REFUSED and not found.lasting:
-            # Not taken, not passed on, and nobody else was asked: it does not exist.
-            self.recorder.failed(told.call)
+            # Not taken, not passed on, and nobody else was asked: `judge` finds it on no ledger. For readers it stays
+            # open, since they hear that it is not there, and that it never will be once its time is over.
             return
         self.recorder.returned(told.call, Final() if found.accepted else Refused())
         if found.accepted and told.bad:

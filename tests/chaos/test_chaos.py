@@ -25,7 +25,7 @@ from tests.chaos.proxies import Proxies
 from tests.data import ROOT
 from tests.linearizability.checker import Verdict
 from tests.linearizability.history import Recorder
-from tests.linearizability.ledger import Absent, Final, ReadRecord, WriteRecord
+from tests.linearizability.ledger import Absent, Final, ReadRecord, Refused, WriteRecord
 
 ALL = frozenset(Fault)
 
@@ -119,6 +119,19 @@ def test_a_stale_read_is_found() -> None:
     recorder.returned(read, Absent())
     clients = SimpleNamespace(recorder=recorder)
     assert judge.history(clients).verdict == Verdict.NOT_LINEARIZABLE  # type: ignore[arg-type]
+
+
+def test_a_record_that_nobody_took_may_be_told_never_when_its_time_is_over() -> None:
+    clients = Clients.__new__(Clients)
+    clients.recorder, clients.violations, clients.counts = Recorder(), [], Counter()
+    one = told(b"\1" * 32, "unknown")
+    one.call = clients.recorder.called("writer", WriteRecord(one.record_id))
+    not_now = Fate(status="refused", record_id=one.record_id, lasting=False)
+    clients._note(one, SimpleNamespace(name="anna"), not_now)  # type: ignore[arg-type]
+    for answer in (Absent(), Refused()):
+        read = clients.recorder.called("reader", ReadRecord(one.record_id))
+        clients.recorder.returned(read, answer)
+    assert judge.history(clients).verdict == Verdict.LINEARIZABLE
 
 
 def test_an_honest_record_that_is_refused_and_a_bad_one_that_is_taken_are_violations() -> None:

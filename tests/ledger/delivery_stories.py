@@ -7,7 +7,7 @@ from collections.abc import Callable
 from unittest import mock
 
 from meshnode.ledger.verdicts import Verdict
-from protocols.records import credential_of
+from protocols.records import GOOD_AT_ONCE, OrderStep, TradeReversed, credential_of
 from tests.ledger import delivering as say
 from tests.ledger import order_stories, tokens
 from tests.ledger.chain import Chain, meter_id
@@ -225,29 +225,45 @@ def _() -> Found:
 
 @story(Verdict.NO_ROOM)
 def _() -> Found:
-    """2000 Wh a member: charged beyond it, bought from who has some, or ordered; all wait until there is room."""
+    """2000 Wh a member: charged beyond it, sent, sold for money outside, exchanged, bought at once, auctioned, taken
+    back. What it ordered before waits until there is room, and trades as soon as there is."""
     chain = with_storage(efficiency_ppm=1_000_000)
     chain.block(say.stored(chain, 3_600, 50, ("bela", 2_000, 0), ("carla", 1_500, 0)))
-    offered = tokens.offer(chain, "carla", (1, "KEPT"), (1, "KEPT2"))
-    chain.block(chain.issue("anna", "KEPT2"), chain.transfer("anna", "bela", 9, "KEPT2"))
-    chain.block(chain.transfer("anna", "bela", 9, "KEPT2"), offered)
-    kept = {"asset": "KEPT", "paid_with": "KEPT2"}
-    ordered = order_stories.buy(chain, "carla", 450, 1, unbacked=1, **kept)
+    offered = tokens.offer(chain, "carla", (1, "KEPT"), (1, "COIN2"))
+    chain.block(chain.issue("anna", "COIN2"), chain.transfer("anna", "bela", 60, "COIN2"))
+    sale = tokens.sell(chain, "carla", "bela", 1, "KEPT")
+    kept = {"asset": "KEPT", "paid_with": "COIN2"}
     lot = order_stories.rising(chain, "carla", 1, 1, 1, **kept)
-    assert chain.say(ordered, lot) == [Verdict.ACCEPTED] * 2
+    waiting = order_stories.buy(chain, "bela", 2, 1, **kept)
+    chain.block(offered, sale, lot, waiting)
+    assert set(chain.verdicts()) == {Verdict.ACCEPTED}
+    assert chain.machine.state.standing[waiting.record_id].ready_wh == 0
     refused = chain.say(
         say.stored(chain, 3_601, 50, ("bela", 1, 0)),
+        chain.transfer("carla", "bela", 1, "KEPT"),
+        tokens.confirm(chain, "carla", sale),
         tokens.accept(chain, "bela", offered),
-        order_stories.buy(chain, "bela", 1, 1, **kept),
-        order_stories.buy(chain, "carla", 51, 1, unbacked=1, **kept),
-        order_stories.amend(chain, "carla", ordered, 501, 1),
+        order_stories.buy(chain, "bela", 1, 1, good=GOOD_AT_ONCE, **kept),
         order_stories.falling(chain, "bela", 1, 1, **kept),
         order_stories.bid(chain, "bela", lot, 1, 1),
     )
-    assert chain.say(order_stories.amend(chain, "carla", ordered, 500, 1)) == Verdict.ACCEPTED
+    # Bela uses 1 Wh: one of the two that it waits for is bought in that moment, and no more.
+    chain.block(order_stories.sell(chain, "carla", 1, 1, **kept))
+    assert tokens.has(chain, "bela", "KEPT") == (2_000, 0)
     chain.block(say.stored(chain, 3_600, 51, ("bela", 0, 1)))
-    assert chain.say(tokens.accept(chain, "bela", offered)) == Verdict.ACCEPTED
-    return refused
+    assert tokens.has(chain, "bela", "KEPT") == (2_000, 0)
+    assert chain.machine.state.standing[waiting.record_id].open_wh == 1
+    # What bela sold does not come back to her once she is full again.
+    chain.block(order_stories.cancel(chain, "bela", waiting), chain.transfer("anna", "carla", 1, "COIN2"))
+    chain.block(tokens.withdraw(chain, "carla", offered))
+    chain.block(order_stories.sell(chain, "bela", 1, 2, **kept))
+    chain.block(order_stories.buy(chain, "anna", 1, 2, **kept))
+    height = chain.machine.height
+    assert chain.say(chain.transfer("carla", "bela", 1, "KEPT")) == Verdict.ACCEPTED
+    undo = [chain.speak(home, OrderStep, step=TradeReversed(height=height, number=0)) for home in ("anna", "bela")]
+    found = chain.say(*undo)
+    assert isinstance(refused, list) and isinstance(found, list) and found[0] == Verdict.ACCEPTED
+    return [*refused, found[1]]
 
 
 @story(Verdict.NOT_STORED)

@@ -33,7 +33,7 @@ from protocols.records import (
     Order,
     StandingTerms,
 )
-from tests.ledger import tokens
+from tests.ledger import tokens, wishes
 from tests.ledger.chain import Chain, account, member
 from tests.market.stories import Block, read, write
 
@@ -42,6 +42,8 @@ TICK = 1000
 SIDES = {"buys": SIDE_BUY, "sells": SIDE_SELL}
 GOOD = {"at-once": GOOD_AT_ONCE, "whole": GOOD_WHOLE_AT_ONCE, "market": GOOD_MARKET}
 HOMES = 4
+# In place of an order's id.
+_AGENTS = b""
 
 
 def order(chain: Chain, home: str, side: int, units: int, price_u: int, **terms: Any) -> SignedRecord:
@@ -123,6 +125,7 @@ class Story:
         """Do what a line says; what happened, in words."""
         chain = self.chain
         known = dict(chain.machine.state.standing.items()) | self._stand()
+        known[_AGENTS] = self._of_agents()
         match words:
             case ["show", *homes]:
                 return [self._has(home) for home in homes]
@@ -137,6 +140,17 @@ class Story:
                 chain.block(time_s=chain.now_s + int(seconds))
             case ["join", home]:
                 chain.block(chain.join(member(home)))
+            case [home, "agent", "off"]:
+                chain.block(wishes.agent_off(chain, home))
+            case [home, "agent", "buys", buy, "sells", sell, "low", low, "target", target, "high", high]:
+                numbers = (int(word) for word in (buy, sell, low, target, high))
+                chain.block(wishes.agent(chain, home, *numbers))
+            case [home, side, "first", "to" | "from", "nobody"]:
+                terms = {"asset": ENERGY, "paid_with": EURO}
+                chain.block(wishes.nobody_first(chain, home, SIDES[side], **terms))
+            case [home, side, "first", "to" | "from", partner, "at", price]:
+                terms = {"asset": ENERGY, "paid_with": EURO}
+                chain.block(wishes.first(chain, home, SIDES[side], partner, int(price) * TICK, **terms))
             case ["leave", home]:
                 chain.block(chain.leave(home, by="anna"))
             case ["cancel", number]:
@@ -179,6 +193,17 @@ class Story:
         state = self.chain.machine.state
         return {auction_id: [one for one, _ in bids(state, auction_id)] for auction_id, _ in state.auctions.items()}
 
+    def _of_agents(self) -> dict[bytes, str]:
+        """The orders of agents that rest, in words."""
+        state, found = self.chain.machine.state, {}
+        for (owner, _), row in state.agents.items():
+            order = state.standing.get(row.order)
+            if order is not None:
+                does, price = ("buys" if order.side == SIDE_BUY else "sells"), order.price_u_kwh // TICK
+                rests = f"{does} {order.open_wh} at {price}, {order.ready_wh} ready"
+                found[row.order] = f"agent of {state.accounts[owner].name} {rests}"
+        return found
+
     def _terms(self, words: list[str]) -> dict[str, Any]:
         terms: dict[str, Any] = {}
         for word in words:
@@ -213,6 +238,10 @@ class Story:
             for event in self.chain.events[self.chain.machine.height]
             if isinstance(event, OrderGone)
         }
+        rest, rested = self._of_agents(), known[_AGENTS]
+        told += [said for order_id, said in rest.items() if rested.get(order_id) != said]
+        ended = (said.split(" ")[2] for order_id, said in rested.items() if order_id not in rest)
+        told += [f"agent of {name}: order gone" for name in ended]
         stand = self._stand()
         for number, called in enumerate(self.auctions, 1):
             here = stand.get(called.record_id)

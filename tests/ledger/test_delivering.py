@@ -7,13 +7,14 @@ import hashlib
 import pytest
 
 from meshnode.ledger import delivery_rows
+from meshnode.ledger.capacity import room
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
 from meshnode.market import delivery
 from meshnode.market.delivery import Phase
 from meshnode.settlement import delivering, points
-from meshnode.settlement.storing import FeeCharged, Taken, room
+from meshnode.settlement.storing import FeeCharged, Taken
 from protocols.records import consent_bytes, credential_of
 from protocols.records import delivery as records
 from tests.ledger import delivering as say

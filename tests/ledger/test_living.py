@@ -19,6 +19,7 @@ from tests.ledger.living import EnergyRules, Living, TokenRules
 from tests.ledger.living_deliveries import DeliveryRules
 from tests.ledger.living_orders import AuctionRules, OrderRules
 from tests.ledger.living_origin import OriginRules, Origins
+from tests.ledger.living_wishes import WishRules
 
 # A life of at most so many operations, a few less on average; the default profile draws a hundred lives, the nightly
 # one two thousand. On average no life is shorter than what was promised.
@@ -86,6 +87,23 @@ def test_nothing_that_is_ordered_breaks_an_invariant() -> None:
     assert noticed["traded"] >= 20 and noticed["reversed"], noticed
 
 
+def test_nothing_that_is_wished_breaks_an_invariant() -> None:
+    """Agents, partners, and a store of which members have no more than they may; half as many lives."""
+    Living.happened.clear()
+    Living.noticed.clear()
+    few = settings(stateful_step_count=OPERATIONS, max_examples=settings().max_examples // 2)
+    run_state_machine_as_test(WishRules, settings=few)  # type: ignore[no-untyped-call]
+    done, noticed = Living.happened, Living.noticed
+    print(f"{done.total()} operations: {dict(sorted(done.items()))}; {dict(sorted(noticed.items()))}")
+    for wanted in (
+        *("AgentSet ACCEPTED", "AgentOff ACCEPTED", "AgentSet TARGETS_CONTRADICT"),
+        *("PartnerFirst ACCEPTED", "PartnerNobody ACCEPTED", "Stored ACCEPTED", "Stored NO_ROOM"),
+    ):
+        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    for wanted in ("traded", "waits for room", "an agent's order rests"):
+        assert noticed[wanted], f"{wanted}: never noticed"
+
+
 def test_nothing_that_is_auctioned_breaks_an_invariant() -> None:
     """Auctions alone, a quarter as many lives."""
     Living.happened.clear()
@@ -114,6 +132,9 @@ def test_nothing_that_is_auctioned_breaks_an_invariant() -> None:
         (OrderRules, "execution.floor.Floor.look_again", lambda floor, moment: None),
         (AuctionRules, "execution.auctions._hold", lambda call, hold_id, asset, amount: Verdict.ACCEPTED),
         (OrderRules, "ledger.standing.fault_of_reversal", lambda state, trade: Verdict.ACCEPTED),
+        (WishRules, "execution.agents._heed", lambda turn, asset, row: False),
+        (WishRules, "execution.tokens.capacity.has_room", lambda state, code, account, amount: True),
+        (WishRules, "ledger.standing.capacity.room", lambda state, code, account, bidding=b"": None),
     ],
     ids=[
         "the wanted leg does not move",
@@ -123,6 +144,9 @@ def test_nothing_that_is_auctioned_breaks_an_invariant() -> None:
         "what came in does not back an order",
         "what is bid is not held",
         "what was spent goes back",
+        "an agent forgets what it has ordered",
+        "room is not asked for",
+        "what is bought needs no room",
     ],
 )
 def test_a_bug_in_the_ledger_is_found(life: type[Living], place: str, broken: Callable[..., object]) -> None:

@@ -33,10 +33,10 @@ async def play(place: Path) -> dict[str, Any]:
         await village.say("carla", *paid)
         await village.say("anna", "transfer", "--to", "carla", "--asset", "SUN", "--amount", "2")
 
-        before = await _has(village)
+        before = await everybody_has(village)
         bid = ("order", "buy", *PAIR, "--amount", "3", "--price", "200")
         held = before | {("bela", "EURO"): (400, 600)}
-        heard = [await _through_a_death(village, "bela", bid, before, held, DEATHS_S[0])]
+        heard = [await through_a_death(village, "bela", bid, before, held, DEATHS_S[0])]
         (resting,) = (await village.see("bela", "order", "list"))["standing"]
         assert (resting["open"], resting["ready"], resting["state"]) == (3, 3, "confirmation"), resting
 
@@ -47,17 +47,17 @@ async def play(place: Path) -> dict[str, Any]:
             ("carla", "SUN"): (1, 0),
             ("carla", "EURO"): (200, 0),
         }
-        heard.append(await _through_a_death(village, "carla", sale, held, traded, DEATHS_S[1]))
+        heard.append(await through_a_death(village, "carla", sale, held, traded, DEATHS_S[1]))
         assert (await village.see("anna", "order", "trades", "--fresh"))["executions"] == []
         (trade,) = (await village.see("bela", "order", "trades"))["executions"]
         assert (trade["seller"], trade["paid"], trade["state"]) == ("carla", 200, "transaction"), trade
 
         amended = traded | {("bela", "EURO"): (600, 200)}
         less = ("order", "amend", resting["id"], "--amount", "2", "--price", "200")
-        heard.append(await _through_a_death(village, "bela", less, traded, amended, DEATHS_S[2]))
+        heard.append(await through_a_death(village, "bela", less, traded, amended, DEATHS_S[2]))
         gone = amended | {("bela", "EURO"): (800, 0)}
         out = ("order", "cancel", resting["id"])
-        heard.append(await _through_a_death(village, "bela", out, amended, gone, DEATHS_S[3]))
+        heard.append(await through_a_death(village, "bela", out, amended, gone, DEATHS_S[3]))
 
         await _unbacked(village)
         for name in ("bela", "carla"):
@@ -69,39 +69,39 @@ async def play(place: Path) -> dict[str, Any]:
         return {"carried_out_before_death": sum(heard), "of": len(heard), "height": height}
 
 
-async def _through_a_death(
+async def through_a_death(
     village: Village, name: str, words: tuple[str, ...], before: Balances, after: Balances, delay_s: float
 ) -> bool:
     """A step in the middle of which the acting node dies, and which is said again; whether it was heard at first."""
     key = ("--key", f"{name} {' '.join(words[:2])}"[:60])
     await village.dies_while(name, (*words, *key), delay_s)
-    found = await _has(village)
+    found = await everybody_has(village)
     assert found in (before, after), f"half of {' '.join(words)}: {found}"
     code, told = await village.run(name, *words, *key, "--wait", "30")
     assert code == 0 and told["verdict"] == "ACCEPTED", told
-    again = await _has(village)
+    again = await everybody_has(village)
     assert again == after, f"not once, {' '.join(words)}: {again}"
     return found == after
 
 
 async def _unbacked(village: Village) -> None:
     """Carla offers what she does not have; it trades in the very block that brings it."""
-    before = await _has(village)
+    before = await everybody_has(village)
     bela_eur = before["bela", "EURO"][0]
     await village.say("carla", "order", "sell", *PAIR, "--amount", "3", "--price", "8", "--unbacked")
     await village.say("bela", "order", "buy", *PAIR, "--amount", "2", "--price", "10")
     quoted = await village.see("bela", *BOOK, "--fresh")
     # One of the three was backed and went to bela at once, at the older order's price.
     assert (quoted["buying"], quoted["buying_now"], quoted["selling_now"]) == (8, None, 10), quoted
-    assert (await _has(village))["bela", "EURO"] == (bela_eur - 8 - 10, 10)
+    assert (await everybody_has(village))["bela", "EURO"] == (bela_eur - 8 - 10, 10)
     await village.say("anna", "transfer", "--to", "carla", "--asset", "SUN", "--amount", "1")
-    found = await _has(village)
+    found = await everybody_has(village)
     assert found["bela", "EURO"] == (bela_eur - 8 - 10 + 2, 0), found
     quoted = await village.see("bela", *BOOK, "--fresh")
     assert (quoted["buying"], quoted["selling"], [row["open"] for row in quoted["sell"]]) == (8, None, [1]), quoted
 
 
-async def _has(village: Village) -> Balances:
+async def everybody_has(village: Village) -> Balances:
     """(free, held) of everybody, all after one and the same block."""
     found = (await village.mesh["anna"].client.get("/api/balances", account="all", fresh=10))["balances"]
     return {(row["name"], row["asset"]): (row["free"], row["held"]) for row in found}

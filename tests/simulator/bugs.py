@@ -254,9 +254,9 @@ BUGS: tuple[Bug, ...] = (
     ),
     _bug(
         "state hash over unsorted rows",
-        "meshnode.ledger.state:State.state_hash",
-        "for name in sorted(leaves)",
-        "for name in leaves",
+        "meshnode.ledger.tree:_hash",
+        "for name in sorted(digests)",
+        "for name in digests",
     ),
     _bug(
         "transfers without cover",

@@ -8,7 +8,7 @@ be idle is left to `Validator.tick`.
 
 from __future__ import annotations
 
-from meshnode.network.absence import LOST_TIMEOUTS
+from meshnode.network.absence import Absence
 from meshnode.network.validator import Validator
 from meshnode.network.wariness import PATIENCE_TIMEOUTS, Wariness
 from protocols.raft import NO_NODE, Role
@@ -25,11 +25,11 @@ def due_in(validator: Validator) -> int:
     return replica.election_timeout - replica.election_elapsed
 
 
-def idle_ticks(validator: Validator, *, heeded: bool) -> int:
+def idle_ticks(validator: Validator, absence: Absence) -> int:
     """How many of the next ticks may be skipped.
 
     Args:
-        heeded: whether `Absence` is asked after each tick: what it says must not change meanwhile.
+        absence: is asked after each tick; what it says must not change meanwhile.
     """
     core, final = validator._core, validator.final_height
     until = due_in(validator)
@@ -39,8 +39,7 @@ def idle_ticks(validator: Validator, *, heeded: bool) -> int:
         return 0  # its patience is counted, and which ticks count
     if validator._wariness.is_on:
         until = min(until, _acts_in(validator._wariness, validator._finalizer.certified_height))
-    if heeded:
-        until = min(until, LOST_TIMEOUTS * core._config.election_tick - validator.astray)
+    until = min(until, absence._asked_at + absence._patience - validator.astray)
     return max(0, until - 1)
 
 
@@ -50,8 +49,7 @@ def skip(validator: Validator, count: int) -> None:
     leads = replica.role is Role.LEADER
     validator._leadership.silence = 0 if leads else validator._leadership.silence + count
     finalizer, wariness, patience = validator._finalizer, validator._wariness, validator._patience
-    unable = finalizer._unknown_height > finalizer._finality.final_height
-    finalizer.unable = finalizer.unable + count if unable else 0
+    finalizer.unable = finalizer.unable + count if finalizer.is_left_behind else 0
     behind = wariness.is_on and finalizer.certified_height > final
     wariness.behind = wariness.behind + count if behind else 0
     if wariness.is_on:

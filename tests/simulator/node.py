@@ -271,16 +271,14 @@ class Node(Seat):
         validator = self.validator
         assert validator is not None
         due = (self._timeline.now_ms - self._booted_ms) // self._tick_ms
-        heeds = bool(self._world.plan.learners)
         while self._ticks < due:
-            idle = min(due - self._ticks, idle_ticks(validator, heeded=heeds))
+            idle = min(due - self._ticks, idle_ticks(validator, self._absence))
             if idle:
                 skip(validator, idle)
             else:
                 validator.tick()
             self._ticks += idle or 1
-            if heeds:
-                self._heed(validator)
+            self._heed(validator)
 
     def _wake(self, life: int, tick: int) -> None:
         if life == self._life and tick == self._woken_for and not self._closing:
@@ -292,7 +290,7 @@ class Node(Seat):
         """Come back at the next tick in which something can happen."""
         validator = self.validator
         assert validator is not None
-        soon = self._writing or (self._world.plan.learners and not validator.takes_part)
+        soon = self._writing or not validator.takes_part
         tick = self._ticks + (1 if soon else max(1, due_in(validator)))
         if tick != self._woken_for:
             self._woken_for = tick

@@ -162,7 +162,7 @@ class Seat:
             self.guarded(lambda: following.hear(author, certificate))
 
     def _announce(self) -> None:
-        if self._world.plan.learners and self.disk.final_height() > self._announced:
+        if self.disk.final_height() > self._announced:
             found = self.disk.certificate_below(self.disk.final_height())
             if found is not None and found[0] > self._announced:
                 self._announced = found[0]

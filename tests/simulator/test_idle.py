@@ -70,7 +70,7 @@ def life(seed: int, mode: str, minutes: float) -> tuple[Outcome, list[tuple[str,
 def one_by_one(seed: int, mode: str, minutes: float) -> tuple[Outcome, list[tuple[str, int, list[Any]]], int]:
     """The same run with every tick run by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shell, "idle_ticks", lambda _validator, heeded: 0)
+        patch.setattr(shell, "idle_ticks", lambda _validator, _absence: 0)
         return life(seed, mode, minutes)
 
 
