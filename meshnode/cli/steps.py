@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from meshnode.cli.ledgers import record_id_of
 from meshnode.cli.output import NO, Fault, answer, table
@@ -38,8 +37,7 @@ def add_to(app: Group) -> None:
 @order.command()
 def missing(said: Annotated[list[str] | None, _SAY] = None, *, how: Where) -> int:
     """Name the attributes that an order's documents still lack. Exit 1 if any is missing."""
-    query = "&".join(f"said={quote(pair, safe='=')}" for pair in said or ())
-    found = how.ask(f"/api/steps/missing?{query}")
+    found = how.ask("/api/steps/missing", said=said or None)
     complete = f"nothing is missing; the attributes' hash is {found['attributes']}"
     answer(found, lambda: "\n".join(f"missing: {name}" for name in found["missing"]) or complete, how.json)
     return NO if found["missing"] else FINE
