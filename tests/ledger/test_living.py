@@ -16,6 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from meshnode.ledger.verdicts import Verdict
 from tests.ledger.living import EnergyRules, Living, TokenRules
+from tests.ledger.living_credit import CreditRules
 from tests.ledger.living_deliveries import DeliveryRules
 from tests.ledger.living_orders import AuctionRules, OrderRules
 from tests.ledger.living_origin import OriginRules, Origins
@@ -34,7 +35,7 @@ class Households(TokenRules, EnergyRules):
     """Assets, cash, and what meters say."""
 
 
-class Everything(TokenRules, OriginRules, OrderRules, AuctionRules, DeliveryRules):
+class Everything(TokenRules, OriginRules, OrderRules, AuctionRules, DeliveryRules, CreditRules):
     """All families of rules in one life."""
 
 

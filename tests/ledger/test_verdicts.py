@@ -20,7 +20,15 @@ from protocols.records import (
     Support,
     join_request_bytes,
 )
-from tests.ledger import delivery_stories, feed_stories, order_verdicts, origin_stories, token_stories, wish_stories
+from tests.ledger import (
+    credit_stories,
+    delivery_stories,
+    feed_stories,
+    order_verdicts,
+    origin_stories,
+    token_stories,
+    wish_stories,
+)
 from tests.ledger.chain import Chain, member, meter_key, period_s
 from tests.protocols.keys import key_pair
 from tests.protocols.village import device
@@ -32,6 +40,7 @@ STORIES: dict[Verdict, Callable[[], Verdict | list[Verdict]]] = {
     **delivery_stories.STORIES,
     **origin_stories.STORIES,
     **feed_stories.STORIES,
+    **credit_stories.STORIES,
     **wish_stories.STORIES,
 }
 
