@@ -77,7 +77,7 @@ class NodeClient:
         self._deadline_s = deadline_s
 
     async def get(self, path: str, *, deadline_s: float | None = None, **params: object) -> Any:
-        """The JSON answer to a question; `params` become the query, None ones are left out.
+        """The JSON answer to a question; `params` become the query, None ones are left out, lists given one by one.
 
         `wait` and `fresh` let the node hold the question back for so many seconds (see
         `meshnode.web.api`); without a deadline given, they lengthen the usual one.
@@ -181,7 +181,7 @@ class NodeClient:
         length: int = 0,
         more: Sequence[tuple[str, str]] = (),
     ) -> h11.Request:
-        query = urlencode({key: value for key, value in params.items() if value is not None})
+        query = urlencode({key: value for key, value in params.items() if value is not None}, doseq=True)
         headers = [("Host", self._authority), ("Accept", accept), ("Connection", "close"), *more]
         if self._token is not None:
             headers.append(("Authorization", f"Bearer {self._token}"))

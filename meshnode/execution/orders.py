@@ -312,7 +312,10 @@ def _commit(call: Call, state: State, said: bytes, before: bytes) -> Verdict:
 
 
 def _make_way(turn: Turn, row: Standing) -> None:
-    """What a member orders itself goes before its agents' orders: they go until it can be held for."""
+    """What a member orders itself goes before its agents' orders: they go until it can be held for.
+
+    They come again at the end of the block, in a later place, also where the order then found nobody at once.
+    """
     for order_id in standing.of_agents(turn.state, turn.account, standing.given(row)):
         if standing.affordable_wh(turn.state, turn.record_id, row) == row.open_wh:
             break

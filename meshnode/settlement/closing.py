@@ -151,15 +151,17 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
 
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
-    """Whom these orders serve first; a partner pays no more than the cap either."""
+    """Whom these orders serve first. Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody."""
     caps = (driven.cap(state, start_s), parameters.caps(state, start_s)[1])
     cap_u_kwh = min((one for one in caps if one is not None), default=None)
-    named = ((order.order_id, state.order_partners.get(order.order_id)) for order in orders)
-    return [
-        Preference(order_id, row.partner, row.price_u_kwh if cap_u_kwh is None else min(row.price_u_kwh, cap_u_kwh))
-        for order_id, row in named
-        if row is not None
-    ]
+    found = []
+    for order in orders:
+        row = state.order_partners.get(order.order_id)
+        beyond = row is not None and cap_u_kwh is not None and row.price_u_kwh > cap_u_kwh
+        if row is not None and not (beyond and order.side is Side.SELL):
+            limit = cap_u_kwh if beyond and cap_u_kwh is not None else row.price_u_kwh
+            found.append(Preference(order.order_id, row.partner, limit))
+    return found
 
 
 def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRules) -> PeriodCorrected | None:

@@ -43,6 +43,8 @@ def offer(state: State, step: StationOffer | CoinOffer, account: bytes) -> Verdi
             account, POINT_COINS, step.asset, step.silence_s, unit_wh=step.unit_wh, route=step.route, busy=busy
         )
     else:
+        if step.asset in state.storages:
+            return Verdict.STORED_PAYS
         energy_to = step.energy_to or account
         if not is_member(state, energy_to):
             return Verdict.UNKNOWN_ACCOUNT

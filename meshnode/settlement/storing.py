@@ -59,12 +59,13 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
     rules = assets.rules(state, step.asset)
     # Nobody but its meter mints it, and it pays for nothing: what is paid has no limit that room could be kept for.
     fresh = asset.kind == ENERGY and not asset.supply and rules.policy == POLICY_ISSUER and not rules.cashier
-    pays = {order.paid_with for _, order in state.standing.items()}
-    fresh = fresh and step.asset not in pays | {auction.paid_with for _, auction in state.auctions.items()}
+    fresh = fresh and step.asset not in _paying(state)
     if (known is None and not fresh) or (known is not None and known.meter != step.meter):
         return Verdict.NOT_STORED
     if meter is None or meter.until_s:
         return Verdict.METER_NOT_ACTIVE
+    if step.fee_asset is not None and (step.fee_asset == step.asset or step.fee_asset in state.storages):
+        return Verdict.STORED_PAYS
     for code in (step.access, step.fee_asset):
         if code is not None and code not in state.assets:
             return Verdict.UNKNOWN_ASSET
@@ -175,6 +176,16 @@ def check(state: State) -> None:
 def _owing(state: State, code: str) -> bool:
     """Whether anybody owes fees of a storage."""
     return any(row.arrears_u for _, row in state.keeps.range((code, b""), (code + "\0", b"")))
+
+
+def _paying(state: State) -> set[str]:
+    """The assets that something is paid with now: orders, auctions, stations, storages."""
+    return {
+        *(order.paid_with for _, order in state.standing.items()),
+        *(auction.paid_with for _, auction in state.auctions.items()),
+        *(point.asset for _, point in state.points.items() if point.kind == delivery_rows.POINT_STATION),
+        *(storage.fee_asset for _, storage in state.storages.items()),
+    }
 
 
 _REGISTERS = ("charged_wh", "discharged_wh", "minted")

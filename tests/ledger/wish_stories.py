@@ -65,7 +65,7 @@ def _() -> Found:
 
 @story(Verdict.STORED_PAYS)
 def _() -> Found:
-    """An order, an auction, an agent whose price is in stored energy."""
+    """An order, an auction, an agent, a station, a storage whose price is in stored energy."""
     chain = order_stories.market()
     chain.block(chain.issue("anna", "KEPT", 0, 10**9, asset_kind=1))
     chain.block(delivering.storage(chain, fee_u_kwh=0))
@@ -74,6 +74,8 @@ def _() -> Found:
         order_stories.buy(chain, "bela", 1, 1, unbacked=1, **kept),
         order_stories.falling(chain, "bela", 1, 1, **kept),
         agent(chain, "bela", 1, 2, 1, 2, 3, **kept),
+        delivering.station(chain, "bela", asset="KEPT"),
+        delivering.storage(chain, fee_asset="KEPT", fee_u_kwh=1),
     )
 
 

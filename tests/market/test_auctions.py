@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnode.market import Order, OrderError, Refusal, Side
-from meshnode.market.agent import AgentError, Targets, act
+from meshnode.market.agent import AgentError, Targets, act, still_wants
 from meshnode.market.auction import AuctionError
 from meshnode.market.falling_auction import ASKS_MAX, ATTRIBUTES_MAX, Ask, Call, award
 from meshnode.market.falling_auction import MECHANISM as FALLING
@@ -240,6 +240,16 @@ def test_the_agent_moves_towards_the_target_and_then_rests(levels, balance_wh, m
     assert wish.price_u_kwh == (100 if wish.side is Side.BUY else 200)
     assert act(targets, after_wh, False, most_wh) is None
     assert act(targets, balance_wh, True, most_wh) is None
+
+
+def test_an_order_of_an_agent_never_wants_more_than_is_missing() -> None:
+    """A target of 50, of which others may have brought a part, or too much; a lowered maximum counts as well."""
+    targets = Targets(100, 200, 10, 50, 90)
+    assert [still_wants(targets, Side.BUY, has, False) for has in (0, 20, 50, 70)] == [50, 30, 0, 0]
+    assert [still_wants(targets, Side.SELL, has, False) for has in (95, 60, 50, 20)] == [45, 10, 0, 0]
+    assert still_wants(targets, Side.BUY, 20, False, most_wh=30) == 10
+    assert still_wants(targets, Side.SELL, 60, False, most_wh=30) == 30
+    assert still_wants(targets, Side.BUY, 0, True) == still_wants(targets, Side.SELL, 95, True) == 0
 
 
 def test_targets_that_cannot_be_are_refused() -> None:
