@@ -288,56 +288,6 @@ def _() -> Verdict | list[Verdict]:
     return [*found, chain.say(chain.cancel("anna", other))]
 
 
-# --- assets
-
-
-@story(Verdict.UNKNOWN_ACCOUNT)
-def _() -> Verdict | list[Verdict]:
-    """Nobody of that name, and somebody who has left - who cannot leave twice either."""
-    chain = Chain()
-    chain.block(chain.issue("anna"), chain.join(member("emil")))
-    chain.block(chain.leave("emil"))
-    return chain.say(chain.transfer("anna", "gina", 1), chain.transfer("anna", "emil", 1), chain.leave("emil", "anna"))
-
-
-@story(Verdict.UNKNOWN_ASSET)
-def _() -> Verdict | list[Verdict]:
-    chain = Chain()
-    return chain.say(chain.transfer("anna", "bela", 1, "MOON"))
-
-
-@story(Verdict.NOT_ENOUGH)
-def _() -> Verdict | list[Verdict]:
-    """A hundred there are: ninety go, and then eleven are too many."""
-    chain = Chain()
-    chain.block(chain.issue("anna", amount=100))
-    assert chain.say(chain.transfer("anna", "bela", 90)) == Verdict.ACCEPTED
-    return chain.say(chain.transfer("anna", "bela", 11))
-
-
-@story(Verdict.OVER_CAP)
-def _() -> Verdict | list[Verdict]:
-    chain = Chain()
-    assert chain.say(chain.issue("anna", amount=900, cap=1000)) == Verdict.ACCEPTED
-    assert chain.say(chain.issue("anna", amount=100, cap=1000)) == Verdict.ACCEPTED
-    return chain.say(chain.issue("anna", amount=1, cap=1000), chain.issue("anna", "MOON", amount=11, cap=10))
-
-
-@story(Verdict.NOT_ISSUER)
-def _() -> Verdict | list[Verdict]:
-    """Another administrator's token, and one's own with another cap or kind."""
-    chain = Chain()
-    chain.block(chain.issue("anna"), chain.join(member("emil", ("administrator",))))
-    return chain.say(chain.issue("emil"), chain.issue("anna", cap=2000), chain.issue("anna", asset_kind=1))
-
-
-@story(Verdict.SAME_ACCOUNT)
-def _() -> Verdict | list[Verdict]:
-    chain = Chain()
-    chain.block(chain.issue("anna"))
-    return chain.say(chain.transfer("anna", "anna", 1))
-
-
 # --- members; more of them in test_members
 
 

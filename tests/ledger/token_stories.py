@@ -9,7 +9,7 @@ from meshnode.ledger.holds import MAX_HOLD_S
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import BURNING_ISSUER, MEASURE_EXPORT, MEASURE_IMPORT, POLICY_ONCE
 from tests.ledger import tokens
-from tests.ledger.chain import Chain, account
+from tests.ledger.chain import Chain, account, member
 from tests.ledger.tokens import DAY_S
 
 Found = Verdict | list[Verdict]
@@ -276,3 +276,53 @@ def _() -> Found:
         chain.block(*(tokens.contract(chain, "anna", "bela") for _ in range(2)))
         assert chain.say(tokens.contract(chain, "bela", "anna")) == Verdict.ACCEPTED
         return chain.say(tokens.contract(chain, "anna", "carla"))
+
+
+# --- assets in general
+
+
+@story(Verdict.UNKNOWN_ACCOUNT)
+def _() -> Found:
+    """Nobody of that name, and somebody who has left - who cannot leave twice either."""
+    chain = Chain()
+    chain.block(chain.issue("anna"), chain.join(member("emil")))
+    chain.block(chain.leave("emil"))
+    return chain.say(chain.transfer("anna", "gina", 1), chain.transfer("anna", "emil", 1), chain.leave("emil", "anna"))
+
+
+@story(Verdict.UNKNOWN_ASSET)
+def _() -> Found:
+    chain = Chain()
+    return chain.say(chain.transfer("anna", "bela", 1, "MOON"))
+
+
+@story(Verdict.NOT_ENOUGH)
+def _() -> Found:
+    """A hundred there are: ninety go, and then eleven are too many."""
+    chain = Chain()
+    chain.block(chain.issue("anna", amount=100))
+    assert chain.say(chain.transfer("anna", "bela", 90)) == Verdict.ACCEPTED
+    return chain.say(chain.transfer("anna", "bela", 11))
+
+
+@story(Verdict.OVER_CAP)
+def _() -> Found:
+    chain = Chain()
+    assert chain.say(chain.issue("anna", amount=900, cap=1000)) == Verdict.ACCEPTED
+    assert chain.say(chain.issue("anna", amount=100, cap=1000)) == Verdict.ACCEPTED
+    return chain.say(chain.issue("anna", amount=1, cap=1000), chain.issue("anna", "MOON", amount=11, cap=10))
+
+
+@story(Verdict.NOT_ISSUER)
+def _() -> Found:
+    """Another administrator's token, and one's own with another cap or kind."""
+    chain = Chain()
+    chain.block(chain.issue("anna"), chain.join(member("emil", ("administrator",))))
+    return chain.say(chain.issue("emil"), chain.issue("anna", cap=2000), chain.issue("anna", asset_kind=1))
+
+
+@story(Verdict.SAME_ACCOUNT)
+def _() -> Found:
+    chain = Chain()
+    chain.block(chain.issue("anna"))
+    return chain.say(chain.transfer("anna", "anna", 1))
