@@ -86,7 +86,7 @@ class Controller:
                 pause_s = AGAIN_S
             except Refused as error:
                 if error.lasting:
-                    await self._on_device(self._actuator.stop)
+                    await self._let_go()
                     raise GivenUp(f"a tick was refused: {error}") from error
                 self._tell(f"{error}; trying again")
                 pause_s = AGAIN_S
@@ -120,6 +120,12 @@ class Controller:
         if self._clock.now_s() >= found.heard_s + TICK_EVERY_S:
             await self._say(TICK_RUN, found)
         return False
+
+    async def _let_go(self) -> None:
+        try:
+            await self._on_device(self._actuator.stop)
+        except ActuatorError as error:
+            self._tell(f"{error}; it stops by itself when nobody renews it")
 
     async def _on_device(self, what: Callable[[], T]) -> T:
         """A device may take its time; the node does not wait for it."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.tokens import when
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.trading import Acting, Asking
 
 auction = Group("Auctions: a lot for who bids most, or a call for who asks least.")
 
@@ -50,11 +45,8 @@ def open_(
         Option("--extend", "Rising: late bids move the close no further.", "MINUTES", low=0, high=MAX_SNIPE_MINUTES),
     ] = 0,
     source: Source = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Call an auction. Exit 1 if the community refuses it, 3 if that is not known yet."""
     if kind not in KINDS:
@@ -69,7 +61,7 @@ def open_(
         body |= {"maximum": price} | ({"source": source} if source else {})
         what = f"{amount * price} {paid_with} held for {amount} {asset} from who asks least"
     what += "\n    who takes part says: meshnode auction bid ID"
-    return act(node_directory(directory), chain, f"/api/auctions/{kind}", body, wait, key, json, what)
+    return how.act(f"/api/auctions/{kind}", body, what)
 
 
 @auction.command()
@@ -78,31 +70,23 @@ def bid(
     amount: Units,
     price: Price,
     source: Source = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Bid for the whole lot of a rising auction, or ask in a falling one. Exit 1 if the community refuses it, 3 if that
     is not known yet.
     """
-    wanted = record_id_of(auction_id, "an auction's id", "meshnode auction list").hex()
+    names = ("an auction's id", "meshnode auction list")
     body = {"units": amount, "price": price} | ({"source": source} if source else {})
     what = f"{amount} at {price} each stands until it is outdone or the auction closes"
-    return act(node_directory(directory), chain, f"/api/auctions/{wanted}/bids", body, wait, key, json, what)
+    return how.step("/api/auctions/ID/bids", auction_id, what, *names, body=body)
 
 
 @auction.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List the open auctions with the bids that stand. Exit 3 if no majority confirms a fresh answer."""
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/auctions", fresh=seconds(fresh))
-        return found
-
-    found = ask_node(node_directory(directory), chain, ask)
-    answer(found, lambda: _auctions(found["auctions"]), json)
+    found = how.ask("/api/auctions")
+    answer(found, lambda: _auctions(found["auctions"]), how.json)
 
 
 def _auctions(found: list[dict[str, Any]]) -> str:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from meshnode.cli.output import Json, answer, colour, table
+from meshnode.cli.output import answer, colour, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory, spelled_again
-from meshnode.cli.trading import WAIT_S, Key, Wait, act
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.place import Where, spelled_again
+from meshnode.cli.trading import Acting
 
 members = Group("Members: who belongs to the community.", default="list", alone=True)
 validators = Group("Validators: whose nodes agree on the ledger.", default="list", alone=True)
@@ -28,84 +25,53 @@ def add_to(app: Group) -> None:
 
 @members.command("list")
 def list_members(
-    everybody: Annotated[bool, Option("--all", "Also those who have left.")] = False,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    everybody: Annotated[bool, Option("--all", "Also those who have left.")] = False, *, how: Where
 ) -> None:
     """List the members, with their roles and nodes. Newcomers come in with: meshnode invite."""
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/members")
-        return found
-
-    found = ask_node(node_directory(directory), chain, ask)["members"]
+    found = how.ask("/api/members")["members"]
     shown = [one for one in found if everybody or not one["left_s"]]
-    answer({"members": shown}, lambda: _members(shown), json)
+    answer({"members": shown}, lambda: _members(shown), how.json)
 
 
 @members.command("remove")
-def remove_member(
-    name: Annotated[str, Argument("NAME", "The member's name, or account id.")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def remove_member(name: Annotated[str, Argument("NAME", "The member's name, or account id.")], *, how: Acting) -> int:
     """End a membership: your own, or as administrator anybody's. Exit 1 if refused, 3 if that is not known yet."""
-    return act(node_directory(directory), chain, "/api/members/leave", {"member": name}, wait, key, json)
+    return how.act("/api/members/leave", {"member": name})
 
 
 @validators.command("list")
-def list_validators(directory: Dir = None, chain: Chain = "", json: Json = False) -> None:
+def list_validators(*, how: Where) -> None:
     """List the validators and the nodes that could become one, and what the autopilot proposes."""
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/validators")
-        return found
-
-    place = node_directory(directory)
-    found = ask_node(place, chain, ask)
-    answer(found, lambda: _validators(found, spelled_again(place, chain)), json)
+    found = how.ask("/api/validators")
+    answer(found, lambda: _validators(found, spelled_again(how.place, how.chain)), how.json)
 
 
 @validators.command()
 def add(
     who: Who,
     anyway: Annotated[bool, Option("--anyway", "Even if it is not known to have caught up.")] = False,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Have a member's node validate, as administrator. Exit 1 if refused, 3 if that is not known yet."""
     body = {"action": "add", "who": who, "anyway": int(anyway)}
-    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
+    return how.act("/api/validators", body)
 
 
 @validators.command()
-def remove(
-    who: Who, wait: Wait = WAIT_S, key: Key = "", directory: Dir = None, chain: Chain = "", json: Json = False
-) -> int:
+def remove(who: Who, *, how: Acting) -> int:
     """Have a node validate no more, as administrator; it goes on following. Exit 1 if refused, 3 if not known yet."""
     body = {"action": "remove", "who": who, "anyway": 0}
-    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
+    return how.act("/api/validators", body)
 
 
 @validators.command()
 def mode(
-    name: Annotated[str, Argument("MODE", "majority (any may fail) or byzantine (some may lie).")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    name: Annotated[str, Argument("MODE", "majority (any may fail) or byzantine (some may lie).")], *, how: Acting
 ) -> int:
     """Set how many must agree, as administrator. Exit 1 if refused, 3 if that is not known yet."""
     body = {"action": "mode", "who": name, "anyway": 0}
-    return act(node_directory(directory), chain, "/api/validators", body, wait, key, json)
+    return how.act("/api/validators", body)
 
 
 def _members(found: list[dict[str, Any]]) -> str:

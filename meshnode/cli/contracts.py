@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import Json, answer, table
+from meshnode.cli.output import answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory, read_input
+from meshnode.cli.place import read_input
 from meshnode.cli.tokens import when
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, currency_of, second_of, seconds
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.trading import Acting, Asking, currency_of, second_of
 
 contract = Group("Contracts: what two members promise one another.")
+
+NAMED = ("a contract's id", "meshnode contract list")
 
 ContractId = Annotated[str, Argument("ID", "The contract's id: the record id of its offer.")]
 
@@ -38,16 +36,13 @@ def offer(
     source: Annotated[str, Option("--source", "Where the energy comes from.")] = "",
     price_cap: Annotated[str, Option("--price-cap", 'Never dearer than this, like "0.28 EUR/kWh".')] = "",
     response: Annotated[int, Option("--response", "From a call to its effect.", "SECONDS", low=0)] = -1,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Offer a contract to a member. Exit 1 if the community refuses it, 3 if that is not known yet."""
     from meshnode.amounts import parse_price
 
-    place = node_directory(directory)
+    place = how.place
     body: dict[str, Any] = {
         "to": to,
         "role": role,
@@ -59,56 +54,32 @@ def offer(
         "maximum_power_w": power,
         "priority": priority,
         "source": source or -1,
-        "price_cap_u_kwh": parse_price(price_cap, currency_of(place, chain)) if price_cap else -1,
+        "price_cap_u_kwh": parse_price(price_cap, currency_of(place, how.chain)) if price_cap else -1,
         "response_time_s": response,
     }
     body |= {name: value for name, value in level.items() if value != -1}
     what = f"a contract is offered to {to}\n    who agrees says: meshnode contract sign ID"
-    return act(place, chain, "/api/contracts", body, wait, key, json, what)
+    return how.act("/api/contracts", body, what)
 
 
 @contract.command()
-def sign(
-    contract_id: ContractId,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def sign(contract_id: ContractId, *, how: Acting) -> int:
     """Agree to a contract that was offered to you. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    return _step(contract_id, "sign", "the contract is signed by both", wait, key, directory, chain, json)
+    return how.step("/api/contracts/ID/sign", contract_id, "the contract is signed by both", *NAMED)
 
 
 @contract.command()
-def end(
-    contract_id: ContractId,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def end(contract_id: ContractId, *, how: Acting) -> int:
     """End a contract, withdraw your offer, or refuse one. Exit 1 if the community refuses it, 3 if not known yet."""
-    return _step(contract_id, "end", "the contract has ended", wait, key, directory, chain, json)
+    return how.step("/api/contracts/ID/end", contract_id, "the contract has ended", *NAMED)
 
 
 @contract.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List your contracts, the newest first. Exit 3 if no majority confirms a fresh answer."""
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/contracts", fresh=seconds(fresh))
-        return found
-
-    place = node_directory(directory)
-    found = ask_node(place, chain, ask)
-    answer(found, lambda: _contracts(found["contracts"], currency_of(place, chain)), json)
-
-
-def _step(contract_id: str, step: str, what: str, wait: int, key: str, directory: Dir, chain: str, json: bool) -> int:
-    wanted = record_id_of(contract_id, "a contract's id", "meshnode contract list").hex()
-    return act(node_directory(directory), chain, f"/api/contracts/{wanted}/{step}", {}, wait, key, json, what)
+    place = how.place
+    found = how.ask("/api/contracts")
+    answer(found, lambda: _contracts(found["contracts"], currency_of(place, how.chain)), how.json)
 
 
 def _contracts(found: list[dict[str, Any]], currency: str) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import NO, Fault, Json, No, answer, note, table
+from meshnode.cli.output import NO, Fault, No, answer, note, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
+from meshnode.cli.place import Where, ask_node
+from meshnode.cli.trading import Acting, Asking
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -58,17 +58,14 @@ def station(
     energy_to: Annotated[str, Option("--energy-to", "Who is paid for the energy; you, if nobody.")] = "",
     silence: Silence = SILENCE_S,
     metering_point: Meter = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Make a meter of yours a charging station. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    place = node_directory(directory)
+    place = how.place
     body = {"meter": meter_of(place, metering_point), "asset": asset, "silence_s": silence, "price_u_kwh": price}
     body |= {"fee_u_kwh": fee, "flat_u": flat} | ({"energy_to": energy_to} if energy_to else {})
-    return act(place, chain, "/api/points/station", body, wait, key, json, "sessions can be reserved at your station")
+    return how.act("/api/points/station", body, "sessions can be reserved at your station")
 
 
 @point.command()
@@ -78,32 +75,22 @@ def coins(
     route: Annotated[str, Option("--route", "From where: now, common or own.")] = "now",
     silence: Silence = SILENCE_S,
     metering_point: Meter = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Deliver energy for coins at a meter of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    place = node_directory(directory)
+    place = how.place
     body = {"meter": meter_of(place, metering_point), "asset": asset, "silence_s": silence, "unit_wh": unit}
     what = "coins can be sent to your point"
-    return act(place, chain, "/api/points/coins", body | {"route": route}, wait, key, json, what)
+    return how.act("/api/points/coins", body | {"route": route}, what)
 
 
 @point.command()
-def close(
-    metering_point: Meter = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def close(metering_point: Meter = "", *, how: Acting) -> int:
     """Let nothing new be reserved at a point of yours. Exit 1 if the community refuses it, 3 if not known yet."""
-    place = node_directory(directory)
+    place = how.place
     path = f"/api/points/{meter_of(place, metering_point)}/close"
-    return act(place, chain, path, {}, wait, key, json, "the point is closed; what is reserved goes on")
+    return how.act(path, {}, "the point is closed; what is reserved goes on")
 
 
 @point.command()
@@ -112,36 +99,26 @@ def bind(
     at: At,
     asset: Asset,
     most: Annotated[int, Option("--most", "No session may cost more.", low=1)],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Be known by a card at a point, and pay for who shows it there. Exit 1 if refused, 3 if not known yet."""
     from protocols.records import credential_of
 
-    place = node_directory(directory)
-    where = point_of(place, chain, at)["point"]
+    place = how.place
+    where = point_of(place, how.chain, at)["point"]
     body = {"credential": credential_of(token).hex(), "asset": asset, "most_u": most, "point": where}
     what = f"who shows that card at {at} charges at your cost, up to {most} {asset} a session"
-    return act(place, chain, "/api/credentials", body, wait, key, json, what)
+    return how.act("/api/credentials", body, what)
 
 
 @point.command()
-def unbind(
-    token: Token,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def unbind(token: Token, *, how: Acting) -> int:
     """Be known by a card no more. Exit 1 if the community refuses it, 3 if that is not known yet."""
     from protocols.records import credential_of
 
     path = f"/api/credentials/{credential_of(token).hex()}/remove"
-    return act(node_directory(directory), chain, path, {}, wait, key, json, "that card is good for nothing any more")
+    return how.act(path, {}, "that card is good for nothing any more")
 
 
 @point.command()
@@ -149,26 +126,25 @@ def known(
     at: At,
     card: Annotated[str, Option("--card", "The id on the card that is shown.", "TOKEN")] = "",
     phone: Annotated[str, Option("--phone", "The public key of the phone that is shown, in hex.", "KEY")] = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> int:
     """Say who is known by a card or a phone at a point, and what waits for it. This node alone answers, also when it
     reaches nobody. Exit 1 if nobody is known by it and nothing waits.
     """
-    place = node_directory(directory)
-    where, shown = point_of(place, chain, at)["point"], shown_credential(card, phone)
-    found = ask_node(place, chain, lambda node: node.get(f"/api/points/{where}/known/{shown}"))
+    place = how.place
+    where, shown = point_of(place, how.chain, at)["point"], shown_credential(card, phone)
+    found = how.ask(f"/api/points/{where}/known/{shown}")
     waits = f"session {found['delivery']} waits for it" if found["delivery"] else "nothing is reserved for it"
-    answer(found, f"{found['member'] or 'nobody who is bound here'}; {waits}", json)
+    answer(found, f"{found['member'] or 'nobody who is bound here'}; {waits}", how.json)
     return FINE if found["member"] or found["delivery"] else NO
 
 
 @point.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List points and their terms. Exit 3 if no majority confirms a fresh answer."""
-    found = ask_node(node_directory(directory), chain, lambda node: node.get("/api/points", fresh=seconds(fresh)))
-    answer(found, lambda: _points(found["points"]), json)
+    found = how.ask("/api/points")
+    answer(found, lambda: _points(found["points"]), how.json)
 
 
 @session.command()
@@ -181,89 +157,60 @@ def reserve(
     phone: Annotated[str, Option("--phone", "As station: the public key of the phone that was shown.", "KEY")] = "",
     proof: Annotated[str, Option("--proof", "As station: what the phone signed for this session.", "HEX")] = "",
     number: Annotated[int, Option("--number", "As station: the number of the phone's consent.", low=0)] = 0,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Reserve a session at the station's price of now, and pay for it. Exit 1 if refused, 3 if not known yet."""
     from meshnode.amounts import parse_energy
     from protocols.records import credential_of
 
-    place = node_directory(directory)
-    terms = point_of(place, chain, at)
+    place = how.place
+    terms = point_of(place, how.chain, at)
     body = {name: terms[name] for name in ("point", "price_u_kwh", "fee_u_kwh", "flat_u")}
     body |= {"cap_wh": parse_energy(energy), "for_s": within}
     body |= {"guest": credential_of(guest).hex()} if guest else {}
     body |= {"credential": shown_credential(card, phone)} if card or phone else {}
     body |= {"proof": proof, "number": number} if phone else {}
     what = f"a session of at most {energy} is paid for at {at}; what is not charged comes back"
-    return act(place, chain, "/api/deliveries/session", body, wait, key, json, what)
+    return how.act("/api/deliveries/session", body, what)
 
 
 @redeem.command()
 def send(
-    at: At,
-    amount: Annotated[int, Option("--coins", "How many.", low=1)],
-    within: Begins = RESERVED_S,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    at: At, amount: Annotated[int, Option("--coins", "How many.", low=1)], within: Begins = RESERVED_S, *, how: Acting
 ) -> int:
     """Send coins to a point for their energy. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    place = node_directory(directory)
-    terms = point_of(place, chain, at)
+    place = how.place
+    terms = point_of(place, how.chain, at)
     body = {"point": terms["point"], "unit_wh": terms["unit_wh"], "coins": amount, "for_s": within}
     what = f"{amount} coins are on their way at {at}; those of what is not delivered come back"
-    return act(place, chain, "/api/deliveries/coins", body, wait, key, json, what)
+    return how.act("/api/deliveries/coins", body, what)
 
 
 def start(
     delivery_id: DeliveryId,
     power: Power = 11_000,
     detach: Annotated[bool, Option("--detach", "Do not look on; the node goes on by itself.")] = False,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> int:
     """At the point: have the node deliver with a simulated charger until it is over, and look on; Ctrl-C ends only the
     looking, and the same command looks on again. Exit 1 if the node had to give it up.
     """
-    return _attend(delivery_id, "start", {"power_w": power}, directory, chain, json, look=not detach)
+    return _attend(delivery_id, "start", {"power_w": power}, how, look=not detach)
 
 
-def stop(delivery_id: DeliveryId, directory: Dir = None, chain: Chain = "", json: Json = False) -> int:
+def stop(delivery_id: DeliveryId, *, how: Where) -> int:
     """At the point: stop the simulated charger, and end with what its meter shows. Exit 1 if it was given up."""
-    return _attend(delivery_id, "stop", None, directory, chain, json)
+    return _attend(delivery_id, "stop", None, how)
 
 
-def cancel(
-    delivery_id: DeliveryId,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def cancel(delivery_id: DeliveryId, *, how: Acting) -> int:
     """Call off what has not begun. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    wanted = record_id_of(delivery_id).hex()
-    path = f"/api/deliveries/{wanted}/cancel"
-    return act(node_directory(directory), chain, path, {}, wait, key, json, "it is called off; everything comes back")
+    return how.step("/api/deliveries/ID/cancel", delivery_id, "it is called off; everything comes back")
 
 
-def _attend(
-    delivery_id: str,
-    step: str,
-    body: dict[str, Any] | None,
-    directory: Path | None,
-    chain: str,
-    json: bool,
-    *,
-    look: bool = True,
-) -> int:
+def _attend(delivery_id: str, step: str, body: dict[str, Any] | None, how: Where, *, look: bool = True) -> int:
     """Have the node of the point start or stop a delivery, and look on until it is over."""
     path = f"/api/deliveries/{record_id_of(delivery_id).hex()}"
 
@@ -271,8 +218,8 @@ def _attend(
         found: dict[str, Any] = await node.post(f"{path}/{step}", body)
         return await _look_on(node, path) if look else found
 
-    found = ask_node(node_directory(directory), chain, ask, write=True)
-    answer(found, lambda: _deliveries([found]), json)
+    found = ask_node(how.place, how.chain, ask, write=True)
+    answer(found, lambda: _deliveries([found]), how.json)
     return FINE
 
 
@@ -328,7 +275,7 @@ def meter_of(place: Path, metering_point: str) -> str:
 
 def point_of(place: Path, chain: str, at: str) -> dict[str, Any]:
     """The point that is meant. Raises Fault if that is none, or several."""
-    points = ask_node(place, chain, lambda node: node.get("/api/points"))["points"]
+    points = Where(place, chain).ask("/api/points")["points"]
     found: list[dict[str, Any]] = [one for one in points if at in (one["owner"], one["point"]) and not one["closed"]]
     if len(found) != 1:
         names = "".join(f"\n    --at {one['point']} ({one['kind']} of {one['owner']})" for one in found)
@@ -339,11 +286,10 @@ def point_of(place: Path, chain: str, at: str) -> dict[str, Any]:
 def _listing(kind: str, what: str) -> Callable[..., None]:
     """The command that lists deliveries of one kind."""
 
-    def command(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
-        place = node_directory(directory)
-        found = ask_node(place, chain, lambda node: node.get("/api/deliveries", fresh=seconds(fresh)))
+    def command(*, how: Asking) -> None:
+        found = how.ask("/api/deliveries")
         of_kind = [one for one in found["deliveries"] if one["kind"] == kind]
-        answer({"deliveries": of_kind}, lambda: _deliveries(of_kind), json)
+        answer({"deliveries": of_kind}, lambda: _deliveries(of_kind), how.json)
 
     command.__doc__ = f"{what} Exit 3 if no majority confirms a fresh answer."
     return command

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.tokens import when
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, second_of, seconds
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.trading import Acting, Asking, second_of
 
 feed = Group("Feeds: values from outside - prices, weather, signals of the grid.")
 
@@ -40,11 +36,8 @@ def define(
     drives: Annotated[
         str, Option("--drives", "What follows it: nothing, grid-carbon, grid-price or price-cap.")
     ] = "nothing",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Name a feed and who feeds it (administrators). Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {
@@ -59,7 +52,7 @@ def define(
         "drives": drives,
     }
     what = f"{name} is fed by {feeders}; {needed} of them must agree"
-    return act(node_directory(directory), chain, "/api/feeds", body, wait, key, json, what)
+    return how.act("/api/feeds", body, what)
 
 
 @feed.command()
@@ -67,36 +60,22 @@ def send(
     name: Name,
     value: Annotated[str, Argument("VALUE", "A whole number in the feed's unit.")],
     at: Annotated[str, Option("--at", '"now", or from when it holds, like 2026-06-21T14:15+02:00.')] = "now",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Report a value (feeders). Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"value": _whole(value, "VALUE"), "at_s": second_of(at, "--at", "now")}
     path = f"/api/feeds/{quote(name, safe='')}/values"
     what = f"{value} is reported to {name}"
-    return act(node_directory(directory), chain, path, body, wait, key, json, what)
+    return how.act(path, body, what)
 
 
 @feed.command()
-def show(
-    name: Annotated[str, Argument("NAME", "One feed, with who reported what.")] = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
-) -> None:
+def show(name: Annotated[str, Argument("NAME", "One feed, with who reported what.")] = "", *, how: Asking) -> None:
     """Say what the feeds say now. Exit 3 if no majority confirms a fresh answer."""
     path = f"/api/feeds/{quote(name, safe='')}" if name else "/api/feeds"
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get(path, fresh=seconds(fresh))
-        return found
-
-    found = ask_node(node_directory(directory), chain, ask)
-    answer(found, lambda: _one(found) if name else _all(found["feeds"]), json)
+    found = how.ask(path)
+    answer(found, lambda: _one(found) if name else _all(found["feeds"]), how.json)
 
 
 def _whole(text: str, place: str) -> int:

@@ -11,8 +11,8 @@ from meshnode.cli.output import NO, Fault, Json, No, answer, colour, progress
 from meshnode.cli.parser import FINE, Argument, Group, Option
 from meshnode.cli.place import (
     Chain,
-    Dir,
     DirArgument,
+    Where,
     chain_id_of,
     microgrid_place,
     node_directory,
@@ -99,19 +99,14 @@ def _damage(place: Path, bad: Any) -> list[str]:
 
 
 @ledger.command()
-def show(
-    height: Annotated[int, Argument("HEIGHT", "Which block.", low=1)],
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> None:
+def show(height: Annotated[int, Argument("HEIGHT", "Which block.", low=1)], *, how: Where) -> None:
     """Print a block: header, records with their verdicts, and who signed for it."""
     from meshnode.ledger_tools import show as show_block
     from meshnode.market.registry import installed_mechanisms
 
-    place = node_directory(directory)
-    block = show_block(place, height, installed_mechanisms(), chain_id_of(place, chain))
-    answer(block, lambda: _describe_block(block), json)
+    place = how.place
+    block = show_block(place, height, installed_mechanisms(), chain_id_of(place, how.chain))
+    answer(block, lambda: _describe_block(block), how.json)
 
 
 def _describe_block(block: dict[str, Any]) -> str:
@@ -170,9 +165,8 @@ def refetch(directory: DirArgument = None, chain: Chain = "", json: Json = False
 def get(
     record_id: Annotated[str, Argument("RECORD_ID", "64 hex digits, as the ledger shows them.")],
     out: Annotated[Path | None, Option("--out", "The file to write; else the record id with .receipt.")] = None,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> None:
     """Write the proof that a record is on the ledger into a file."""
     from meshnode.ledger_tools import receipt as make_receipt
@@ -180,11 +174,11 @@ def get(
     from protocols.receipt import FILE_EXTENSION
 
     wanted = record_id_of(record_id)
-    place = node_directory(directory)
-    data = make_receipt(place, wanted, installed_mechanisms(), chain_id_of(place, chain))
+    place = how.place
+    data = make_receipt(place, wanted, installed_mechanisms(), chain_id_of(place, how.chain))
     file = out or Path(f"{wanted.hex()}{FILE_EXTENSION}")
     write_output(file, data)
-    answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", json)
+    answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", how.json)
 
 
 def record_id_of(text: str, what: str = "a record id", source: str = "meshnode ledger show") -> bytes:
@@ -213,9 +207,8 @@ def check(
     genesis: Annotated[
         Path | None, Option("--genesis", "The microgrid's genesis.cbor; else that of the node's directory.")
     ] = None,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> None:
     """Check a receipt with nothing but the genesis. Exit 1 if it does not hold."""
     from meshnode.amounts import format_count
@@ -226,7 +219,7 @@ def check(
 
     data = read_input(file)
     if genesis is None:
-        genesis = microgrid_place(node_directory(directory), chain) / GENESIS_FILE
+        genesis = microgrid_place(how.place, how.chain) / GENESIS_FILE
     genesis_bytes = read_input(str(genesis))
     try:
         verdict = check_receipt(data, genesis_bytes)
@@ -258,4 +251,4 @@ def check(
         f"at height {verdict.certified_height}{changed}\n"
         f"  {jsonlib.dumps(value['fields'], ensure_ascii=False)}"
     )
-    answer(value, text, json)
+    answer(value, text, how.json)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from meshnode.cli.output import NO, Fault, Json, No, answer, colour
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, DirArgument, chain_id_of, node_directory, read_input
+from meshnode.cli.place import Chain, DirArgument, Where, chain_id_of, node_directory, read_input
 from meshnode.cli.place import write_output as write
 
 group = Group("Validators that lied: who was found out, and what proves it.")
@@ -53,9 +53,8 @@ def check(
     genesis: Annotated[
         Path | None, Option("--genesis", "The microgrid's genesis.cbor; else the ledger in the node's directory.")
     ] = None,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> None:
     """Check evidence offline. Exit 1 if it does not prove its case.
 
@@ -71,8 +70,8 @@ def check(
 
     data = read_input(file)
     if genesis is None:
-        place = node_directory(directory)
-        roll = roll_of_ledger(place, installed_mechanisms(), chain_id_of(place, chain))
+        place = how.place
+        roll = roll_of_ledger(place, installed_mechanisms(), chain_id_of(place, how.chain))
     else:
         roll = roll_of_genesis(read_input(str(genesis)))
     try:
@@ -85,7 +84,7 @@ def check(
             f"or from: meshnode evidence compare DIR OTHER --out PATH\n    details: {error}"
         ) from error
     text = f"{file}: {colour('holds', 'green', sys.stdout)}\n  {_line(lie)}"
-    answer({"ok": True} | msgspec.to_builtins(lie), text, json)
+    answer({"ok": True} | msgspec.to_builtins(lie), text, how.json)
 
 
 @group.command()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import Json, No, answer, table
+from meshnode.cli.output import No, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.tokens import To, when
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, second_of, seconds
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.trading import Acting, Asking, second_of
 
 origin = Group("Origin: where the energy of a day came from, and what it took in CO2.")
 certificate = Group("Certificates of origin: what your plants gave to the grid. Not a legal guarantee of origin.")
@@ -38,34 +33,30 @@ def add_to(app: Group) -> None:
 def trace(
     period: Annotated[str, Argument("PERIOD", '"last", or when it begins: 2026-06-21T14:15+02:00, or a UTC second.')],
     member: Member = "me",
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
+    *,
+    how: Asking,
 ) -> None:
     """Name the source of every Wh that a member used in a closed period. Exit 1 if it used nothing."""
     start_s = second_of(period, "PERIOD", LAST)
     wanted = None if start_s == LAST else start_s
-    found = _ask("/api/origin", directory, chain, fresh, account=member, period_start_s=wanted)
-    if not found["members"] and not json:
+    found = how.ask("/api/origin", account=member, period_start_s=wanted)
+    if not found["members"] and not how.json:
         raise No(f"{when(found['period_start_s'])}: {member} used nothing that was metered")
-    answer(found, lambda: _traced(found), json)
+    answer(found, lambda: _traced(found), how.json)
 
 
 @origin.command()
 def day(
     member: Member = "me",
     at: Annotated[str, Option("--at", "Any time of the day: 2026-06-21T12:00+02:00, or a UTC second.")] = "now",
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
+    *,
+    how: Asking,
 ) -> None:
     """Share out a day by source; the shares add up to 100 %. Exit 3 if no majority confirms a fresh answer."""
     moment = second_of(at, "--at", "now")
     span: dict[str, Any] = {} if moment == "now" else {"at_s": moment}
-    found = _ask("/api/origin/day", directory, chain, fresh, account=member, **span)
-    answer(found, lambda: _day(found), json)
+    found = how.ask("/api/origin/day", account=member, **span)
+    answer(found, lambda: _day(found), how.json)
 
 
 @origin.command("grid-carbon")
@@ -73,52 +64,38 @@ def grid_carbon(
     carbon: Annotated[int, Argument("G", "g CO2 per kWh from outside.")],
     from_: Annotated[str, Option("--from", '"next", or when the first period begins.')] = "next",
     carrier: Annotated[str, Option("--carrier", "electricity or heat.")] = "electricity",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Say what a kWh from the grid takes in CO2 (administrators). Exit 1 if the community refuses it, 3 if not known
     yet.
     """
     body = {"carbon_g_kwh": carbon, "from_s": second_of(from_, "--from", "next"), "carrier": carrier}
     what = f"{carrier} from outside takes {carbon} g CO2 per kWh"
-    return act(node_directory(directory), chain, "/api/grid-carbon", body, wait, key, json, what)
+    return how.act("/api/grid-carbon", body, what)
 
 
 @certificate.command("list")
 def list_certificates(
     member: Annotated[str, Option("--of", MEMBER_HELP)] = "me",
     history: Annotated[bool, Option("--history", "What became of them: issued, transferred, retired, lapsed.")] = False,
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
+    *,
+    how: Asking,
 ) -> None:
     """List certificates, the oldest first, or their history. Exit 3 if no majority confirms a fresh answer."""
     path = "/api/certificates/history" if history else "/api/certificates"
-    found = _ask(path, directory, chain, fresh, account=member)
-    answer(found, lambda: _history(found) if history else _certificates(found), json)
+    found = how.ask(path, account=member)
+    answer(found, lambda: _history(found) if history else _certificates(found), how.json)
 
 
 @certificate.command("transfer")
-def transfer(
-    to: To,
-    energy: Energy,
-    source: Source = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def transfer(to: To, energy: Energy, source: Source = "", *, how: Acting) -> int:
     """Pass certificates on, the oldest first. Exit 1 if the community refuses it, 3 if that is not known yet."""
     from meshnode.amounts import parse_energy
 
     body = {"to": to, "wh": parse_energy(energy)} | ({"source": source} if source else {})
     what = f"certificates for {energy} to {to}"
-    return act(node_directory(directory), chain, "/api/certificates/transfer", body, wait, key, json, what)
+    return how.act("/api/certificates/transfer", body, what)
 
 
 @certificate.command()
@@ -126,11 +103,8 @@ def retire(
     energy: Energy,
     source: Source = "",
     purpose: Annotated[str, Option("--for", "For what, or for whom.")] = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Use certificates for a claim, once and for all. Exit 1 if the community refuses it, 3 if not known yet."""
     from meshnode.amounts import parse_energy
@@ -138,20 +112,14 @@ def retire(
     body: dict[str, Any] = {"wh": parse_energy(energy)}
     body |= {name: value for name, value in (("source", source), ("purpose", purpose)) if value}
     what = f"certificates for {energy} retired; nobody can claim them again"
-    return act(node_directory(directory), chain, "/api/certificates/retire", body, wait, key, json, what)
+    return how.act("/api/certificates/retire", body, what)
 
 
 @installation.command("list")
-def list_installations(
-    member: Annotated[str, Option("--of", MEMBER_HELP)] = "all",
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
-) -> None:
+def list_installations(member: Annotated[str, Option("--of", MEMBER_HELP)] = "all", *, how: Asking) -> None:
     """List the community's plants and storages. Exit 3 if no majority confirms a fresh answer."""
-    found = _ask("/api/installations", directory, chain, fresh, account=member)
-    answer(found, lambda: _installations(found["installations"]), json)
+    found = how.ask("/api/installations", account=member)
+    answer(found, lambda: _installations(found["installations"]), how.json)
 
 
 @installation.command()
@@ -168,11 +136,8 @@ def register(
     carbon: Annotated[int, Option("--carbon", "g CO2 per kWh that it makes.", "G", low=0)] = 0,
     efficiency: Annotated[int, Option("--efficiency", "Of a storage: so many of 1000 Wh come out.", low=0)] = 0,
     supported: Annotated[bool, Option("--supported", "Public money supports it.")] = False,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Announce a plant or a storage of yours. Exit 1 if the community refuses it, 3 if that is not known yet."""
     wishes: dict[str, Any] = {
@@ -189,23 +154,15 @@ def register(
     body["operational_s"] = second_of(since, "--since", "now")
     body |= {wish: value for wish, value in wishes.items() if value}
     what = f"{name} is announced\n    an administrator confirms it with: meshnode installation confirm ID"
-    return act(node_directory(directory), chain, "/api/installations", body, wait, key, json, what)
+    return how.act("/api/installations", body, what)
 
 
 def _changing(action: str, what: str, done: str) -> Any:
     """The command that brings an installation into another state."""
 
-    def command(
-        installation_id: InstallationId,
-        wait: Wait = WAIT_S,
-        key: Key = "",
-        directory: Dir = None,
-        chain: Chain = "",
-        json: Json = False,
-    ) -> int:
-        wanted = record_id_of(installation_id, "an installation's id", "meshnode installation list").hex()
-        place = node_directory(directory)
-        return act(place, chain, f"/api/installations/{wanted}/{action}", {}, wait, key, json, done)
+    def command(installation_id: InstallationId, *, how: Acting) -> int:
+        names = ("an installation's id", "meshnode installation list")
+        return how.step(f"/api/installations/ID/{action}", installation_id, done, *names)
 
     command.__doc__ = f"{what} Exit 1 if the community refuses it, 3 if that is not known yet."
     return command
@@ -220,14 +177,6 @@ installation.command("stop")(
 installation.command("remove")(
     _changing("remove", "Remove an installation of yours from the register.", "it leaves the register")
 )
-
-
-def _ask(path: str, directory: Dir, chain: str, fresh: bool, **query: Any) -> dict[str, Any]:
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get(path, **query, fresh=seconds(fresh))
-        return found
-
-    return ask_node(node_directory(directory), chain, ask)
 
 
 def _percent(ppm: int) -> str:

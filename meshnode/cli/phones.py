@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from meshnode.cli.delivery import Asset, At, point_of, shown_credential
 from meshnode.cli.output import Json, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
+from meshnode.cli.place import Where, microgrid_place
+from meshnode.cli.trading import Acting, Asking
 
 phone = Group("Phones and cards by which somebody is known at points; a phone signs for each session.")
 
@@ -40,34 +40,24 @@ def bind(
     at: At,
     asset: Asset,
     most: Annotated[int, Option("--most", "No session may cost more.", low=1)],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Be known by a phone at a point, and pay for the sessions it signs for there. Exit 1 if refused, 3 if not known
     yet.
     """
-    place = node_directory(directory)
+    place = how.place
     body = {"credential": shown_credential("", public), "public_key": public, "asset": asset, "most_u": most}
-    body |= {"point": point_of(place, chain, at)["point"]}
+    body |= {"point": point_of(place, how.chain, at)["point"]}
     what = f"sessions at {at} that this phone signs for are at your cost, up to {most} {asset} each"
-    return act(place, chain, "/api/credentials", body, wait, key, json, what)
+    return how.act("/api/credentials", body, what)
 
 
 @phone.command()
-def unbind(
-    public: Public,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def unbind(public: Public, *, how: Acting) -> int:
     """Be known by a phone no more. Exit 1 if the community refuses it, 3 if that is not known yet."""
     path = f"/api/credentials/{shown_credential('', public)}/remove"
-    return act(node_directory(directory), chain, path, {}, wait, key, json, "that phone is good for nothing any more")
+    return how.act(path, {}, "that phone is good for nothing any more")
 
 
 @phone.command()
@@ -76,30 +66,29 @@ def consent(
     at: At,
     energy: Annotated[str, Option("--energy", 'At most this much, like "20 kWh".')],
     number: Annotated[int, Option("--number", "Rises with each consent; the second of now, if 0.", low=0)] = 0,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> None:
     """Sign for one session, as the phone does: no community is needed for it, and the proof is good once."""
     from meshnode import keys
     from meshnode.amounts import parse_energy
     from protocols.records import consent_bytes
 
-    place = node_directory(directory)
+    place = how.place
     key, cap_wh = keys.load(path), parse_energy(energy)
     number = number or int(time.time())
-    point, chain_id = point_of(place, chain, at)["point"], bytes.fromhex(microgrid_place(place, chain).name)
+    point, chain_id = point_of(place, how.chain, at)["point"], bytes.fromhex(microgrid_place(place, how.chain).name)
     proof = key.sign(consent_bytes(chain_id, key.public, bytes.fromhex(point), cap_wh, number)).hex()
     public = key.public.hex()
     given = {"public_key": public, "point": point, "cap_wh": cap_wh, "number": number, "proof": proof}
-    answer(given, f'--energy "{energy}" --phone {public} --number {number} --proof {proof}', json)
+    answer(given, f'--energy "{energy}" --phone {public} --number {number} --proof {proof}', how.json)
 
 
 @phone.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List the phones and cards by which you are known. Exit 3 if no majority confirms a fresh answer."""
-    found = ask_node(node_directory(directory), chain, lambda node: node.get("/api/credentials", fresh=seconds(fresh)))
-    answer(found, lambda: _credentials(found["credentials"]), json)
+    found = how.ask("/api/credentials")
+    answer(found, lambda: _credentials(found["credentials"]), how.json)
 
 
 def _credentials(found: list[dict[str, Any]]) -> str:

@@ -12,9 +12,9 @@ import os
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
-from meshnode.cli.output import Fault, No, NotYet
+from meshnode.cli.output import Fault, Json, No, NotYet
 from meshnode.cli.parser import Argument, Option
 
 if TYPE_CHECKING:
@@ -40,6 +40,32 @@ Chain = Annotated[
     str,
     Option("--chain", "Which microgrid, if the node has several: the first digits of its chain id."),
 ]
+
+
+class Where(NamedTuple):
+    """What a command takes that means a node: which one, which of its microgrids, and how it answers."""
+
+    directory: Dir = None
+    chain: Chain = ""
+    json: Json = False
+
+    @property
+    def place(self) -> Path:
+        """The node's directory."""
+        return node_directory(self.directory)
+
+    def ask(self, path: str, *, write: bool = False, **query: Any) -> dict[str, Any]:
+        """What the node answers.
+
+        Args:
+            write: it answers only who may act for the member.
+        """
+
+        async def question(node: NodeClient) -> dict[str, Any]:
+            found: dict[str, Any] = await node.get(path, **query)
+            return found
+
+        return ask_node(self.place, self.chain, question, write=write)
 
 
 def node_directory(directory: Path | None) -> Path:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.tokens import HOUR_S, when
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, order, second_of, seconds
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.trading import ORDER, Acting, Asking, order, second_of
 
 OrderId = Annotated[str, Argument("ID", "The order's record id.")]
 Asset = Annotated[str, Argument("ASSET", "The asset's code.")]
@@ -27,9 +23,7 @@ def add_to(app: Group) -> None:
     app.command()(book)
 
 
-def place(
-    side: str, asset: str, typed: dict[str, Any], wait: int, key: str, directory: Dir, chain: str, json: bool
-) -> int:
+def place(side: str, asset: str, typed: dict[str, Any], how: Acting) -> int:
     """Give an order of an asset as it was typed.
 
     Raises:
@@ -41,7 +35,7 @@ def place(
         f"{side} {body['units']} {asset} {limit} {body['price']} {body['paid_with']} each\n"
         "    what became of it says: meshnode order list; take it out with: meshnode order cancel ID"
     )
-    return act(node_directory(directory), chain, "/api/standing", body, wait, key, json, what)
+    return how.act("/api/standing", body, what)
 
 
 def terms_typed(typed: dict[str, Any]) -> dict[str, Any]:
@@ -81,33 +75,18 @@ def whole(flag: str, text: str) -> int:
 
 
 @order.command()
-def amend(
-    order_id: OrderId,
-    amount: Units,
-    price: UnitPrice,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def amend(order_id: OrderId, amount: Units, price: UnitPrice, *, how: Acting) -> int:
     """Change an order of an asset: all that it wants, with what it has traded, and its price. Less at the same price
     keeps its place. Exit 1 if the community refuses it, 3 if not known yet.
     """
-    wanted = record_id_of(order_id, "an order's id", "meshnode order list").hex()
     body = {"units": amount, "price": price}
     what = f"the order wants {amount} in all, at {price} each"
-    return act(node_directory(directory), chain, f"/api/standing/{wanted}/amend", body, wait, key, json, what)
+    return how.step("/api/standing/ID/amend", order_id, what, *ORDER, body=body)
 
 
 @order.command()
 def undo(
-    trade: Annotated[str, Argument("TRADE", "The trade's id, as `meshnode order trades` prints it.")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    trade: Annotated[str, Argument("TRADE", "The trade's id, as `meshnode order trades` prints it.")], *, how: Acting
 ) -> int:
     """Agree to undo a trade; once both parties have, both amounts go back. Exit 1 if the community refuses it, 3 if not
     known yet.
@@ -115,31 +94,24 @@ def undo(
     if not trade.replace("-", "").isdigit():
         raise Fault(f"{trade}: no trade's id, expected one like 120-0\n    see: meshnode order trades")
     what = "you agree; both amounts go back once the other party has agreed too"
-    return act(node_directory(directory), chain, f"/api/executions/{trade}/reverse", {}, wait, key, json, what)
+    return how.act(f"/api/executions/{trade}/reverse", {}, what)
 
 
 @order.command()
-def trades(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def trades(*, how: Asking) -> None:
     """List your trades of assets that are not settled yet, the newest first. Exit 3 if no majority confirms a fresh
     answer.
     """
-    found = _asked("/api/executions", directory, chain, fresh=fresh)
-    answer(found, lambda: _trades(found["executions"]), json)
+    found = how.ask("/api/executions")
+    answer(found, lambda: _trades(found["executions"]), how.json)
 
 
-def book(
-    asset: Asset,
-    paid_with: PaidWith,
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
-) -> None:
+def book(asset: Asset, paid_with: PaidWith, *, how: Asking) -> None:
     """Show what rests in the book of an asset: best prices, and both sides by priority. Exit 3 if no majority confirms
     a fresh answer.
     """
-    found = _asked(f"/api/books/{asset}/{paid_with}", directory, chain, fresh=fresh)
-    answer(found, lambda: _book(found), json)
+    found = how.ask(f"/api/books/{asset}/{paid_with}")
+    answer(found, lambda: _book(found), how.json)
 
 
 def resting(found: list[dict[str, Any]]) -> str:
@@ -157,14 +129,6 @@ def resting(found: list[dict[str, Any]]) -> str:
         for one in found
     ]
     return table(lines, ("side", "open", "price each", "backed", "filled", "until", "id"))
-
-
-def _asked(path: str, directory: Dir, chain: str, *, fresh: bool) -> dict[str, Any]:
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get(path, fresh=seconds(fresh))
-        return found
-
-    return ask_node(node_directory(directory), chain, ask)
 
 
 def _trades(found: list[dict[str, Any]]) -> str:

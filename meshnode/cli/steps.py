@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import NO, Fault, Json, answer, table
+from meshnode.cli.output import NO, Fault, answer, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
+from meshnode.cli.place import Where
 from meshnode.cli.standing import terms_typed
 from meshnode.cli.tokens import when
 from meshnode.cli.trading import (
-    WAIT_S,
+    Acting,
+    Asking,
     First,
-    Fresh,
     Good,
-    Key,
     PaidWith,
     Price,
     Unbacked,
     Under,
     Units,
     Until,
-    Wait,
-    act,
     order,
-    seconds,
 )
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
 
 commitment = Group("Commitments: say by its hash what you are going to order, before you do.")
 
@@ -42,30 +35,16 @@ def add_to(app: Group) -> None:
 
 
 @order.command()
-def missing(
-    said: Annotated[list[str] | None, _SAY] = None, directory: Dir = None, chain: Chain = "", json: Json = False
-) -> int:
+def missing(said: Annotated[list[str] | None, _SAY] = None, *, how: Where) -> int:
     """Name the attributes that an order's documents still lack. Exit 1 if any is missing."""
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/steps/missing", said=said)
-        return found
-
-    found = ask_node(node_directory(directory), chain, ask)
+    found = how.ask("/api/steps/missing", said=said or None)
     complete = f"nothing is missing; the attributes' hash is {found['attributes']}"
-    answer(found, lambda: "\n".join(f"missing: {name}" for name in found["missing"]) or complete, json)
+    answer(found, lambda: "\n".join(f"missing: {name}" for name in found["missing"]) or complete, how.json)
     return NO if found["missing"] else FINE
 
 
 @commitment.command()
-def prepare(
-    said: Annotated[list[str], _SAY],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def prepare(said: Annotated[list[str], _SAY], *, how: Acting) -> int:
     """Commit to step 1: all attributes are there; the community learns their hash alone. A missing one is named. Exit 1
     if the community refuses it, 3 if that is not known yet.
     """
@@ -77,7 +56,7 @@ def prepare(
         attributes[name] = text
     what = "step 1 is on the ledger\n    step 2 says: meshnode order commitment book ID ..."
     body = {"attributes": attributes}
-    return act(node_directory(directory), chain, "/api/steps/prepare", body, wait, key, json, what)
+    return how.act("/api/steps/prepare", body, what)
 
 
 @commitment.command()
@@ -93,11 +72,8 @@ def book(
     unbacked: Unbacked = False,
     first: First = "",
     contract: Under = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Commit to step 2: the terms of the order, by their hash; the order then says the same, with --booked. Exit 1 if
     the community refuses it, 3 if that is not known yet.
@@ -109,21 +85,16 @@ def book(
     body = {"prepared": record_id_of(step, "a step's id", "meshnode order commitment list").hex(), "side": side}
     body |= {"asset": asset} | terms_typed(typed)
     what = f"step 2 is on the ledger\n    give the order with: meshnode order {side} ... --booked ID"
-    return act(node_directory(directory), chain, "/api/steps/book", body, wait, key, json, what)
+    return how.act("/api/steps/book", body, what)
 
 
 @commitment.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List the steps that you have committed to and whose order has not come; order cancel takes one back. Exit 3 if no
     majority confirms a fresh answer.
     """
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/steps", fresh=seconds(fresh))
-        return found
-
-    found = ask_node(node_directory(directory), chain, ask)
-    answer(found, lambda: _steps(found["steps"]), json)
+    found = how.ask("/api/steps")
+    answer(found, lambda: _steps(found["steps"]), how.json)
 
 
 def _steps(found: list[dict[str, Any]]) -> str:

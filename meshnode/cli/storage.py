@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from meshnode.cli.delivery import Asset, Meter, meter_of
-from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
+from meshnode.cli.place import Where, ask_node, microgrid_place
+from meshnode.cli.trading import WAIT_S, Acting, Asking, Wait
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -43,14 +43,11 @@ def set_(
     ] = 0,
     others: Annotated[str, Option("--others", "Who gets what else of the fee, in PPM: carla:100000.")] = "",
     metering_point: Meter = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Make an asset of yours stored energy. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    place = node_directory(directory)
+    place = how.place
     body: dict[str, Any] = {
         "asset": asset,
         "meter": meter_of(place, metering_point),
@@ -61,7 +58,7 @@ def set_(
     more: dict[str, Any] = {"access": access, "fee_asset": fee_asset, "fee_u_kwh": fee, "fee_to": fee_to}
     more |= {"owners_ppm": owners_ppm, "owners": _weights("--owners", owners), "others": _weights("--others", others)}
     body |= {name: value for name, value in more.items() if value}
-    return act(place, chain, "/api/storages", body, wait, key, json, f"{asset} is energy in the storage")
+    return how.act("/api/storages", body, f"{asset} is energy in the storage")
 
 
 @storage.command()
@@ -71,18 +68,17 @@ def report(
     discharged: Annotated[int, Option("--discharged", "The register of what came out, ever.", "WH", low=0)],
     parts: Annotated[str, Option("--parts", "Whose it is: bela:1000:0,carla:0:200 (in:out).")] = "",
     wait: Wait = WAIT_S,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> int:
     """Say what a storage's meter shows, signed by its key. Exit 1 if the community refuses it, 3 if not known yet."""
-    place = node_directory(directory)
+    place = how.place
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        return await _report(node, place, chain, asset, (charged, discharged), parts, wait)
+        return await _report(node, place, how.chain, asset, (charged, discharged), parts, wait)
 
-    found = ask_node(place, chain, ask, write=True)
-    answer(found, lambda: f"{'accepted' if found['accepted'] else 'not accepted'}: {found['sentence']}", json)
+    found = ask_node(place, how.chain, ask, write=True)
+    answer(found, lambda: f"{'accepted' if found['accepted'] else 'not accepted'}: {found['sentence']}", how.json)
     return {True: FINE, False: 1, None: 3}[found["accepted"]]
 
 
@@ -91,9 +87,8 @@ def start(
     asset: Annotated[str, Argument("CODE", "The stored energy; its meter is this node's.")],
     capacity: Annotated[str, Option("--capacity", 'Of the simulated battery, like "10 kWh".')],
     power: Annotated[int, Option("--power", "Of the simulated battery, either way.", "W", low=1)] = 5_000,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> None:
     """At the storage: have the node take in what members had over in a period and give what they lacked, with a
     simulated battery, and report what flowed and whose it is. It goes on when the node is started again.
@@ -101,32 +96,26 @@ def start(
     from meshnode.amounts import parse_energy
 
     body = {"capacity_wh": parse_energy(capacity), "power_w": power}
-    _keep(asset, "start", body, directory, chain, json)
+    _keep(asset, "start", body, how)
 
 
 @storage.command()
-def stop(
-    asset: Annotated[str, Argument("CODE", "The stored energy.")],
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> None:
+def stop(asset: Annotated[str, Argument("CODE", "The stored energy.")], *, how: Where) -> None:
     """At the storage: let nothing flow any more; what is due is still reported."""
-    _keep(asset, "stop", None, directory, chain, json)
+    _keep(asset, "stop", None, how)
 
 
 @storage.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List stored energy, and what you may still store. Exit 3 if no majority confirms a fresh answer."""
-    place = node_directory(directory)
-    found = ask_node(place, chain, lambda node: node.get("/api/storages", fresh=seconds(fresh)))
-    answer(found, lambda: _storages(found["storages"]), json)
+    found = how.ask("/api/storages")
+    answer(found, lambda: _storages(found["storages"]), how.json)
 
 
-def _keep(asset: str, step: str, body: dict[str, Any] | None, directory: Dir, chain: str, json: bool) -> None:
+def _keep(asset: str, step: str, body: dict[str, Any] | None, how: Where) -> None:
     path = f"/api/storages/{quote(asset, safe='')}/{step}"
-    found = ask_node(node_directory(directory), chain, lambda node: node.post(path, body), write=True)
-    answer(found, lambda: _storages([found]), json)
+    found = ask_node(how.place, how.chain, lambda node: node.post(path, body), write=True)
+    answer(found, lambda: _storages([found]), how.json)
 
 
 async def _report(

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import Json, No, answer, table
+from meshnode.cli.output import No, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory, spelled_again
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, seconds
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.place import Where, spelled_again
+from meshnode.cli.trading import Acting, Asking
 
 asset = Group("Assets: tokens of the community.")
 transfer = Group("Transfers: send tokens to another member, and what came and went.", default="send", alone=True)
@@ -23,6 +19,8 @@ HOURS = 72
 # Two years, as the ledger has it.
 MAX_HOURS = 2 * 366 * 24
 HOUR_S = 3600
+
+OFFER = ("an offer's id", "meshnode exchange list")
 
 Code = Annotated[str, Argument("CODE", "The asset's code.")]
 Asset = Annotated[str, Option("--asset", "The asset's code.")]
@@ -39,20 +37,20 @@ def add_to(app: Group) -> None:
 
 
 @asset.command("list")
-def list_assets(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_assets(*, how: Asking) -> None:
     """List the community's assets, and what you have of each. Exit 3 if no majority confirms a fresh answer."""
-    found = _assets(directory, chain, fresh=fresh)
-    answer({"assets": found}, lambda: _as_table(found), json)
+    found = _assets(how)
+    answer({"assets": found}, lambda: _as_table(found), how.json)
 
 
 @asset.command()
-def show(code: Code, directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def show(code: Code, *, how: Asking) -> None:
     """Say everything about one asset. Exit 1 if there is none with that code."""
-    found = {one["asset"]: one for one in _assets(directory, chain, fresh=fresh)}
+    found = {one["asset"]: one for one in _assets(how)}
     if code not in found:
         raise No(f"there is no asset {code}\n    see: meshnode asset list")
     one = found[code]
-    answer(one, lambda: table([(name, str(value)) for name, value in _in_words(one)]), json)
+    answer(one, lambda: table([(name, str(value)) for name, value in _in_words(one)]), how.json)
 
 
 @asset.command()
@@ -67,11 +65,8 @@ def issue(
     settles: Annotated[bool, Option("--settles", "Closed periods are paid with it, one unit a micro-unit.")] = False,
     cashier: Annotated[str, Option("--cashier", "Who issues and destroys it against money outside.")] = "",
     issuer_burns: Annotated[bool, Option("--only-issuer-burns", "Nobody else may destroy any.")] = False,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Create an asset, mint more of one of yours, or name its cashier. Exit 1 if the community refuses it, 3 if that is
     not known yet.
@@ -88,22 +83,14 @@ def issue(
     }
     body |= {name: value for name, value in wishes.items() if value}
     what = f"{amount} {code} minted" if amount else f"{code} is as you said"
-    return act(node_directory(directory), chain, "/api/assets", body, wait, key, json, what)
+    return how.act("/api/assets", body, what)
 
 
 @asset.command()
-def burn(
-    code: Code,
-    amount: Amount,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def burn(code: Code, amount: Amount, *, how: Acting) -> int:
     """Destroy an amount of your own. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"asset": code, "amount": amount}
-    return act(node_directory(directory), chain, "/api/burns", body, wait, key, json, f"{amount} {code} destroyed")
+    return how.act("/api/burns", body, f"{amount} {code} destroyed")
 
 
 @transfer.command()
@@ -112,35 +99,21 @@ def send(
     code: Asset,
     amount: Amount,
     memo: Annotated[str, Option("--memo", "A line that only the receiver and you can read.")] = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Send an amount of an asset to another member. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"to": to, "asset": code, "amount": amount} | ({"memo": memo} if memo else {})
     what = f"{amount} {code} to {to}" + (", with a memo" if memo else "")
-    return act(node_directory(directory), chain, "/api/transfers", body, wait, key, json, what)
+    return how.act("/api/transfers", body, what)
 
 
 @transfer.command("list")
-def list_transfers(
-    code: Annotated[str, Option("--asset", "Only this asset.")] = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
-) -> None:
+def list_transfers(code: Annotated[str, Option("--asset", "Only this asset.")] = "", *, how: Asking) -> None:
     """List what came and went, the newest first, with your memos. Exit 3 if no majority confirms a fresh answer."""
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/movements", asset=code or None, fresh=seconds(fresh))
-        return found
-
     # Memos are read to nobody but who may act for the member.
-    found = ask_node(node_directory(directory), chain, ask, write=True)
-    answer(found, lambda: _moved(found["movements"]), json)
+    found = how.ask("/api/movements", asset=code or None, write=True)
+    answer(found, lambda: _moved(found["movements"]), how.json)
 
 
 @exchange.command()
@@ -151,61 +124,39 @@ def offer(
     want_amount: Annotated[int, Option("--want-amount", "How much of it.", low=1)],
     to: Annotated[str, Option("--to", "Who alone may accept; everybody, if left out.")] = "",
     hours: Hours = HOURS,
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Offer one asset for another. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    place = node_directory(directory)
+    place = how.place
     body: dict[str, Any] = {"give": give, "give_amount": give_amount, "want": want, "want_amount": want_amount}
     body |= {"for_s": hours * HOUR_S} | ({"to": to} if to else {})
-    where = spelled_again(place, chain)
+    where = spelled_again(place, how.chain)
     what = (
         f"{give_amount} {give} held for {want_amount} {want}\n"
         "    who accepts says: meshnode exchange accept ID\n"
         f"    take it back with: meshnode exchange withdraw ID{where}"
     )
-    return act(place, chain, "/api/exchanges", body, wait, key, json, what)
+    return how.act("/api/exchanges", body, what)
 
 
 @exchange.command()
-def accept(
-    offer_id: Annotated[str, Argument("ID", "The offer's record id.")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def accept(offer_id: Annotated[str, Argument("ID", "The offer's record id.")], *, how: Acting) -> int:
     """Accept an offer: both amounts change hands, or none. Exit 1 if the community refuses it, 3 if not known yet."""
-    return _step(offer_id, "accept", "both amounts have changed hands", wait, key, directory, chain, json)
+    return how.step("/api/exchanges/ID/accept", offer_id, "both amounts have changed hands", *OFFER)
 
 
 @exchange.command()
-def withdraw(
-    offer_id: Annotated[str, Argument("ID", "The offer's record id.")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def withdraw(offer_id: Annotated[str, Argument("ID", "The offer's record id.")], *, how: Acting) -> int:
     """Take back your offer, or decline one to you alone. Exit 1 if there is none, 3 if that is not known yet."""
-    return _step(offer_id, "withdraw", "what was held is its owner's again", wait, key, directory, chain, json)
+    return how.step("/api/exchanges/ID/withdraw", offer_id, "what was held is its owner's again", *OFFER)
 
 
 @exchange.command("list")
-def list_exchanges(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_exchanges(*, how: Asking) -> None:
     """List the open offers. Exit 3 if no majority confirms a fresh answer."""
-
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/exchanges", fresh=seconds(fresh))
-        return found
-
-    found = ask_node(node_directory(directory), chain, ask)
-    answer(found, lambda: _offered(found["exchanges"]), json)
+    found = how.ask("/api/exchanges")
+    answer(found, lambda: _offered(found["exchanges"]), how.json)
 
 
 def when(time_s: int) -> str:
@@ -213,20 +164,12 @@ def when(time_s: int) -> str:
     return datetime.fromtimestamp(time_s).strftime("%Y-%m-%d %H:%M")
 
 
-def _step(offer_id: str, step: str, what: str, wait: int, key: str, directory: Dir, chain: str, json: bool) -> int:
-    wanted = record_id_of(offer_id, "an offer's id", "meshnode exchange list").hex()
-    return act(node_directory(directory), chain, f"/api/exchanges/{wanted}/{step}", {}, wait, key, json, what)
-
-
-def _assets(directory: Dir, chain: str, *, fresh: bool) -> list[dict[str, Any]]:
+def _assets(how: Asking) -> list[dict[str, Any]]:
     """The assets, each with what this member has of it."""
 
-    async def ask(node: NodeClient) -> list[dict[str, Any]]:
-        found = (await node.get("/api/assets", fresh=seconds(fresh)))["assets"]
-        mine = {row["asset"]: row for row in (await node.get("/api/balances"))["balances"]}
-        return [one | {name: mine.get(one["asset"], {}).get(name, 0) for name in ("free", "held")} for one in found]
-
-    return ask_node(node_directory(directory), chain, ask)
+    found = how.ask("/api/assets")["assets"]
+    mine = {row["asset"]: row for row in Where(how.directory, how.chain).ask("/api/balances")["balances"]}
+    return [one | {name: mine.get(one["asset"], {}).get(name, 0) for name in ("free", "held")} for one in found]
 
 
 def _as_table(found: list[dict[str, Any]]) -> str:

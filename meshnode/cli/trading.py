@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from meshnode.cli.ledgers import record_id_of
 from meshnode.cli.lies import described
 from meshnode.cli.output import NO, PENDING, Fault, Json, NotYet, answer, colour, table
 from meshnode.cli.parser import FINE, Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, microgrid_place, node_directory, spelled_again
+from meshnode.cli.place import Chain, Dir, Where, ask_node, microgrid_place, node_directory, spelled_again
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -65,6 +65,58 @@ Under = Annotated[str, Option("--contract", "The contract that it is given under
 Period = Annotated[str, Option("--period", '"next", or when it begins: 2026-06-21T14:15+02:00, or a UTC second.')]
 
 
+# What an order's id is, and where to find it.
+ORDER = ("an order's id", "meshnode order list")
+
+
+class Asking(NamedTuple):
+    """What a command takes that asks the node for something that others may know more of."""
+
+    directory: Dir = None
+    chain: Chain = ""
+    fresh: Fresh = False
+    json: Json = False
+
+    @property
+    def place(self) -> Path:
+        """The node's directory."""
+        return node_directory(self.directory)
+
+    def ask(self, path: str, *, write: bool = False, **query: Any) -> dict[str, Any]:
+        """What the node answers; as `Where.ask`."""
+        return Where(self.directory, self.chain).ask(path, write=write, **query, fresh=seconds(self.fresh))
+
+
+class Acting(NamedTuple):
+    """What a command takes that has the node sign a record."""
+
+    wait: Wait = WAIT_S
+    key: Key = ""
+    directory: Dir = None
+    chain: Chain = ""
+    json: Json = False
+
+    @property
+    def place(self) -> Path:
+        """The node's directory."""
+        return node_directory(self.directory)
+
+    def act(self, path: str, body: dict[str, Any], what: str = "") -> int:
+        """Have the node sign and pass on a record, and say what became of it; as `act`."""
+        return act(self.place, self.chain, path, body, self.wait, self.key, self.json, what)
+
+    def step(self, path: str, typed: str, what: str, *names: str, body: dict[str, Any] | None = None) -> int:
+        """Have the node sign a further step of something that a record began.
+
+        Args:
+            path: of the endpoint, with ID where the id belongs.
+            typed: the id, as a person typed it.
+            names: what the id is, and the command that lists such; see `record_id_of`.
+        """
+        wanted = record_id_of(typed, *names).hex()
+        return self.act(path.replace("/ID", f"/{wanted}"), body or {}, what)
+
+
 def add_to(app: Group) -> None:
     """Add the commands to the command line."""
     app.command()(status)
@@ -72,17 +124,17 @@ def add_to(app: Group) -> None:
     app.command()(record)
 
 
-def status(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> int:
+def status(*, how: Asking) -> int:
     """Say where the running node stands. Exit 1 if it has halted or does only part of its duty, 3 if no majority
     confirms a fresh answer.
     """
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/status", fresh=seconds(fresh))
+        found: dict[str, Any] = await node.get("/api/status", fresh=seconds(how.fresh))
         return found | {"web": node.base_url}
 
-    found = ask_node(node_directory(directory), chain, ask)
-    answer(found, lambda: _describe(found), json)
+    found = ask_node(how.place, how.chain, ask)
+    answer(found, lambda: _describe(found), how.json)
     return NO if found.get("halted") or found.get("notice") else FINE
 
 
@@ -143,11 +195,8 @@ def _placing(side: str, what: str) -> Callable[..., int]:
         first: First = "",
         contract: Under = "",
         booked: Booked = "",
-        wait: Wait = WAIT_S,
-        key: Key = "",
-        directory: Dir = None,
-        chain: Chain = "",
-        json: Json = False,
+        *,
+        how: Acting,
     ) -> int:
         from meshnode.amounts import parse_energy, parse_price
         from meshnode.cli import standing
@@ -155,17 +204,17 @@ def _placing(side: str, what: str) -> Callable[..., int]:
         if asset:
             typed = {"price": price, "amount": amount, "paid_with": paid_with, "good": good, "hours": hours}
             typed |= {"until": until, "unbacked": unbacked, "first": first, "contract": contract, "booked": booked}
-            return standing.place(side, asset, typed, wait, key, directory, chain, json)
+            return standing.place(side, asset, typed, how)
         if not energy:
             raise Fault('--energy: nothing found, expected how much\n    write it like: --energy "1.5 kWh"')
-        place = node_directory(directory)
+        place = how.place
         body = {
             "side": side,
             "period_start_s": second_of(period, "--period", "next"),
             "energy_wh": parse_energy(energy),
-            "price_u_kwh": parse_price(price, currency_of(place, chain)),
+            "price_u_kwh": parse_price(price, currency_of(place, how.chain)),
         }
-        return act(place, chain, "/api/orders", body, wait, key, json)
+        return how.act("/api/orders", body)
 
     command.__doc__ = f"{what} Exit 1 if the community refuses the order, 3 if that is not known yet."
     return command
@@ -176,30 +225,22 @@ order.command("sell")(_placing("sell", "Offer energy."))
 
 
 @order.command()
-def cancel(
-    order_id: Annotated[str, Argument("ID", "The order's record id.")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def cancel(order_id: Annotated[str, Argument("ID", "The order's record id.")], *, how: Acting) -> int:
     """Withdraw an order. Exit 1 if there is no such open order of yours, 3 if not known yet."""
-    wanted = record_id_of(order_id, "an order's id", "meshnode order list").hex()
-    return act(node_directory(directory), chain, f"/api/orders/{wanted}/cancel", {}, wait, key, json)
+    return how.step("/api/orders/ID/cancel", order_id, "", *ORDER)
 
 
 @order.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List your orders, the newest first. Exit 3 if no majority confirms a fresh answer."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/orders", fresh=seconds(fresh))
+        found: dict[str, Any] = await node.get("/api/orders", fresh=seconds(how.fresh))
         return found | {"standing": (await node.get("/api/standing"))["standing"]}
 
-    place = node_directory(directory)
-    found = ask_node(place, chain, ask)
-    answer(found, lambda: _orders(found, currency_of(place, chain)), json)
+    place = how.place
+    found = ask_node(place, how.chain, ask)
+    answer(found, lambda: _orders(found, currency_of(place, how.chain)), how.json)
 
 
 def _orders(found: dict[str, Any], currency: str) -> str:
@@ -235,9 +276,8 @@ def record(
         int, Option("--wait", "Wait so long until the community has agreed.", "SECONDS", low=0, high=MAX_WAIT_S)
     ] = 0,
     fresh: Fresh = False,
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Where,
 ) -> int:
     """Say what became of a record. Exit 1 if the community refused it, 3 if that is not known yet."""
     wanted = record_id_of(record_id).hex()
@@ -245,8 +285,8 @@ def record(
     async def ask(node: NodeClient) -> dict[str, Any]:
         return await _fate(node, wanted, wait, fresh=fresh)
 
-    place = node_directory(directory)
-    return _say(ask_node(place, chain, ask), place, chain, json)
+    place = how.place
+    return _say(ask_node(place, how.chain, ask), place, how.chain, how.json)
 
 
 def act(

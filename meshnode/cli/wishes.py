@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.standing import whole
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, currency_of, seconds
-
-if TYPE_CHECKING:
-    from meshnode.client import NodeClient
+from meshnode.cli.trading import Acting, Asking, currency_of
 
 agent = Group("Agent: the ledger orders for you, between two thresholds and at two prices.")
 partner = Group("Partners: whom your orders serve before all others.")
@@ -38,11 +34,8 @@ def set_(
     low: Annotated[int, Option("--low", "With so many units or fewer, it buys up to the target.", low=0)],
     target: Annotated[int, Option("--target", "So many units there should be.", low=1)],
     high: Annotated[int, Option("--high", "With so many units or more, it sells down to the target.", low=2)],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Have the ledger order for you: one order at a time, and only while you have none of that asset yourself. Exit 1
     if the community refuses it, 3 if that is not known yet.
@@ -54,23 +47,21 @@ def set_(
         f"    with {high} or more they are sold, at {sell} at least; both to {target}\n"
         f"    end it with: meshnode agent off {asset}"
     )
-    return act(node_directory(directory), chain, "/api/agents", body, wait, key, json, what)
+    return how.act("/api/agents", body, what)
 
 
 @agent.command()
-def off(
-    asset: Asset, wait: Wait = WAIT_S, key: Key = "", directory: Dir = None, chain: Chain = "", json: Json = False
-) -> int:
+def off(asset: Asset, *, how: Acting) -> int:
     """End an agent; its open order is taken out. Exit 1 if there is none, 3 if that is not known yet."""
     what = f"nothing of {asset} is ordered for you any more"
-    return act(node_directory(directory), chain, "/api/agents/off", {"asset": asset}, wait, key, json, what)
+    return how.act("/api/agents/off", {"asset": asset}, what)
 
 
 @agent.command()
-def show(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def show(*, how: Asking) -> None:
     """Show your agents and what they have ordered. Exit 3 if no majority confirms a fresh answer."""
-    found = _asked("/api/agents", directory, chain, fresh=fresh)
-    answer(found, lambda: _agents(found["agents"]), json)
+    found = how.ask("/api/agents")
+    answer(found, lambda: _agents(found["agents"]), how.json)
 
 
 @partner.command("set")
@@ -80,47 +71,35 @@ def prefer(
     price: Annotated[str, Option("--price", 'Limit towards it, like "0.10 EUR/kWh"; of an asset, units.')],
     asset: OfAsset = "",
     paid_with: PaidWith = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Serve a member first, at a limit of its own, in all orders that you give from now on and that name nobody
     themselves. Exit 1 if the community refuses it, 3 if that is not known yet.
     """
     from meshnode.amounts import parse_price
 
-    place = node_directory(directory)
+    place = how.place
     where = _where(side, asset, paid_with)
-    limit = whole("--price", price) if asset else parse_price(price, currency_of(place, chain))
+    limit = whole("--price", price) if asset else parse_price(price, currency_of(place, how.chain))
     what = f"your orders to {side} serve {name} first, at {price}"
-    return act(place, chain, "/api/partners", where | {"partner": name, "price": limit}, wait, key, json, what)
+    return how.act("/api/partners", where | {"partner": name, "price": limit}, what)
 
 
 @partner.command()
-def nobody(
-    side: Side,
-    asset: OfAsset = "",
-    paid_with: PaidWith = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
-) -> int:
+def nobody(side: Side, asset: OfAsset = "", paid_with: PaidWith = "", *, how: Acting) -> int:
     """Serve nobody first any more. Exit 1 if nobody was, 3 if that is not known yet."""
     what = f"your orders to {side} serve nobody first"
     body = _where(side, asset, paid_with)
-    return act(node_directory(directory), chain, "/api/partners/nobody", body, wait, key, json, what)
+    return how.act("/api/partners/nobody", body, what)
 
 
 @partner.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List whom your orders serve first. Exit 3 if no majority confirms a fresh answer."""
-    found = _asked("/api/partners", directory, chain, fresh=fresh)
-    place = node_directory(directory)
-    answer(found, lambda: _partners(found["partners"], currency_of(place, chain)), json)
+    found = how.ask("/api/partners")
+    place = how.place
+    answer(found, lambda: _partners(found["partners"], currency_of(place, how.chain)), how.json)
 
 
 def _where(side: str, asset: str, paid_with: str) -> dict[str, Any]:
@@ -129,14 +108,6 @@ def _where(side: str, asset: str, paid_with: str) -> dict[str, Any]:
     if bool(asset) != bool(paid_with):
         raise Fault("--asset, --pay-with: one of them found, expected both or neither\n    see: meshnode asset list")
     return {"side": side} | ({"asset": asset, "paid_with": paid_with} if asset else {})
-
-
-def _asked(path: str, directory: Dir, chain: str, *, fresh: bool) -> dict[str, Any]:
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get(path, fresh=seconds(fresh))
-        return found
-
-    return ask_node(node_directory(directory), chain, ask)
 
 
 def _agents(found: list[dict[str, Any]]) -> str:

@@ -21,13 +21,13 @@ async def test_a_question_and_its_answer() -> None:
 
     async with serving(behave) as address:
         node = NodeClient(address + "/", "secret")
-        assert await node.get("/api/lines", account="aa bb", limit=5, to_s=None) == {"height": 7}
+        assert await node.get("/api/lines", account="aa bb", limit=5, to_s=None, said=["a=1", "b"]) == {"height": 7}
         assert await node.post("/api/orders", {"side": "buy"}) == {"height": 7}
         await node.post("/api/records", b"\xd2\x84")
         await node.delete("/api/orders/00ff")
     heads = [request.split(b"\r\n")[0] for request in asked]
     assert heads == [
-        b"GET /api/lines?account=aa+bb&limit=5 HTTP/1.1",
+        b"GET /api/lines?account=aa+bb&limit=5&said=a%3D1&said=b HTTP/1.1",
         b"POST /api/orders HTTP/1.1",
         b"POST /api/records HTTP/1.1",
         b"DELETE /api/orders/00ff HTTP/1.1",

@@ -44,6 +44,11 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
         assert re.search(r"cashier +anna\n", shown) and "closed periods are paid with it" in shown
         assert "there is no asset MOON" in complaint("asset", "show", "MOON", "--dir", anna, code=1)
 
+        # What an order's documents still lack, one by one.
+        every = say("order", "missing", code=1).out.splitlines()
+        name = every[0].removeprefix("missing: ")
+        assert name and say("order", "missing", "--say", f"{name}=so & so", code=1).out.splitlines() == every[1:]
+
         # Cash: anna is the cashier, and pays herself.
         assert (
             "500 EURO issued to anna for bank 1"

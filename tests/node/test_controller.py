@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from meshnode import controller
 from meshnode.actuator import SimulatedCharger
 from meshnode.controller import GivenUp
 from meshnode.market.delivery import Phase
@@ -62,10 +63,10 @@ async def test_a_controller_that_dies_at_any_step_goes_on_by_the_meter(tmp_path:
     station = Station(tmp_path)
     for number in range(max(deaths, default=-1) + 1):
         if number in deaths:
-            controller = station.controller()
+            dying = station.controller()
             station.paper.deaf = 1
             with pytest.raises(Refused):
-                await controller._step()
+                await dying._step()
         else:
             await station.step()
             station.clock._now_s += 7
@@ -135,10 +136,32 @@ async def test_a_tick_that_no_node_takes_ends_the_flow(tmp_path: Path) -> None:
     assert station.charger().counter_wh() == counted_wh
 
 
-async def test_a_device_that_fails_is_asked_again(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_device_that_fails_at_the_end_takes_nothing_else_down(tmp_path: Path) -> None:
+    """Its lease runs out; what was delivered is settled by the silence."""
+    station = Station(tmp_path)
+    assert not await station.step()
+
+    async def refuse(_envelope: bytes) -> bytes:
+        (tmp_path / "charger.new").mkdir()
+        raise Refused("the key was replaced")
+
+    station.paper.submit_envelope = refuse  # type: ignore[method-assign]
+    station.clock._now_s += 70
+    with pytest.raises(GivenUp, match="the key was replaced"):
+        await station.controller().run()
+    assert "it stops by itself" in station.told[-1]
+
+
+async def test_a_device_that_fails_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A charger whose file is damaged stops nothing else, and says what to do."""
+    # The device is asked in a thread, which no virtual clock waits for.
+    monkeypatch.setattr(controller, "AGAIN_S", 0.01)
     station = Station(tmp_path)
     (tmp_path / "charger.json").write_text("no JSON")
-    with trio.move_on_after(12):
-        await station.controller().run()
-    assert len(station.told) == 3 and "charger.json" in station.told[0] and "trying again" in station.told[0]
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(station.controller().run)
+            while len(station.told) < 3:
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    assert "charger.json" in station.told[0] and "trying again" in station.told[0]
