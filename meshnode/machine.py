@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, agents, auctions
+from meshnode.execution import EXECUTED, Call, agents, auctions, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
@@ -17,6 +17,7 @@ from meshnode.ledger import (
     assets,
     certificates,
     contracts,
+    credit,
     holds,
     installations,
     members,
@@ -33,7 +34,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, driven, storing
+from meshnode.settlement import closing, delivering, driven, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.storing import FeeCharged, Taken
@@ -246,6 +247,9 @@ class Machine:
         moment = Moment(head.height, head.time_s, events)
         self._begin_periods(head.time_s)
         self.floor.expire(moment)
+        if parameters.cap_begins(self.state, self.time_s, head.time_s):
+            allowed = self.rules().book
+            self.floor.keep_within(moment, lambda pair: orders.band(self.state, allowed, head.time_s, pair))
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
         for position, signed in enumerate(block.records):
@@ -361,6 +365,7 @@ class Machine:
             # No block may carry their records any more.
             self.state.nonces.drop(time_s)
             contracts.forget(self.state, time_s)
+            credit.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:
             rules = self._rules_of(self._binding(final)).period
@@ -373,6 +378,7 @@ class Machine:
             closing.forget(self.state, final - history_s, rules.length_s)
         if final > meta.next_final_s:
             self.floor.close(final)
+            parameters.forget(self.state, final)
         return start, final
 
 

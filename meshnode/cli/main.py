@@ -11,6 +11,7 @@ from meshnode.cli import (
     cash,
     community,
     contracts,
+    credit,
     delivery,
     demonstration,
     feeds,
@@ -22,6 +23,7 @@ from meshnode.cli import (
     newcomer,
     origin,
     phones,
+    prices,
     running,
     sharing,
     standing,
@@ -42,7 +44,7 @@ app = Group(
 )
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
-    *(delivery, phones, storage, origin, feeds),
+    *(delivery, phones, storage, credit, prices, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

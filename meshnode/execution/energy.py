@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from meshnode.amounts import value
 from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import book, preferences, readings, rows
+from meshnode.ledger import book, credit, preferences, readings, rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import closing, driven
-from protocols.records import Cancel, Order, Reading
+from meshnode.settlement import closing, driven, parameters
+from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
 def _reading(call: Call, record: Reading) -> Verdict:
@@ -37,7 +38,16 @@ def _order(call: Call, record: Order) -> Verdict:
     if record.standing is not None:
         return orders.place(call, record, record.standing)
     rules = call.ledger.rules(record.period_start_s)
-    allowed = driven.book(call.state, record.period_start_s, rules.book, call.time_s)
+    fault = orders.fault_of_supply(call, record)
+    if fault:
+        return fault
+    if record.side == SIDE_BUY:
+        most_u = value(record.price_u_kwh, record.energy_wh)
+        fault = credit.fault_of_promise(call.state, call.account, most_u, call.time_s)
+        if fault:
+            return fault
+    expected = driven.book(call.state, record.period_start_s, rules.book, call.time_s)
+    allowed = parameters.book(call.state, record.period_start_s, expected)
     verdict = book.place(
         call.state,
         record,

@@ -8,6 +8,7 @@ each its turn by the sequence of booking, until nothing changes any more (invari
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,9 +19,10 @@ from meshnode.ledger.balances import change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Execution, Standing
 from meshnode.ledger.state import State
-from meshnode.market import Book, Effects, Leaving, Quote, Side, StandingOrder, TimeInForce, Trade, lifecycle
+from meshnode.market import Band, Book, Effects, Leaving, Quote, Side, StandingOrder, TimeInForce, Trade, lifecycle
 from meshnode.market.lifecycle import Event, Guard
 from meshnode.market.standing import STANDING_MAX
+from meshnode.settlement import storing
 
 Pair = tuple[str, str]  # an asset, and the asset that pays for it
 
@@ -136,17 +138,23 @@ class Floor:
         for pair in sorted(self._books):
             self._carry_out(moment, {}, self._books[pair].expire(moment.time_s))
 
+    def keep_within(self, moment: Moment, band_of: Callable[[Pair], Band]) -> None:
+        """Other prices are allowed from now on: orders outside leave the books, and what is held for them is free."""
+        for pair in sorted(self._books):
+            self._carry_out(moment, {}, self._books[pair].keep_within(band_of(pair)))
+
     def withdraw_all(self, moment: Moment, account: bytes) -> None:
         """A member has left: its orders go."""
         for order_id, _ in standing.of(self._state, account):
             self.cancel(moment, order_id)
 
     def look_again(self, moment: Moment) -> None:
-        """Balances have changed: back what can be backed and has room now, and trade it, until nothing changes."""
-        while changed := [account for account in self._state.balances.take_changed() if account in self._waiting]:
+        """Balances have changed: pay arrears, back what can be backed now, and trade it, until nothing changes."""
+        while changed := self._changed(moment):
             waiting = [(order_id, self._state.standing[order_id]) for who in changed for order_id in self._waiting[who]]
             for order_id, _ in sorted(waiting, key=lambda item: (item[1].height, item[1].position)):
-                # What came before it in this round may have filled it, or taken its money.
+                # What came before it in this round may have filled it, or brought money to who owes some.
+                self._pay_arrears(moment)
                 if order_id in self._state.standing:
                     self._back(moment, order_id)
 
@@ -156,6 +164,15 @@ class Floor:
             if row.asset == asset:
                 self._note(order_id, row)
                 self._state.balances.stir(row.account)
+
+    def _changed(self, moment: Moment) -> list[bytes]:
+        """Who waits for means and has something new, after old debts were paid."""
+        self._pay_arrears(moment)
+        return [account for account in self._state.balances.take_changed() if account in self._waiting]
+
+    def _pay_arrears(self, moment: Moment) -> None:
+        while paid := storing.collect(self._state):
+            moment.events.extend(paid)
 
     def reverse(self, moment: Moment, key: tuple[int, int]) -> None:
         """Both legs of a trade go back; both parties have agreed, and have them."""

@@ -13,19 +13,36 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from meshnode.execution.call import Call, Handlers, Turn
-from meshnode.ledger import assets, capacity, contracts, holds, preferences, rows, standing
+from meshnode.execution.floor import Pair
+from meshnode.ledger import (
+    assets,
+    capacity,
+    contracts,
+    credit,
+    holds,
+    installations,
+    minting,
+    preferences,
+    rows,
+    standing,
+)
 from meshnode.ledger.balances import balance
+from meshnode.ledger.book import BookRules
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Committed, Standing
+from meshnode.ledger.state import State as Tables
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Side, TimeInForce, lifecycle
 from meshnode.market.lifecycle import Event, Guard, State
 from meshnode.market.standing import FREE
+from meshnode.origin import SOURCES, Kind
+from meshnode.settlement import parameters
 from protocols import cbor
 from protocols.records import (
     GOOD_MARKET,
     GOOD_TILL_CANCELLED,
     GOOD_WHOLE_AT_ONCE,
     SIDE_BUY,
+    SIDE_SELL,
     Amend,
     Order,
     OrderBooked,
@@ -36,8 +53,6 @@ from protocols.records import (
 )
 from protocols.records.schema import encode_fields
 
-# Who supplies others may bind their orders by what its contracts with them say.
-SUPPLIER = "supplier"
 ENERGY_KIND = 1
 HOUR_S = 3600
 
@@ -154,10 +169,23 @@ def _fault_of_contract(call: Turn, _record: Order, terms: StandingTerms) -> Verd
 
 def _fault_of_service(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
     """What the named contract promises allows the order, and what the member's suppliers set for it does."""
+    limit = max(record.price_u_kwh, terms.partner_price_u_kwh or 0)
+    giver = call.account if record.side == SIDE_SELL else terms.partner
+    return _fault_of_levels(call, _Wish(limit, record.energy_wh, giver), terms.contract)
+
+
+def fault_of_supply(call: Call, record: Order) -> Verdict:
+    """What the member's suppliers set for it allows an order of a period."""
+    giver = call.account if record.side == SIDE_SELL else None
+    ahead_s = max(0, record.period_start_s - call.time_s)
+    return _fault_of_levels(call, _Wish(record.price_u_kwh, record.energy_wh, giver, ahead_s), None)
+
+
+def _fault_of_levels(call: Turn, wish: _Wish, named: bytes | None) -> Verdict:
     for contract_id, row in contracts.of(call.state, call.account):
         now = row.status == rows.CONTRACT_SIGNED and row.from_s <= call.time_s < row.until_s
-        supplied = row.role == SUPPLIER and row.to == call.account
-        if now and (supplied or contract_id == terms.contract) and not _allows(call, row, record, terms):
+        supplied = contracts.supplies(row, call.account, call.time_s)
+        if (supplied or (now and contract_id == named)) and not _allows(call, row, wish):
             return Verdict.BEYOND_SERVICE_LEVEL
     return Verdict.ACCEPTED
 
@@ -174,6 +202,11 @@ def _fault_of_exposure(call: Turn, record: Order, terms: StandingTerms) -> Verdi
         return Verdict.ACCEPTED
     # Without room for a hold nothing can be backed, whatever there is.
     return Verdict.NOT_ENOUGH if holds.has_room(call.state, call.account) else Verdict.TOO_MANY_HOLDS
+
+
+def _fault_of_credit(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
+    """What an order may cost beyond what is held for it is a promise, where it is paid with what settles."""
+    return fault_of_promise(call, _as_it_would_rest(call, record, terms, State.BOOKING), 0)
 
 
 def _fault_of_storage(call: Turn, record: Order, terms: StandingTerms) -> Verdict:
@@ -214,6 +247,7 @@ _GUARDS_OF_BOOKING: _Guards = (
     # What is metered stands on the ledger as minted units: who has them free has them metered.
     (Guard.METERED, _fault_of_exposure),
     (Guard.EXPOSURE, _fault_of_exposure),
+    (Guard.EXPOSURE, _fault_of_credit),
     (Guard.EXPOSURE, _fault_of_storage),
 )
 _GUARDS_OF_CONFIRMATION: _Guards = ((Guard.AGREED, _fault_of_agreement), (Guard.HELD, _fault_of_room))
@@ -235,6 +269,10 @@ def _amend(call: Call, record: Amend) -> Verdict:
         return Verdict.UNKNOWN_ORDER
     if fault := fault_of_price(record.price_u_kwh, band_of(call, row.asset, row.paid_with)):
         return fault
+    giver = call.account if row.side != SIDE_BUY else row.partner or None
+    wish = _Wish(max(record.price_u_kwh, row.partner_price_u_kwh), record.energy_wh, giver)
+    if fault := _fault_of_levels(call, wish, None):
+        return fault
     open_wh = record.energy_wh - row.filled_wh
     changed = msgspec.structs.replace(
         row,
@@ -246,6 +284,8 @@ def _amend(call: Call, record: Amend) -> Verdict:
     if not row.unbacked and standing.affordable_wh(call.state, record.order, changed) < changed.open_wh:
         return Verdict.NOT_ENOUGH
     changed = msgspec.structs.replace(changed, ready_wh=standing.tradable_wh(call.state, record.order, changed))
+    if fault := fault_of_promise(call, changed, standing.need(row, row.open_wh)):
+        return fault
     call.ledger.floor.amend(call.moment, record.order, changed, record.energy_wh)
     return Verdict.ACCEPTED
 
@@ -341,13 +381,23 @@ def _as_it_would_rest(call: Turn, record: Order, terms: StandingTerms, state: St
 
 
 def band_of(call: Turn, asset: str, paid_with: str) -> Band:
-    """The prices that the binding allows: those of energy, in the asset that pays for settled periods.
+    """The prices that binding and law allow now."""
+    return band(call.state, call.ledger.rules().book, call.time_s, (asset, paid_with))
+
+
+def band(state: Tables, rules: BookRules, time_s: int, pair: Pair) -> Band:
+    """The prices that binding and law allow: those of energy, in the asset that pays for settled periods.
 
     A unit of energy is a Wh unless the asset that meters mint says otherwise.
+
+    Args:
+        rules: what the binding in force says of orders.
+        pair: an asset, and the asset that pays for it.
     """
-    if call.state.assets[asset].kind != ENERGY_KIND or not assets.rules(call.state, paid_with).settles:
+    asset, paid_with = pair
+    if state.assets[asset].kind != ENERGY_KIND or not assets.rules(state, paid_with).settles:
         return FREE
-    book, unit_wh = call.ledger.rules().book, assets.rules(call.state, asset).unit_wh or 1
+    book, unit_wh = parameters.book(state, time_s, rules), assets.rules(state, asset).unit_wh or 1
     return Band(*(None if one is None else one * unit_wh for one in (book.floor_u_kwh, book.cap_u_kwh)))
 
 
@@ -362,15 +412,52 @@ def fault_of_price(price_u_kwh: int, band: Band) -> Verdict:
     return Verdict.ACCEPTED
 
 
-def _allows(call: Turn, row: rows.Contract, record: Order, terms: StandingTerms) -> bool:
-    """Whether a service level allows an order: no dearer, and no more power over one settlement period."""
-    limits = [record.price_u_kwh]
-    if terms.partner_price_u_kwh is not None:
-        limits.append(terms.partner_price_u_kwh)
-    if row.price_cap_u_kwh != contracts.NOT_AGREED and max(limits) > row.price_cap_u_kwh:
+def fault_of_promise(call: Turn, row: Standing, already_u: int) -> Verdict:
+    """Whether the member's credit allows what an order that buys may cost: held or promised, it is gone.
+
+    Args:
+        already_u: of that was held or promised before.
+    """
+    if row.side != SIDE_BUY or row.paid_with != minting.settling(call.state, call.time_s):
+        return Verdict.ACCEPTED
+    more_u = max(0, standing.need(row, row.open_wh) - already_u)
+    return credit.fault_of_promise(call.state, call.account, more_u, call.time_s)
+
+
+class _Wish(msgspec.Struct, frozen=True):
+    """Of an order what service levels are about.
+
+    giver: whose energy it is, if that is known. ahead_s: until its energy flows; None: it is not for a period.
+    """
+
+    limit_u_kwh: int
+    energy_wh: int
+    giver: bytes | None
+    ahead_s: int | None = None
+
+
+def _allows(call: Turn, row: rows.Contract, wish: _Wish) -> bool:
+    """Whether a service level allows an order.
+
+    No dearer; no more power over one settlement period; energy of a period no sooner than the response takes; and
+    of whoever gives the energy, if that is known, a confirmed plant of the source that was agreed - if the ledger
+    knows the source by its word. Who comes first when energy is scarce is no property of an order.
+    """
+    if row.price_cap_u_kwh != contracts.NOT_AGREED and wish.limit_u_kwh > row.price_cap_u_kwh:
         return False
-    power_w = record.energy_wh * HOUR_S // call.ledger.rules().period.length_s
-    return row.maximum_power_w == contracts.NOT_AGREED or power_w <= row.maximum_power_w
+    power_w = wish.energy_wh * HOUR_S // call.ledger.rules().period.length_s
+    if row.maximum_power_w != contracts.NOT_AGREED and power_w > row.maximum_power_w:
+        return False
+    if wish.ahead_s is not None and wish.ahead_s < row.response_time_s:
+        return False
+    return wish.giver is None or row.source not in SOURCES or _makes(call, wish.giver, row.source)
+
+
+def _makes(call: Turn, account: bytes, source: str) -> bool:
+    """Whether a confirmed plant of an account makes energy from a source now."""
+    now_s = call.time_s - call.time_s % call.ledger.rules().period.length_s
+    plants = (row for _, row in installations.counting(call.state, now_s) if row.account == account)
+    return any(row.kind == Kind.PRODUCTION and row.source == SOURCES[source] for row in plants)
 
 
 EXECUTED: Handlers = {

@@ -101,6 +101,19 @@ def cancel(state: State, record: Cancel, account: bytes, time_s: int, period_len
     return Verdict.ACCEPTED
 
 
+def keep_within(state: State, start_s: int, rules: BookRules) -> list[tuple[bytes, rows.OpenOrder]]:
+    """Other prices are allowed in a period: its orders outside leave the book; gives them."""
+    outside = [(key, row) for key, row in of_period(state, start_s) if rules.fault_of_price(row.price_u_kwh)]
+    for key, _ in outside:
+        _remove(state, key)
+    return [(row.record_id, row) for _, row in outside]
+
+
+def periods(state: State, from_s: int) -> list[int]:
+    """The periods from one on for which there are open orders."""
+    return sorted({start for (start, account), _ in state.order_counts.items() if start >= from_s and not account})
+
+
 def of_period(state: State, start_s: int) -> Iterator[tuple[tuple[int, int, int], rows.OpenOrder]]:
     """The open orders of a period, by priority."""
     return state.orders.range((start_s, 0, 0), (start_s + 1, 0, 0))

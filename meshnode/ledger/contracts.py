@@ -14,6 +14,8 @@ from protocols.records import ContractEnd, ContractOffer, ContractSign
 MAX_CONTRACTS_PER_ACCOUNT = 2000
 # What is left out of a service level.
 NOT_AGREED = -1
+# In this role a member supplies the other party, and may bind its orders and what it owes.
+SUPPLIER = "supplier"
 
 
 def offer(state: State, step: ContractOffer, contract_id: bytes, account: bytes, time_s: int) -> Verdict:
@@ -79,6 +81,12 @@ def end(state: State, step: ContractEnd, account: bytes, time_s: int) -> Verdict
 def in_force(state: State, account: bytes, other: bytes, time_s: int) -> list[tuple[bytes, rows.Contract]]:
     """The signed contracts between two members that hold at a time, in order of their ids."""
     return [(contract_id, row) for contract_id, row in of(state, account) if _holds(row, account, other, time_s)]
+
+
+def supplies(row: rows.Contract, account: bytes, time_s: int) -> bool:
+    """Whether an account is supplied under a contract at a time."""
+    signed = row.status == rows.CONTRACT_SIGNED and row.from_s <= time_s < row.until_s
+    return signed and row.role == SUPPLIER and row.to == account
 
 
 def of(state: State, account: bytes) -> list[tuple[bytes, rows.Contract]]:

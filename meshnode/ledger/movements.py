@@ -27,6 +27,7 @@ class What(IntEnum):
     STORED = 33
     TAKEN_OUT = 34
     STORAGE_FEE = 35
+    CLAIM_PAID = 60
 
 
 class Moved(msgspec.Struct, frozen=True):

@@ -252,6 +252,7 @@ HOLD_ORDER = 20
 HOLD_AUCTION = 21
 HOLD_SESSION = 35
 HOLD_REDEMPTION = 36
+HOLD_DEPOSIT = 60
 # What ends a hold, before its time has passed: a record that names it, nothing, or a receipt of another chain.
 RELEASE_RECORD = 0
 RELEASE_TIMEOUT = 1

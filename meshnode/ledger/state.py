@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import delivery_rows, feed_rows, order_rows, origin_rows, rows
-from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, PeriodTable, Quorums, Table
+from meshnode.ledger import delivery_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
+from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, Orders, PeriodTable, Quorums, Table
 from protocols import cbor
 
 _STATE = b"\x05"
@@ -32,7 +32,7 @@ class State:
         self.nonces = Nonces(self, 6)
         self.assets: Table[str, rows.Asset] = Table(self, 7, rows.Asset)
         self.balances = Balances(self, 8)
-        self.orders: Table[tuple[int, int, int], rows.OpenOrder] = Table(self, 9, rows.OpenOrder)
+        self.orders = Orders(self, 9)
         self.order_places: Table[bytes, rows.OrderPlace] = Table(self, 10, rows.OrderPlace)
         self.registers: PeriodTable[tuple[bytes, int], rows.Registers] = PeriodTable(self, 11, rows.Registers, place=1)
         self.metered: PeriodTable[tuple[int, bytes], rows.PeriodEnergy] = PeriodTable(self, 12, rows.PeriodEnergy)
@@ -85,6 +85,13 @@ class State:
         self.feeds: Table[str, feed_rows.FeedRow] = Table(self, 50, feed_rows.FeedRow)
         self.reports: Table[tuple[str, int, bytes], feed_rows.Report] = Table(self, 51, feed_rows.Report)
         self.agreed: Table[tuple[str, int], feed_rows.Agreed] = Table(self, 52, feed_rows.Agreed)
+        self.credit_limits: Table[tuple[bytes, bytes], parameter_rows.CreditLimit] = Table(
+            self, 61, parameter_rows.CreditLimit
+        )
+        self.prices: Table[tuple[bytes, int], parameter_rows.Prices] = Table(self, 62, parameter_rows.Prices)
+        self.parameters: Table[tuple[int, bytes, int], parameter_rows.Parameter] = Table(
+            self, 63, parameter_rows.Parameter
+        )
         self.period_prices: Table[tuple[int, int], feed_rows.PeriodPrice] = Table(self, 70, feed_rows.PeriodPrice)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)

@@ -21,9 +21,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from meshnode.amounts import value
 from meshnode.ledger import rows
 from meshnode.ledger.tree import Tree
 from protocols import cbor, merkle
+from protocols.records import SIDE_BUY
 
 # Of so many periods of a table the leaves are kept: of the open ones, whose rows come one after the other, and
 # of those that corrections come for. Any other period is hashed from its rows when it changes.
@@ -281,19 +283,58 @@ class Meters(Table[bytes, rows.Meter]):
             yield key, self[key]
 
 
-class Balances(Table[tuple[bytes, str], rows.Balance]):
-    """The table of balances, which also knows whose have changed since somebody asked.
+class Orders(Table[tuple[int, int, int], rows.OpenOrder]):
+    """The table of open orders of periods, which also knows what each account would pay for those that buy.
 
-    No part of the state hash: standing orders are looked at again when their account has something new.
+    That sum is made from the rows and is no part of the state hash. Whoever has a credit limit is asked for it
+    with every order.
+    """
+
+    def __init__(self, state: Register, number: int) -> None:
+        super().__init__(state, number, rows.OpenOrder)
+        self._promised_u: dict[bytes, int] = {}
+
+    def put(self, key: tuple[int, int, int], row: rows.OpenOrder) -> None:
+        """Write a row; an order never changes."""
+        assert key not in self, f"order {row.record_id.hex()} would be written twice"
+        self._promise(row, 1)
+        super().put(key, row)
+
+    def delete(self, key: tuple[int, int, int]) -> None:
+        """Remove a row; it must be there."""
+        self._promise(self[key], -1)
+        super().delete(key)
+
+    def promised_u(self, account: bytes) -> int:
+        """What an account pays at most if all its open orders are filled."""
+        return self._promised_u.get(account, 0)
+
+    def _promise(self, row: rows.OpenOrder, sign: int) -> None:
+        if row.side == SIDE_BUY:
+            left_u = self.promised_u(row.account) + sign * value(row.price_u_kwh, row.energy_wh)
+            self._promised_u[row.account] = left_u
+            if not left_u:
+                del self._promised_u[row.account]
+
+
+class Balances(Table[tuple[bytes, str], rows.Balance]):
+    """The table of balances, which also knows which have changed since somebody asked.
+
+    No part of the state hash: standing orders are looked at again when their account has something new, and
+    whoever owes pays when it has.
     """
 
     def __init__(self, state: Register, number: int) -> None:
         super().__init__(state, number, rows.Balance)
         self._changed: set[bytes] = set()
+        self._risen: set[tuple[bytes, str]] = set()
 
     def put(self, key: tuple[bytes, str], row: rows.Balance) -> None:
         """Write a row."""
         self._changed.add(key[0])
+        known = self.get(key)
+        if row.free > (0 if known is None else known.free):
+            self._risen.add(key)
         super().put(key, row)
 
     def delete(self, key: tuple[bytes, str]) -> None:
@@ -310,6 +351,12 @@ class Balances(Table[tuple[bytes, str], rows.Balance]):
         changed = frozenset(self._changed)
         self._changed.clear()
         return changed
+
+    def take_risen(self) -> frozenset[tuple[bytes, str]]:
+        """The (account, asset) of which more became free since the last call."""
+        risen = frozenset(self._risen)
+        self._risen.clear()
+        return risen
 
 
 class Nonces(Table[tuple[bytes, int], rows.Nonce]):

@@ -135,6 +135,14 @@ class Verdict(IntEnum):
     CONTRACT_ENDED = 163
     CONTRACT_TIMES = 164
     TOO_MANY_CONTRACTS = 165
+    BACKWARDS = 170
+    OVER_CREDIT = 171
+    IN_ARREARS = 172
+    FEES_OWED = 173
+    NOT_SUPPLIER = 174
+    PARAMETER_CONTRADICTS = 175
+    TOO_MANY_CHANGES = 176
+    NO_DEPOSIT_TO = 177
     TARGETS_CONTRADICT = 180
     TOO_MANY_AGENTS = 181
     NO_AGENT = 182
@@ -213,7 +221,7 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.NOT_FILLED: "nobody took the other side at once; nothing was traded",
     Verdict.TOO_MANY_STANDING: "the member, or the book, has too many orders resting",
     Verdict.NOT_UNDER_CONTRACT: "the contract that it names is not signed, does not hold now, or is with others",
-    Verdict.BEYOND_SERVICE_LEVEL: "the contract that the order names does not allow it",
+    Verdict.BEYOND_SERVICE_LEVEL: "the contract that the order names, or the member's supplier, does not allow it",
     Verdict.OTHER_TERMS: "it is not what the step before it committed to",
     Verdict.UNKNOWN_STEP: "there is no such step of this member, or it has been used",
     Verdict.TOO_MANY_STEPS: "the member has committed to too many orders that never came",
@@ -269,6 +277,14 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.CONTRACT_ENDED: "the contract has ended",
     Verdict.CONTRACT_TIMES: "a contract ends after it begins, and is not over when it is offered",
     Verdict.TOO_MANY_CONTRACTS: "the member has offered too many contracts",
+    Verdict.BACKWARDS: "it would take effect in a settlement period that has begun; it is set ahead, never backwards",
+    Verdict.OVER_CREDIT: "the member would owe and have promised more than its money and its credit limit",
+    Verdict.IN_ARREARS: "the member owes fees; old debts come before new ones",
+    Verdict.FEES_OWED: "somebody still owes storage fees in that asset",
+    Verdict.NOT_SUPPLIER: "only an administrator, or a supplier under a signed contract with the member, may do this",
+    Verdict.PARAMETER_CONTRADICTS: "the parameter contradicts itself, or is of a kind that this version does not know",
+    Verdict.TOO_MANY_CHANGES: "as many changes of it are announced already as the ledger keeps",
+    Verdict.NO_DEPOSIT_TO: "a deposit is left with an administrator, or with a supplier under a signed contract",
     Verdict.TARGETS_CONTRADICT: "an agent needs low < target < high, and no more than the member may have",
     Verdict.TOO_MANY_AGENTS: "the member has agents for too many assets",
     Verdict.NO_AGENT: "the member has no agent for that asset",

@@ -16,7 +16,7 @@ from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
-from meshnode.settlement import driven, origins, pairs
+from meshnode.settlement import driven, origins, pairs, parameters, priced
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
@@ -104,6 +104,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
         for account, meters in sorted(_meters(state, start_s).items())
     )
+    tariff = _tariff(state, start_s, rules)
     trades: tuple[Trade, ...] = ()
     fills: tuple[tuple[bytes, int, int], ...] = ()
     price = None
@@ -123,7 +124,6 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         if row.account in known
     ]
     if rules.mechanism is not None and orders:
-        tariff = driven.tariff(state, start_s, rules.tariff)
         allowed = driven.within(state, start_s, orders)
         # Partners trade before, and the mechanism never sees it.
         paired = pair(allowed, _preferences(state, start_s, allowed))
@@ -151,8 +151,9 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
 
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
-    """Whom these orders serve first. Beyond the period's cap a buyer pays the cap, a seller prefers nobody."""
-    cap_u_kwh = driven.cap(state, start_s)
+    """Whom these orders serve first. Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody."""
+    caps = (driven.cap(state, start_s), parameters.caps(state, start_s)[1])
+    cap_u_kwh = min((one for one in caps if one is not None), default=None)
     found = []
     for order in orders:
         row = state.order_partners.get(order.order_id)
@@ -295,10 +296,20 @@ def _settle(
 def _inputs(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> PeriodInputs:
-    tariff = driven.tariff(state, start_s, rules.tariff)
+    tariff, period = _tariff(state, start_s, rules), start_s // rules.length_s
     if rules.shares:
         tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
-    return PeriodInputs(start_s // rules.length_s, rules.currency.encode(), metered, trades, tariff)
+    at_set_prices: tuple[Trade, ...] = ()
+    if rules.mechanism is not None:
+        limits = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
+        orders = priced.orders(period, metered, trades, parameters.prices(state, start_s))
+        at_set_prices = priced.trade(rules.mechanism, limits, driven.within(state, start_s, orders))
+    return PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
+
+
+def _tariff(state: State, start_s: int, rules: PeriodRules) -> Tariff:
+    """What a feed says of a price comes before what an administrator has set, and that before the binding."""
+    return driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:

@@ -9,7 +9,7 @@ from collections import Counter
 from meshnode.amounts import PPM, split, value
 from meshnode.settlement.metered import Metered
 from meshnode.settlement.period import Line, PeriodInputs, Settlement
-from meshnode.settlement.posting import POOL_ACCOUNT, Posting, Reason, changes_by_account
+from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Posting, Reason, changes_by_account
 from meshnode.settlement.sharing import Key, Weighing
 
 
@@ -37,10 +37,14 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
 
     Money:
 
+        the grid gives what is drawn and takes what is fed in
         debit != credit, 0 <= amount, amount = |value(price, energy)| except where a total is divided
         out_i - in_i = what the postings say; pool = 0
         sum(out) - sum(in) = funds + grid, that is: buyers' payments = sellers' receipts + fees + grid
         fees of i = value(fee, neighbours_i), divided by the splitter
+        energy of the grid fees of i <= neighbours_i, each at a price of the table; equal if none of them is 0
+        levy of i = value(levy, energy_i of its base)
+        given by i = income_i x share, rounded down, 0 of who is helped; sum(given) = sum(received by the helped)
     """
     by_account = {metered.account: metered for metered in inputs.metered}
     if [line.account for line in settlement.lines] != sorted(by_account):
@@ -55,6 +59,9 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     _check_sharing(inputs, settlement)
     _check_money(settlement)
     _check_fees(inputs, settlement)
+    _check_grid_fees(inputs, settlement)
+    _check_levies(inputs, settlement)
+    _check_solidarity(inputs, settlement)
 
 
 def _taker(posting: Posting) -> bytes:
@@ -97,11 +104,14 @@ def _check_neighbours(settlement: Settlement) -> None:
 def _check_posting(settlement: Settlement, posting: Posting) -> None:
     if posting.debit == posting.credit:
         raise SettlementBroken(f"period {settlement.period}: account {posting.debit.hex()} pays itself")
-    if posting.amount_u < 0 or posting.energy_wh < 1:
+    if posting.amount_u < 0 or posting.energy_wh < (posting.reason is not Reason.SOLIDARITY):
         raise SettlementBroken(
             f"period {settlement.period}: a posting of {posting.amount_u} u for {posting.energy_wh} Wh"
         )
-    if posting.reason not in (Reason.SHARED, Reason.FEE):
+    other = {Reason.GRID: _giver, Reason.FEED_IN: _taker}.get(posting.reason)
+    if other is not None and other(posting) != GRID_ACCOUNT:
+        raise SettlementBroken(f"period {settlement.period}: the grid's side of a posting is {other(posting).hex()}")
+    if posting.reason not in (Reason.SHARED, Reason.FEE, Reason.SOLIDARITY):
         expected_u = abs(value(posting.price_u_kwh, posting.energy_wh))
         _expect(settlement, f"amount of {posting.reason.name}", posting.amount_u, expected_u, posting.debit)
 
@@ -109,11 +119,11 @@ def _check_posting(settlement: Settlement, posting: Posting) -> None:
 def _check_trades(inputs: PeriodInputs, settlement: Settlement) -> None:
     """No trade is delivered or claimed beyond its energy."""
     traded_wh: dict[tuple[bytes, ...], int] = {}
-    for trade in inputs.trades:
+    for trade in (*inputs.trades, *inputs.priced):
         pair = (trade.buy_order, trade.sell_order)
         traded_wh[pair] = traded_wh.get(pair, 0) + trade.energy_wh
     for posting in settlement.postings:
-        if posting.reason in (Reason.TRADE, Reason.SELLER_SHORT, Reason.BUYER_SHORT):
+        if posting.reason in (Reason.TRADE, Reason.SELLER_SHORT, Reason.BUYER_SHORT, Reason.PRICED):
             traded_wh[posting.orders] = traded_wh.get(posting.orders, 0) - posting.energy_wh
     for orders, left_wh in traded_wh.items():
         if left_wh < 0:
@@ -131,7 +141,7 @@ def _check_sources(settlement: Settlement) -> None:
     fed_wh: Counter[bytes] = Counter()
     for posting in settlement.postings:
         takes, gives = _taker(posting), _giver(posting)
-        if posting.reason is Reason.TRADE:
+        if posting.reason in (Reason.TRADE, Reason.PRICED):
             taken_wh[takes] += posting.energy_wh
             given_wh[gives] += posting.energy_wh
         elif posting.reason is Reason.SHARED and gives == POOL_ACCOUNT:
@@ -215,3 +225,61 @@ def _check_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
             _expect(settlement, f"fee to {fund.hex()}", paid_u.pop((account, fund), 0), expected_u, account)
     for account, fund in sorted(paid_u):
         raise SettlementBroken(f"period {settlement.period}: a fee from {account.hex()} to {fund.hex()}")
+
+
+def _check_grid_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Nobody pays the grid for more than it took from neighbours, and every Wh at a fee that there is."""
+    table = () if inputs.tariff.grid_fees is None else inputs.tariff.grid_fees.fees_u_kwh
+    charged_wh: Counter[bytes] = Counter()
+    for posting in settlement.postings:
+        if posting.reason is Reason.GRID_FEE:
+            if posting.price_u_kwh not in table or posting.credit != GRID_ACCOUNT:
+                raise SettlementBroken(f"period {settlement.period}: a grid fee of {posting.price_u_kwh} u/kWh")
+            charged_wh[posting.debit] += posting.energy_wh
+    for line in settlement.lines:
+        found_wh = charged_wh.pop(line.account, 0)
+        if found_wh > line.neighbours_wh or (table and table[-1] and found_wh != line.neighbours_wh):
+            _expect(settlement, "energy of the grid fees", found_wh, line.neighbours_wh, line.account)
+    for account in charged_wh:
+        raise SettlementBroken(f"period {settlement.period}: a grid fee of {account.hex()}, which is no member")
+
+
+def _check_levies(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Each member pays each levy on its own energy, and no other."""
+    expected_u: Counter[tuple[bytes, bytes]] = Counter()
+    for levy in inputs.tariff.levies:
+        for line in settlement.lines:
+            energy_wh = (line.consumption_wh, line.neighbours_wh, line.grid_wh)[levy.base]
+            if line.account != levy.fund:
+                expected_u[line.account, levy.fund] += value(levy.u_kwh, energy_wh)
+    found_u: Counter[tuple[bytes, bytes]] = Counter()
+    for posting in settlement.postings:
+        if posting.reason is Reason.LEVY:
+            found_u[posting.debit, posting.credit] += posting.amount_u
+    for account, fund in sorted(expected_u.keys() | found_u.keys()):
+        place = (account, fund)
+        _expect(settlement, f"levies for {fund.hex()}", found_u[place], expected_u[place], account)
+
+
+def _check_solidarity(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Everybody gives its part of what it earned, and what was given is what the helped receive."""
+    rule = inputs.tariff.solidarity
+    helped = {} if rule is None else dict(rule.helped)
+    share_ppm = rule.share_ppm if rule is not None and any(helped.values()) else 0
+    income_u: Counter[bytes] = Counter()
+    given_u: Counter[bytes] = Counter()
+    received_u = 0
+    for posting in settlement.postings:
+        if posting.reason in (Reason.TRADE, Reason.PRICED, Reason.SHARED, Reason.FEED_IN) and posting.price_u_kwh > 0:
+            income_u[posting.credit] += posting.amount_u
+        elif posting.reason is Reason.SOLIDARITY and posting.credit == POOL_ACCOUNT:
+            given_u[posting.debit] += posting.amount_u
+        elif posting.reason is Reason.SOLIDARITY:
+            if not helped.get(posting.credit, 0):
+                raise SettlementBroken(f"period {settlement.period}: {posting.credit.hex()} is helped by nobody's rule")
+            received_u += posting.amount_u
+    del income_u[POOL_ACCOUNT]
+    for account in sorted(income_u.keys() | given_u.keys()):
+        expected_u = 0 if helped.get(account, 0) else income_u[account] * share_ppm // PPM
+        _expect(settlement, "solidarity share", given_u[account], expected_u, account)
+    _expect(settlement, "solidarity received", received_u, given_u.total())

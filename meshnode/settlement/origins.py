@@ -87,7 +87,9 @@ def follow(found: Inputs, settlement: Settlement) -> tuple[Traced, ...]:
         OriginError: the settlement delivers more than was exported or imported; our bug.
     """
     moves = [
-        Move(*_ends(posting), posting.energy_wh) for posting in settlement.postings if posting.reason is Reason.TRADE
+        Move(*_ends(posting), posting.energy_wh)
+        for posting in settlement.postings
+        if posting.reason in (Reason.TRADE, Reason.PRICED)
     ]
     given, taken = _shared(settlement.postings)
     traced = trace(found.start_s, found.electricity, moves, given, taken, found.carbon_g_kwh[0])

@@ -85,6 +85,17 @@ def finish(state: State, start_s: int) -> None:
         state.pairs.delete(key)
 
 
+def pay_from(state: State, code: str, account: bytes, most: int) -> dict[bytes, int]:
+    """Pay what an account owes on its claim with the asset that settles, from at most so many of its free units.
+
+    Returns:
+        What each account received, or (below zero) gave.
+    """
+    claim = state.claims.get(account)
+    owed = 0 if claim is None else max(0, -claim.amount_u)
+    return _move(state, code, _due(state), {account: min(owed, most, balance(state, account, code).free)})
+
+
 def _verified(metered: Metered) -> minting.Energies:
     if metered.quality == Quality.ESTIMATED:
         return _NOTHING
@@ -93,16 +104,24 @@ def _verified(metered: Metered) -> minting.Energies:
 
 def _pay(state: State, code: str) -> dict[bytes, int]:
     """Pay claims between members with the asset that settles; what each one received, or gave (below zero)."""
-    due: dict[bytes, int] = {}
-    able: dict[bytes, int] = {}
+    able = {}
     for account, claim in state.claims.items():
-        member = state.accounts.get(account)
-        if member is None or member.left_s:
-            continue
-        if claim.amount_u > 0:
-            due[account] = claim.amount_u
-        elif free := balance(state, account, code).free:
+        if claim.amount_u < 0 and _is_member(state, account) and (free := balance(state, account, code).free):
             able[account] = min(-claim.amount_u, free)
+    return _move(state, code, _due(state), able)
+
+
+def _due(state: State) -> dict[bytes, int]:
+    """What members are owed."""
+    return {
+        account: claim.amount_u
+        for account, claim in state.claims.items()
+        if claim.amount_u > 0 and _is_member(state, account)
+    }
+
+
+def _move(state: State, code: str, due: dict[bytes, int], able: dict[bytes, int]) -> dict[bytes, int]:
+    """Pay as much as is due and can be paid, both sides in proportion."""
     pot = min(sum(due.values()), sum(able.values()))
     if not pot:
         return {}
@@ -112,6 +131,12 @@ def _pay(state: State, code: str) -> dict[bytes, int]:
             change(state, account, code, free=amount)
             _reduce_claim(state, account, amount)
     return moved
+
+
+def _is_member(state: State, account: bytes) -> bool:
+    """Whether an account is a member's who has not left; the grid and the funds are none."""
+    row = state.accounts.get(account)
+    return row is not None and not row.left_s
 
 
 def _reduce_claim(state: State, account: bytes, amount: int) -> None:

@@ -11,8 +11,13 @@ import msgspec
 
 from meshnode.amounts import PPM, PRICE_MAX_U_KWH, int64, split, value
 from meshnode.market.clearing import Trade
+from meshnode.market.grid_fees import GridFees, Location
 from meshnode.market.mid_market import NAME as MID_MARKET_RATE
 from meshnode.market.mid_market import mid_market_rate
+from meshnode.settlement.books import Books
+from meshnode.settlement.credit import levy as charge_levy
+from meshnode.settlement.credit import solidarity
+from meshnode.settlement.levies import CONSUMED, GRID, NEIGHBOURS, Levy, Solidarity, earned_u, taken_by_fee
 from meshnode.settlement.metered import Metered, Quality, completeness_ppm
 from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Posting, Reason
 from meshnode.settlement.sharing import Rule, SharingError, allocate, faults_of_weights
@@ -42,6 +47,10 @@ class Tariff(msgspec.Struct, frozen=True):
             the sharing takes none, or until the members of a period are known.
         shared_price_u_kwh: price of shared energy under every sharing but the mid-market rate, which
             makes its own; 0: the community owns what generates and nothing is paid for it.
+        levies: on energy, each for its fund.
+        solidarity: of what members earn; None: nothing.
+        grid_fees: what the grid takes for energy from neighbours; None: nothing.
+        locations: where members are connected, by account; who is not named shares nothing with anybody.
     """
 
     grid_price_u_kwh: int
@@ -51,6 +60,10 @@ class Tariff(msgspec.Struct, frozen=True):
     fee_split: tuple[tuple[bytes, int], ...] = ()
     weights: tuple[tuple[bytes, int], ...] = ()
     shared_price_u_kwh: int = 0
+    levies: tuple[Levy, ...] = ()
+    solidarity: Solidarity | None = None
+    grid_fees: GridFees | None = None
+    locations: tuple[tuple[bytes, Location], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("grid_price_u_kwh", "feed_in_price_u_kwh", "shared_price_u_kwh"):
@@ -96,6 +109,8 @@ class PeriodInputs(msgspec.Struct, frozen=True):
         metered: one entry for each member, in any order; a missing reading is estimated before.
         trades: in fill order; both partners are in `metered`.
         tariff: prices of this period.
+        priced: trades at prices that both partners have set, of energy that their meters show beyond
+            `trades`, so that all of it is delivered.
     """
 
     period: int
@@ -103,6 +118,7 @@ class PeriodInputs(msgspec.Struct, frozen=True):
     metered: tuple[Metered, ...]
     trades: tuple[Trade, ...]
     tariff: Tariff
+    priced: tuple[Trade, ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True):
@@ -173,12 +189,15 @@ def settle(inputs: PeriodInputs) -> Settlement:
        the seller is left with energy, at worst for the grid, so the buyer pays
        max(0, trade price - feed-in price). So, fees aside, nobody is worse
        off because a partner did not keep a trade.
-    3. **Sharing**: imports and exports that no trade covered meet inside the community
+    3. **Set prices**: what both partners' meters show beyond their trades, as `priced` says.
+    4. **Sharing**: imports and exports that no trade covered meet inside the community
        first, by the tariff's mode and at its price (`meshnode.settlement.sharing.allocate`). The
        value is computed once for all that is shared and divided by the splitter on both sides of
        the pool. Without sharing this is skipped.
-    4. **Grid**: the rest, at grid price and feed-in price.
-    5. **Fee** on energy from neighbours, paid by who took it, divided among the funds.
+    5. **Grid**: the rest, at grid price and feed-in price.
+    6. **Fee** on energy from neighbours, paid by who took it, divided among the funds.
+    7. **Grid fees** on the same energy, by who gave it to whom.
+    8. **Levies** on energy, for their funds; then the **solidarity** share of what was earned.
 
     A price below zero turns the payment around. Where a member is a fund too, its part of its
     own fee is not posted, since nothing moves.
@@ -192,14 +211,22 @@ def settle(inputs: PeriodInputs) -> Settlement:
     """
     members = _members(inputs)
     tariff = inputs.tariff
-    books = _Books(inputs.asset, members)
+    books = Books(inputs.asset, members)
     for trade in inputs.trades:
         _settle_trade(books, trade, tariff)
+    for trade in inputs.priced:
+        _settle_priced(books, trade)
     if tariff.rule is not None:
         _settle_sharing(books, inputs.period, tariff.rule, tariff)
     _settle_grid(books, tariff)
     if tariff.fee_u_kwh:
         _settle_fees(books, tariff)
+    if tariff.grid_fees is not None:
+        _settle_grid_fees(books, tariff.grid_fees, dict(tariff.locations))
+    for one in tariff.levies:
+        _settle_levy(books, members, one)
+    if tariff.solidarity is not None:
+        _settle_solidarity(books, tariff.solidarity)
     received_u, paid_u = _flows(books.postings)
     return Settlement(
         period=inputs.period,
@@ -212,60 +239,6 @@ def settle(inputs: PeriodInputs) -> Settlement:
         completeness_ppm=completeness_ppm(members.values()),
         provisional=any(metered.quality is Quality.ESTIMATED for metered in members.values()),
     )
-
-
-class _Books:
-    """What is still open while a period is settled: Wh by account, and the postings so far."""
-
-    def __init__(self, asset: bytes, members: dict[bytes, Metered]) -> None:
-        self.asset = asset
-        self.import_wh = {account: metered.import_wh for account, metered in members.items()}
-        self.export_wh = {account: metered.export_wh for account, metered in members.items()}
-        self.neighbours_wh = dict.fromkeys(members, 0)
-        self.sold_wh = dict.fromkeys(members, 0)
-        self.postings: list[Posting] = []
-
-    def move(self, buyer: bytes, seller: bytes, energy_wh: int) -> None:
-        """Energy goes from a seller's export to a buyer's import."""
-        self.take(buyer, energy_wh)
-        self.give(seller, energy_wh)
-
-    def take(self, buyer: bytes, energy_wh: int) -> None:
-        self.import_wh[buyer] -= energy_wh
-        self.neighbours_wh[buyer] += energy_wh
-
-    def give(self, seller: bytes, energy_wh: int) -> None:
-        self.export_wh[seller] -= energy_wh
-        self.sold_wh[seller] += energy_wh
-
-    def post(
-        self,
-        payer: bytes,
-        receiver: bytes,
-        energy_wh: int,
-        price_u_kwh: int,
-        reason: Reason,
-        *,
-        amount_u: int | None = None,
-        orders: tuple[bytes, ...] = (),
-    ) -> None:
-        """Write one posting; the amount is the energy's value unless it is given."""
-        if amount_u is None:
-            amount_u = value(price_u_kwh, energy_wh)
-        if price_u_kwh < 0:
-            payer, receiver = receiver, payer
-        self.postings.append(
-            Posting(
-                debit=payer,
-                credit=receiver,
-                asset=self.asset,
-                amount_u=abs(amount_u),
-                energy_wh=energy_wh,
-                price_u_kwh=price_u_kwh,
-                reason=reason,
-                orders=orders,
-            )
-        )
 
 
 def _members(inputs: PeriodInputs) -> dict[bytes, Metered]:
@@ -281,7 +254,7 @@ def _members(inputs: PeriodInputs) -> dict[bytes, Metered]:
         if metered.account in (GRID_ACCOUNT, POOL_ACCOUNT):
             raise SettlementError(f"period {inputs.period}: account {metered.account!r} is reserved, not a member")
         members[metered.account] = metered
-    for trade in inputs.trades:
+    for trade in (*inputs.trades, *inputs.priced):
         for account in (trade.buyer, trade.seller):
             if account not in members:
                 raise SettlementError(
@@ -294,7 +267,7 @@ def _members(inputs: PeriodInputs) -> dict[bytes, Metered]:
     return members
 
 
-def _settle_trade(books: _Books, trade: Trade, tariff: Tariff) -> None:
+def _settle_trade(books: Books, trade: Trade, tariff: Tariff) -> None:
     """Deliver one trade as far as the meters allow; settle the imbalance of the rest."""
     seller_has_wh = books.export_wh[trade.seller]
     buyer_needs_wh = books.import_wh[trade.buyer]
@@ -315,7 +288,14 @@ def _settle_trade(books: _Books, trade: Trade, tariff: Tariff) -> None:
         books.post(trade.buyer, trade.seller, claim_on_buyer_wh, cheaper_u_kwh, Reason.BUYER_SHORT, orders=orders)
 
 
-def _settle_sharing(books: _Books, period: int, rule: Rule, tariff: Tariff) -> None:
+def _settle_priced(books: Books, trade: Trade) -> None:
+    """Deliver what both have, at the price that they have set."""
+    books.move(trade.buyer, trade.seller, trade.energy_wh)
+    orders = (trade.buy_order, trade.sell_order)
+    books.post(trade.buyer, trade.seller, trade.energy_wh, trade.price_u_kwh, Reason.PRICED, orders=orders)
+
+
+def _settle_sharing(books: Books, period: int, rule: Rule, tariff: Tariff) -> None:
     """Share what no trade covered, at one rate, through the pool."""
     try:
         allocation = allocate(rule, books.import_wh, books.export_wh, dict(tariff.weights))
@@ -336,7 +316,7 @@ def _open(energy_wh: dict[bytes, int]) -> dict[bytes, int]:
     return {account: energy for account, energy in energy_wh.items() if energy}
 
 
-def _settle_grid(books: _Books, tariff: Tariff) -> None:
+def _settle_grid(books: Books, tariff: Tariff) -> None:
     """Everything still open is the grid's."""
     for account, energy_wh in books.import_wh.items():
         if energy_wh:
@@ -346,13 +326,43 @@ def _settle_grid(books: _Books, tariff: Tariff) -> None:
             books.post(GRID_ACCOUNT, account, energy_wh, tariff.feed_in_price_u_kwh, Reason.FEED_IN)
 
 
-def _settle_fees(books: _Books, tariff: Tariff) -> None:
+def _settle_fees(books: Books, tariff: Tariff) -> None:
     """The fee on energy from neighbours, divided among the funds."""
     for account, energy_wh in books.neighbours_wh.items():
         fee_u = value(tariff.fee_u_kwh, energy_wh)
         for fund, amount_u in split(fee_u, tariff.fee_split).items():
             if amount_u and fund != account:
                 books.post(account, fund, energy_wh, tariff.fee_u_kwh, Reason.FEE, amount_u=amount_u)
+
+
+def _settle_grid_fees(books: Books, fees: GridFees, locations: dict[bytes, Location]) -> None:
+    """What the grid takes for energy from neighbours; who took it pays."""
+    for (account, fee_u_kwh), energy_wh in taken_by_fee(fees, locations, books.postings).items():
+        if fee_u_kwh:
+            books.post(account, GRID_ACCOUNT, energy_wh, fee_u_kwh, Reason.GRID_FEE)
+
+
+def _settle_levy(books: Books, members: dict[bytes, Metered], levy: Levy) -> None:
+    """A levy, for its fund; what is left of the import is from the grid by now."""
+    on_wh = {
+        CONSUMED: {account: metered.consumption_wh for account, metered in members.items()},
+        NEIGHBOURS: books.neighbours_wh,
+        GRID: books.import_wh,
+    }[levy.base]
+    for account, amount_u in charge_levy(on_wh, levy.u_kwh).items():
+        if amount_u and account != levy.fund:
+            books.post(account, levy.fund, on_wh[account], levy.u_kwh, Reason.LEVY)
+
+
+def _settle_solidarity(books: Books, rule: Solidarity) -> None:
+    """A part of what was earned, through the pool."""
+    given_u, received_u = solidarity(earned_u(books.postings), rule.share_ppm, dict(rule.helped))
+    for account, amount_u in given_u.items():
+        if amount_u:
+            books.post(account, POOL_ACCOUNT, 0, 0, Reason.SOLIDARITY, amount_u=amount_u)
+    for account, amount_u in received_u.items():
+        if amount_u:
+            books.post(POOL_ACCOUNT, account, 0, 0, Reason.SOLIDARITY, amount_u=amount_u)
 
 
 def _flows(postings: Iterable[Posting]) -> tuple[dict[bytes, int], dict[bytes, int]]:
@@ -365,7 +375,7 @@ def _flows(postings: Iterable[Posting]) -> tuple[dict[bytes, int], dict[bytes, i
     return received_u, paid_u
 
 
-def _line(books: _Books, metered: Metered, in_u: int, out_u: int) -> Line:
+def _line(books: Books, metered: Metered, in_u: int, out_u: int) -> Line:
     account = metered.account
     return Line(
         account=account,

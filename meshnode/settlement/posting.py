@@ -46,6 +46,14 @@ class Reason(enum.IntEnum):
     """Energy fed into the grid, at the feed-in price."""
     FEE = 7
     """A fund's part of the fee on energy from neighbours."""
+    GRID_FEE = 8
+    """What the grid takes for energy from neighbours, by the level at which the two are connected."""
+    LEVY = 9
+    """A levy on energy, for its fund."""
+    SOLIDARITY = 10
+    """A part of what members earned, through the pool, for those whom the community helps; of no energy."""
+    PRICED = 11
+    """Energy between two members who have set what they sell and buy at and ordered nothing."""
 
 
 class Entry(enum.IntEnum):
@@ -67,7 +75,7 @@ class Posting(msgspec.Struct, frozen=True):
         credit: account that receives; never the same.
         asset: id of the asset that moves.
         amount_u: how much, 0 or more (direction is told by the legs).
-        energy_wh: energy the amount is for, above 0.
+        energy_wh: energy the amount is for, above 0 but for SOLIDARITY.
         price_u_kwh: price of that energy. Delivered energy goes from credit to debit; a price
             below zero turns the legs around, so that energy goes from debit to credit.
         reason: why.
@@ -76,7 +84,7 @@ class Posting(msgspec.Struct, frozen=True):
         entry: first, reversal or replacement.
 
     Invariant: amount_u = |value(price_u_kwh, energy_wh)|, except for SHARED and FEE, where the
-    value is computed once for all and divided by the splitter.
+    value is computed once for all and divided by the splitter, and for SOLIDARITY, which has no energy.
     """
 
     debit: bytes

@@ -2,7 +2,7 @@
 
 The storage's meter says what went in and out, and whose it was; every Wh of its registers is somebody's.
 Nobody has less than nothing: what is consumed beyond a balance is grid energy, and a fee that cannot be
-paid is owed as arrears, which the next fee's period asks for first.
+paid is owed as arrears, which are paid as soon as there is money, before anything else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from meshnode.amounts import PPM
-from meshnode.ledger import assets, capacity, delivery_rows
+from meshnode.ledger import assets, capacity, credit, delivery_rows
 from meshnode.ledger.balances import balance, change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
@@ -77,6 +77,8 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
         return Verdict.RULES_CONTRADICT
     if bool(step.owners_ppm) != bool(step.owners):
         return Verdict.RULES_CONTRADICT
+    if known is not None and known.fee_asset != (step.fee_asset or "") and _owing(state, step.asset):
+        return Verdict.FEES_OWED
     registers = {} if known is None else {name: getattr(known, name) for name in _REGISTERS}
     row = delivery_rows.Storage(
         meter=step.meter,
@@ -127,11 +129,29 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
 
 
 def charge_fees(state: State, start_s: int) -> list[FeeCharged | Moved]:
-    """Every storage's fee for a settlement period that is closed now, by what is stored now."""
-    events: list[FeeCharged | Moved] = []
+    """Every storage's fee for a period that is closed now, by what is stored now; what is owed comes first."""
+    events = collect(state)
     for code, storage in state.storages.items():
         if storage.fee_u_kwh:
             events += _charge_fee(state, code, storage, start_s)
+    return events
+
+
+def collect(state: State) -> list[FeeCharged | Moved]:
+    """Whoever owes storage fees and has money now pays them first: before anything else that its money might do.
+
+    By account; of one account the storages by the codes of their assets, each as far as the money goes.
+    What is paid is divided as the storage divides its fees now. Call it after everything that may
+    have moved money, until it gives nothing: who receives a part may owe as well.
+    """
+    events: list[FeeCharged | Moved] = []
+    for account, asset in sorted(state.balances.take_risen()):
+        for code in credit.arrears(state, account, asset):
+            storage, keep = state.storages[code], state.keeps[(code, account)]
+            paid_u = min(keep.arrears_u, balance(state, account, asset).free)
+            if paid_u:
+                events += _take_fee(state, code, storage, account, paid_u, keep.arrears_u - paid_u)
+                events += _divide(state, storage, divide_fee(_fee(storage), paid_u, dict(storage.owners)))
     return events
 
 
@@ -147,6 +167,15 @@ def check(state: State) -> None:
         assert storage.minted <= max(0, storage.charged_wh), f"{code}: minted more than was charged"
     for key, row in state.keeps.items():
         assert min(msgspec.structs.astuple(row)) >= 0, f"{key}: {row}"
+        if row.arrears_u:
+            code, account = key
+            has = balance(state, account, state.storages[code].fee_asset)
+            assert not has.free, f"{account.hex()} owes fees for {code} and has {has.free} to pay them"
+
+
+def _owing(state: State, code: str) -> bool:
+    """Whether anybody owes fees of a storage."""
+    return any(row.arrears_u for _, row in state.keeps.range((code, b""), (code + "\0", b"")))
 
 
 def _paying(state: State) -> set[str]:
@@ -209,34 +238,40 @@ def _take(state: State, code: str, account: bytes, consumed_wh: int) -> list[Tak
 
 
 def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s: int) -> list[FeeCharged | Moved]:
-    """Old arrears first, then what is due now; what cannot be paid is owed. Only what was paid is divided."""
-    shares = tuple(sorted((*storage.divided, (OWNERS, storage.owners_ppm))))
-    fee = StorageFee(storage.fee_u_kwh, shares, OWNERS)
+    """What is due now, as far as there is money; the rest is owed. Only what was paid is divided."""
     stored: list[tuple[bytes, int, Standing]] = []
-    old: dict[bytes, int] = {}
     for account, _ in state.accounts.items():
-        keep = state.keeps.get((code, account)) or delivery_rows.Keep()
         has = balance(state, account, code)
-        stored_wh = has.free + has.held
-        if stored_wh or keep.arrears_u:
+        if stored_wh := has.free + has.held:
+            keep = state.keeps.get((code, account)) or delivery_rows.Keep()
             free = balance(state, account, storage.fee_asset).free
-            old[account] = min(keep.arrears_u, free)
-            stored.append((account, stored_wh, Standing(free - old[account], arrears_u=keep.arrears_u - old[account])))
-    charges = charge_storage(fee, stored, dict(storage.owners))
+            stored.append((account, stored_wh, Standing(free, arrears_u=keep.arrears_u)))
+    charges = charge_storage(_fee(storage), stored, dict(storage.owners))
     events: list[FeeCharged | Moved] = []
     for one in charges.charged:
-        paid_u = one.paid_u + old[one.account]
-        if paid_u:
-            change(state, one.account, storage.fee_asset, free=-paid_u)
-            events.append(Moved(What.STORAGE_FEE, one.account, b"", storage.fee_asset, paid_u))
-        keep = state.keeps.get((code, one.account)) or delivery_rows.Keep()
-        arrears_u = one.after.arrears_u
-        put_keep(state, code, one.account, msgspec.structs.replace(keep, arrears_u=arrears_u))
-        events.append(FeeCharged(code, one.account, start_s, one.stored_wh, one.due_u, paid_u, arrears_u))
-    received = dict(charges.received_u)
-    for account, part_u in divide_fee(fee, sum(old.values()), dict(storage.owners)).items():
-        received[account] = received.get(account, 0) + part_u
-    for account, part_u in sorted(received.items()):
+        events += _take_fee(state, code, storage, one.account, one.paid_u, one.after.arrears_u)
+        events.append(FeeCharged(code, one.account, start_s, one.stored_wh, one.due_u, one.paid_u, one.after.arrears_u))
+    return events + _divide(state, storage, charges.received_u)
+
+
+def _fee(storage: delivery_rows.Storage) -> StorageFee:
+    return StorageFee(storage.fee_u_kwh, tuple(sorted((*storage.divided, (OWNERS, storage.owners_ppm)))), OWNERS)
+
+
+def _take_fee(
+    state: State, code: str, storage: delivery_rows.Storage, account: bytes, paid_u: int, arrears_u: int
+) -> list[FeeCharged | Moved]:
+    keep = state.keeps.get((code, account)) or delivery_rows.Keep()
+    put_keep(state, code, account, msgspec.structs.replace(keep, arrears_u=arrears_u))
+    if not paid_u:
+        return []
+    change(state, account, storage.fee_asset, free=-paid_u)
+    return [Moved(What.STORAGE_FEE, account, b"", storage.fee_asset, paid_u)]
+
+
+def _divide(state: State, storage: delivery_rows.Storage, received_u: dict[bytes, int]) -> list[FeeCharged | Moved]:
+    events: list[FeeCharged | Moved] = []
+    for account, part_u in sorted(received_u.items()):
         if part_u:
             change(state, account, storage.fee_asset, free=part_u)
             events.append(Moved(What.STORAGE_FEE, b"", account, storage.fee_asset, part_u))

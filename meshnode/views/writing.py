@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from meshnode.execution.floor import OrderGone
 from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.movements import Moved, What
@@ -73,7 +74,7 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
         # Who was found out, what is held, what stands, and what is delivered, is asked from the state itself.
-        if not isinstance(event, FoundOut | Ended | MarketDone | Taken | FeeCharged):
+        if isinstance(event, OrderGone) or not isinstance(event, FoundOut | Ended | MarketDone | Taken | FeeCharged):
             _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 
@@ -307,8 +308,15 @@ def _paired(db: sqlite3.Connection, height: int, time_s: int, start: int, pairs:
             _moved(db, height, time_s, Moved(what, giver, taker, asset, abs(amount)))
 
 
+def _gone(db: sqlite3.Connection, _height: int, _time_s: int, event: OrderGone) -> None:
+    """An order of a period left the book without its owner's doing; those of assets are asked from the state."""
+    place = place_of_record(db, event.order_id)
+    db.execute("UPDATE orders SET state = ? WHERE place = ? AND state = ?", (CANCELLED, place, OPEN))
+
+
 _EVENTS: dict[type[Any], Callable[..., None]] = {
     RecordDone: _record_done,
+    OrderGone: _gone,
     CertificatesMoved: _certified,
     Moved: _moved,
     PeriodClosed: _closed,

@@ -200,6 +200,20 @@ def choice(table: Mapping[str, int]) -> Reader:
     return Reader(read, {"type": "string", "enum": list(table)})
 
 
+def weights(most: int, largest: int) -> Reader:
+    """Reads an object of one to so many names, each with a whole number from 1 on."""
+
+    def read(value: Any) -> dict[str, int]:
+        if type(value) is not dict or not 0 < len(value) <= most:
+            raise ValueError
+        if not all(name and type(one) is int and 1 <= one <= largest for name, one in value.items()):
+            raise ValueError
+        return dict(value)
+
+    whole = {"type": "integer", "minimum": 1, "maximum": largest}
+    return Reader(read, {"type": "object", "minProperties": 1, "maxProperties": most, "additionalProperties": whole})
+
+
 def bytes_in_hex(size: int) -> Reader:
     """Reads so many bytes in lower-case hex."""
 

@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from meshnode.ledger.members import ADMINISTRATOR
-from meshnode.settlement import driven
+from meshnode.settlement import driven, parameters
 from meshnode.views import BlockRow, DayRow, LineRow, OrderRow, PeriodRow, TradeRow, Views
 from meshnode.views.views import READERS_KEPT
 from meshnode.web.backend import Backend
@@ -105,7 +105,9 @@ async def gather(backend: Backend) -> Figures:
     clock, machine, account = backend.clock, backend.machine, backend.account
     state, genesis, rules = machine.state, machine.genesis, machine.rules()
     now_s, length_s = clock.now_s(), rules.period.length_s
-    tariff = driven.likely(state, now_s - now_s % length_s, rules.period.tariff, machine.time_s)
+    start_s = now_s - now_s % length_s
+    fixed = parameters.tariff(state, start_s, rules.period.tariff)
+    tariff = driven.likely(state, start_s, fixed, machine.time_s)
     day_start_s, day_end_s = Zone(genesis.zone_changes).day(now_s)
     member, claim = state.accounts.get(account), state.claims.get(account)
     roles = () if member is None else member.roles

@@ -32,6 +32,7 @@ from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
 from meshnode.web.contracts import Contracts
 from meshnode.web.credentials import Credentials
+from meshnode.web.credit import CreditDesk
 from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
@@ -42,6 +43,7 @@ from meshnode.web.installations import Installations
 from meshnode.web.openapi import Description
 from meshnode.web.origin import Origin
 from meshnode.web.page import Page
+from meshnode.web.parameters import Parameters
 from meshnode.web.speaking import Speaking
 from meshnode.web.standing import StandingOrders
 from meshnode.web.steps import Steps
@@ -97,6 +99,8 @@ def create_app(
         *Credentials(backend, token).routes(),
         *Storages(backend, token, own.storekeeper if own else None).routes(),
         *Feeds(backend, token).routes(),
+        *CreditDesk(backend, token).routes(),
+        *Parameters(backend, token).routes(),
         *Origin(backend).routes(),
         *Installations(backend, token).routes(),
         *Community(backend, token).routes(),

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from meshnode.amounts import PPM
 from meshnode.ledger import capacity, delivery_rows
 from meshnode.web import asking
-from meshnode.web.asking import Field, Reader, takes
+from meshnode.web.asking import Field, takes
 from meshnode.web.backend import Backend, Keeping, NotHere, Refused
 from meshnode.web.faults import Fault, Faults, answer
 from meshnode.web.fresh import with_fresh
@@ -23,20 +23,7 @@ from protocols.records.delivery import MAX_STORAGE_SHARES
 from protocols.records.identity import METER_ID_BYTES
 from protocols.records.statements import MAX_AMOUNT, MAX_ORDER_WH, MAX_PRICE_U_KWH
 
-
-def weights(most: int) -> Reader:
-    """Reads numbers by member, of which there is one or more."""
-    number = asking.number(1, most)
-
-    def read(value: Any) -> dict[str, int]:
-        if type(value) is not dict or not 0 < len(value) <= MAX_STORAGE_SHARES:
-            raise ValueError
-        return {asking.text(name): number(one) for name, one in value.items()}
-
-    schema = {"type": "object", "additionalProperties": number.schema, "maxProperties": MAX_STORAGE_SHARES}
-    return Reader(read, schema)
-
-
+_PARTS = asking.weights(MAX_STORAGE_SHARES, PPM)
 _SET = (
     asset_field("asset", "code of an asset of yours, of which nothing was issued"),
     Field("meter", "id of the storage's meter, in hex", asking.bytes_in_hex(METER_ID_BYTES)),
@@ -48,8 +35,8 @@ _SET = (
     Field("fee_u_kwh", "for a kWh stored when a period closes", asking.number(0, MAX_PRICE_U_KWH), optional=True),
     Field("fee_to", f"{MEMBER} who gets what of the fee is not the owners'", asking.text, optional=True),
     Field("owners_ppm", f"what of the fee goes to the owners, 0 to {PPM}", asking.number(0, PPM), optional=True),
-    Field("owners", "{member: what it contributed}", weights(MAX_AMOUNT), optional=True),
-    Field("others", "{member: its parts of a million of the fee}", weights(PPM), optional=True),
+    Field("owners", "{member: what it contributed}", asking.weights(MAX_STORAGE_SHARES, MAX_AMOUNT), optional=True),
+    Field("others", "{member: its parts of a million of the fee}", _PARTS, optional=True),
 )
 _START = (
     Field("capacity_wh", f"Wh of a simulated battery, 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.records import auctions, delivery, feeds, orders, origin, statements, tokens, wishes
+from protocols.records import auctions, credit, delivery, feeds, orders, origin, parameters, statements, tokens, wishes
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -35,6 +35,9 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         origin.Installation,
         origin.Certificates,
         origin.GridCarbon,
+        credit.MemberCredit,
+        parameters.PriceSet,
+        parameters.Parameter,
         wishes.Agent,
         wishes.Partner,
     )

@@ -52,7 +52,7 @@ class DeliveryRules(Living):
         for event in events:
             if isinstance(event, DeliveryEnded):
                 self._ended(event)
-            elif isinstance(event, Moved) and event.what in (What.STORED, What.TAKEN_OUT):
+            elif isinstance(event, Moved) and event.what in (What.STORED, What.TAKEN_OUT) and event.asset == "KEPT":
                 self.made[event.asset] += event.amount if event.what == What.STORED else -event.amount
                 self.kept[event.taker] += event.amount if event.what == What.STORED else 0
         return events

@@ -326,8 +326,9 @@ def test_the_storage_fee_of_each_period_is_divided_and_what_cannot_be_paid_is_ow
     (second,) = close(1)
     assert (second.paid_u, second.arrears_u, has(chain, "emil", "EURO")) == (499, 502, (0, 0))
     chain.block(tokens.pay_in(chain, "emil", 2_000, "bank 2"))
+    assert has(chain, "emil", "EURO") == (2_000 - 502, 0), "what is owed is paid as soon as there is money"
     (third,) = close(2)
-    assert (third.paid_u, third.arrears_u, has(chain, "emil", "EURO")) == (502 + 1_001, 0, (497, 0))
+    assert (third.paid_u, third.arrears_u, has(chain, "emil", "EURO")) == (1_001, 0, (497, 0))
     assert sum(has(chain, home, "EURO")[0] for home in gains) == 3_500
 
 

@@ -16,6 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from meshnode.ledger.verdicts import Verdict
 from tests.ledger.living import EnergyRules, Living, TokenRules
+from tests.ledger.living_credit import CreditRules
 from tests.ledger.living_deliveries import DeliveryRules
 from tests.ledger.living_orders import AuctionRules, OrderRules
 from tests.ledger.living_origin import OriginRules, Origins
@@ -34,7 +35,7 @@ class Households(TokenRules, EnergyRules):
     """Assets, cash, and what meters say."""
 
 
-class Everything(TokenRules, OriginRules, OrderRules, AuctionRules, DeliveryRules):
+class Everything(TokenRules, OriginRules, OrderRules, AuctionRules, DeliveryRules, CreditRules):
     """All families of rules in one life."""
 
 
@@ -68,8 +69,9 @@ def test_nothing_that_happens_side_by_side_breaks_an_invariant() -> None:
     run_state_machine_as_test(Everything, settings=few)  # type: ignore[no-untyped-call]
     done = Living.happened
     print(f"{done.total()} operations: {dict(sorted(done.items()))}")
-    for wanted in ("Order", "Transfer", "Reading", "SessionReserve"):
+    for wanted in ("Order", "Transfer", "Reading", "CreditLimit"):
         assert done[f"{wanted} ACCEPTED"], f"{wanted} was never accepted: {sorted(done)}"
+    assert any(name.startswith("SessionReserve ") for name in done), "nobody wanted to charge"
 
 
 def test_nothing_that_is_ordered_breaks_an_invariant() -> None:

@@ -8,7 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from meshnode.market import Order, Side, Terms, Trade
+from meshnode.market.grid_fees import GridFees
 from meshnode.settlement import Metered, PeriodInputs, Quality, Tariff, fund_account
+from meshnode.settlement.levies import CONSUMED, GRID, NEIGHBOURS, Levy, Solidarity
 
 # The same examples every time: a failure in CI is a failure at home.
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=300)
@@ -18,6 +20,17 @@ FEWER = settings(EXAMPLES, max_examples=100)
 
 ACCOUNTS = [bytes([number]) * 16 for number in range(1, 6)]
 ASSET = b"euro".ljust(16, b"\0")
+
+# On each of the energies; the fund of one is a member, as may be.
+LEVIES = tuple(
+    Levy(fund, base, u_kwh)
+    for fund, base, u_kwh in (
+        (fund_account("light"), CONSUMED, 10_000),
+        (ACCOUNTS[1], NEIGHBOURS, 12_345),
+        (fund_account("light"), GRID, 33_333),
+    )
+)
+HELPED = ((ACCOUNTS[2], 1), (ACCOUNTS[4], 2))
 
 prices = st.one_of(st.integers(-3, 12).map(lambda tick: tick * 30_000), st.integers(-50_000, 400_000))
 energies = st.one_of(st.integers(0, 4).map(lambda step: step * 500), st.integers(0, 3_000))
@@ -63,6 +76,12 @@ def tariffs(draw: st.DrawFn) -> Tariff:
         sharing=draw(st.sampled_from([None, "mid-market-rate"])),
         fee_u_kwh=fee_u_kwh,
         fee_split=funds if fee_u_kwh else (),
+        levies=tuple(draw(st.lists(st.sampled_from(LEVIES), max_size=3))),
+        solidarity=draw(st.none() | st.builds(Solidarity, st.sampled_from((0, 50_000, 333_333)), st.just(HELPED))),
+        grid_fees=draw(st.none() | st.sampled_from((GridFees((50_000, 20_000, 5_000)), GridFees((33_333, 0))))),
+        locations=tuple(
+            (account, draw(st.sampled_from(((), ("north",), ("north", "f1"), ("south", "f1"))))) for account in ACCOUNTS
+        ),
     )
 
 

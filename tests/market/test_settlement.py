@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from meshnode.amounts import PPM, AmountError, value
 from meshnode.market import Order, Side, Terms, Trade
+from meshnode.market.grid_fees import GridFees
 from meshnode.market.mid_market import MECHANISM as MID_MARKET_RATE
 from meshnode.market.pay_as_clear import MECHANISM as PAY_AS_CLEAR
 from meshnode.settlement import (
@@ -34,7 +35,8 @@ from meshnode.settlement import (
     fund_account,
     settle,
 )
-from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, meters, periods
+from meshnode.settlement.levies import Solidarity
+from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, LEVIES, meters, periods
 
 ANNA, BELA, CORA = ACCOUNTS[:3]
 TARIFF = Tariff(grid_price_u_kwh=320_000, feed_in_price_u_kwh=80_000, sharing="mid-market-rate")
@@ -61,9 +63,10 @@ def test_money_sums_to_zero_with_grid_and_funds(inputs: PeriodInputs) -> None:
     assert sum(changes.values()) == 0
     assert changes.get(POOL_ACCOUNT, 0) == 0
     members = {metered.account for metered in inputs.metered}
-    funds = {fund for fund, _ in inputs.tariff.fee_split}
-    assert set(changes) <= members | funds | {GRID_ACCOUNT, POOL_ACCOUNT}
-    assert all(changes.get(fund, 0) >= 0 for fund in funds - members)
+    funds = {fund for fund, _ in inputs.tariff.fee_split} | {levy.fund for levy in inputs.tariff.levies}
+    helped = set() if inputs.tariff.solidarity is None else {account for account, _ in inputs.tariff.solidarity.helped}
+    assert set(changes) <= members | funds | helped | {GRID_ACCOUNT, POOL_ACCOUNT}
+    assert all(changes.get(fund, 0) >= 0 for fund in funds - members - helped)
 
 
 @EXAMPLES
@@ -130,7 +133,14 @@ def test_corrections_end_where_the_right_reading_would_have(data, inputs: Period
         better = settle(inputs)
         posted.extend(correct(settled, better))
         settled = better
-    accounts = {GRID_ACCOUNT, POOL_ACCOUNT, fund_account("coop"), fund_account("network"), *ACCOUNTS}
+    accounts = {
+        GRID_ACCOUNT,
+        POOL_ACCOUNT,
+        fund_account("coop"),
+        fund_account("network"),
+        fund_account("light"),
+        *ACCOUNTS,
+    }
     right, found = changes_by_account(settle(inputs).postings), changes_by_account(posted)
     assert {key: found.get(key, 0) for key in accounts} == {key: right.get(key, 0) for key in accounts}
     assert tuple(posted[: len(first.postings)]) == first.postings
@@ -259,6 +269,52 @@ def test_the_check_finds_a_wrong_posting(number: int, change: dict[str, object])
         kept.pop()
     with pytest.raises(SettlementBroken):
         check_settlement(inputs, msgspec.structs.replace(settlement, postings=tuple(kept)))
+
+
+LEVIED = msgspec.structs.replace(
+    TARIFF,
+    levies=LEVIES,
+    solidarity=Solidarity(50_000, ((CORA, 1), (ACCOUNTS[3], 2))),
+    grid_fees=GridFees((50_000, 20_000)),
+    locations=((ANNA, ("north",)), (BELA, ("north",))),
+)
+LEVIED_PERIOD = msgspec.structs.replace(
+    period(
+        *(Metered(ANNA, 1200, 0), Metered(BELA, 0, 900), Metered(CORA, 300, 0)),
+        trades=(trade(ANNA, BELA, 500),),
+        tariff=LEVIED,
+    ),
+    priced=(trade(CORA, BELA, 100),),
+)
+
+
+def test_levies_grid_fees_and_solidarity_to_the_micro_unit() -> None:
+    """Anna takes 733 Wh from bela beside her, cora 167 from across the grid; of what that brings bela gives 5 %."""
+    settlement = settle(LEVIED_PERIOD)
+    found: dict[Reason, list[tuple[int, int]]] = {}
+    for posting in settlement.postings:
+        found.setdefault(posting.reason, []).append((posting.energy_wh, posting.amount_u))
+    assert found[Reason.PRICED] == [(100, 15_000)]
+    assert found[Reason.GRID_FEE] == [(733, 14_660), (167, 8_350)]
+    # All of it used; from neighbours, but for bela, whose levy it is; and from the grid.
+    assert found[Reason.LEVY] == [
+        *((1_200, 12_000), (300, 3_000)),
+        *((733, 9_048), (167, 2_061)),
+        *((467, 15_566), (133, 4_433)),
+    ]
+    income_u = 500 * 150 + 100 * 150 + 300 * 200
+    given_u = income_u * 50_000 // 1_000_000
+    assert found[Reason.SOLIDARITY] == [(0, given_u), (0, given_u // 3), (0, given_u - given_u // 3)]
+
+
+@pytest.mark.parametrize("number", range(len(settle(LEVIED_PERIOD).postings)))
+@pytest.mark.parametrize("change", [{"amount_u": 1}, {"credit": b"stranger" * 2}, None], ids=["amount", "to", "lost"])
+def test_the_check_finds_a_wrong_levy(number: int, change: dict[str, object] | None) -> None:
+    settlement = settle(LEVIED_PERIOD)
+    kept = list(settlement.postings)
+    kept[number : number + 1] = [] if change is None else [msgspec.structs.replace(kept[number], **change)]
+    with pytest.raises(SettlementBroken):
+        check_settlement(LEVIED_PERIOD, msgspec.structs.replace(settlement, postings=tuple(kept)))
 
 
 @pytest.mark.parametrize(

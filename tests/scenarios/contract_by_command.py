@@ -3,8 +3,8 @@
 Anna offers to supply Bela: at most 3 kW, never dearer than 0.28 EUR/kWh, from her roof. Before he has signed
 nothing is ordered under it, and Carla cannot sign for him. His node dies while he signs; said again with
 the same key it is one signature. From then on his orders are within what both promised, named or
-not: dearer, or more power than agreed, is refused; at the promised price Anna's offer meets his.
-Her node dies while she ends it, and after that nothing binds him any more.
+not: dearer, or more power than agreed, is refused; at the promised price Anna's offer meets his, once her
+roof stands in the register. Her node dies while she ends it, and after that nothing binds him any more.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ async def play(place: Path) -> dict[str, Any]:
             assert await _refused(village, words) == "BEYOND_SERVICE_LEVEL", words
         assert (await village.see("bela", "order", "list"))["standing"] == []
         await village.say("bela", *_order(CAP, MOST_UNITS, offered))
+        await _roof(village)
         sale = ("order", "sell", *PAIR, "--amount", str(MOST_UNITS), "--price", str(CAP), "--good", "at-once")
         await village.say("anna", *sale, "--contract", offered)
         assert (await village.has("bela"))["SUN"] == (MOST_UNITS, 0)
@@ -72,6 +73,18 @@ async def play(place: Path) -> dict[str, Any]:
 def _order(price: int, amount: int, contract: str = "") -> tuple[str, ...]:
     words = ("order", "buy", *PAIR, "--amount", str(amount), "--price", str(price))
     return (*words, "--contract", contract) if contract else words
+
+
+async def _roof(village: Village) -> None:
+    """Anna sells under it once her roof is in the register: she has promised energy of the sun."""
+    mesh = village.mesh
+    early = ("order", "sell", *PAIR, "--amount", "1", "--price", str(CAP), "--contract")
+    (row,) = (await village.see("anna", "contract", "list"))["contracts"]
+    assert (await village.refused("anna", *early, row["contract"]))["verdict"] == "BEYOND_SERVICE_LEVEL"
+    plant = ("--kind", "production", "--source", "solar", "--capacity", "9000")
+    roof = await village.say("anna", "installation", "register", "roof", *plant)
+    await village.say("anna", "installation", "confirm", roof)
+    await mesh.until_clock(mesh.next_period_s(1))
 
 
 async def _offer(village: Village, place: Path) -> str:

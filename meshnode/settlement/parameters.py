@@ -1,0 +1,246 @@
+"""Parameters: prices, levies, grid fees and caps that are set on the ledger, each from a settlement period on.
+
+Nothing ever takes effect in a period that has begun, so that everybody knows a price before consuming at it, and
+a correction settles a period with exactly what was in force in it. What the binding says holds until something
+is set, and again where the newest setting says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from meshnode.ledger.book import BookRules
+from meshnode.ledger.members import is_administrator
+from meshnode.ledger.parameter_rows import (
+    COMMUNITY_PRICES,
+    GRID_FEES,
+    LEVY,
+    LOCATION,
+    NOT_SET,
+    PRICE_CAPS,
+    SOLIDARITY,
+    Prices,
+)
+from meshnode.ledger.parameter_rows import Parameter as Row
+from meshnode.ledger.state import State
+from meshnode.ledger.tables import Table
+from meshnode.ledger.verdicts import Verdict
+from meshnode.market.grid_fees import GridFees
+from meshnode.settlement.levies import LEVY_BASES, Levy, Solidarity
+from meshnode.settlement.period import Tariff
+from meshnode.settlement.posting import fund_account
+from protocols.records import CapSet, GridFeesSet, LevySet, LocationSet, PriceCommunity, PriceMine, SolidaritySet
+
+# A year: tariffs are announced for one.
+MAX_AHEAD_S = 366 * 86_400
+# A price for every quarter of an hour of a day; who changes more often lets the settings before them pass first.
+MAX_CHANGES = 96
+# A community has a handful of levies; each is a posting of every member in every period.
+MAX_LEVIES = 8
+# No (what, whom, when) is beyond these.
+_NEVER_S = 1 << 60
+
+
+def fault_of_start(time_s: int, length_s: int, from_s: int | None) -> tuple[Verdict, int]:
+    """Whether something may take effect then; and when that is, which is the next period if nothing is said.
+
+    Args:
+        time_s: of the block that carries it.
+        length_s: of a settlement period.
+    """
+    next_s = (time_s // length_s + 1) * length_s
+    if from_s is None:
+        return Verdict.ACCEPTED, next_s
+    if from_s % length_s:
+        return Verdict.PERIOD_OFF_GRID, from_s
+    if from_s < next_s:
+        return Verdict.BACKWARDS, from_s
+    return (Verdict.PERIOD_TOO_FAR if from_s > time_s + MAX_AHEAD_S else Verdict.ACCEPTED), from_s
+
+
+# --- what is set
+
+
+def set_mine(
+    state: State, step: PriceMine, account: bytes, from_s: int, record_id: bytes, place: tuple[int, int], time_s: int
+) -> Verdict:
+    """A member sets what it sells and buys at.
+
+    Args:
+        place: (height, position) of the record.
+    """
+    key = (account, from_s)
+    if key not in state.prices and _ahead(state.prices, (account, time_s), (account, _NEVER_S)) >= MAX_CHANGES:
+        return Verdict.TOO_MANY_CHANGES
+    sell, buy = (NOT_SET if one is None else one for one in (step.sell_u_kwh, step.buy_u_kwh))
+    state.prices.put(key, Prices(sell, buy, record_id, *place))
+    return Verdict.ACCEPTED
+
+
+def set_outside(state: State, step: PriceCommunity, account: bytes, from_s: int, time_s: int) -> Verdict:
+    """An administrator sets the prices of the grid."""
+    if not is_administrator(state, account):
+        return Verdict.NOT_ADMINISTRATOR
+    values = tuple(() if one is None else (one,) for one in (step.grid_u_kwh, step.feed_in_u_kwh))
+    return _put(state, (COMMUNITY_PRICES, b""), from_s, values, time_s)
+
+
+def set_parameter(
+    state: State,
+    step: LevySet | SolidaritySet | GridFeesSet | LocationSet | CapSet,
+    account: bytes,
+    from_s: int,
+    time_s: int,
+) -> Verdict:
+    """An administrator sets one of the community's other parameters."""
+    if not is_administrator(state, account):
+        return Verdict.NOT_ADMINISTRATOR
+    match step:
+        case LevySet():
+            if step.base not in LEVY_BASES:
+                return Verdict.PARAMETER_CONTRADICTS
+            subject = step.name.encode()
+            known = {name for name, _ in _all_at(state, LEVY, _NEVER_S)}
+            if subject not in known and len(known) >= MAX_LEVIES:
+                return Verdict.TOO_MANY_CHANGES
+            return _put(state, (LEVY, subject), from_s, (step.base, step.levy_u_kwh), time_s)
+        case SolidaritySet():
+            if bool(step.share_ppm) != bool(step.helped):
+                return Verdict.PARAMETER_CONTRADICTS
+            if any(one not in state.accounts or state.accounts[one].left_s for one, _ in step.helped):
+                return Verdict.UNKNOWN_ACCOUNT
+            return _put(state, (SOLIDARITY, b""), from_s, (step.share_ppm, step.helped), time_s)
+        case GridFeesSet():
+            if list(step.fees_u_kwh) != sorted(step.fees_u_kwh, reverse=True):
+                return Verdict.PARAMETER_CONTRADICTS
+            return _put(state, (GRID_FEES, b""), from_s, step.fees_u_kwh, time_s)
+        case LocationSet():
+            if step.account not in state.accounts or state.accounts[step.account].left_s:
+                return Verdict.UNKNOWN_ACCOUNT
+            return _put(state, (LOCATION, step.account), from_s, step.levels, time_s)
+        case CapSet():
+            low, high = (NOT_SET if one is None else one for one in (step.floor_u_kwh, step.cap_u_kwh))
+            if high != NOT_SET and low > high:
+                return Verdict.PARAMETER_CONTRADICTS
+            return _put(state, (PRICE_CAPS, b""), from_s, (low, high), time_s)
+
+
+# --- what is in force
+
+
+def tariff(state: State, start_s: int, binding: Tariff) -> Tariff:
+    """The tariff of a period: the binding's, with what was set for it."""
+    changes: dict[str, Any] = {}
+    prices = _at(state, COMMUNITY_PRICES, b"", start_s)
+    if prices is not None:
+        names = ("grid_price_u_kwh", "feed_in_price_u_kwh")
+        changes |= {name: one[0] for name, one in zip(names, prices, strict=True) if one}
+    levies = [(name, values) for name, values in _all_at(state, LEVY, start_s) if values[1]]
+    if levies:
+        changes["levies"] = tuple(Levy(fund_account(name.decode()), *values) for name, values in levies)
+    solidarity = _at(state, SOLIDARITY, b"", start_s)
+    if solidarity is not None and solidarity[0]:
+        changes["solidarity"] = Solidarity(*solidarity)
+    fees = _at(state, GRID_FEES, b"", start_s)
+    if fees:
+        changes["grid_fees"] = GridFees(fees)
+        changes["locations"] = tuple(_all_at(state, LOCATION, start_s))
+    return msgspec.structs.replace(binding, **changes) if changes else binding
+
+
+def prices(state: State, start_s: int) -> dict[bytes, Prices]:
+    """What members sell and buy at in a period, as far as the law allows it then; who does neither is left out."""
+    newest = {account: row for (account, from_s), row in state.prices.items() if from_s <= start_s}
+    low, high = caps(state, start_s)
+
+    def allowed(price_u_kwh: int) -> int:
+        outside = (low is not None and price_u_kwh < low) or (high is not None and price_u_kwh > high)
+        return NOT_SET if outside else price_u_kwh
+
+    found = {
+        account: msgspec.structs.replace(row, sell_u_kwh=allowed(row.sell_u_kwh), buy_u_kwh=allowed(row.buy_u_kwh))
+        for account, row in newest.items()
+    }
+    return {account: row for account, row in found.items() if (row.sell_u_kwh, row.buy_u_kwh) != (NOT_SET, NOT_SET)}
+
+
+def changes_of(state: State, account: bytes) -> list[tuple[int, Prices]]:
+    """The prices of a member that the ledger still knows, with those to come: (from_s, prices) in order."""
+    return [(from_s, row) for (_, from_s), row in state.prices.range((account, 0), (account, _NEVER_S))]
+
+
+def set_so_far(state: State) -> list[tuple[int, bytes, int, tuple[Any, ...]]]:
+    """The other parameters that the ledger still knows, with those to come: (what, of whom, from_s, values)."""
+    return [(what, subject, from_s, row.values) for (what, subject, from_s), row in state.parameters.items()]
+
+
+def caps(state: State, at_s: int) -> tuple[int | None, int | None]:
+    """(floor, cap) that the law sets at a time."""
+    found = _at(state, PRICE_CAPS, b"", at_s)
+    low, high = (NOT_SET, NOT_SET) if found is None else found
+    return None if low == NOT_SET else low, None if high == NOT_SET else high
+
+
+def book(state: State, start_s: int, rules: BookRules) -> BookRules:
+    """What orders of a period are held to: the narrower of what binding and law allow."""
+    low, high = caps(state, start_s)
+    floors = [one for one in (rules.floor_u_kwh, low) if one is not None]
+    ceilings = [one for one in (rules.cap_u_kwh, high) if one is not None]
+    if not floors and not ceilings:
+        return rules
+    return msgspec.structs.replace(rules, floor_u_kwh=max(floors, default=None), cap_u_kwh=min(ceilings, default=None))
+
+
+def cap_begins(state: State, after_s: int, until_s: int) -> bool:
+    """Whether other price caps came into force after one time and until another."""
+    low, high = (PRICE_CAPS, b"", after_s + 1), (PRICE_CAPS, b"", until_s + 1)
+    return any(True for _ in state.parameters.range(low, high))
+
+
+def forget(state: State, final_s: int) -> None:
+    """Periods up to a time are final: what was in force in none of the others is not needed any more."""
+    _drop_replaced(state.prices, final_s)
+    _drop_replaced(state.parameters, final_s)
+
+
+def _put(state: State, subject: tuple[int, bytes], from_s: int, values: tuple[Any, ...], time_s: int) -> Verdict:
+    key = (*subject, from_s)
+    if key not in state.parameters and (
+        _ahead(state.parameters, (*subject, time_s), (*subject, _NEVER_S)) >= MAX_CHANGES
+    ):
+        return Verdict.TOO_MANY_CHANGES
+    state.parameters.put(key, Row(values))
+    return Verdict.ACCEPTED
+
+
+def _ahead(table: Table[Any, Any], low: Any, high: Any) -> int:
+    return sum(1 for _ in table.range(low, high))
+
+
+def _at(state: State, what: int, subject: bytes, start_s: int) -> tuple[Any, ...] | None:
+    """The newest values of one parameter that are in force in a period."""
+    found = None
+    for _, row in state.parameters.range((what, subject, 0), (what, subject, start_s + 1)):
+        found = row.values
+    return found
+
+
+def _all_at(state: State, what: int, start_s: int) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    """The newest values of every subject of a parameter, by subject."""
+    found: dict[bytes, tuple[Any, ...]] = {}
+    for (_, subject, from_s), row in state.parameters.range((what, b"", 0), (what + 1, b"", 0)):
+        if from_s <= start_s:
+            found[subject] = row.values
+    yield from found.items()
+
+
+def _drop_replaced(table: Table[Any, Any], final_s: int) -> None:
+    """Of each subject the settings before the one that is in force at a time."""
+    before: Any = None
+    for key, _ in table.items():
+        if before is not None and before[:-1] == key[:-1] and key[-1] <= final_s:
+            table.delete(before)
+        before = key
