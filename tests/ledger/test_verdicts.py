@@ -12,9 +12,6 @@ from meshnode.ledger.book import MAX_ORDERS_PER_ACCOUNT
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from protocols.evidence import EvidenceKind
 from protocols.records import (
-    CHANGE_ADD,
-    CHANGE_MODE,
-    CHANGE_REMOVE,
     BindingVote,
     MemberEntry,
     Support,
@@ -27,6 +24,7 @@ from tests.ledger import (
     order_verdicts,
     origin_stories,
     token_stories,
+    validator_verdicts,
     wish_stories,
 )
 from tests.ledger.chain import Chain, member, meter_key, period_s
@@ -41,6 +39,7 @@ STORIES: dict[Verdict, Callable[[], Verdict | list[Verdict]]] = {
     **origin_stories.STORIES,
     **feed_stories.STORIES,
     **credit_stories.STORIES,
+    **validator_verdicts.STORIES,
     **wish_stories.STORIES,
 }
 
@@ -369,89 +368,6 @@ def _() -> Verdict | list[Verdict]:
     lie = (chain.vote("bela", 3, "carla"), chain.vote("bela", 3, "anna"))
     chain.block(chain.evidence(EvidenceKind.VOTES, "bela", *lie, signer="anna"))
     return chain.say(chain.evidence(EvidenceKind.VOTES, "bela", *lie, signer="carla"))
-
-
-# --- validators; more of them in test_validators
-
-
-@story(Verdict.CHANGE_INCOMPLETE)
-def _() -> Verdict | list[Verdict]:
-    """Add whom? Set which mode? And one that asks for both."""
-    chain = Chain()
-    return [
-        chain.say(change)
-        for change in (
-            chain.change(CHANGE_ADD),
-            chain.change(CHANGE_MODE),
-            chain.change(CHANGE_REMOVE, "bela", mode=0),
-            chain.change(CHANGE_MODE, "bela", mode=1),
-        )
-    ]
-
-
-@story(Verdict.OTHER_QUORUM)
-def _() -> Verdict | list[Verdict]:
-    """Signed when others voted: whoever signed may not have wanted this."""
-    chain = Chain(homes=5)
-    late = chain.change(CHANGE_REMOVE, "dora")
-    assert chain.say(chain.change(CHANGE_REMOVE, "emil")) == Verdict.ACCEPTED
-    chain.block()
-    return chain.machine.check_record(late, chain.now_s)
-
-
-@story(Verdict.CHANGE_PENDING)
-def _() -> Verdict | list[Verdict]:
-    """Two at once, and one in the block that only announces the first."""
-    chain = Chain(homes=5)
-    chain.block(chain.change(CHANGE_REMOVE, "emil"), chain.change(CHANGE_REMOVE, "dora"))
-    first, second = chain.verdicts()
-    assert first == Verdict.ACCEPTED
-    return [second, chain.say(chain.change(CHANGE_REMOVE, "dora"))]
-
-
-@story(Verdict.CHANGES_NOTHING)
-def _() -> Verdict | list[Verdict]:
-    chain = Chain()
-    return [chain.say(chain.change(CHANGE_ADD, "bela")), chain.say(chain.change(CHANGE_MODE, mode=0))]
-
-
-@story(Verdict.NOT_A_VALIDATOR)
-def _() -> Verdict | list[Verdict]:
-    chain = Chain()
-    chain.block(chain.join(member("emil")))
-    return chain.say(chain.change(CHANGE_REMOVE, "emil"))
-
-
-@story(Verdict.TOO_FEW_VALIDATORS)
-def _() -> Verdict | list[Verdict]:
-    """One of three may fail; of two none may."""
-    chain = Chain()
-    return chain.say(chain.change(CHANGE_REMOVE, "bela"))
-
-
-@story(Verdict.TOO_MANY_VALIDATORS)
-def _() -> Verdict | list[Verdict]:
-    chain = Chain()
-    chain.block(chain.join(member("emil")))
-    with mock.patch("protocols.quorum_change.MAX_VALIDATORS", 3):
-        return chain.say(chain.change(CHANGE_ADD, "emil"))
-
-
-@story(Verdict.NOT_BYZANTINE_SIZE)
-def _() -> Verdict | list[Verdict]:
-    """Three cannot tolerate a liar."""
-    chain = Chain()
-    return chain.say(chain.change(CHANGE_MODE, mode=1))
-
-
-@story(Verdict.UNKNOWN_DEVICE)
-def _() -> Verdict | list[Verdict]:
-    """Nobody's device, and a member's key that is none."""
-    chain = Chain()
-    return [
-        chain.say(chain.change(CHANGE_ADD, "gina")),
-        chain.say(chain.change(CHANGE_ADD, device_key=key_pair("bela").public)),
-    ]
 
 
 def joining_proof(chain: Chain, entry: MemberEntry, key: str) -> bytes:

@@ -7,9 +7,9 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
-from protocols.records import SIDE_SELL
+from protocols.records import DRIVES_PRICE_CAP, SIDE_BUY, SIDE_SELL
 from tests.ledger import delivering as say
-from tests.ledger import order_stories, tokens, wishes
+from tests.ledger import order_stories, test_driven, tokens, wishes
 from tests.ledger.chain import Chain, account, period_s
 from tests.ledger.test_periods import settlement, village
 
@@ -180,3 +180,23 @@ def test_an_order_of_a_period_that_is_taken_out_takes_its_preference_with_it() -
     assert len(chain.machine.state.order_partners) == 1
     chain.block(chain.cancel("carla", offer))
     assert len(chain.machine.state.order_partners) == 0
+
+
+def test_a_partner_is_served_within_the_cap_that_came() -> None:
+    """Bela buys from carla first, at 0.25 at most: she pays the cap of 0.18. Anna's 0.22 for bela does not count."""
+    village = test_driven.Village(DRIVES_PRICE_CAP)
+    chain = village.chain
+    village.agree(260_000, 1)
+    chain.block(
+        wishes.first(chain, "bela", SIDE_BUY, "carla", 250_000), wishes.first(chain, "anna", SIDE_SELL, "bela", 220_000)
+    )
+    bid, asked = chain.bid("bela", 2, 800, 170_000), chain.offer("carla", 2, 300, 100_000)
+    offered = chain.offer("anna", 2, 300, 90_000)
+    chain.block(bid, asked, offered)
+    assert set(chain.verdicts()) == {Verdict.ACCEPTED}
+    village.agree(180_000, 2)
+    village.close(0)
+    village.close(1)
+    first, second = village.close(2).trades
+    assert (first.sell_order, first.energy_wh, first.price_u_kwh) == (asked.record_id, 300, 180_000)
+    assert (second.sell_order, second.energy_wh) == (offered.record_id, 300) and second.price_u_kwh <= 170_000
