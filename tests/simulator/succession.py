@@ -78,8 +78,8 @@ class Succession:
 
     @property
     def configs(self) -> tuple[QuorumConfig, ...]:
-        """All there were, and the one that is under way."""
-        return tuple(self._known.values())
+        """All there were, and the one that is under way, in this order; the same one may come again."""
+        return tuple(config for _, config in self._decisions)
 
     def of(self, config_hash: bytes) -> QuorumConfig | None:
         """The configuration with this hash, if the certified chain has ever decided it."""

@@ -124,6 +124,16 @@ def test_who_comes_back_has_a_new_session_and_the_old_number(chain: Chain) -> No
     assert chain.succession.numbers[DORA] == 4
 
 
+def test_a_configuration_that_comes_again_is_the_newest_again(chain: Chain) -> None:
+    chain.certify(chain.change(CHANGE_ADD, "dora"), following=chain.succession.in_force)
+    chain.certify()
+    for mode in (QUORUM_BYZANTINE, QUORUM_MAJORITY):
+        chain.certify(chain.change(CHANGE_MODE, mode=mode), following=chain.succession.in_force)
+        chain.certify()
+    found = chain.succession.configs
+    assert len(found) == 4 and found[1] == found[3] == chain.succession.in_force
+
+
 def test_what_the_ledger_refuses_changes_nothing(chain: Chain) -> None:
     founded = chain.succession.in_force
     for envelope in (
