@@ -120,7 +120,12 @@ class Liar:
         if message.kind == MessageKind.VOTE and parcel.tip is not None:
             tip = Tip(term=message.log_term, height=message.index, block=parcel.tip)
             self._asked[self._world.device_of(sender).key_id] = (message.term, tip)
-        if "endless campaigns" in self._lies and self._chance.randrange(4) == 0:
+        # Not to another liar: two that answer everything with more of it would fill the run with one another.
+        if (
+            "endless campaigns" in self._lies
+            and self._world.honest_home(self._world.home_of(sender))
+            and self._chance.randrange(4) == 0
+        ):
             yield from ((sender, campaign) for campaign in self._campaigns(message.term))
         if parcel.vote is not None:
             self._votes.append(parcel)
