@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 from tests.data import data_path
 
@@ -19,6 +20,9 @@ from tests.data import data_path
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Hypothesis likes to draw numbers and words that stand in our modules, those that happen to be imported: a test would
+# have other examples alone than beside others, and in each of several processes.
+providers.is_local_module_file = lambda _path: False  # type: ignore[attr-defined]
 # The same examples in every run: a failure in CI is a failure here. Deadlines measure the machine.
 settings.register_profile("default", derandomize=True, deadline=None)
 # Every night new examples, and many.

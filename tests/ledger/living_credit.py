@@ -120,6 +120,8 @@ class CreditRules(EnergyRules):
         self.block(say.price(self.chain, "anna", sell=90_000), say.price(self.chain, buyer, buy=250_000))
         for _ in range(2):
             self.report((0, used, used, used), made, silent)
+        # What has begun is bought at the price that was set for it.
+        self.do(say.price(self.chain, buyer, buy=90_000, from_s=self._beginning(-1)))
 
     @rule(home=homes, sell=st.none() | prices, buy=st.none() | prices, ahead=ahead)
     def set_price(self, home: str, sell: int | None, buy: int | None, ahead: int | None) -> None:
@@ -145,6 +147,12 @@ class CreditRules(EnergyRules):
         step = LocationSet(from_s=self._beginning(ahead), account=account(home), levels=levels)
         self.do(say.parameter(self.chain, step))
         self.do(say.parameter(self.chain, GridFeesSet(from_s=self._beginning(ahead), fees_u_kwh=fees)))
+
+    @rule(home=homes)
+    def cap_what_is_offered(self, home: str) -> None:
+        """Somebody offers at more than is allowed from the next period on."""
+        self.order_for_period(home, 1, 250_000, 2, sells=True)
+        self.set_cap(90_000, 1)
 
     @rule(cap=st.none() | prices, ahead=ahead)
     def set_cap(self, cap: int | None, ahead: int | None) -> None:

@@ -28,6 +28,8 @@ TARIFF = {"price_u_kwh": 20, "fee_u_kwh": 7, "flat_u": 3}
 UNIT_WH = 250
 EFFICIENCY = 9, 10
 MILLION = 1_000_000
+# Each gives six coins.
+SUNNY_QUARTERS = 3
 POINTS = {"bela": "session", "carla": "coins", "dora": "kept"}
 
 
@@ -196,3 +198,10 @@ class DeliveryRules(Living):
 
 class HouseholdsDelivered(TokenRules, EnergyRules, DeliveryRules):
     """Assets, cash, what meters say, and what points deliver."""
+
+    def _open_points(self) -> None:
+        """After a sunny morning: Anna has coins, and something stored."""
+        super()._open_points()
+        for _ in range(SUNNY_QUARTERS):
+            self.report((0,) * len(HOMES), 1500)
+        self.store("anna", 900, 0, 0)
