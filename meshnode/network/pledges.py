@@ -78,6 +78,8 @@ class Pledges:
         self.state = state
         self.licence = licence
         self._in_log = in_log
+        # The newest vote since the start: it alone may be said again.
+        self._voted: Vote | None = None
 
     def begin(self) -> None:
         """A new piece of work: the promises of the last one are kept or void."""
@@ -87,8 +89,8 @@ class Pledges:
         """Whether these may be promised, after what was.
 
         The last line of defence: whatever a liar makes of our log, two signatures of
-        ours never convict us. Not a vote of an earlier term, nor for another candidate
-        in its term; not an ack of an earlier term than any signature, nor one beside a block that was
+        ours never convict us. Not a vote of an earlier term, nor another one in its term, be it for the same
+        candidate, which a liar would be elected by twice, with two logs; not an ack of an earlier term than any signature, nor one beside a block that was
         acknowledged in the same term and has left our log: all acks of a term are of one chain.
         """
         state = self.state
@@ -96,9 +98,7 @@ class Pledges:
             ack is not None and not self.licence.allows_ack(ack)
         ):
             return False
-        if vote is not None and (
-            vote.term < state.vote_term or (vote.term == state.vote_term and vote.candidate != state.vote_candidate)
-        ):
+        if vote is not None and vote.term <= state.vote_term and vote != self._voted:
             return False
         return ack is None or not (
             ack.ack_term < max(state.ack_term, state.vote_term)
@@ -114,6 +114,7 @@ class Pledges:
         bound = (self.state.bound_term, self.state.bound_height)
         for given in (*(pledge.vote for pledge in self.waiting), self.own_vote):
             if given is not None:
+                self._voted = given
                 vote = max(vote, (given.term, given.candidate))
                 bound = max(bound, place_of_tip(given.lock))
         for made in (*(pledge.ack for pledge in self.waiting), self.own_ack, self.own_commit):
