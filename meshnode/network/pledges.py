@@ -89,9 +89,10 @@ class Pledges:
         """Whether these may be promised, after what was.
 
         The last line of defence: whatever a liar makes of our log, two signatures of
-        ours never convict us. Not a vote of an earlier term, nor another one in its term, be it for the same
-        candidate, which a liar would be elected by twice, with two logs; not an ack of an earlier term than any signature, nor one beside a block that was
-        acknowledged in the same term and has left our log: all acks of a term are of one chain.
+        ours never convict us. Not a vote of an earlier term, nor another one in its term, be it for the
+        same candidate, which a liar would be elected by twice, with two logs; not an ack of an earlier
+        term than any signature, nor one beside a block that was acknowledged in the same term and has
+        left our log: all acks of a term are of one chain.
         """
         state = self.state
         if (vote is not None and not self.licence.allows_vote(vote, final_height)) or (
