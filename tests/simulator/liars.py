@@ -124,7 +124,7 @@ class Liar:
         if (
             "endless campaigns" in self._lies
             and self._world.honest_home(self._world.home_of(sender))
-            and self._chance.randrange(4) == 0
+            and self._chance.randrange(2) == 0
         ):
             yield from ((sender, campaign) for campaign in self._campaigns(message.term))
         if parcel.vote is not None:

@@ -40,6 +40,7 @@ class Seat:
     key: KeyPair
     disk: Disk
     lost: str | None
+    _tick_ms: int
     _world: World
     _timeline: Timeline
     _chance: Random
@@ -152,6 +153,8 @@ class Seat:
             self._inquiry = inquiry(self._world, self, self.validator.machine, self._chance, self._leave)
 
     def _leave(self) -> None:
+        if self.validator is not None:
+            self._world.witness.leaves(self.name, self.home, self.validator._finalizer.unable * self._tick_ms)
         self._leaving = True
         self._work()
 

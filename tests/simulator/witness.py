@@ -432,6 +432,18 @@ class Witness:
         if final and (newest is None or newest[0] != final):
             self.broken("final can be proved", f"{node.name}: {final} is final, the newest certificate is {newest}")
 
+    def leaves(self, name: str, home: str, stuck_ms: int) -> None:
+        """A validator goes to fetch what it lacks, because it could not get on for so long.
+
+        That mends what it met while something was wrong; without it, who votes gets on by itself.
+        """
+        self.checked["gets on by itself"] += 1
+        healed_ms = self._world.healed_ms
+        if healed_ms is None or not stuck_ms or self._world.may_fork or not self._world.honest_home(home):
+            return
+        if stuck_ms < self._world.timeline.now_ms - healed_ms:
+            self.broken("gets on by itself", f"{name} was stuck for {stuck_ms // 1000} s, and nothing was wrong")
+
     def ended(self, node: Node) -> None:
         """A node is off."""
         self._followed.pop(node.name, None)
