@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from meshnode.cli.ledgers import record_id_of
-from meshnode.cli.output import Json, answer, table
+from meshnode.cli.output import answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
+from meshnode.cli.place import ask_node
 from meshnode.cli.tokens import Amount, Asset
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, currency_of, seconds
+from meshnode.cli.trading import Acting, Asking, currency_of, seconds
 
 if TYPE_CHECKING:
     from meshnode.client import NodeClient
@@ -28,24 +27,20 @@ def add_to(app: Group) -> None:
 def limit(
     most: Annotated[str, Argument("AMOUNT", 'So much may be owed beyond what is there, like "25 EUR"; or none.')],
     member: Annotated[str, Option("--member", "Whose; every member's without one of its own, if nobody's.")] = "",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Bound what a member may owe and promise (administrators; suppliers for their customers). Exit 1 if the community
     refuses it, 3 if that is not known yet.
     """
     from meshnode.amounts import parse_money
 
-    place = node_directory(directory)
     body: dict[str, Any] = {"member": member} if member else {}
     if most != NO_LIMIT:
-        body["limit_u"] = parse_money(most, currency_of(place, chain))
+        body["limit_u"] = parse_money(most, currency_of(how.place, how.chain))
     whose = member or "every member without a limit of its own"
     what = f"{whose} may owe {most}" if most != NO_LIMIT else f"no limit for {whose}"
-    return act(place, chain, "/api/credit/limits", body, wait, key, json, what)
+    return how.act("/api/credit/limits", body, what)
 
 
 @credit.command()
@@ -53,50 +48,40 @@ def deposit(
     code: Asset,
     amount: Amount,
     to: Annotated[str, Option("--to", "An administrator, or your supplier, who may give it back.")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Leave an amount as a security. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = {"asset": code, "amount": amount, "to": to}
     what = f"{amount} {code} held as your deposit\n    {to} gives it back with: meshnode credit release ID"
-    return act(node_directory(directory), chain, "/api/deposits", body, wait, key, json, what)
+    return how.act("/api/deposits", body, what)
 
 
 @credit.command()
 def release(
     deposit_id: Annotated[str, Argument("ID", "The deposit's record id, as meshnode credit show lists it.")],
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Give a deposit back, less what its owner owes. Exit 1 if the community refuses it, 3 if not known yet."""
-    wanted = record_id_of(deposit_id, "a deposit's id", "meshnode credit show").hex()
     what = "the deposit is its owner's again, less what it owed"
-    return act(node_directory(directory), chain, f"/api/deposits/{wanted}/release", {}, wait, key, json, what)
+    return how.step("/api/deposits/ID/release", deposit_id, what, "a deposit's id", "meshnode credit show")
 
 
 @credit.command()
 def show(
     member: Annotated[str, Argument("MEMBER", "Name, account id, or all; you, if nobody.")] = "me",
-    directory: Dir = None,
-    chain: Chain = "",
-    fresh: Fresh = False,
-    json: Json = False,
+    *,
+    how: Asking,
 ) -> None:
     """Say what a member has, owes, has promised, and may still. Exit 3 if no majority confirms a fresh answer."""
 
     async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get("/api/credit", account=member, fresh=seconds(fresh))
+        found: dict[str, Any] = await node.get("/api/credit", account=member, fresh=seconds(how.fresh))
         return found | {"deposits": (await node.get("/api/deposits"))["deposits"]}
 
-    place = node_directory(directory)
-    found = ask_node(place, chain, ask)
-    answer(found, lambda: _members(found, currency_of(place, chain)), json)
+    found = ask_node(how.place, how.chain, ask)
+    answer(found, lambda: _members(found, currency_of(how.place, how.chain)), how.json)
 
 
 def _members(found: dict[str, Any], currency: str) -> str:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from meshnode.cli.output import Fault, Json, answer, table
+from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
-from meshnode.cli.place import Chain, Dir, ask_node, node_directory
 from meshnode.cli.tokens import when
-from meshnode.cli.trading import WAIT_S, Fresh, Key, Wait, act, currency_of, second_of, seconds
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from meshnode.client import NodeClient
+from meshnode.cli.trading import Acting, Asking, currency_of, second_of
 
 price = Group("Prices: what you sell and buy at without ordering, and the prices of the grid.")
 parameter = Group("Parameters: levies, solidarity, grid fees, places in the grid, and price caps (administrators).")
@@ -34,19 +28,15 @@ def set_(
     sell: Annotated[str, Option("--sell", 'You sell your surplus at this price or a higher one: "0.12 EUR/kWh".')] = "",
     buy: Annotated[str, Option("--buy", "You buy what you need at this price or a lower one.")] = "",
     from_: From = "next",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Set what you sell and buy at from a period on; neither: no price of yours. Exit 1 if the community refuses it, 3
     if that is not known yet.
     """
-    place = node_directory(directory)
-    body = _from(from_) | _prices(place, chain, sell_u_kwh=sell, buy_u_kwh=buy)
+    body = _from(from_) | _prices(how, sell_u_kwh=sell, buy_u_kwh=buy)
     said = [f"{word} at {text}" for word, text in (("selling", sell), ("buying", buy)) if text] or ["no price"]
-    return act(place, chain, "/api/prices", body, wait, key, json, f"{' and '.join(said)}, {_since(from_)}")
+    return how.act("/api/prices", body, f"{' and '.join(said)}, {_since(from_)}")
 
 
 @price.command()
@@ -54,27 +44,22 @@ def outside(
     grid: Annotated[str, Option("--grid", 'Of energy from the grid, like "0.30 EUR/kWh".')] = "",
     feed_in: Annotated[str, Option("--feed-in", "What the grid pays.")] = "",
     from_: From = "next",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Set the prices of the grid (administrators); what is left out is as the binding says. Exit 1 if the community
     refuses it, 3 if that is not known yet.
     """
-    place = node_directory(directory)
-    body = _from(from_) | _prices(place, chain, grid_u_kwh=grid, feed_in_u_kwh=feed_in)
+    body = _from(from_) | _prices(how, grid_u_kwh=grid, feed_in_u_kwh=feed_in)
     said = f"the grid takes {grid or 'what the binding says'} and pays {feed_in or 'what the binding says'}"
-    return act(place, chain, "/api/prices/outside", body, wait, key, json, f"{said}, {_since(from_)}")
+    return how.act("/api/prices/outside", body, f"{said}, {_since(from_)}")
 
 
 @price.command()
-def show(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def show(*, how: Asking) -> None:
     """Say what is sold and bought at, with what is to come. Exit 3 if no majority confirms a fresh answer."""
-    place = node_directory(directory)
-    found = _ask(place, chain, "/api/prices", fresh)
-    answer(found, lambda: _shown_prices(found, currency_of(place, chain)), json)
+    found = how.ask("/api/prices")
+    answer(found, lambda: _shown_prices(found, currency_of(how.place, how.chain)), how.json)
 
 
 @parameter.command()
@@ -83,16 +68,12 @@ def levy(
     amount: Annotated[str, Argument("PRICE", 'For each kWh, like "0.01 EUR/kWh"; 0 of it ends the levy.')],
     on: Annotated[str, Option("--on", "The energy that it is on: consumed, neighbours, or grid.")] = "consumed",
     from_: From = "next",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Set a levy on energy for a fund. Exit 1 if the community refuses it, 3 if that is not known yet."""
-    place = node_directory(directory)
-    body = _from(from_) | {"name": name, "base": on} | _prices(place, chain, levy_u_kwh=amount)
-    return act(place, chain, "/api/parameters/levies", body, wait, key, json, f"{name}: {amount}, {_since(from_)}")
+    body = _from(from_) | {"name": name, "base": on} | _prices(how, levy_u_kwh=amount)
+    return how.act("/api/parameters/levies", body, f"{name}: {amount}, {_since(from_)}")
 
 
 @parameter.command()
@@ -100,38 +81,31 @@ def solidarity(
     percent: Annotated[int, Argument("PERCENT", "Of what each member earns in a period; 0 ends it.")],
     helped: Annotated[str, Option("--to", "Who receives it, with weights: carla, or carla:1,dora:2.")] = "",
     from_: From = "next",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Give a part of what members earn to some of them. Exit 1 if the community refuses it, 3 if not known yet."""
     body = _from(from_) | {"share_ppm": percent * PPM_PER_PERCENT}
     body |= {"helped": weights_of(helped, "--to")} if helped else {}
     what = f"{percent} % of what is earned goes to {helped or 'nobody'}, {_since(from_)}"
-    return act(node_directory(directory), chain, "/api/parameters/solidarity", body, wait, key, json, what)
+    return how.act("/api/parameters/solidarity", body, what)
 
 
 @parameter.command("grid-fees")
 def grid_fees(
     fees: Annotated[str, Argument("PRICES", 'Across the grid, in one substation, ...: "0.05,0.02,0.005 EUR/kWh".')],
     from_: From = "next",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Set what the grid takes for energy between members. Exit 1 if the community refuses it, 3 if not known yet."""
     from meshnode.amounts import parse_price
 
-    place = node_directory(directory)
     numbers, _, unit = fees.strip().partition(" ")
-    currency = currency_of(place, chain)
+    currency = currency_of(how.place, how.chain)
     body = {"fees_u_kwh": [parse_price(f"{one.strip()} {unit}", currency) for one in numbers.split(",")]}
     what = f"the grid takes {fees} between members, {_since(from_)}"
-    return act(place, chain, "/api/parameters/grid-fees", _from(from_) | body, wait, key, json, what)
+    return how.act("/api/parameters/grid-fees", _from(from_) | body, what)
 
 
 @parameter.command()
@@ -139,16 +113,13 @@ def location(
     member: Annotated[str, Argument("MEMBER", "Name or account id.")],
     levels: Annotated[str, Argument("LEVELS", "From the largest to the smallest: substation 4/feeder 2.")],
     from_: From = "next",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Say where in the grid a member is connected. Exit 1 if the community refuses it, 3 if that is not known yet."""
     body = _from(from_) | {"member": member, "levels": [one.strip() for one in levels.split("/") if one.strip()]}
     what = f"{member} is connected at {levels}, {_since(from_)}"
-    return act(node_directory(directory), chain, "/api/parameters/locations", body, wait, key, json, what)
+    return how.act("/api/parameters/locations", body, what)
 
 
 @parameter.command()
@@ -156,27 +127,22 @@ def cap(
     most: Annotated[str, Option("--most", 'No price above this, like "0.28 EUR/kWh".')] = "",
     least: Annotated[str, Option("--least", "No price below this.")] = "",
     from_: From = "next",
-    wait: Wait = WAIT_S,
-    key: Key = "",
-    directory: Dir = None,
-    chain: Chain = "",
-    json: Json = False,
+    *,
+    how: Acting,
 ) -> int:
     """Set the prices that the law allows; orders outside leave. Exit 1 if the community refuses it, 3 if not known
     yet.
     """
-    place = node_directory(directory)
-    body = _from(from_) | _prices(place, chain, floor_u_kwh=least, cap_u_kwh=most)
+    body = _from(from_) | _prices(how, floor_u_kwh=least, cap_u_kwh=most)
     what = f"prices from {least or 'any'} to {most or 'any'} are allowed, {_since(from_)}"
-    return act(place, chain, "/api/parameters/caps", body, wait, key, json, what)
+    return how.act("/api/parameters/caps", body, what)
 
 
 @parameter.command("list")
-def list_(directory: Dir = None, chain: Chain = "", fresh: Fresh = False, json: Json = False) -> None:
+def list_(*, how: Asking) -> None:
     """List what is set, in force and to come. Exit 3 if no majority confirms a fresh answer."""
-    place = node_directory(directory)
-    found = _ask(place, chain, "/api/parameters", fresh)
-    answer(found, lambda: _shown_parameters(found["parameters"]), json)
+    found = how.ask("/api/parameters")
+    answer(found, lambda: _shown_parameters(found["parameters"]), how.json)
 
 
 def weights_of(text: str, place: str) -> dict[str, int]:
@@ -190,14 +156,6 @@ def weights_of(text: str, place: str) -> dict[str, int]:
     return found
 
 
-def _ask(place: Path, chain: str, path: str, fresh: bool) -> dict[str, Any]:
-    async def ask(node: NodeClient) -> dict[str, Any]:
-        found: dict[str, Any] = await node.get(path, fresh=seconds(fresh))
-        return found
-
-    return ask_node(place, chain, ask)
-
-
 def _from(text: str) -> dict[str, Any]:
     return {"from_s": second_of(text, "--from", "next")}
 
@@ -206,11 +164,11 @@ def _since(text: str) -> str:
     return "from the next period on" if text == "next" else f"from {text} on"
 
 
-def _prices(place: Path, chain: str, **typed: str) -> dict[str, int]:
+def _prices(how: Acting, **typed: str) -> dict[str, int]:
     """The prices that were typed, in micro-units per kWh."""
     from meshnode.amounts import parse_price
 
-    currency = currency_of(place, chain)
+    currency = currency_of(how.place, how.chain)
     return {name: parse_price(text, currency) for name, text in typed.items() if text}
 
 

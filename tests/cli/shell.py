@@ -125,3 +125,21 @@ def running(directory: Path) -> Iterator[Running]:
             node.process.wait()
         assert node.process.stdout is not None
         node.process.stdout.close()
+
+
+@contextmanager
+def alone(directory: Path, *more: object) -> Iterator[Callable[..., Done]]:
+    """Anna's node, the only one of its microgrid, with no door on a fixed port; gives who runs a command there.
+
+    What is given runs the words at that node and expects `code`, 0 unless it says otherwise.
+    """
+    nowhere = ("--listen", "/ip4/127.0.0.1/tcp/0", "--joining", "", "--web", "127.0.0.1:0")
+    init(directory, "--preset", "neighbour-market", *nowhere, *more)
+    with running(directory):
+
+        def say(*words: object, code: int = 0) -> Done:
+            done = meshnode(*words, "--dir", directory)
+            assert done.code == code, done
+            return done
+
+        yield say

@@ -9,24 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Done, complaint, meshnode, running
+from tests.cli.shell import Done, alone, complaint, meshnode
 
 RECORD = r"[0-9a-f]{64}"
 
 
 def test_every_command_says_what_was_done(tmp_path: Path) -> None:
     anna = tmp_path / "anna"
-    words = ("--community", "Via Verdi", "--name", "anna", "--preset", "neighbour-market", "--json")
-    meter = ("--meter", "driver=simulated,metering_point=home,seed=7")
-    made = meshnode("init", anna, *words, *meter, "--listen", "/ip4/127.0.0.1/tcp/0", "--web", "127.0.0.1:0")
-    assert made.code == 0, made
-    with running(anna):
-
-        def say(*words: object, code: int = 0) -> Done:
-            done = meshnode(*words, "--dir", anna)
-            assert done.code == code, done
-            return done
-
+    with alone(anna, "--meter", "driver=simulated,metering_point=home,seed=7") as say:
         assert say("point", "list").out == "no points\n"
         assert say("session", "list").out == say("redeem", "list").out == "none\n"
         assert say("storage", "list").out == "no stored energy\n"

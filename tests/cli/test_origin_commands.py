@@ -5,23 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.cli.shell import Done, complaint, meshnode, running
+from tests.cli.shell import alone, complaint
 
 RECORD = r"[0-9a-f]{64}"
 
 
 def test_every_command_says_what_was_done(tmp_path: Path) -> None:
     anna = tmp_path / "anna"
-    words = ("--community", "Via Verdi", "--name", "anna", "--preset", "neighbour-market", "--json")
-    made = meshnode("init", anna, *words, "--listen", "/ip4/127.0.0.1/tcp/0", "--web", "127.0.0.1:0")
-    assert made.code == 0, made
-    with running(anna):
-
-        def say(*words: object, code: int = 0) -> Done:
-            done = meshnode(*words, "--dir", anna)
-            assert done.code == code, done
-            return done
-
+    with alone(anna) as say:
         # The register; a node without a meter has nothing that could be counted.
         assert say("installation", "list").out == "no installations\n"
         roof = ("installation", "register", "roof", "--kind", "production", "--source", "solar", "--capacity", 9000)

@@ -5,21 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.cli.shell import Done, complaint, meshnode, running
+from tests.cli.shell import alone, complaint
 
 
 def test_every_command_says_what_was_done(tmp_path: Path) -> None:
     anna = tmp_path / "anna"
-    words = ("--community", "Via Verdi", "--name", "anna", "--preset", "neighbour-market", "--json")
-    made = meshnode("init", anna, *words, "--listen", "/ip4/127.0.0.1/tcp/0", "--web", "127.0.0.1:0")
-    assert made.code == 0, made
-    with running(anna):
-
-        def say(*words: object, code: int = 0) -> Done:
-            done = meshnode(*words, "--dir", anna)
-            assert done.code == code, done
-            return done
-
+    with alone(anna) as say:
         # Prices.
         assert say("price", "show").out == "grid 0.30 EUR/kWh, feed-in 0.08 EUR/kWh\nno prices of members\n"
         set_ = say("price", "set", "--sell", "0.15 EUR/kWh", "--buy", "0.2 EUR/kWh").out

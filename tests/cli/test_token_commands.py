@@ -7,24 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Done, complaint, meshnode, running
+from tests.cli.shell import alone, complaint, meshnode
 
 RECORD = r"[0-9a-f]{64}"
 
 
 def test_every_command_says_what_was_done(tmp_path: Path) -> None:
     anna = tmp_path / "anna"
-    words = ("--community", "Via Verdi", "--name", "anna", "--preset", "neighbour-market", "--json")
-    nowhere = ("--listen", "/ip4/127.0.0.1/tcp/0", "--joining", "", "--web", "127.0.0.1:0")
-    made = meshnode("init", anna, *words, *nowhere)
-    assert made.code == 0, made
-    with running(anna):
-
-        def say(*words: object, code: int = 0) -> Done:
-            done = meshnode(*words, "--dir", anna)
-            assert done.code == code, done
-            return done
-
+    with alone(anna) as say:
         # Assets.
         assert say("asset", "list").out == "no assets\n"
         issued = say("asset", "issue", "SUN", "--cap", 1000, "--amount", 100).out

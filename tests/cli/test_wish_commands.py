@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from meshnode.market.lifecycle import ATTRIBUTES
-from tests.cli.shell import Done, complaint, meshnode, running
+from tests.cli.shell import alone, complaint
 
 RECORD = r"[0-9a-f]{64}"
 PAIR = ("--asset", "SUN", "--pay-with", "EURO")
@@ -15,17 +15,7 @@ SAYING = [word for name in ATTRIBUTES for word in ("--say", f"{name}=as agreed")
 
 def test_what_is_said_once_is_heeded(tmp_path: Path) -> None:
     anna = tmp_path / "anna"
-    words = ("--community", "Via Verdi", "--name", "anna", "--preset", "neighbour-market", "--json")
-    nowhere = ("--listen", "/ip4/127.0.0.1/tcp/0", "--joining", "", "--web", "127.0.0.1:0")
-    made = meshnode("init", anna, *words, *nowhere)
-    assert made.code == 0, made
-    with running(anna):
-
-        def say(*words: object, code: int = 0) -> Done:
-            done = meshnode(*words, "--dir", anna)
-            assert done.code == code, done
-            return done
-
+    with alone(anna) as say:
         say("asset", "issue", "SUN", "--cap", 1000)
         say("asset", "issue", "EURO", "--kind", "money", "--cap", 10**9, "--cashier", "anna")
         say("cash", "in", "anna", "--asset", "EURO", "--amount", 1000, "--reference", "bank 1")
