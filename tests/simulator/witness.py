@@ -28,6 +28,7 @@ from protocols.records import PHASE_COMMIT, QUORUM_BYZANTINE, Ack, Certificate, 
 if TYPE_CHECKING:
     from tests.simulator.disk import Disk
     from tests.simulator.node import Node
+    from tests.simulator.seat import Seat
     from tests.simulator.world import World
 
 
@@ -432,17 +433,21 @@ class Witness:
         if final and (newest is None or newest[0] != final):
             self.broken("final can be proved", f"{node.name}: {final} is final, the newest certificate is {newest}")
 
-    def leaves(self, name: str, home: str, stuck_ms: int) -> None:
+    def leaves(self, seat: Seat, stuck_ms: int) -> None:
         """A validator goes to fetch what it lacks, because it could not get on for so long.
 
-        That mends what it met while something was wrong; without it, who votes gets on by itself.
+        That mends what it met while something was wrong; without it, who votes gets on by itself. Whoever missed
+        a change of the validators cannot know that a leader was rightly elected, and has to look.
         """
         self.checked["gets on by itself"] += 1
         healed_ms = self._world.healed_ms
-        if healed_ms is None or not stuck_ms or self._world.may_fork or not self._world.honest_home(home):
+        if healed_ms is None or not stuck_ms or self._world.may_fork or not self._world.honest_home(seat.home):
+            return
+        in_force = self._headers[self._certified[self.certified_height]].following
+        if seat.validator is None or seat.validator._electorate.of(in_force) is None:
             return
         if stuck_ms < self._world.timeline.now_ms - healed_ms:
-            self.broken("gets on by itself", f"{name} was stuck for {stuck_ms // 1000} s, and nothing was wrong")
+            self.broken("gets on by itself", f"{seat.name} was stuck for {stuck_ms // 1000} s, and nothing was wrong")
 
     def ended(self, node: Node) -> None:
         """A node is off."""
