@@ -127,6 +127,7 @@ class Seat:
         assert pool is not None
         self._world.counts["validators that follow" if voted else "learners that vote"] += 1
         self._world.note("follows" if voted else "votes", self.name, f"from height {machine.height}")
+        self._world.witness.turns(self)
         before = self._signer()
         self._part()
         self._begin(machine, pool, may_vote=not voted)

@@ -7,7 +7,7 @@ about by lying is set down as a lie that worked; whatever else breaks is a viola
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from tests.simulator.node import Node
     from tests.simulator.seat import Seat
     from tests.simulator.world import World
+
+# A change of the ledger makes one turn, and patience outlasts several elections: who turns so often in so short a
+# time, and every time for nothing, would do it for ever while hardly any simulated time passes.
+TURNS = 20
+TURNS_MS = 5_000
 
 
 class Violation(Exception):
@@ -92,6 +97,7 @@ class Witness:
         self._certified: dict[int, bytes] = {0: root.block_hash}
         self._certified_terms: list[tuple[int, int]] = [(0, 0)]
         self._states: dict[int, bytes | None] = {}
+        self._turned: dict[str, deque[int]] = {}
         self._writing: dict[str, Batch] = {}
         self.effective: dict[bytes, int] = {}
 
@@ -448,6 +454,15 @@ class Witness:
             return
         if stuck_ms < self._world.timeline.now_ms - healed_ms:
             self.broken("gets on by itself", f"{seat.name} was stuck for {stuck_ms // 1000} s, and nothing was wrong")
+
+    def turns(self, seat: Seat) -> None:
+        """A node votes from now on, or follows: as the ledger says, or after a time of patience."""
+        self.checked["changes sides seldom"] += 1
+        now_ms = self._world.timeline.now_ms
+        turned = self._turned.setdefault(seat.name, deque(maxlen=TURNS))
+        turned.append(now_ms)
+        if len(turned) == TURNS and now_ms - turned[0] < TURNS_MS:
+            self.broken("changes sides seldom", f"{seat.name} did {TURNS} times in {now_ms - turned[0]} ms")
 
     def ended(self, node: Node) -> None:
         """A node is off."""
