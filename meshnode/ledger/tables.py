@@ -96,6 +96,12 @@ class Table(Generic[Key, RowT]):
         for key in keys[bisect_left(keys, low) : bisect_left(keys, high)]:
             yield key, self._rows[key]
 
+    def last(self, low: Key, high: Key) -> tuple[Key, RowT] | None:
+        """The last row with low <= key < high, at the cost of a search, however many there are; None if none is."""
+        keys = self._sorted()
+        place = bisect_left(keys, high) - 1
+        return (keys[place], self._rows[keys[place]]) if place >= 0 and keys[place] >= low else None
+
     def count(self, low: Key, high: Key) -> int:
         """How many rows have low <= key < high."""
         keys = self._sorted()
@@ -201,6 +207,10 @@ class PeriodTable(Table[Key, RowT]):
                 else sorted(period for period in self._periods if first <= period <= last)
             )
         yield from self._select(periods, low, high)
+
+    def last(self, low: Key, high: Key) -> tuple[Key, RowT] | None:
+        """The last row with low <= key < high; None if none is."""
+        return next(reversed(tuple(self.range(low, high))), None)
 
     def count(self, low: Key, high: Key) -> int:
         """How many rows have low <= key < high."""

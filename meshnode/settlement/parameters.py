@@ -222,10 +222,8 @@ def _ahead(table: Table[Any, Any], low: Any, high: Any) -> int:
 
 def _at(state: State, what: int, subject: bytes, start_s: int) -> tuple[Any, ...] | None:
     """The newest values of one parameter that are in force in a period."""
-    found = None
-    for _, row in state.parameters.range((what, subject, 0), (what, subject, start_s + 1)):
-        found = row.values
-    return found
+    found = state.parameters.last((what, subject, 0), (what, subject, start_s + 1))
+    return None if found is None else found[1].values
 
 
 def _all_at(state: State, what: int, start_s: int) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
