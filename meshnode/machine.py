@@ -373,7 +373,7 @@ class Machine:
         if start > meta.next_period_s:
             # No block may carry their records any more.
             self.state.nonces.drop(time_s)
-            contracts.forget(self.state, time_s)
+            contracts.forget(self.state, start)
             credit.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:

@@ -146,7 +146,7 @@ class PeriodEnergy(msgspec.Struct, frozen=True, gc=False):
 
 
 class PeriodTrade(msgspec.Struct, frozen=True, gc=False):
-    """A trade of a closed period, in fill order."""
+    """A trade of a closed period, in the order in which they are delivered."""
 
     buyer: bytes
     seller: bytes
@@ -331,10 +331,14 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 CONTRACT_OFFERED = 0
 CONTRACT_SIGNED = 1
 CONTRACT_ENDED = 2
+NOT_SIGNED = -1
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed."""
+    """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed.
+
+    signed_s: time of the block in which the other party agreed; NOT_SIGNED: it has not.
+    """
 
     offered_by: bytes
     to: bytes
@@ -348,6 +352,7 @@ class Contract(msgspec.Struct, frozen=True):
     source: str
     price_cap_u_kwh: int
     response_time_s: int
+    signed_s: int = NOT_SIGNED
 
 
 class ContractOf(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from collections import Counter
 import msgspec
 
 from meshnode.amounts import PPM
-from meshnode.ledger import book, readings, rows
+from meshnode.ledger import book, contracts, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
@@ -56,7 +56,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
 
 
 class PeriodClosed(msgspec.Struct, frozen=True):
-    """A period was settled for the first time."""
+    """A period was settled for the first time. trades: in the order in which they were delivered."""
 
     start_s: int
     length_s: int
@@ -137,6 +137,8 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
             traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
         fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
+    # Where a seller exports less than it sold, its customers are served by the priorities that it agreed on.
+    trades = tuple(contracts.in_turn(state, start_s, trades, lambda trade: (trade.seller, trade.buyer)))
     settlement = _settle(state, start_s, rules, energies, trades)
     _post(state, settlement.postings)
     for number, trade in enumerate(trades):
@@ -313,7 +315,7 @@ def _tariff(state: State, start_s: int, rules: PeriodRules) -> Tariff:
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
-    """The trades of a closed period that may still be corrected, in fill order."""
+    """The trades of a closed period that may still be corrected, in the order in which they are delivered."""
     found = state.trades.range((start_s, 0), (start_s + 1, 0))
     return tuple(Trade(*msgspec.structs.astuple(row)) for _, row in found)
 

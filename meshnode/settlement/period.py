@@ -107,7 +107,8 @@ class PeriodInputs(msgspec.Struct, frozen=True):
         period: its number.
         asset: the asset that is paid in.
         metered: one entry for each member, in any order; a missing reading is estimated before.
-        trades: in fill order; both partners are in `metered`.
+        trades: in the order in which they are delivered: fill order, but for those whom a seller that is short
+            has agreed to serve first; both partners are in `metered`.
         tariff: prices of this period.
         priced: trades at prices that both partners have set, of energy that their meters show beyond
             `trades`, so that all of it is delivered.
@@ -164,7 +165,7 @@ class Settlement(msgspec.Struct, frozen=True):
     Fields:
         period, asset: as given.
         lines: one for each member, by account id.
-        postings: trades in fill order, then sharing, grid and fees, each by account id.
+        postings: trades as they were given, then sharing, grid and fees, each by account id.
         completeness_ppm: share of members with a real reading.
         provisional: some reading is estimated, so a correction may follow.
     """
@@ -180,7 +181,7 @@ class Settlement(msgspec.Struct, frozen=True):
 def settle(inputs: PeriodInputs) -> Settlement:
     """Settle one period.
 
-    1. **Trades** are delivered in fill order, each up to what the seller still exports and
+    1. **Trades** are delivered in the order in which they are given, each up to what the seller still exports and
        the buyer still imports; the buyer pays the trade's price.
     2. **Imbalance**, the undelivered rest of a trade. Where both sides are short they
        wanted the same: that part is cancelled. Where only the seller is short, the
