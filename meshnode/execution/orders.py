@@ -422,7 +422,7 @@ def fault_of_promise(call: Turn, row: Standing, already_u: int) -> Verdict:
     if row.side != SIDE_BUY or row.paid_with != minting.settling(call.state, call.time_s):
         return Verdict.ACCEPTED
     more_u = max(0, standing.need(row, row.open_wh) - already_u)
-    return credit.fault_of_promise(call.state, call.account, more_u, call.time_s)
+    return credit.fault_of_promise(call.state, call.account, more_u, call.time_s, call.on_top_u_kwh)
 
 
 class _Wish(msgspec.Struct, frozen=True):

@@ -139,8 +139,3 @@ class Preference(msgspec.Struct, frozen=True):
     price_u_kwh: int
 
 
-class OrderPartner(msgspec.Struct, frozen=True):
-    """Who an order of a period serves first, at which limit; the table's key is the order's record id."""
-
-    partner: bytes
-    price_u_kwh: int

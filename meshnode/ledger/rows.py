@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from meshnode.ledger.order_rows import NO_PRICE, NOBODY
+
 PURPOSE_MEMBER = 0
 PURPOSE_DEVICE = 1
 PURPOSE_METER = 2
@@ -101,7 +103,10 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
-    """An order of a period that is not closed; its table key (period, height, position) is its priority."""
+    """An order of a period that is not closed; its table key (period, height, position) is its priority.
+
+    partner, partner_price_u_kwh: who it serves first, at which limit; NOBODY and NO_PRICE without one.
+    """
 
     record_id: bytes
     account: bytes
@@ -109,6 +114,8 @@ class OpenOrder(msgspec.Struct, frozen=True):
     energy_wh: int
     price_u_kwh: int
     binding: bytes
+    partner: bytes = NOBODY
+    partner_price_u_kwh: int = NO_PRICE
 
 
 class OrderCount(msgspec.Struct, frozen=True):

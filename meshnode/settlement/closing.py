@@ -156,12 +156,13 @@ def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Prefer
     """Whom these orders serve first. Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody."""
     caps = (driven.cap(state, start_s), parameters.caps(state, start_s)[1])
     cap_u_kwh = min((one for one in caps if one is not None), default=None)
+    partners = {row.record_id: row for _, row in book.of_period(state, start_s) if row.partner}
     found = []
     for order in orders:
-        row = state.order_partners.get(order.order_id)
-        beyond = row is not None and cap_u_kwh is not None and row.price_u_kwh > cap_u_kwh
+        row = partners.get(order.order_id)
+        beyond = row is not None and cap_u_kwh is not None and row.partner_price_u_kwh > cap_u_kwh
         if row is not None and not (beyond and order.side is Side.SELL):
-            limit = cap_u_kwh if beyond and cap_u_kwh is not None else row.price_u_kwh
+            limit = cap_u_kwh if beyond and cap_u_kwh is not None else row.partner_price_u_kwh
             found.append(Preference(order.order_id, row.partner, limit))
     return found
 

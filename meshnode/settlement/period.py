@@ -88,6 +88,23 @@ class Tariff(msgspec.Struct, frozen=True):
             raise SettlementError(f"tariff: the shares of the fee add up to {whole} ppm, expected {PPM}")
 
     @property
+    def on_top_u_kwh(self) -> int:
+        """The most that a kWh bought in a trade costs beyond the trade's price, whatever becomes of it.
+
+        Delivered, it costs fee, grid fee - from as far away as can be - and levies. If the seller is short, it
+        makes up for the grid's price, not for the levies on what comes from there, nor for what others share
+        at a price above the grid's. If the buyer does not use it, it pays what the trade's price is
+        above the feed-in price, which may be below zero.
+        """
+        fees = 0 if self.grid_fees is None else self.grid_fees.fees_u_kwh[0]
+        shared = 0 if self.rule is None else max(0, self.shared_u_kwh - self.grid_price_u_kwh)
+        from_neighbours = shared + self.fee_u_kwh + fees + self._levies(CONSUMED, NEIGHBOURS)
+        return max(from_neighbours, self._levies(CONSUMED, GRID), -self.feed_in_price_u_kwh)
+
+    def _levies(self, *bases: int) -> int:
+        return sum(one.u_kwh for one in self.levies if one.base in bases)
+
+    @property
     def rule(self) -> Rule | None:
         """How what no trade covered is shared."""
         return None if self.sharing is None else MODES[self.sharing].rule

@@ -137,7 +137,7 @@ def test_in_a_period_a_partner_is_served_before_who_bids_more() -> None:
         bids[0].record_id: 200,
         bids[1].record_id: 300,
     }
-    assert len(chain.machine.state.order_partners) == 0
+    assert len(chain.machine.state.orders) == 0
 
 
 def test_without_a_preference_who_bids_more_is_served_first() -> None:
@@ -177,9 +177,10 @@ def test_an_order_of_a_period_that_is_taken_out_takes_its_preference_with_it() -
     chain.block(wishes.first(chain, "carla", SIDE_SELL, "bela", 100_000))
     offer = chain.offer("carla", 0, 500, 120_000)
     chain.block(offer)
-    assert len(chain.machine.state.order_partners) == 1
+    (row,) = [row for _, row in chain.machine.state.orders.items()]
+    assert (row.partner, row.partner_price_u_kwh) == (account("bela"), 100_000)
     chain.block(chain.cancel("carla", offer))
-    assert len(chain.machine.state.order_partners) == 0
+    assert len(chain.machine.state.orders) == 0
 
 
 def test_a_partner_is_served_within_the_cap_that_came() -> None:
