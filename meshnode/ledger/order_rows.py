@@ -137,5 +137,3 @@ class Preference(msgspec.Struct, frozen=True):
 
     partner: bytes
     price_u_kwh: int
-
-

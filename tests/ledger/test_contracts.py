@@ -133,7 +133,9 @@ def sold_to_both(*, first: int | None, second: int | None, signed_s: int = perio
     orders = [chain.bid(home, 1, 300, 150_000) for home in ("bela", "carla")]
     chain.block(chain.offer("anna", 1, 600, 150_000), *orders)
     assert set(chain.verdicts()) == {Verdict.ACCEPTED}
-    chain.block(*(chain.reading(home, 0, 0) for home in ("anna", "bela", "carla")), time_s=max(period_s(1), chain.now_s))
+    chain.block(
+        *(chain.reading(home, 0, 0) for home in ("anna", "bela", "carla")), time_s=max(period_s(1), chain.now_s)
+    )
     return chain
 
 

@@ -41,7 +41,7 @@ def test_exposure_stays_within_cash_and_limit() -> None:
 
 
 def test_a_partners_price_counts_where_it_is_the_higher_one() -> None:
-    """Bela would pay anna 0.25, and others 0.20: 5 Wh are 1250 with 50 of fees; a partner below 0.20 changes nothing."""
+    """Bela would pay anna 0.25, and others 0.20: 5 Wh are 1250 with 50 of fees; one below 0.20 changes nothing."""
     chain = settling()
     chain.block(say.limit(chain, "bela", 500), wishes.first(chain, "bela", SIDE_BUY, "anna", 250_000))
     order = chain.bid("bela", 1, 5, PRICE)

@@ -106,7 +106,7 @@ def test_the_state_keeps_a_bounded_number_of_times() -> None:
 
 @given(st.dictionaries(st.integers(0, 60), st.integers(0, 9), max_size=20), st.sets(st.integers(0, 60)))
 def test_what_a_feed_says_is_found_without_looking_through_it(said: dict[int, int], gone: set[int]) -> None:
-    """Equal to looking at each value in turn, at every second, also when some are forgotten; at the cost of a search."""
+    """Equal to looking at each value in turn, also when some are forgotten; at the cost of a search."""
     state = State()
     for since_s, fresh_s in said.items():
         for feed in ("price", "price of others", "prices"):

@@ -76,9 +76,13 @@ def purchases(draw: st.DrawFn) -> PeriodInputs:
     wh = draw(st.lists(st.integers(1, 3).map(lambda step: step * 1_000), min_size=2, max_size=2))
     used_wh = draw(st.integers(0, sum(wh) // 1_000)) * 1_000
     others = [
-        Metered(account, 0, draw(st.integers(0, 4)) * 1_000, None, Quality.MEASURED) for account in ACCOUNTS if account != BELA
+        Metered(account, 0, draw(st.integers(0, 4)) * 1_000, None, Quality.MEASURED)
+        for account in ACCOUNTS
+        if account != BELA
     ]
-    bought = [Trade(BELA, seller, b"bid", b"offer", wh[place], limits[place]) for place, seller in enumerate((ANNA, CORA))]
+    bought = [
+        Trade(BELA, seller, b"bid", b"offer", wh[place], limits[place]) for place, seller in enumerate((ANNA, CORA))
+    ]
     bases = draw(st.sets(st.integers(0, 2)))
     levies = tuple(Levy(fund_account("light"), base, 30_000) for base in sorted(bases))
     feed_in = draw(st.sampled_from((80_000, -90_000)))
