@@ -14,7 +14,7 @@ import msgspec
 from meshnode.amounts import PPM
 from meshnode.ledger import book, contracts, readings, rows
 from meshnode.ledger.state import State
-from meshnode.market import Mechanism, Order, Side, Terms, Trade
+from meshnode.market import Band, Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
 from meshnode.settlement import driven, origins, pairs, parameters, priced
 from meshnode.settlement.correction import correct
@@ -153,16 +153,20 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
 
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
-    """Whom these orders serve first. Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody."""
-    caps = (driven.cap(state, start_s), parameters.caps(state, start_s)[1])
-    cap_u_kwh = min((one for one in caps if one is not None), default=None)
+    """Whom these orders serve first, at the limits that were given, as far as the prices that came since allow it.
+
+    Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody; below the floor a seller gets the
+    floor, and a buyer prefers nobody.
+    """
+    floor_u_kwh, lawful_u_kwh = parameters.caps(state, start_s)
+    caps = (driven.cap(state, start_s), lawful_u_kwh)
+    allowed = Band(floor_u_kwh, min((one for one in caps if one is not None), default=None))
     partners = {row.record_id: row for _, row in book.of_period(state, start_s) if row.partner}
     found = []
     for order in orders:
         row = partners.get(order.order_id)
-        beyond = row is not None and cap_u_kwh is not None and row.partner_price_u_kwh > cap_u_kwh
-        if row is not None and not (beyond and order.side is Side.SELL):
-            limit = cap_u_kwh if beyond and cap_u_kwh is not None else row.partner_price_u_kwh
+        limit = None if row is None else allowed.bring(order.side, row.partner_price_u_kwh)
+        if row is not None and limit is not None:
             found.append(Preference(order.order_id, row.partner, limit))
     return found
 
