@@ -12,7 +12,7 @@ import msgspec
 from meshnode.execution import EXECUTED, Call, agents, auctions, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
-from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
+from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded, Pair
 from meshnode.ledger import (
     assets,
     certificates,
@@ -32,7 +32,7 @@ from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.market import Mechanisms
+from meshnode.market import Band, Mechanisms
 from meshnode.rules import Rules, rules_of
 from meshnode.settlement import closing, delivering, driven, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
@@ -248,8 +248,7 @@ class Machine:
         self._begin_periods(head.time_s)
         self.floor.expire(moment)
         if parameters.cap_begins(self.state, self.time_s, head.time_s):
-            allowed = self.rules().book
-            self.floor.keep_within(moment, lambda pair: orders.band(self.state, allowed, head.time_s, pair))
+            self._keep_within(moment)
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
         for position, signed in enumerate(block.records):
@@ -341,6 +340,16 @@ class Machine:
         )
         return handler(call, record), key.account
 
+    def _keep_within(self, moment: Moment) -> None:
+        """Other prices are allowed: what stands in books and auctions and is outside goes."""
+        allowed = self.rules().book
+
+        def band_of(pair: Pair) -> Band:
+            return orders.band(self.state, allowed, moment.time_s, pair)
+
+        self.floor.keep_within(moment, band_of)
+        auctions.keep_within(self.state, moment, band_of)
+
     def _begin_periods(self, time_s: int) -> None:
         """Write down the prices of the periods that have begun since the block before."""
         if not any(feed.drives in PRICES for _, feed in self.state.feeds.items()):
@@ -366,7 +375,7 @@ class Machine:
         if start > meta.next_period_s:
             # No block may carry their records any more.
             self.state.nonces.drop(time_s)
-            contracts.forget(self.state, time_s)
+            contracts.forget(self.state, start)
             credit.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:

@@ -64,7 +64,6 @@ class State:
         self.preferences: Table[tuple[bytes, int, str, str], order_rows.Preference] = Table(
             self, 66, order_rows.Preference
         )
-        self.order_partners: Table[bytes, order_rows.OrderPartner] = Table(self, 67, order_rows.OrderPartner)
         self.points: Table[bytes, delivery_rows.Point] = Table(self, 35, delivery_rows.Point)
         self.deliveries: Table[bytes, delivery_rows.Delivery] = Table(self, 36, delivery_rows.Delivery)
         self.delivery_ends: Table[tuple[int, bytes], delivery_rows.DeliveryEnd] = Table(

@@ -12,9 +12,9 @@ from collections import Counter
 import msgspec
 
 from meshnode.amounts import PPM
-from meshnode.ledger import book, readings, rows
+from meshnode.ledger import book, contracts, readings, rows
 from meshnode.ledger.state import State
-from meshnode.market import Mechanism, Order, Side, Terms, Trade
+from meshnode.market import Band, Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
 from meshnode.settlement import driven, origins, pairs, parameters, priced
 from meshnode.settlement.correction import correct
@@ -56,7 +56,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
 
 
 class PeriodClosed(msgspec.Struct, frozen=True):
-    """A period was settled for the first time."""
+    """A period was settled for the first time. trades: in the order in which they were delivered."""
 
     start_s: int
     length_s: int
@@ -137,6 +137,8 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
             traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
         fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
+    # Where a seller exports less than it sold, its customers are served by the priorities that it agreed on.
+    trades = tuple(contracts.in_turn(state, start_s, trades, lambda trade: (trade.seller, trade.buyer)))
     settlement = _settle(state, start_s, rules, energies, trades)
     _post(state, settlement.postings)
     for number, trade in enumerate(trades):
@@ -151,15 +153,20 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
 
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
-    """Whom these orders serve first. Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody."""
-    caps = (driven.cap(state, start_s), parameters.caps(state, start_s)[1])
-    cap_u_kwh = min((one for one in caps if one is not None), default=None)
+    """Whom these orders serve first, at the limits that were given, as far as the prices that came since allow it.
+
+    Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody; below the floor a seller gets the
+    floor, and a buyer prefers nobody.
+    """
+    floor_u_kwh, lawful_u_kwh = parameters.caps(state, start_s)
+    caps = (driven.cap(state, start_s), lawful_u_kwh)
+    allowed = Band(floor_u_kwh, min((one for one in caps if one is not None), default=None))
+    partners = {row.record_id: row for _, row in book.of_period(state, start_s) if row.partner}
     found = []
     for order in orders:
-        row = state.order_partners.get(order.order_id)
-        beyond = row is not None and cap_u_kwh is not None and row.price_u_kwh > cap_u_kwh
-        if row is not None and not (beyond and order.side is Side.SELL):
-            limit = cap_u_kwh if beyond and cap_u_kwh is not None else row.price_u_kwh
+        row = partners.get(order.order_id)
+        limit = None if row is None else allowed.bring(order.side, row.partner_price_u_kwh)
+        if row is not None and limit is not None:
             found.append(Preference(order.order_id, row.partner, limit))
     return found
 
@@ -313,7 +320,7 @@ def _tariff(state: State, start_s: int, rules: PeriodRules) -> Tariff:
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
-    """The trades of a closed period that may still be corrected, in fill order."""
+    """The trades of a closed period that may still be corrected, in the order in which they are delivered."""
     found = state.trades.range((start_s, 0), (start_s + 1, 0))
     return tuple(Trade(*msgspec.structs.astuple(row)) for _, row in found)
 

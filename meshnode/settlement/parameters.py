@@ -7,7 +7,8 @@ is set, and again where the newest setting says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -40,6 +41,8 @@ MAX_AHEAD_S = 366 * 86_400
 MAX_CHANGES = 96
 # A community has a handful of levies; each is a posting of every member in every period.
 MAX_LEVIES = 8
+# What changes the cost of a kWh.
+_CHARGING = (COMMUNITY_PRICES, LEVY, GRID_FEES)
 # No (what, whom, when) is beyond these.
 _NEVER_S = 1 << 60
 
@@ -134,6 +137,18 @@ def set_parameter(
 def tariff(state: State, start_s: int, binding: Tariff) -> Tariff:
     """The tariff of a period: the binding's, with what was set for it."""
     changes: dict[str, Any] = {}
+    solidarity = _at(state, SOLIDARITY, b"", start_s)
+    if solidarity is not None and solidarity[0]:
+        changes["solidarity"] = Solidarity(*solidarity)
+    charged = charges(state, start_s, binding)
+    if charged.grid_fees is not None:
+        changes["locations"] = tuple(_all_at(state, LOCATION, start_s))
+    return msgspec.structs.replace(charged, **changes) if changes else charged
+
+
+def charges(state: State, start_s: int, binding: Tariff) -> Tariff:
+    """Of a period's tariff what each kWh costs: all but where members are, and what becomes of their earnings."""
+    changes: dict[str, Any] = {}
     prices = _at(state, COMMUNITY_PRICES, b"", start_s)
     if prices is not None:
         names = ("grid_price_u_kwh", "feed_in_price_u_kwh")
@@ -141,14 +156,32 @@ def tariff(state: State, start_s: int, binding: Tariff) -> Tariff:
     levies = [(name, values) for name, values in _all_at(state, LEVY, start_s) if values[1]]
     if levies:
         changes["levies"] = tuple(Levy(fund_account(name.decode()), *values) for name, values in levies)
-    solidarity = _at(state, SOLIDARITY, b"", start_s)
-    if solidarity is not None and solidarity[0]:
-        changes["solidarity"] = Solidarity(*solidarity)
     fees = _at(state, GRID_FEES, b"", start_s)
     if fees:
         changes["grid_fees"] = GridFees(fees)
-        changes["locations"] = tuple(_all_at(state, LOCATION, start_s))
     return msgspec.structs.replace(binding, **changes) if changes else binding
+
+
+def on_top_u_kwh(state: State, starts_s: Iterable[int], binding_of: Callable[[int], Tariff]) -> dict[int, int]:
+    """The most that a kWh that is ordered costs beyond its price, in each of some periods, as far as it is known now.
+
+    Args:
+        starts_s: of the periods.
+        binding_of: the tariff of the binding that is in force in a period.
+    """
+    begins = {from_s for from_s, _ in state.schedule.items()}
+    for what in _CHARGING:
+        begins |= {from_s for (_, _, from_s), _ in state.parameters.range((what, b"", 0), (what + 1, b"", 0))}
+    ordered = sorted(begins)
+    costs: dict[int, int] = {}
+    known: dict[int, int] = {}
+    for start_s in starts_s:
+        # From one beginning until the next all periods cost the same.
+        same = bisect_right(ordered, start_s)
+        if same not in known:
+            known[same] = charges(state, start_s, binding_of(start_s)).on_top_u_kwh
+        costs[start_s] = known[same]
+    return costs
 
 
 def prices(state: State, start_s: int) -> dict[bytes, Prices]:
@@ -222,10 +255,8 @@ def _ahead(table: Table[Any, Any], low: Any, high: Any) -> int:
 
 def _at(state: State, what: int, subject: bytes, start_s: int) -> tuple[Any, ...] | None:
     """The newest values of one parameter that are in force in a period."""
-    found = None
-    for _, row in state.parameters.range((what, subject, 0), (what, subject, start_s + 1)):
-        found = row.values
-    return found
+    found = state.parameters.last((what, subject, 0), (what, subject, start_s + 1))
+    return None if found is None else found[1].values
 
 
 def _all_at(state: State, what: int, start_s: int) -> Iterator[tuple[bytes, tuple[Any, ...]]]:

@@ -88,6 +88,23 @@ class Tariff(msgspec.Struct, frozen=True):
             raise SettlementError(f"tariff: the shares of the fee add up to {whole} ppm, expected {PPM}")
 
     @property
+    def on_top_u_kwh(self) -> int:
+        """The most that a kWh bought in a trade costs beyond the trade's price, whatever becomes of it.
+
+        Delivered, it costs fee, grid fee - from as far away as can be - and levies. If the seller is short, it
+        makes up for the grid's price, not for the levies on what comes from there, nor for what others share
+        at a price above the grid's. If the buyer does not use it, it pays what the trade's price is
+        above the feed-in price, which may be below zero.
+        """
+        fees = 0 if self.grid_fees is None else self.grid_fees.fees_u_kwh[0]
+        shared = 0 if self.rule is None else max(0, self.shared_u_kwh - self.grid_price_u_kwh)
+        from_neighbours = shared + self.fee_u_kwh + fees + self._levies(CONSUMED, NEIGHBOURS)
+        return max(from_neighbours, self._levies(CONSUMED, GRID), -self.feed_in_price_u_kwh)
+
+    def _levies(self, *bases: int) -> int:
+        return sum(one.u_kwh for one in self.levies if one.base in bases)
+
+    @property
     def rule(self) -> Rule | None:
         """How what no trade covered is shared."""
         return None if self.sharing is None else MODES[self.sharing].rule
@@ -107,7 +124,8 @@ class PeriodInputs(msgspec.Struct, frozen=True):
         period: its number.
         asset: the asset that is paid in.
         metered: one entry for each member, in any order; a missing reading is estimated before.
-        trades: in fill order; both partners are in `metered`.
+        trades: in the order in which they are delivered: fill order, but for those whom a seller that is short
+            has agreed to serve first; both partners are in `metered`.
         tariff: prices of this period.
         priced: trades at prices that both partners have set, of energy that their meters show beyond
             `trades`, so that all of it is delivered.
@@ -164,7 +182,7 @@ class Settlement(msgspec.Struct, frozen=True):
     Fields:
         period, asset: as given.
         lines: one for each member, by account id.
-        postings: trades in fill order, then sharing, grid and fees, each by account id.
+        postings: trades as they were given, then sharing, grid and fees, each by account id.
         completeness_ppm: share of members with a real reading.
         provisional: some reading is estimated, so a correction may follow.
     """
@@ -180,7 +198,7 @@ class Settlement(msgspec.Struct, frozen=True):
 def settle(inputs: PeriodInputs) -> Settlement:
     """Settle one period.
 
-    1. **Trades** are delivered in fill order, each up to what the seller still exports and
+    1. **Trades** are delivered in the order in which they are given, each up to what the seller still exports and
        the buyer still imports; the buyer pays the trade's price.
     2. **Imbalance**, the undelivered rest of a trade. Where both sides are short they
        wanted the same: that part is cancelled. Where only the seller is short, the

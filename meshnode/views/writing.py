@@ -261,7 +261,7 @@ def _settled(
 
 
 def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], list[int]]:
-    """Numbers of a period's trades by their two orders, in fill order."""
+    """Numbers of a period's trades by their two orders, as they are delivered."""
     trades: dict[tuple[bytes, ...], list[int]] = {}
     for number, buy, sell in db.execute(
         "SELECT number, buy_order, sell_order FROM trades WHERE start_s = ? ORDER BY number", (start,)
@@ -273,7 +273,7 @@ def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], li
 def _deliver(
     db: sqlite3.Connection, start: int, postings: Iterable[Posting], trades: dict[tuple[bytes, ...], list[int]]
 ) -> None:
-    """Write what was delivered of each trade; postings of one pair of orders come in fill order."""
+    """Write what was delivered of each trade; postings of one pair of orders come as its trades do."""
     db.execute("UPDATE trades SET delivered_wh = 0 WHERE start_s = ?", (start,))
     waiting = {orders: list(numbers) for orders, numbers in trades.items()}
     for posting in postings:
