@@ -74,7 +74,8 @@ class Storage(msgspec.Struct, frozen=True):
     """An asset that is stored energy; the table's key is its code. As `StorageSet`, where nothing else is said.
 
     most_wh: what a member may have. charged_wh, discharged_wh: the registers so far; -1: none known yet.
-    minted: units so far. divided: parts of the fee by account, other than the owners'.
+    minted: units so far. divided: parts of the fee by account, other than the owners'. education_ppm: the part of
+    the fund that buys first access; grant_u: what it pays for one, 0 where it buys none.
     """
 
     meter: bytes
@@ -89,6 +90,18 @@ class Storage(msgspec.Struct, frozen=True):
     charged_wh: int = -1
     discharged_wh: int = -1
     minted: int = 0
+    education_ppm: int = 0
+    grant_u: int = 0
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A member got its first access to a storage, or had it; the table's key is (asset, account).
+
+    start_s: of the period that closed then. paid_u: from the fund; 0: the member had access without it.
+    """
+
+    start_s: int
+    paid_u: int = 0
 
 
 class Keep(msgspec.Struct, frozen=True):

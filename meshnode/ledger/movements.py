@@ -27,6 +27,7 @@ class What(IntEnum):
     STORED = 33
     TAKEN_OUT = 34
     STORAGE_FEE = 35
+    FIRST_ACCESS = 36
     CLAIM_PAID = 60
 
 

@@ -97,6 +97,7 @@ class State:
         self.bill_sums: Table[tuple[int, bytes], bill_rows.BillSum] = Table(self, 76, bill_rows.BillSum)
         self.shared_hours: Table[tuple[int, str], bill_rows.SharedHour] = Table(self, 77, bill_rows.SharedHour)
         self.hour_points: Table[tuple[int, str, bytes], bill_rows.HourPoint] = Table(self, 78, bill_rows.HourPoint)
+        self.grants: Table[tuple[str, bytes], delivery_rows.Grant] = Table(self, 79, delivery_rows.Grant)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

@@ -150,6 +150,7 @@ class Verdict(IntEnum):
     TOO_MANY_PREFERENCES = 184
     STORED_PAYS = 185
     DRIVEN_ALREADY = 190
+    FUND_NOT_EMPTY = 191
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -292,4 +293,5 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.TOO_MANY_PREFERENCES: "the member has stated too many preferences",
     Verdict.STORED_PAYS: "stored energy is bought and sold; it pays for nothing",
     Verdict.DRIVEN_ALREADY: "another feed says that price already",
+    Verdict.FUND_NOT_EMPTY: "the fund for first access has money; it buys what it was promised for before that changes",
 }

@@ -15,7 +15,7 @@ from meshnode.ledger.balances import balance, change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import points
+from meshnode.settlement import education, points
 from meshnode.settlement.credit import Standing
 from meshnode.settlement.delivering import put_keep
 from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh
@@ -71,12 +71,16 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
             return Verdict.UNKNOWN_ASSET
     if not all(points.is_member(state, one) for one, _ in (*step.owners, *step.others)):
         return Verdict.UNKNOWN_ACCOUNT
-    parts_ppm = step.owners_ppm + sum(weight for _, weight in step.others)
+    parts_ppm = step.owners_ppm + step.education_ppm + sum(weight for _, weight in step.others)
     charges = step.fee_u_kwh > 0
     if (step.fee_asset is not None) != charges or parts_ppm != (PPM if charges else 0):
         return Verdict.RULES_CONTRADICT
     if bool(step.owners_ppm) != bool(step.owners):
         return Verdict.RULES_CONTRADICT
+    if (step.education_ppm and not step.grant_u) or (step.grant_u and None in (step.access, step.fee_asset)):
+        return Verdict.RULES_CONTRADICT
+    if known is not None and education.has_u(state, step.asset) and _promised(known) != _promised_by(step):
+        return Verdict.FUND_NOT_EMPTY
     if known is not None and known.fee_asset != (step.fee_asset or "") and _owing(state, step.asset):
         return Verdict.FEES_OWED
     registers = {} if known is None else {name: getattr(known, name) for name in _REGISTERS}
@@ -90,6 +94,8 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
         owners_ppm=step.owners_ppm,
         owners=step.owners,
         divided=step.others,
+        education_ppm=step.education_ppm,
+        grant_u=step.grant_u,
         **registers,
     )
     state.storages.put(step.asset, row)
@@ -134,6 +140,7 @@ def charge_fees(state: State, start_s: int) -> list[FeeCharged | Moved]:
     for code, storage in state.storages.items():
         if storage.fee_u_kwh:
             events += _charge_fee(state, code, storage, start_s)
+        events += education.grant(state, code, start_s)
     return events
 
 
@@ -151,7 +158,8 @@ def collect(state: State) -> list[FeeCharged | Moved]:
             paid_u = min(keep.arrears_u, balance(state, account, asset).free)
             if paid_u:
                 events += _take_fee(state, code, storage, account, paid_u, keep.arrears_u - paid_u)
-                events += _divide(state, storage, divide_fee(_fee(storage), paid_u, dict(storage.owners)))
+                received_u = divide_fee(_fee(code, storage), paid_u, dict(storage.owners))
+                events += _divide(state, storage, received_u)
     return events
 
 
@@ -171,6 +179,15 @@ def check(state: State) -> None:
             code, account = key
             has = balance(state, account, state.storages[code].fee_asset)
             assert not has.free, f"{account.hex()} owes fees for {code} and has {has.free} to pay them"
+
+
+def _promised(storage: delivery_rows.Storage) -> tuple[str, str, int]:
+    """What the education fund of a storage pays for, and with what."""
+    return storage.access, storage.fee_asset, storage.grant_u
+
+
+def _promised_by(step: StorageSet) -> tuple[str, str, int]:
+    return step.access or "", step.fee_asset or "", step.grant_u
 
 
 def _owing(state: State, code: str) -> bool:
@@ -246,7 +263,7 @@ def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s
             keep = state.keeps.get((code, account)) or delivery_rows.Keep()
             free = balance(state, account, storage.fee_asset).free
             stored.append((account, stored_wh, Standing(free, arrears_u=keep.arrears_u)))
-    charges = charge_storage(_fee(storage), stored, dict(storage.owners))
+    charges = charge_storage(_fee(code, storage), stored, dict(storage.owners))
     events: list[FeeCharged | Moved] = []
     for one in charges.charged:
         events += _take_fee(state, code, storage, one.account, one.paid_u, one.after.arrears_u)
@@ -254,8 +271,9 @@ def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s
     return events + _divide(state, storage, charges.received_u)
 
 
-def _fee(storage: delivery_rows.Storage) -> StorageFee:
-    return StorageFee(storage.fee_u_kwh, tuple(sorted((*storage.divided, (OWNERS, storage.owners_ppm)))), OWNERS)
+def _fee(code: str, storage: delivery_rows.Storage) -> StorageFee:
+    parts = (*storage.divided, (OWNERS, storage.owners_ppm), (education.fund_of(code), storage.education_ppm))
+    return StorageFee(storage.fee_u_kwh, tuple(sorted(parts)), OWNERS)
 
 
 def _take_fee(

@@ -93,6 +93,8 @@ class StorageSet(Table, frozen=True, kw_only=True):
         tuple[tuple[bytes, int], ...],
         Field(11, ListOf(Share, MAX_STORAGE_SHARES, ascending=True), "the others, with their parts of a million"),
     ] = ()
+    education_ppm: Annotated[int, Field(12, Uint(1_000_000), "of the fee to the fund that buys first access")] = 0
+    grant_u: Annotated[int, Field(13, Uint(MAX_AMOUNT), "what it pays the issuer of the access asset for one")] = 0
 
 
 class PointClose(Table, frozen=True, kw_only=True):

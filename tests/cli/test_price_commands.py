@@ -37,7 +37,16 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
         assert say("compensation", "show").out == "no billing period with compensation or an incentive\n"
         assert say("compensation", "hours", "--from", "2026-01-01T00:00+00:00").out == "no hour with an incentive\n"
         listed = say("parameter", "list").out
-        for one in ("prices", "levy_u_kwh 10000", "'anna': 2", "[50000, 20000]", "feeder 2", "cap_u_kwh 280000", "fuel poverty", "applies 1"):
+        for one in (
+            "prices",
+            "levy_u_kwh 10000",
+            "'anna': 2",
+            "[50000, 20000]",
+            "feeder 2",
+            "cap_u_kwh 280000",
+            "fuel poverty",
+            "applies 1",
+        ):
             assert one in listed, listed
 
         # Credit.

@@ -8,18 +8,19 @@ import pytest
 
 from meshnode.ledger import delivery_rows
 from meshnode.ledger.capacity import room
+from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
 from meshnode.market import delivery
 from meshnode.market.delivery import Phase
-from meshnode.settlement import delivering, points
+from meshnode.settlement import delivering, education, points
 from meshnode.settlement.storing import FeeCharged, Taken
-from protocols.records import consent_bytes, credential_of
+from protocols.records import POLICY_ONCE, consent_bytes, credential_of
 from protocols.records import delivery as records
 from tests.ledger import delivering as say
 from tests.ledger import tokens
-from tests.ledger.chain import Chain, account, meter_id, period_s
+from tests.ledger.chain import Chain, account, member, meter_id, period_s
 from tests.ledger.delivering import HOUR_S, SILENCE_S, found
 from tests.ledger.delivery_stories import refusals
 from tests.ledger.tokens import has, supply
@@ -330,6 +331,57 @@ def test_the_storage_fee_of_each_period_is_divided_and_what_cannot_be_paid_is_ow
     (third,) = close(2)
     assert (third.paid_u, third.arrears_u, has(chain, "emil", "EURO")) == (1_001, 0, (497, 0))
     assert sum(has(chain, home, "EURO")[0] for home in gains) == 3_500
+
+
+def test_the_education_share_of_the_fee_buys_members_their_first_access() -> None:
+    """Of a fee of 1001 the fund gets 100: enough for one first access a quarter, for who joined first.
+
+    Emil stores and pays; he has access already. Dora, who came with the founders, gets hers before Finn, who joins
+    later; anna issues access and needs none. Who gives its access away is given no other one.
+    """
+    chain = Chain(homes=5)
+    access = chain.issue("anna", "ACCESS", 1_000_000_000, 1_000_000_000, policy=POLICY_ONCE)
+    chain.block(tokens.money(chain), chain.issue("anna", "KEPT", 0, 10**9, asset_kind=1), access)
+    owners = sorted(((account("anna"), 7_000), (account("bela"), 2_000), (account("carla"), 1_000)))
+    rules = {
+        "access": "ACCESS",
+        "fee_asset": "EURO",
+        "fee_u_kwh": 1_001,
+        "owners_ppm": 800_000,
+        "owners": tuple(owners),
+        "others": ((account("bela"), 100_000),),
+        "education_ppm": 100_000,
+        "grant_u": 100,
+    }
+    bad = {"education_ppm": 100_000, "grant_u": 0}, {"access": None}, {"education_ppm": 100_001}
+    steps = [say.storage(chain, efficiency_ppm=1_000_000, **(rules | one)) for one in bad]
+    assert chain.say(*steps) == [Verdict.RULES_CONTRADICT] * 3
+    chain.block(say.storage(chain, efficiency_ppm=1_000_000, **rules), tokens.pay_in(chain, "emil", 9_000, "bank 1"))
+    chain.block(*(chain.transfer("anna", home, 1, "ACCESS") for home in ("bela", "carla", "emil")))
+    chain.block(say.stored(chain, 0, 0))
+    assert chain.say(say.stored(chain, 1_000, 0, ("emil", 1_000, 0))) == ACCEPTED
+    state, now = chain.machine.state, iter(range(10))
+
+    def close() -> list[tuple[bytes, bytes, str, int]]:
+        chain.block(time_s=period_s(next(now) + 1) + 130)
+        events = [one for one in chain.events[chain.machine.height] if isinstance(one, Moved)]
+        return [(one.giver, one.taker, one.asset, one.amount) for one in events if one.what == What.FIRST_ACCESS]
+
+    fund, anna, dora, finn = education.fund_of("KEPT"), account("anna"), account("dora"), account("finn")
+    assert close() == [(fund, anna, "EURO", 100), (anna, dora, "ACCESS", 1)]
+    gains = {home: has(chain, home, "EURO")[0] for home in ("anna", "bela", "carla", "dora", "emil")}
+    assert gains == {"anna": 561 + 100, "bela": 100 + 160, "carla": 80, "dora": 0, "emil": 7_999}
+    assert chain.say(say.stored(chain, 1_500, 0, ("dora", 500, 0))) == ACCEPTED
+    assert chain.say(chain.transfer("dora", "bela", 1, "ACCESS")) == ACCEPTED
+    assert chain.say(chain.join(member("finn"))) == ACCEPTED
+    assert close() == [(fund, anna, "EURO", 100), (anna, finn, "ACCESS", 1)]
+    assert close() == [], "nobody gets a second one"
+    assert education.has_u(state, "KEPT") > 0
+    changed = say.storage(chain, efficiency_ppm=1_000_000, **(rules | {"grant_u": 90}))
+    assert chain.say(changed) == Verdict.FUND_NOT_EMPTY
+    assert sum(row.free + row.held for (_, code), row in state.balances.items() if code == "EURO") == 9_000
+    restored = State.restore(state.dump())
+    assert restored.state_hash() == chain.machine.state_hash() and len(restored.grants) == 5
 
 
 def test_what_is_redeemed_from_the_common_battery_burns_once() -> None:
