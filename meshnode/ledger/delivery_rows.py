@@ -109,13 +109,20 @@ class Keep(msgspec.Struct, frozen=True):
 
     unpaid_wh: delivered for coins, and less than one. redeemed_wh: burned as coins already, when the storage
     reports it as discharged. rest: millionths of a Wh that were charged and not minted. arrears_u: storage
-    fees that could not be paid.
+    fees that could not be paid. charged_wh, burned_wh, short_wh: so far, what was charged, and of what was
+    discharged what burned and what was grid energy. owed_wh: taken back by corrections and passed on before;
+    due_wh: owed by others.
     """
 
     unpaid_wh: int = 0
     redeemed_wh: int = 0
     rest: int = 0
     arrears_u: int = 0
+    charged_wh: int = 0
+    burned_wh: int = 0
+    short_wh: int = 0
+    owed_wh: int = 0
+    due_wh: int = 0
 
 
 class Credential(msgspec.Struct, frozen=True):

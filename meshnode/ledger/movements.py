@@ -28,6 +28,7 @@ class What(IntEnum):
     TAKEN_OUT = 34
     STORAGE_FEE = 35
     FIRST_ACCESS = 36
+    RESTORED = 37
     CLAIM_PAID = 60
 
 

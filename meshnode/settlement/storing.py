@@ -15,24 +15,16 @@ from meshnode.ledger.balances import balance, change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import education, points
+from meshnode.settlement import education, points, restoring
 from meshnode.settlement.credit import Standing
 from meshnode.settlement.delivering import put_keep
+from meshnode.settlement.restoring import Taken
 from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh
 from protocols.records import POLICY_ISSUER, StorageSet, Stored
 
 # Stands for all owners in the fee's division; account ids have 16 bytes, so it is nobody's.
 OWNERS = b"owners"
 ENERGY = 1
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """A member consumed stored energy. burned_wh: of its own; grid_wh: it had no more, the rest was grid energy."""
-
-    asset: str
-    account: bytes
-    burned_wh: int
-    grid_wh: int
 
 
 class FeeCharged(msgspec.Struct, frozen=True):
@@ -108,22 +100,34 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
     if storage is None or storage.meter != meter:
         return Verdict.NOT_STORED, []
     fault = _fault_of_registers(storage, record) or _fault_of_parts(state, storage, record)
+    fault = fault or restoring.fault(state, record)
     if fault:
         return fault, []
-    moved: list[Taken | Moved] = []
+    moved: list[Taken | Moved] = restoring.restore(state, record)
+    storage = state.storages[record.asset]
     minted = 0
     for account, charged_wh, discharged_wh in record.parts:
         units, rest = _minted(state, storage, record.asset, account, charged_wh)
         keep = state.keeps.get((record.asset, account)) or delivery_rows.Keep()
         redeemed_wh = min(keep.redeemed_wh, discharged_wh)
-        kept = msgspec.structs.replace(keep, rest=rest, redeemed_wh=keep.redeemed_wh - redeemed_wh)
+        owed = min(keep.owed_wh, units)
+        kept = msgspec.structs.replace(
+            keep,
+            rest=rest,
+            redeemed_wh=keep.redeemed_wh - redeemed_wh,
+            charged_wh=keep.charged_wh + charged_wh,
+            owed_wh=keep.owed_wh - owed,
+        )
         put_keep(state, record.asset, account, kept)
-        if units:
-            assets.mint(state, record.asset, account, units)
-            moved.append(Moved(What.STORED, b"", account, record.asset, units))
-        minted += units
+        if units > owed:
+            assets.mint(state, record.asset, account, units - owed)
+            moved.append(Moved(What.STORED, b"", account, record.asset, units - owed))
+        # What was passed on before a correction took it back is taken from what is stored now.
+        paid = restoring.pay_due(state, record.asset, owed)
+        moved += paid
+        minted += units - owed + sum(one.amount for one in paid)
         if discharged_wh > redeemed_wh:
-            moved += _take(state, record.asset, account, discharged_wh - redeemed_wh)
+            moved += restoring.take(state, record.asset, account, discharged_wh - redeemed_wh, What.TAKEN_OUT)
     changed = msgspec.structs.replace(
         storage,
         charged_wh=record.charged_wh,
@@ -243,15 +247,6 @@ def _minted(
     """Units for what an account charged, net of losses, and the millionths of a Wh that are left of it."""
     keep = state.keeps.get((code, account)) or delivery_rows.Keep()
     return divmod(keep.rest + charged_wh * storage.efficiency_ppm, PPM)
-
-
-def _take(state: State, code: str, account: bytes, consumed_wh: int) -> list[Taken | Moved]:
-    burned = min(balance(state, account, code).free, consumed_wh)
-    events: list[Taken | Moved] = [Taken(code, account, burned, consumed_wh - burned)]
-    if burned:
-        assets.mint(state, code, account, -burned)
-        events.append(Moved(What.TAKEN_OUT, account, b"", code, burned))
-    return events
 
 
 def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s: int) -> list[FeeCharged | Moved]:

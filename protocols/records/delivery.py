@@ -204,7 +204,8 @@ class Stored(Spoken, frozen=True, kw_only=True):
     """What went into a storage and out of it, and whose it is; signed by the storage's meter key.
 
     The parts add up to what the registers have counted since the record before; the first one only
-    says where they stand.
+    says where they stand. Or, with the registers as they were and without parts: what a corrected
+    reading changes of whose energy it was, in differences that add up to nothing.
     """
 
     asset: Annotated[str, Field(3, Code, "the stored energy")]
@@ -222,6 +223,23 @@ class Stored(Spoken, frozen=True, kw_only=True):
             "whose energy it is",
         ),
     ]
+    of_s: Annotated[int | None, Field(7, Second(), "the period whose readings were corrected")] = None
+    corrections: Annotated[
+        tuple[tuple[bytes, int, int], ...],
+        Field(
+            8,
+            ListOf(
+                Row(
+                    account=AccountId,
+                    charged_wh=Int(-MAX_COUNTER_WH, MAX_COUNTER_WH),
+                    discharged_wh=Int(-MAX_COUNTER_WH, MAX_COUNTER_WH),
+                ),
+                MAX_STORED_PARTS,
+                ascending=True,
+            ),
+            "whose energy it was instead",
+        ),
+    ] = ()
 
 
 # A phone's consent has a kind of its own, so that no other signature passes for it.

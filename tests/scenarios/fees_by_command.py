@@ -56,7 +56,7 @@ async def _store(village: Village) -> None:
         "--first-access",
         str(FIRST),
     )
-    await village.say("anna", "asset", "issue", "ACCESS", "--amount", "1000000000", "--policy", "once")
+    await village.say("anna", "asset", "issue", "ACCESS", "--cap", "1000000000", "--amount", "1000000000", "--once")
     await village.say("anna", "transfer", "--to", "bela", "--asset", "ACCESS", "--amount", "1")
     await village.say("anna", "storage", "set", "KEPT", *bound, "--access", "ACCESS", *fee, *split)
     await village.say("bela", "credit", "deposit", "--asset", "EURO", "--amount", str(DEPOSIT), "--to", "anna")
