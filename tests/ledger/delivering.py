@@ -110,6 +110,22 @@ def stored(
     return chain.sign(record, meter_key(meter))
 
 
+def restored(
+    chain: Chain,
+    start_s: int,
+    *corrections: tuple[str, int, int],
+    asset: str = "KEPT",
+    meter: str = "anna",
+    **more: Any,
+) -> SignedRecord:
+    """After a period was corrected: by how much it was more, or less, of whose energy (charged, discharged)."""
+    row = chain.machine.state.storages[asset]
+    fields = {"asset": asset, "charged_wh": max(0, row.charged_wh), "discharged_wh": max(0, row.discharged_wh)}
+    parts = tuple(sorted((account(home), into, out) for home, into, out in corrections))
+    record = Stored(**(chain.spoken() | fields | {"parts": (), "of_s": start_s, "corrections": parts} | more))
+    return chain.sign(record, meter_key(meter))
+
+
 def found(chain: Chain, reserved: SignedRecord) -> delivery_rows.Delivery:
     """What the ledger knows of a session or a redemption."""
     return chain.machine.state.deliveries[reserved.record_id]

@@ -283,6 +283,51 @@ def test_stored_energy_is_minted_net_of_losses_and_burned_when_consumed() -> Non
     assert chain.say(chain.issue("anna", "KEPT", 5, 10**9, asset_kind=1)) == Verdict.METER_MINTS
 
 
+def with_corrected_period(**changes: object) -> Chain:
+    """Bela has stored 1000 of 1000 Wh, and the first quarter of an hour was corrected."""
+    chain = with_storage(efficiency_ppm=1_000_000, **changes)
+    chain.block(*(chain.reading(home, -1, 0) for home in ("anna", "bela", "carla")))
+    chain.block(*(chain.reading(home, 0, 500) for home in ("anna", "bela", "carla")), time_s=period_s(1) + 1)
+    chain.block(say.stored(chain, 11_000, 4_000, ("bela", 1_000, 0)), chain.reading("bela", 0, 400, version=1))
+    assert chain.machine.state.periods[period_s(0)].corrections == 1
+    return chain
+
+
+def test_what_was_stored_for_the_wrong_member_is_put_right_once_and_only_that() -> None:
+    chain = with_corrected_period()
+    first_s = period_s(0)
+    right = say.restored(chain, first_s, ("bela", -300, 0), ("carla", 300, 0))
+    assert chain.say(right) == ACCEPTED and chain.say(right) == Verdict.REPEATED
+    assert (has(chain, "bela", "KEPT"), has(chain, "carla", "KEPT")) == ((700, 0), (300, 0))
+    moved = [one for one in chain.events[chain.machine.height - 1] if isinstance(one, Moved)]
+    assert [(one.what, one.amount) for one in moved] == [(What.RESTORED, 300)] * 2
+    wrong = [
+        say.restored(chain, first_s, ("bela", -300, 0), ("carla", 299, 0)),
+        say.restored(chain, first_s, ("bela", -701, 0), ("carla", 701, 0)),
+        say.restored(chain, first_s, ("bela", 0, -1), ("carla", 0, 1)),
+    ]
+    assert chain.say(*wrong) == [Verdict.NOT_WHAT_COUNTED] * 3
+    assert chain.say(say.restored(chain, first_s, ("anna", 1, 0), ("dora", -1, 0))) == Verdict.UNKNOWN_ACCOUNT
+    chain.block(say.stored(chain, 12_900, 4_000, ("carla", 1_500, 0), ("bela", 400, 0)))
+    full = say.restored(chain, first_s, ("bela", -300, 0), ("carla", 300, 0))
+    assert chain.say(full) == Verdict.NO_ROOM
+    assert chain.say(chain.transfer("carla", "anna", 1_800, "KEPT")) == ACCEPTED
+    chain.block(say.storage(chain, efficiency_ppm=1_000_000, access="ACCESS"))
+    assert chain.say(say.restored(chain, first_s, ("bela", -300, 0), ("carla", 300, 0))) == Verdict.NO_ACCESS
+
+
+def test_what_burned_for_the_wrong_member_comes_back() -> None:
+    """Bela's 600 were Carla's, who has 200: the other 400 were grid energy. Then 100 of them were Bela's after all."""
+    chain = with_corrected_period()
+    chain.block(say.stored(chain, 11_200, 4_600, ("bela", 0, 600), ("carla", 200, 0)))
+    assert chain.say(say.restored(chain, period_s(0), ("bela", 0, -600), ("carla", 0, 600))) == ACCEPTED
+    taken = [event for event in chain.events[chain.machine.height] if isinstance(event, Taken)]
+    assert taken == [Taken("KEPT", account("carla"), 200, 400)]
+    assert (has(chain, "bela", "KEPT"), has(chain, "carla", "KEPT")) == ((1_000, 0), (0, 0))
+    assert chain.say(say.restored(chain, period_s(0), ("bela", 0, 100), ("carla", 0, -100))) == ACCEPTED
+    assert (has(chain, "bela", "KEPT"), has(chain, "carla", "KEPT")) == ((900, 0), (0, 0))
+
+
 def test_losses_are_rounded_once_and_nothing_is_lost_by_it() -> None:
     """Three times 5 Wh at 90 % are 13.5 Wh, not three times 4."""
     chain = with_storage()
