@@ -37,7 +37,8 @@ from meshnode.rules import Rules, rules_of
 from meshnode.settlement import bills, closing, delivering, driven, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
-from meshnode.settlement.storing import FeeCharged, Taken
+from meshnode.settlement.restoring import Taken
+from meshnode.settlement.storing import FeeCharged
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier

@@ -36,7 +36,7 @@ def fault(state: State, record: Stored) -> Verdict:
     period = None if record.of_s is None else state.periods.get(record.of_s)
     if record.parts or period is None or not period.corrections:
         return Verdict.NOT_CORRECTED
-    if any(sum(part[place] for part in record.corrections) for place in (1, 2)):
+    if sum(part[1] for part in record.corrections) or sum(part[2] for part in record.corrections):
         return Verdict.NOT_WHAT_COUNTED
     for account, charged_wh, discharged_wh in record.corrections:
         found = _fault_of_part(state, record.asset, account, charged_wh, discharged_wh)

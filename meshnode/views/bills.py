@@ -51,9 +51,12 @@ def bills(db: sqlite3.Connection, account: bytes | None, below_s: int, limit: in
         f"WHERE first_s < :below {where}ORDER BY first_s DESC, accounts.account LIMIT :limit OFFSET :skip",
         {"account": account, "below": below_s, "limit": limit, "skip": skip},
     )
+    names = rows.BillRow.__struct_fields__
     return [
-        rows.BillRow(bill_id.hex(), first_s, until_s, owner.hex(), name, entry, height, *sums, bool(final))
-        for bill_id, first_s, until_s, owner, name, entry, height, *sums, final in found
+        rows.BillRow(
+            **dict(zip(names, (bill_id.hex(), first_s, until_s, owner.hex(), *facts, bool(final)), strict=True))
+        )
+        for bill_id, first_s, until_s, owner, *facts, final in found
     ]
 
 
@@ -64,8 +67,10 @@ def hours(db: sqlite3.Connection, from_s: int, to_s: int, limit: int, skip: int)
         "WHERE hour_s >= ? AND hour_s < ? ORDER BY hour_s, substation LIMIT ? OFFSET ?",
         (from_s, to_s, limit, skip),
     ).fetchall()
-    names = dict(db.execute("SELECT number, CASE name WHEN '' THEN lower(hex(account)) ELSE name END FROM accounts"))
-    return [
-        rows.SharedHourRow(*facts, {names[number]: part_u for number, part_u in msgspec.json.decode(parts)})
-        for *facts, parts in found
-    ]
+    called = dict(db.execute("SELECT number, CASE name WHEN '' THEN lower(hex(account)) ELSE name END FROM accounts"))
+    names = rows.SharedHourRow.__struct_fields__
+    answer = []
+    for *facts, parts in found:
+        received_u = {called[number]: part_u for number, part_u in msgspec.json.decode(parts)}
+        answer.append(rows.SharedHourRow(**dict(zip(names, (*facts, received_u), strict=True))))
+    return answer

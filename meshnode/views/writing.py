@@ -20,7 +20,8 @@ from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Re
 from meshnode.settlement.bills import BillFinal, BillPosted, HourShared
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.pairs import PairWritten
-from meshnode.settlement.storing import FeeCharged, Taken
+from meshnode.settlement.restoring import Taken
+from meshnode.settlement.storing import FeeCharged
 from meshnode.views import bills, origin
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block

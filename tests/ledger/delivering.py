@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshnode.ledger import delivery_rows
+from meshnode.ledger.verdicts import Verdict
 from protocols.block import SignedRecord
 from protocols.records import (
     TICK_BEGIN,
@@ -24,6 +25,7 @@ from protocols.records import (
     Stored,
     Tick,
 )
+from tests.ledger import tokens
 from tests.ledger.chain import Chain, account, meter_id, meter_key
 
 HOUR_S = 3600
@@ -129,3 +131,16 @@ def restored(
 def found(chain: Chain, reserved: SignedRecord) -> delivery_rows.Delivery:
     """What the ledger knows of a session or a redemption."""
     return chain.machine.state.deliveries[reserved.record_id]
+
+
+def with_storage(**changes: object) -> Chain:
+    """Anna's battery is everybody's; its registers stand at 10,000 and 4,000 Wh."""
+    chain = Chain()
+    chain.block(
+        tokens.money(chain),
+        chain.issue("anna", "KEPT", 0, 10**9, asset_kind=1),
+        chain.issue("anna", "ACCESS", 10**9, 10**9, policy=2),
+    )
+    chain.block(storage(chain, **changes), chain.transfer("anna", "bela", 1, "ACCESS"))
+    assert chain.say(stored(chain, 10_000, 4_000)) == Verdict.ACCEPTED
+    return chain
