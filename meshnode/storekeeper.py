@@ -262,7 +262,8 @@ class Storekeeper:
             discharged_wh=max(0, storage.discharged_wh) + out_wh,
             parts=tuple(sorted((account, *part) for account, part in parts.items())),
             of_s=store.fixed_s if fixes else None,
-            corrections=tuple(sorted((account, *part) for account, part in fixes.items())),
+            less=_side(fixes, -1),
+            more=_side(fixes, 1),
         )
         key = self._meters[storage.meter]
         signed = sign_record(record, self._node.chain_id, key.public, key.sign)
@@ -334,6 +335,12 @@ def _within(planned: Parts, most_wh: int) -> Parts:
     """A plan that the battery's power allows over the period, either way."""
     into_wh, out_wh = (sum(part[side] for part in planned.values()) for side in (0, 1))
     return keeping.moved(planned, min(into_wh, most_wh), min(out_wh, most_wh))
+
+
+def _side(fixes: Parts, sign: int) -> tuple[tuple[bytes, int, int], ...]:
+    """What is more, or with sign -1 less, by account."""
+    found = ((account, max(0, sign * part[0]), max(0, sign * part[1])) for account, part in sorted(fixes.items()))
+    return tuple(part for part in found if any(part[1:]))
 
 
 def _parts(told: Mapping[str, tuple[int, int]]) -> Parts:

@@ -31,27 +31,29 @@ class Taken(msgspec.Struct, frozen=True):
 
 def fault(state: State, record: Stored) -> Verdict:
     """What speaks against the corrections of a record; ACCEPTED if nothing does, or it has none."""
-    if not record.corrections:
+    corrections = _corrections(record)
+    if not corrections:
         return Verdict.ACCEPTED if record.of_s is None else Verdict.NOT_CORRECTED
     period = None if record.of_s is None else state.periods.get(record.of_s)
     if record.parts or period is None or not period.corrections:
         return Verdict.NOT_CORRECTED
-    if sum(part[1] for part in record.corrections) or sum(part[2] for part in record.corrections):
+    if sum(part[1] for part in corrections) or sum(part[2] for part in corrections):
         return Verdict.NOT_WHAT_COUNTED
-    for account, charged_wh, discharged_wh in record.corrections:
+    for account, charged_wh, discharged_wh in corrections:
         found = _fault_of_part(state, record.asset, account, charged_wh, discharged_wh)
         if found:
             return found
     asset = state.assets[record.asset]
-    back_wh = sum(-part[2] for part in record.corrections if part[2] < 0)
+    back_wh = sum(-part[2] for part in corrections if part[2] < 0)
     return Verdict.OVER_CAP if asset.supply + back_wh > asset.cap else Verdict.ACCEPTED
 
 
 def restore(state: State, record: Stored) -> list[Taken | Moved]:
     """Carry out the corrections of a record that nothing speaks against."""
     events: list[Taken | Moved] = []
+    corrections = _corrections(record)
     freed = 0
-    for account, charged_wh, _ in record.corrections:
+    for account, charged_wh, _ in corrections:
         units = _of_charge(state, record.asset, account, charged_wh)
         keep = _keep(state, record.asset, account)
         if units < 0:
@@ -66,10 +68,10 @@ def restore(state: State, record: Stored) -> list[Taken | Moved]:
     given = pay_due(state, record.asset, freed)
     change_minted(state, record.asset, sum(one.amount for one in given) - freed)
     events += given
-    for account, _, discharged_wh in record.corrections:
+    for account, _, discharged_wh in corrections:
         if discharged_wh < 0:
             events += _give_back(state, record.asset, account, -discharged_wh)
-    for account, _, discharged_wh in record.corrections:
+    for account, _, discharged_wh in corrections:
         if discharged_wh > 0:
             events += take(state, record.asset, account, discharged_wh, What.RESTORED)
     return events
@@ -104,6 +106,16 @@ def change_minted(state: State, code: str, units: int) -> None:
     """Count what was minted, or taken back (below zero), for the storage."""
     storage = state.storages[code]
     state.storages.put(code, msgspec.structs.replace(storage, minted=storage.minted + units))
+
+
+def _corrections(record: Stored) -> list[tuple[bytes, int, int]]:
+    """(account, charged, discharged) that was more, or (below zero) less; by account."""
+    found: dict[bytes, tuple[int, int]] = {}
+    for sign, parts in ((-1, record.less), (1, record.more)):
+        for account, charged_wh, discharged_wh in parts:
+            known = found.get(account, (0, 0))
+            found[account] = known[0] + sign * charged_wh, known[1] + sign * discharged_wh
+    return [(account, *found[account]) for account in sorted(found)]
 
 
 def _fault_of_part(state: State, code: str, account: bytes, charged_wh: int, discharged_wh: int) -> Verdict:

@@ -46,6 +46,7 @@ TICK_END = 2
 Price = Int(0, MAX_PRICE_U_KWH)
 Digest = Bytes(HASH_BYTES)
 Silence = Int(MIN_SILENCE_S, MAX_SILENCE_S)
+StoredPart = Row(account=AccountId, charged_wh=Uint(MAX_COUNTER_WH), discharged_wh=Uint(MAX_COUNTER_WH))
 Share = Row(account=AccountId, weight=Int(1, MAX_AMOUNT))
 
 
@@ -205,7 +206,7 @@ class Stored(Spoken, frozen=True, kw_only=True):
 
     The parts add up to what the registers have counted since the record before; the first one only
     says where they stand. Or, with the registers as they were and without parts: what a corrected
-    reading changes of whose energy it was, in differences that add up to nothing.
+    reading changes of whose energy it was.
     """
 
     asset: Annotated[str, Field(3, Code, "the stored energy")]
@@ -215,30 +216,18 @@ class Stored(Spoken, frozen=True, kw_only=True):
         tuple[tuple[bytes, int, int], ...],
         Field(
             6,
-            ListOf(
-                Row(account=AccountId, charged_wh=Uint(MAX_COUNTER_WH), discharged_wh=Uint(MAX_COUNTER_WH)),
-                MAX_STORED_PARTS,
-                ascending=True,
-            ),
+            ListOf(StoredPart, MAX_STORED_PARTS, ascending=True),
             "whose energy it is",
         ),
     ]
     of_s: Annotated[int | None, Field(7, Second(), "the period whose readings were corrected")] = None
-    corrections: Annotated[
+    less: Annotated[
         tuple[tuple[bytes, int, int], ...],
-        Field(
-            8,
-            ListOf(
-                Row(
-                    account=AccountId,
-                    charged_wh=Int(-MAX_COUNTER_WH, MAX_COUNTER_WH),
-                    discharged_wh=Int(-MAX_COUNTER_WH, MAX_COUNTER_WH),
-                ),
-                MAX_STORED_PARTS,
-                ascending=True,
-            ),
-            "whose energy it was instead",
-        ),
+        Field(8, ListOf(StoredPart, MAX_STORED_PARTS, ascending=True), "so much of it was not theirs"),
+    ] = ()
+    more: Annotated[
+        tuple[tuple[bytes, int, int], ...],
+        Field(9, ListOf(StoredPart, MAX_STORED_PARTS, ascending=True), "but theirs; as much as `less` together"),
     ] = ()
 
 

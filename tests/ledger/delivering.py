@@ -123,8 +123,17 @@ def restored(
     """After a period was corrected: by how much it was more, or less, of whose energy (charged, discharged)."""
     row = chain.machine.state.storages[asset]
     fields = {"asset": asset, "charged_wh": max(0, row.charged_wh), "discharged_wh": max(0, row.discharged_wh)}
-    parts = tuple(sorted((account(home), into, out) for home, into, out in corrections))
-    record = Stored(**(chain.spoken() | fields | {"parts": (), "of_s": start_s, "corrections": parts} | more))
+    sides = {
+        name: tuple(
+            sorted(
+                (account(home), max(0, sign * into), max(0, sign * out))
+                for home, into, out in corrections
+                if sign * into > 0 or sign * out > 0
+            )
+        )
+        for name, sign in (("less", -1), ("more", 1))
+    }
+    record = Stored(**(chain.spoken() | fields | {"parts": (), "of_s": start_s} | sides | more))
     return chain.sign(record, meter_key(meter))
 
 
