@@ -15,10 +15,10 @@ import msgspec
 
 from meshnode.ledger import bill_rows as rows
 from meshnode.ledger.state import State
+from meshnode.local_time import Zone, date_of, local_day, offset_s
 from meshnode.settlement import closing, parameters
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodRules
 from meshnode.settlement.compensation import HOUR_S, Compensation, Incentive, set_off
-from meshnode.settlement.local_time import Zone, date_of, local_day, offset_s
 from meshnode.settlement.metered import Metered
 from meshnode.settlement.period import Tariff
 from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Entry, Posting, Reason
