@@ -34,10 +34,11 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, driven, parameters, storing
+from meshnode.settlement import bills, closing, delivering, driven, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
-from meshnode.settlement.storing import FeeCharged, Taken
+from meshnode.settlement.restoring import Taken
+from meshnode.settlement.storing import FeeCharged
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
@@ -64,7 +65,7 @@ class RecordDone(msgspec.Struct, frozen=True):
 
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
-PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged
+PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged | bills.Event
 Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
 
 
@@ -269,6 +270,7 @@ class Machine:
         """Assert conservation over the whole state; slow, for tests and verification."""
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
+        bills.check(self.state)
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
@@ -369,7 +371,8 @@ class Machine:
             end = start + rules.length_s
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
-            events.append(closing.close(self.state, start, rules, binding))
+            closed = closing.close(self.state, start, rules, binding)
+            events += [closed, *bills.closed(self.state, closed, rules, self.genesis.zone_changes)]
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
@@ -389,6 +392,7 @@ class Machine:
             closing.forget(self.state, final - history_s, rules.length_s)
         if final > meta.next_final_s:
             self.floor.close(final)
+            events += bills.finish(self.state, final)
             parameters.forget(self.state, final)
         return start, final
 

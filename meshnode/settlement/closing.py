@@ -29,6 +29,8 @@ DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
 # the nearest thing to it.
 RECENT_PERIODS = 4
+# Where surplus is compensated it is the member's own: what a fixed share exceeds its use is not the plant's.
+_OWN_SURPLUS = {"static": "es-static"}
 
 
 class PeriodRules(msgspec.Struct, frozen=True):
@@ -43,6 +45,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
         mechanism: what clears orders; None: no orders are taken.
         estimate_days: how many similar days an estimate looks at.
         shares: (name of a member, share in ppm) where the tariff shares by them; together a million.
+        billing_months, billing_s: a billing period is so many months, or so many seconds; one of the two is 0.
     """
 
     length_s: int
@@ -53,6 +56,8 @@ class PeriodRules(msgspec.Struct, frozen=True):
     mechanism: Mechanism | None
     estimate_days: int
     shares: tuple[tuple[str, int], ...] = ()
+    billing_months: int = 1
+    billing_s: int = 0
 
 
 class PeriodClosed(msgspec.Struct, frozen=True):
@@ -69,13 +74,14 @@ class PeriodClosed(msgspec.Struct, frozen=True):
 
 
 class PeriodCorrected(msgspec.Struct, frozen=True):
-    """A closed period was settled again; `postings` are what changed."""
+    """A closed period was settled again; `postings` are what changed, `metered_before` is what it was settled with."""
 
     start_s: int
     settlement: Settlement
     metered: tuple[Metered, ...]
     postings: tuple[Posting, ...]
     pairs: tuple[PairWritten, ...] = ()
+    metered_before: tuple[Metered, ...] = ()
 
 
 class PeriodFinal(msgspec.Struct, frozen=True):
@@ -104,7 +110,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
         for account, meters in sorted(_meters(state, start_s).items())
     )
-    tariff = _tariff(state, start_s, rules)
+    tariff = tariff_of(state, start_s, rules)
     trades: tuple[Trade, ...] = ()
     fills: tuple[tuple[bytes, int, int], ...] = ()
     price = None
@@ -140,7 +146,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     # Where a seller exports less than it sold, its customers are served by the priorities that it agreed on.
     trades = tuple(contracts.in_turn(state, start_s, trades, lambda trade: (trade.seller, trade.buyer)))
     settlement = _settle(state, start_s, rules, energies, trades)
-    _post(state, settlement.postings)
+    post(state, settlement.postings)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
     _store_metered(state, start_s, energies)
@@ -187,14 +193,14 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     old = _settle(state, start_s, rules, before, trades)
     new = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
-    _post(state, postings)
+    post(state, postings)
     state.metered.put((start_s, account), _row(measured))
     state.periods.put(
         start_s,
         msgspec.structs.replace(period, completeness_ppm=new.completeness_ppm, corrections=period.corrections + 1),
     )
     written = pairs.write(state, start_s, postings, after, before)
-    return PeriodCorrected(start_s, new, after, postings, written)
+    return PeriodCorrected(start_s, new, after, postings, written, before)
 
 
 def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
@@ -231,6 +237,27 @@ def forget(state: State, before_s: int, length_s: int) -> None:
             state.metered.delete(key)
         state.periods.delete(start)
     readings.prune(state, before_s, length_s)
+
+
+def tariff_of(state: State, start_s: int, rules: PeriodRules) -> Tariff:
+    """What holds in a period: what a feed says of a price comes before what an administrator has set, and that before
+    the binding.
+    """
+    found = driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
+    if found.compensation and found.sharing in _OWN_SURPLUS:
+        found = msgspec.structs.replace(found, sharing=_OWN_SURPLUS[found.sharing])
+    return found
+
+
+def post(state: State, postings: tuple[Posting, ...]) -> None:
+    """Enter postings in the claims of their accounts."""
+    for account, change in changes_by_account(postings).items():
+        known = state.claims.get(account)
+        amount = change + (known.amount_u if known else 0)
+        if amount:
+            state.claims.put(account, rows.Claim(amount))
+        elif known:
+            state.claims.delete(account)
 
 
 def check_claims(state: State) -> None:
@@ -303,7 +330,7 @@ def _settle(
 def _inputs(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> PeriodInputs:
-    tariff, period = _tariff(state, start_s, rules), start_s // rules.length_s
+    tariff, period = tariff_of(state, start_s, rules), start_s // rules.length_s
     if rules.shares:
         tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
     at_set_prices: tuple[Trade, ...] = ()
@@ -312,11 +339,6 @@ def _inputs(
         orders = priced.orders(period, metered, trades, parameters.prices(state, start_s))
         at_set_prices = priced.trade(rules.mechanism, limits, driven.within(state, start_s, orders))
     return PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
-
-
-def _tariff(state: State, start_s: int, rules: PeriodRules) -> Tariff:
-    """What a feed says of a price comes before what an administrator has set, and that before the binding."""
-    return driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
@@ -337,16 +359,6 @@ def _weights(
     found = [(entry.account, by_name.get(state.accounts[entry.account].name, 0)) for entry in metered]
     absent = PPM - sum(share for _, share in found)
     return (*found, (GRID_ACCOUNT, absent)) if absent else tuple(found)
-
-
-def _post(state: State, postings: tuple[Posting, ...]) -> None:
-    for account, change in changes_by_account(postings).items():
-        known = state.claims.get(account)
-        amount = change + (known.amount_u if known else 0)
-        if amount:
-            state.claims.put(account, rows.Claim(amount))
-        elif known:
-            state.claims.delete(account)
 
 
 def _store_metered(state: State, start_s: int, metered: tuple[Metered, ...]) -> None:

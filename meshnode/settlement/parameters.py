@@ -17,7 +17,9 @@ from meshnode.ledger.book import BookRules
 from meshnode.ledger.members import is_administrator
 from meshnode.ledger.parameter_rows import (
     COMMUNITY_PRICES,
+    COMPENSATION,
     GRID_FEES,
+    INCENTIVE,
     LEVY,
     LOCATION,
     NOT_SET,
@@ -29,11 +31,23 @@ from meshnode.ledger.parameter_rows import Parameter as Row
 from meshnode.ledger.state import State
 from meshnode.ledger.tables import Table
 from meshnode.ledger.verdicts import Verdict
-from meshnode.market.grid_fees import GridFees
+from meshnode.market.grid_fees import GridFees, Location
+from meshnode.settlement.compensation import Incentive
 from meshnode.settlement.levies import LEVY_BASES, Levy, Solidarity
 from meshnode.settlement.period import Tariff
 from meshnode.settlement.posting import fund_account
-from protocols.records import CapSet, GridFeesSet, LevySet, LocationSet, PriceCommunity, PriceMine, SolidaritySet
+from protocols.records import (
+    CapSet,
+    CompensationSet,
+    GridFeesSet,
+    IncentiveSet,
+    LevySet,
+    LocationSet,
+    PriceCommunity,
+    PriceMine,
+    SolidaritySet,
+)
+from protocols.records.parameters import MAX_SHARE_PPM, ParameterStep
 
 # A year: tariffs are announced for one.
 MAX_AHEAD_S = 366 * 86_400
@@ -93,7 +107,7 @@ def set_outside(state: State, step: PriceCommunity, account: bytes, from_s: int,
 
 def set_parameter(
     state: State,
-    step: LevySet | SolidaritySet | GridFeesSet | LocationSet | CapSet,
+    step: ParameterStep,
     account: bytes,
     from_s: int,
     time_s: int,
@@ -129,6 +143,14 @@ def set_parameter(
             if high != NOT_SET and low > high:
                 return Verdict.PARAMETER_CONTRADICTS
             return _put(state, (PRICE_CAPS, b""), from_s, (low, high), time_s)
+        case CompensationSet():
+            return _put(state, (COMPENSATION, b""), from_s, (step.applies,), time_s)
+        case IncentiveSet():
+            rest_ppm = MAX_SHARE_PPM - step.producers_ppm - step.consumers_ppm
+            if rest_ppm < 0 or (step.incentive_u_kwh and bool(rest_ppm) != bool(step.fund)):
+                return Verdict.PARAMETER_CONTRADICTS
+            values = (step.incentive_u_kwh, step.producers_ppm, step.consumers_ppm, step.fund or "")
+            return _put(state, (INCENTIVE, b""), from_s, values, time_s)
 
 
 # --- what is in force
@@ -142,7 +164,13 @@ def tariff(state: State, start_s: int, binding: Tariff) -> Tariff:
         changes["solidarity"] = Solidarity(*solidarity)
     charged = charges(state, start_s, binding)
     if charged.grid_fees is not None:
-        changes["locations"] = tuple(_all_at(state, LOCATION, start_s))
+        changes["locations"] = locations(state, start_s)
+    compensation = _at(state, COMPENSATION, b"", start_s)
+    if compensation is not None:
+        changes["compensation"] = bool(compensation[0])
+    incentive = _at(state, INCENTIVE, b"", start_s)
+    if incentive is not None:
+        changes["incentive"] = _incentive(*incentive) if incentive[0] else None
     return msgspec.structs.replace(charged, **changes) if changes else charged
 
 
@@ -182,6 +210,11 @@ def on_top_u_kwh(state: State, starts_s: Iterable[int], binding_of: Callable[[in
             known[same] = charges(state, start_s, binding_of(start_s)).on_top_u_kwh
         costs[start_s] = known[same]
     return costs
+
+
+def locations(state: State, start_s: int) -> tuple[tuple[bytes, Location], ...]:
+    """Where members are connected in a period, by account; who is not placed is left out."""
+    return tuple(_all_at(state, LOCATION, start_s))
 
 
 def prices(state: State, start_s: int) -> dict[bytes, Prices]:
@@ -237,6 +270,10 @@ def forget(state: State, final_s: int) -> None:
     """Periods up to a time are final: what was in force in none of the others is not needed any more."""
     _drop_replaced(state.prices, final_s)
     _drop_replaced(state.parameters, final_s)
+
+
+def _incentive(u_kwh: int, producers_ppm: int, consumers_ppm: int, fund: str) -> Incentive:
+    return Incentive(u_kwh, producers_ppm, consumers_ppm, fund_account(fund) if fund else b"")
 
 
 def _put(state: State, subject: tuple[int, bytes], from_s: int, values: tuple[Any, ...], time_s: int) -> Verdict:
