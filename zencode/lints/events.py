@@ -103,7 +103,7 @@ def missing_blocks(binding: Binding) -> Findings:
 
 
 def never_runs(binding: Binding) -> Findings:
-    """Blocks after one that always decides, or whose conditions never hold together."""
+    """Blocks after one that always decides, and blocks that decide nothing or twice."""
     decided: set[Statement] = set()
     for block in binding.blocks:
         if block.event.id != s.JOIN:
