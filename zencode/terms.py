@@ -358,8 +358,8 @@ class _View:
             self._fields["order_mechanism"] = ORDER_MECHANISMS[action.id]
         elif action.id in SHARING_MECHANISMS:
             self._fields["sharing_mechanism"] = SHARING_MECHANISMS[action.id]
-        elif action.id == s.NAMED_KEY and slots[0] not in KEYS_WITH_RANKS:
-            self._fields["sharing_mechanism"] = slots[0]
+        elif action.id == s.NAMED_KEY:
+            self._take_key(slots[0])
         elif action.id == s.FEE_PER_KWH and slots[1] == TRADED and event.id == s.PERIOD_CLOSES:
             self._fields["fee_u_kwh"] = slots[0]
         elif action.id == s.FEE_PER_CYCLE:
@@ -378,10 +378,17 @@ class _View:
         elif action.id in _VOTING:
             self._voting[_VOTING[action.id]] = slots[0]
         else:
-            # A key with ranks waits for them, as sharing by rank does.
-            self._beyond.update((s.NAMED_KEY,) if action.id == s.NAMED_KEY else ())
             return self._things.take_action(event, action)
         return True
+
+    def _take_key(self, key: str) -> None:
+        if key not in KEYS_WITH_RANKS:
+            self._fields["sharing_mechanism"] = key
+            return
+        # Nothing shares by rank yet, whatever the sentence.
+        self._things.ranked = key
+        if s.BY_RANK in NOT_CARRIED:
+            self._beyond.add(s.NAMED_KEY)
 
     def _append(self, field: str, entry: Any) -> None:
         self._fields[field] = (*self._fields.get(field, ()), entry)

@@ -70,7 +70,7 @@ _Table = dict[str, dict[str, Any]]
 
 
 class Things:
-    """Fields of things by name, as they are found."""
+    """Fields of things by name, as they are found; `ranked` is the mode that shares by rank, "" without one."""
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {"plants": {}, "batteries": {}, "points": {}, "assets": {}}
@@ -82,7 +82,7 @@ class Things:
         self._bands: list[facts.Band] = []
         self._steps: dict[str, list[facts.PriceStep]] = {"grid": [], "feed_in": [], "legal_caps": []}
         self._prices: dict[str, Any] = {}
-        self._ranked = ""
+        self.ranked = ""
         self._entries: dict[str, list[Any]] = {field: [] for field in _ENTRIES.values()}
 
     def take_fact(self, fact: Statement) -> bool:
@@ -132,9 +132,7 @@ class Things:
         elif action.id == s.ROUTE:
             self._put("assets", name=event.slots[0], source=slots[0])
         elif action.id == s.BY_RANK:
-            self._ranked = BY_RANK
-        elif action.id == s.NAMED_KEY:
-            self._ranked = slots[0]
+            self.ranked = BY_RANK
         elif action.id == s.PAY_WITH:
             self._put("assets", name=slots[0], pays=True)
         else:
@@ -157,7 +155,7 @@ class Things:
             "assets": tuple(facts.Asset(**found) for _, found in self._made("assets")),
             "feeders": tuple(self._entries["feeders"]),
             "critical_meters": tuple(self._entries["critical_meters"]),
-            "shares": facts.Shares(tuple(sorted(self._band_shares)), tuple(self._entries["ranks"]), self._ranked),
+            "shares": facts.Shares(tuple(sorted(self._band_shares)), tuple(self._entries["ranks"]), self.ranked),
             "prices": facts.Prices(
                 **self._prices,
                 **steps,
