@@ -22,7 +22,7 @@ from meshnode.settlement.compensation import HOUR_S, Compensation, Incentive, se
 from meshnode.settlement.metered import Metered
 from meshnode.settlement.period import Tariff
 from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Entry, Posting, Reason
-from protocols import cbor
+from protocols.cbor import encode
 
 # The law compensates surplus within a month at most (RD 244/2019, article 14.3); what a binding bills less often
 # is still set off month by month. Days are those of the longest month.
@@ -43,7 +43,7 @@ class BillLine(msgspec.Struct, frozen=True):
 
 
 class BillPosted(msgspec.Struct, frozen=True):
-    """A billing period ended, or was corrected; `postings` are what is new, `lines` how it stands now.
+    """A billing period ended, or was corrected; `postings` are what is new, if anything, `lines` how it stands now.
 
     entry: 0 at its end, then counted by corrections. last_s: start of its last settlement period.
     """
@@ -80,7 +80,7 @@ Event = BillPosted | HourShared | BillFinal
 
 def bill_id(first_s: int) -> bytes:
     """The one id of a billing period, by the start of its first settlement period."""
-    return hashlib.sha256(b"meshnode bill\0" + cbor.encode([first_s])).digest()
+    return hashlib.sha256(b"meshnode bill\0" + encode([first_s])).digest()
 
 
 def cycle_of(months: int, seconds: int, zone: Zone, utc_s: int) -> tuple[int, int, int]:
@@ -307,7 +307,10 @@ def _post(state: State, first_s: int, asset: bytes) -> BillPosted:
 
 
 def _post_again(state: State, first_s: int, asset: bytes) -> list[Event]:
-    """Of a billing period that has ended: what was posted and is due no more goes back, what is due is posted."""
+    """Of a billing period that has ended: what was posted and is due no more goes back, what is due is posted.
+
+    Whoever keeps bills hears of it also where nothing is: what was bought may be more, and cost as much.
+    """
     if not state.bills[first_s].entries:
         return []
     found: list[Posting] = []
@@ -317,7 +320,7 @@ def _post_again(state: State, first_s: int, asset: bytes) -> list[Event]:
                 continue
             found += [_posting((old[1], old[0], *old[2:]), Entry.REVERSAL, asset)] if old[2] else []
             found += [_posting(new, Entry.REPLACEMENT, asset)] if new[2] else []
-    return [_posted(state, first_s, tuple(found))] if found else []
+    return [_posted(state, first_s, tuple(found))]
 
 
 def _post_touched(state: State, entered: Iterable[HourShared], apart_from: set[int], asset: bytes) -> list[Event]:
