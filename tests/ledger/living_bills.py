@@ -88,6 +88,8 @@ class BillRules(EnergyRules):
         )
         if self.do(say.parameter(self.chain, step)) == Verdict.ACCEPTED:
             self.said.setdefault("incentive", {})[from_s] = (u_kwh, producers, consumers)
+            self.place("anna", "AC1", ahead)
+            self.place("bela", "AC1", ahead)
 
     @rule(home=homes, at=st.sampled_from(("AC1", "AC1", "AC2", "")), ahead=ahead)
     def place(self, home: str, at: str, ahead: int) -> None:
