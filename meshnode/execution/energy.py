@@ -27,11 +27,14 @@ def _reading(call: Call, record: Reading) -> Verdict:
         # Also a reading for a period that is still open explains the silence before it.
         first, last = readings.affected(call.state, record.meter, start, rules.length_s)
         first = max(first, call.state.meta[0].next_final_s)
+        found = []
         for period in range(first, min(last + rules.length_s, ledger.next_period_s), rules.length_s):
             then = ledger.rules(period).period
             corrected = closing.correct_period(call.state, period, call.account, then)
             if corrected is not None:
-                call.events.extend([corrected, *bills.corrected(call.state, corrected, then)])
+                call.events.append(corrected)
+                found.append((corrected, then))
+        call.events.extend(bills.corrected(call.state, found))
     return verdict
 
 

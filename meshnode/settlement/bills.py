@@ -9,7 +9,7 @@ when the billing period ends; a later reading posts the difference, until no cor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -116,23 +116,30 @@ def closed(state: State, event: PeriodClosed, rules: PeriodRules, zone: Zone) ->
     state.bills.put(first_s, msgspec.structs.replace(bill, last_s=event.start_s, until_s=end_s))
     postings = event.settlement.postings
     entered = _enter(state, first_s, event.start_s, event.length_s, tariff, postings, event.metered, ())
-    events += entered + _post_touched(state, entered, {first_s}, asset)
+    events += entered
+    # An hour may reach beyond the billing period that it began in, which has ended then.
+    for before_s in sorted(_bills_of(state, entered) - {first_s}):
+        events += _post_again(state, before_s, asset)
     if cycle_of(rules.billing_months, rules.billing_s, zone, end_s) != cycle:
         events.append(_post(state, first_s, asset))
     return events
 
 
-def corrected(state: State, event: PeriodCorrected, rules: PeriodRules) -> list[Event]:
-    """Enter what a correction changed; post the difference if the billing period has ended."""
-    found = _of(state, event.start_s)
-    if found is None:
-        return []
-    tariff = closing.tariff_of(state, event.start_s, rules)
-    entered = _enter(
-        state, found, event.start_s, rules.length_s, tariff, event.postings, event.metered, event.metered_before
-    )
-    asset = rules.currency.encode()
-    return [*entered, *_post_again(state, found, asset), *_post_touched(state, entered, {found}, asset)]
+def corrected(state: State, found: Sequence[tuple[PeriodCorrected, PeriodRules]]) -> list[Event]:
+    """Enter what a reading corrected; post the difference once for each billing period that has ended."""
+    hours: dict[tuple[int, str], HourShared] = {}
+    touched: dict[int, bytes] = {}
+    for event, rules in found:
+        first_s = _of(state, event.start_s)
+        if first_s is None:
+            continue
+        tariff = closing.tariff_of(state, event.start_s, rules)
+        meters = event.metered, event.metered_before
+        entered = _enter(state, first_s, event.start_s, rules.length_s, tariff, event.postings, *meters)
+        hours |= {(hour.hour_s, hour.substation): hour for hour in entered}
+        touched |= dict.fromkeys((first_s, *_bills_of(state, entered)), rules.currency.encode())
+    again = (one for first_s, asset in sorted(touched.items()) for one in _post_again(state, first_s, asset))
+    return [*hours.values(), *again]
 
 
 def finish(state: State, final_s: int) -> list[Event]:
@@ -323,10 +330,9 @@ def _post_again(state: State, first_s: int, asset: bytes) -> list[Event]:
     return [_posted(state, first_s, tuple(found))]
 
 
-def _post_touched(state: State, entered: Iterable[HourShared], apart_from: set[int], asset: bytes) -> list[Event]:
-    """An hour may reach beyond the billing period that it began in, which has ended then."""
-    bills = {state.shared_hours[(hour.hour_s, hour.substation)].bill for hour in entered} - apart_from
-    return [event for first_s in sorted(bills) for event in _post_again(state, first_s, asset)]
+def _bills_of(state: State, entered: Iterable[HourShared]) -> set[int]:
+    """The billing periods that hours count in."""
+    return {state.shared_hours[(hour.hour_s, hour.substation)].bill for hour in entered}
 
 
 def _posted(state: State, first_s: int, postings: tuple[Posting, ...]) -> BillPosted:
