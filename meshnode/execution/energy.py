@@ -7,7 +7,7 @@ from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, credit, preferences, readings, rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import bills, closing, driven, parameters
+from meshnode.settlement import billing_periods, closing, driven, parameters
 from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
@@ -34,7 +34,7 @@ def _reading(call: Call, record: Reading) -> Verdict:
             if corrected is not None:
                 call.events.append(corrected)
                 found.append((corrected, then))
-        call.events.extend(bills.corrected(call.state, found))
+        call.events.extend(billing_periods.corrected(call.state, found))
     return verdict
 
 

@@ -15,7 +15,7 @@ from meshnode.amounts import PPM, split, value
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event
 from meshnode.settlement import GRID_ACCOUNT, Metered, Posting, Reason, fund_account
-from meshnode.settlement.bills import BillFinal, BillPosted
+from meshnode.settlement.billing_periods import BillingFinal, BillingPosted
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
 from protocols.block import SignedRecord
 from protocols.records import CompensationSet, IncentiveSet, LocationSet
@@ -30,7 +30,7 @@ ahead = st.integers(0, 3)
 Sums = dict[bytes, int]
 
 
-class BillRules(EnergyRules):
+class BillingRules(EnergyRules):
     """Anna says whether surplus is set off, what shared hours earn, and who hangs on which substation.
 
     Attributes:
@@ -47,7 +47,7 @@ class BillRules(EnergyRules):
         super().__init__()
         self.said: dict[object, dict[int, object]] = {}
         self.periods: dict[int, tuple[tuple[Posting, ...], tuple[Metered, ...]]] = {}
-        self.bills: dict[int, BillPosted] = {}
+        self.bills: dict[int, BillingPosted] = {}
         self.posted: dict[int, Counter[tuple[bytes, bytes]]] = {}
 
     def block(self, *records: SignedRecord, time_s: int | None = None) -> tuple[Event, ...]:
@@ -55,7 +55,7 @@ class BillRules(EnergyRules):
         for event in events:
             if isinstance(event, PeriodClosed | PeriodCorrected):
                 self.periods[event.start_s] = event.settlement.postings, event.metered
-            elif isinstance(event, BillPosted):
+            elif isinstance(event, BillingPosted):
                 assert event.entry == 0 or event.first_s in self.bills
                 self.bills[event.first_s] = event
                 legs = self.posted.setdefault(event.first_s, Counter())
@@ -63,8 +63,8 @@ class BillRules(EnergyRules):
                     legs[one.debit, one.credit] += one.amount_u
                 Living.noticed["bill corrected" if event.entry else "bill"] += 1
                 Living.noticed["lost"] += any(one.reason is Reason.LOST for one in event.postings)
-                Living.noticed["incentive"] += any(one.reason is Reason.INCENTIVE for one in event.postings)
-            elif isinstance(event, BillFinal):
+                Living.noticed["incentive"] += any(one.reason is Reason.SHARED_HOURS for one in event.postings)
+            elif isinstance(event, BillingFinal):
                 self._check_bill(self.bills.pop(event.first_s))
                 Living.noticed["bill final"] += 1
         return events
@@ -113,7 +113,7 @@ class BillRules(EnergyRules):
         for bill in self.bills.values():
             self._check_bill(bill)
 
-    def _check_bill(self, bill: BillPosted) -> None:
+    def _check_bill(self, bill: BillingPosted) -> None:
         state = self.chain.machine.state
         starts = [start_s for start_s in self.periods if bill.first_s <= start_s <= bill.last_s]
         bought, surplus, incentive = self._bought(starts), self._surplus(starts), self._incentive(starts)
@@ -131,7 +131,7 @@ class BillRules(EnergyRules):
         for one, line in lines.items():
             assert (line.compensation.bought_u, line.compensation.surplus_u) == (bought[one], surplus[one])
             assert line.incentive_u == incentive[one]
-        assert not state.bills or max(first_s for first_s, _ in state.bills.items()) >= bill.first_s
+        assert not state.billing_periods or max(first_s for first_s, _ in state.billing_periods.items()) >= bill.first_s
 
     def _bought(self, starts: list[int]) -> Counter[bytes]:
         found: Counter[bytes] = Counter()

@@ -1,4 +1,4 @@
-"""Bills by command: what an hour's surplus takes off, what is lost of it, and what shared energy earns.
+"""Compensation by command: what an hour's surplus takes off, what is lost of it, and what shared energy earns.
 
 The binding bills every hour. Anna's roof makes more than everybody uses in one quarter of an hour, and nothing in the
 next: her surplus takes off what she bought in the same hour, and no more. She, Bela and Carla are put on their
@@ -31,11 +31,11 @@ async def play(place: Path) -> dict[str, Any]:
         hour_s = (mesh.next_period_s(AHEAD_S) // HOUR_S + 1) * HOUR_S
         await _set_rules(village, hour_s)
         nothing = await village.see("bela", "compensation", "show", "all")
-        assert nothing["bills"] == [], nothing
+        assert nothing["billing_periods"] == [], nothing
 
         last_s = hour_s + HOUR_S - mesh.length_s
         await mesh.until_clock(last_s + mesh.length_s // 2)
-        running = (await village.see("bela", "compensation", "show", "all"))["bills"]
+        running = (await village.see("bela", "compensation", "show", "all"))["billing_periods"]
         assert running and {one["status"] for one in running} == {"running"}, running
         mesh["carla"].kill()
         await mesh.until_settled(last_s, [mesh["anna"], mesh["bela"]])
@@ -64,9 +64,12 @@ async def _bills(village: Village, hour_s: int) -> dict[str, dict[str, Any]]:
     """The bills of the hour, the same at every node, by name; the fund's without one."""
 
     async def same() -> dict[str, dict[str, Any]] | None:
-        told = [(await village.see(name, "compensation", "show", "all"))["bills"] for name in ("anna", "bela", "carla")]
+        told = [
+            (await village.see(name, "compensation", "show", "all"))["billing_periods"]
+            for name in ("anna", "bela", "carla")
+        ]
         ended = [{one["account"]: one for one in bills if one["first_s"] == hour_s} for bills in told]
-        assert len({one["bill_id"] for bills in ended for one in bills.values()}) == 1, ended
+        assert len({one["billing_id"] for bills in ended for one in bills.values()}) == 1, ended
         if any(bills != ended[0] for bills in ended):
             return None
         return {one["name"]: one for one in ended[0].values()}
