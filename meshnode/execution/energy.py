@@ -8,7 +8,7 @@ from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, credit, preferences, readings, rows
 from meshnode.ledger.order_rows import Preference
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import bills, closing, driven, parameters
+from meshnode.settlement import billing_periods, closing, driven, parameters
 from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
@@ -28,11 +28,14 @@ def _reading(call: Call, record: Reading) -> Verdict:
         # Also a reading for a period that is still open explains the silence before it.
         first, last = readings.affected(call.state, record.meter, start, rules.length_s)
         first = max(first, call.state.meta[0].next_final_s)
+        found = []
         for period in range(first, min(last + rules.length_s, ledger.next_period_s), rules.length_s):
             then = ledger.rules(period).period
             corrected = closing.correct_period(call.state, period, call.account, then)
             if corrected is not None:
-                call.events.extend([corrected, *bills.corrected(call.state, corrected, then)])
+                call.events.append(corrected)
+                found.append((corrected, then))
+        call.events.extend(billing_periods.corrected(call.state, found))
     return verdict
 
 

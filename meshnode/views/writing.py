@@ -17,12 +17,12 @@ from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGN
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
-from meshnode.settlement.bills import BillFinal, BillPosted, HourShared
+from meshnode.settlement.billing_periods import BillingFinal, BillingPosted, HourShared
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.restoring import Taken
 from meshnode.settlement.storing import FeeCharged
-from meshnode.views import bills, origin
+from meshnode.views import billing, origin
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
@@ -253,18 +253,18 @@ def _settled(
     _enter_postings(db, height, start, postings, trades)
 
 
-def _bill_posted(db: sqlite3.Connection, height: int, _time_s: int, event: BillPosted) -> None:
+def _bill_posted(db: sqlite3.Connection, height: int, _time_s: int, event: BillingPosted) -> None:
     """Its postings stand with those of its last settlement period."""
-    bills.enter(db, height, event, number_of)
+    billing.enter(db, height, event, number_of)
     _enter_postings(db, height, event.last_s, event.postings, {})
 
 
-def _bill_final(db: sqlite3.Connection, _height: int, _time_s: int, event: BillFinal) -> None:
-    bills.finish(db, event)
+def _bill_final(db: sqlite3.Connection, _height: int, _time_s: int, event: BillingFinal) -> None:
+    billing.finish(db, event)
 
 
 def _hour_shared(db: sqlite3.Connection, _height: int, _time_s: int, event: HourShared) -> None:
-    bills.enter_hour(db, event, number_of)
+    billing.enter_hour(db, event, number_of)
 
 
 def _enter_postings(
@@ -348,8 +348,8 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,
     PeriodFinal: _final,
-    BillPosted: _bill_posted,
-    BillFinal: _bill_final,
+    BillingPosted: _bill_posted,
+    BillingFinal: _bill_final,
     HourShared: _hour_shared,
 }
 
