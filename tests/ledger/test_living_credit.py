@@ -19,7 +19,7 @@ def test_nothing_that_is_owed_or_set_breaks_an_invariant() -> None:
     done, noticed = live(CreditRules, OPERATIONS, PART)
     accepted = ("Order", "CreditLimit", "DepositPlace", "DepositRelease", "PriceMine", "LevySet", "CapSet", "Stored")
     all_met(done, *(f"{one} ACCEPTED" for one in accepted))
-    all_met(done, "PriceMine BACKWARDS", "Order OVER_CREDIT")
+    all_met(done, "PriceMine BACKWARDS", "Order OVER_CREDIT", "Amend ACCEPTED")
     all_met(noticed, "levied", "traded at set prices", "arrears were paid")
 
 
