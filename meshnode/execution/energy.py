@@ -86,9 +86,14 @@ def _amend(call: Call, record: Amend) -> Verdict:
 
 def _fault_of_more(call: Call, record: Amend, start_s: int, before: rows.OpenOrder) -> Verdict:
     """Whether suppliers and credit allow what an order would be now."""
-    spoken = {"nonce": record.nonce, "valid_until_s": record.valid_until_s}
-    wish = {"period_start_s": start_s, "energy_wh": record.energy_wh, "price_u_kwh": record.price_u_kwh}
-    changed = Order(**spoken, side=before.side, **wish)
+    changed = Order(
+        nonce=record.nonce,
+        valid_until_s=record.valid_until_s,
+        side=before.side,
+        period_start_s=start_s,
+        energy_wh=record.energy_wh,
+        price_u_kwh=record.price_u_kwh,
+    )
     if fault := orders.fault_of_supply(call, changed):
         return fault
     if before.side != SIDE_BUY:

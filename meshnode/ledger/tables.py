@@ -99,8 +99,8 @@ class Table(Generic[Key, RowT]):
     def last(self, low: Key, high: Key) -> tuple[Key, RowT] | None:
         """The last row with low <= key < high, at the cost of a search, however many there are; None if none is."""
         keys = self._sorted()
-        place = bisect_left(keys, high) - 1
-        return (keys[place], self._rows[keys[place]]) if place >= 0 and keys[place] >= low else None
+        end = bisect_left(keys, high)
+        return (keys[end - 1], self._rows[keys[end - 1]]) if end > bisect_left(keys, low) else None
 
     def count(self, low: Key, high: Key) -> int:
         """How many rows have low <= key < high."""
