@@ -98,9 +98,7 @@ def _fault_of_more(call: Call, record: Amend, start_s: int, before: rows.OpenOrd
         return fault
     if before.side != SIDE_BUY:
         return Verdict.ACCEPTED
-    near_u_kwh = before.partner_price_u_kwh
-    already_u = _cost_u(call, start_s, before.energy_wh, max(before.price_u_kwh, near_u_kwh))
-    return _fault_of_credit(call, changed, near_u_kwh, already_u)
+    return _fault_of_credit(call, changed, before.partner_price_u_kwh, before)
 
 
 def _allowed(call: Call, start_s: int) -> book.BookRules:
@@ -109,15 +107,21 @@ def _allowed(call: Call, start_s: int) -> book.BookRules:
     return parameters.book(call.state, start_s, expected)
 
 
-def _fault_of_credit(call: Call, record: Order, near_u_kwh: int, already_u: int = 0) -> Verdict:
+def _fault_of_credit(call: Call, record: Order, near_u_kwh: int, before: rows.OpenOrder | None = None) -> Verdict:
     """Whether the member's credit allows what an order may cost at most.
 
     Args:
         near_u_kwh: the limit towards its partner; NO_PRICE without one.
-        already_u: of that was promised before.
+        before: the order that it was; what that may cost is promised already.
     """
+    if not credit.limits(call.state, call.account, call.time_s):
+        # Nobody asks what it may cost.
+        return Verdict.ACCEPTED
     price_u_kwh = max(record.price_u_kwh, near_u_kwh)
-    more_u = max(0, _cost_u(call, record.period_start_s, record.energy_wh, price_u_kwh) - already_u)
+    more_u = _cost_u(call, record.period_start_s, record.energy_wh, price_u_kwh)
+    if before is not None:
+        already_u = _cost_u(call, record.period_start_s, before.energy_wh, max(before.price_u_kwh, near_u_kwh))
+        more_u = max(0, more_u - already_u)
     return credit.fault_of_promise(call.state, call.account, more_u, call.time_s, call.on_top_u_kwh)
 
 
