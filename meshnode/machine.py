@@ -13,7 +13,6 @@ from meshnode.execution import EXECUTED, Call, agents, auctions, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded, Pair
-from meshnode.execution.parameters import keep_within
 from meshnode.ledger import (
     assets,
     certificates,
@@ -259,12 +258,9 @@ class Machine:
         validators.apply_header(self.state, head.height, head.state_height)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
         self.floor.look_again(moment)
-        before = self._binding(self.next_period_s)
-        self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
-        if self._binding(next_period_s) != before:
-            self._keep_within(moment)
         agents.act_all(self, moment, len(block.records))
         self.floor.look_again(moment)
+        self.state.meta.put(0, rows.Meta(head.height, head.time_s, next_period_s, next_final_s))
         self._hashes[head.height] = self.state.state_hash()
         self._hashes.pop(head.height - STATE_HASHES_KEPT, None)
         return tuple(events)
@@ -371,8 +367,6 @@ class Machine:
             end = start + rules.length_s
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
-            # They were given under the rules that were known then.
-            events += keep_within(self.state, start, self._rules_of(binding).book)
             events.append(closing.close(self.state, start, rules, binding))
             events += storing.charge_fees(self.state, start)
             start = end

@@ -5,7 +5,6 @@ from __future__ import annotations
 from meshnode.execution.call import Call, Handlers
 from meshnode.execution.floor import OrderGone
 from meshnode.ledger import book, rows
-from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Leaving
 from meshnode.settlement import parameters
@@ -35,16 +34,16 @@ def _parameter(call: Call, record: Parameter) -> Verdict:
         return fault
     verdict = parameters.set_parameter(call.state, record.step, call.account, from_s, call.time_s)
     if verdict == Verdict.ACCEPTED and isinstance(record.step, CapSet):
-        # Orders of periods for which their price will not be allowed leave the book at once.
-        for start_s in book.periods(call.state, from_s):
-            call.events.extend(keep_within(call.state, start_s, call.ledger.rules(start_s).book))
+        _keep_within(call, from_s)
     return verdict
 
 
-def keep_within(state: State, start_s: int, binding: book.BookRules) -> list[OrderGone]:
-    """The orders of a period leave the book that binding and law do not allow in it."""
-    outside = book.keep_within(state, start_s, parameters.book(state, start_s, binding))
-    return [OrderGone(order_id, row.account, int(Leaving.OUT_OF_BAND), row.energy_wh, 0) for order_id, row in outside]
+def _keep_within(call: Call, from_s: int) -> None:
+    """Orders of periods for which their price will not be allowed leave the book at once."""
+    for start_s in book.periods(call.state, from_s):
+        allowed = parameters.book(call.state, start_s, call.ledger.rules(start_s).book)
+        for order_id, row in book.keep_within(call.state, start_s, allowed):
+            call.events.append(OrderGone(order_id, row.account, int(Leaving.OUT_OF_BAND), row.energy_wh, 0))
 
 
 def _start(call: Call, from_s: int | None) -> tuple[Verdict, int]:

@@ -36,7 +36,7 @@ def _never(found: object) -> Callable[..., object]:
             "meshnode.settlement.parameters.fault_of_start",
             lambda time_s, length_s, from_s: (Verdict.ACCEPTED, time_s // length_s * length_s),
         ),
-        ("meshnode.execution.parameters.keep_within", _never([])),
+        ("meshnode.execution.parameters._keep_within", _never(None)),
     ],
     ids=[
         "nobody pays what it owes",

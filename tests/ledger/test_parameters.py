@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.floor import OrderGone
-from meshnode.ledger import rows
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Leaving
@@ -20,9 +17,6 @@ from tests.ledger import order_stories
 from tests.ledger.chain import Chain, account, period_s
 from tests.ledger.credit import settling
 from tests.ledger.tokens import has
-from zencode.binding import encode
-from zencode.presets import preset
-from zencode.reader import read
 
 ACCEPTED = Verdict.ACCEPTED
 HOMES = ("anna", "bela", "carla", "dora")
@@ -359,36 +353,6 @@ def test_the_narrower_of_binding_and_law_holds_and_set_prices_obey_it() -> None:
     chain.block(say.parameter(chain, CapSet(cap_u_kwh=10**9)))
     village.quarter()
     assert chain.say(chain.bid("bela", 6, 1, 290_001)) == Verdict.PRICE_ABOVE_CAP, "the binding's own cap holds"
-
-
-def test_a_binding_that_begins_with_other_prices_is_kept_like_a_law() -> None:
-    """From period 2 on another binding allows 0.15 at most: what was given under the one before leaves then.
-
-    An order that rests and a bid of an auction go once the binding is in force; one of a period before it closes.
-    """
-    chain = settling()
-    state = chain.machine.state
-    narrow = encode(read(preset("neighbour_market").replace("prices above 0.29 EUR/kWh", "prices above 0.15 EUR/kWh")))
-    binding = hashlib.sha256(narrow).digest()
-    chain.block(chain.issue("anna", "ENERGY", 100, 10**9, asset_kind=1))
-    rests = order_stories.buy(chain, "bela", 2, 200)
-    lot = order_stories.rising(chain, "anna", 2, 90, 1, closes_s=period_s(9))
-    bid = order_stories.bid(chain, "carla", lot, 2, 160)
-    early, late, fair = (chain.bid("dora", *one) for one in ((1, 9, 200_000), (2, 9, 200_000), (2, 9, 150_000)))
-    chain.block(rests, lot)
-    chain.block(bid, early, late, fair)
-    # As an adoption does it.
-    state.bindings.put(binding, rows.BindingTree(narrow))
-    state.schedule.put(period_s(2), rows.Scheduled(binding))
-
-    def gone(time_s: int) -> list[bytes]:
-        chain.block(time_s=time_s)
-        return [event.order_id for event in chain.events[chain.machine.height] if isinstance(event, OrderGone)]
-
-    assert gone(period_s(1) + 130) == []
-    assert set(gone(period_s(2) + 130)) == {rests.record_id, bid.record_id}
-    assert [has(chain, home, "EURO") for home in ("bela", "carla")] == [(1_000, 0)] * 2
-    assert gone(period_s(3) + 130) == [late.record_id]
 
 
 # --- all of them
