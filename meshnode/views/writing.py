@@ -27,6 +27,7 @@ from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
 from protocols.records import (
+    Amend,
     Cancel,
     Cash,
     CashAsk,
@@ -130,6 +131,12 @@ def _order(db: sqlite3.Connection, place: int, _time_s: int, account: int, recor
     _count(db, "orders", 1)
 
 
+def _amend(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Amend) -> None:
+    """An order of a period is another one now; those of assets are asked from the state."""
+    wish = (record.energy_wh, record.price_u_kwh, place_of_record(db, record.order))
+    db.execute("UPDATE orders SET energy_wh = ?, price_u_kwh = ? WHERE place = ?", wish)
+
+
 def _cancel(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Cancel) -> None:
     place = place_of_record(db, record.order)
     db.execute("UPDATE orders SET state = ? WHERE place = ?", (CANCELLED, place))
@@ -175,6 +182,7 @@ def _cash(db: sqlite3.Connection, place: int, _time_s: int, _account: int, recor
 _EFFECTS: dict[type[Record], Callable[..., None]] = {
     Reading: _reading,
     Order: _order,
+    Amend: _amend,
     Cancel: _cancel,
     Join: _join,
     Leave: _leave,
