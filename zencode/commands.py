@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from zencode import writer
 from zencode.binding import binding_hash
+from zencode.difference import Difference, compare
+from zencode.explanation import Page
+from zencode.explanation import explain as explain_document
 from zencode.lint import lint
 from zencode.mistakes import BindingErrors
 from zencode.reader import read, read_document
@@ -71,3 +74,24 @@ def translate(text: str | bytes, language: str) -> str:
         writer.WriteError: the catalogue lacks the language, or a line would be too long in it.
     """
     return writer.translate(read_document(text), language)
+
+
+def explain(text: str | bytes, language: str | None = None) -> Page:
+    """The page about a binding for the assembly, in its own language or in another of the catalogue.
+
+    Raises:
+        BindingErrors: it is no binding.
+        writer.WriteError: the catalogue lacks the language.
+    """
+    return explain_document(read_document(text), language)
+
+
+def diff(old: str | bytes, new: str | bytes, language: str | None = None) -> Difference:
+    """What changes from one text to another; told in the language of the new one if none is given.
+
+    Raises:
+        BindingErrors: one of them is no binding.
+        writer.WriteError: the catalogue lacks the language.
+    """
+    before, after = read(old), read_document(new)
+    return compare(before, after.binding, language or after.language)

@@ -18,6 +18,9 @@ File = Annotated[str, Argument("FILE", "The binding's text; - reads it from stdi
 
 def add_to(app: Group) -> None:
     """Add the group to the command line."""
+    from meshnode.cli import binding_pages
+
+    binding_pages.add_to(group)
     app.add("binding", group)
 
 

@@ -1,0 +1,50 @@
+"""Binding pages: `meshnode binding explain|diff` - a contract and its changes, to be read in an assembly."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from meshnode.cli.bindings import File, mistakes_of
+from meshnode.cli.output import Json, answer
+from meshnode.cli.parser import Argument, Group, Option
+from meshnode.cli.place import read_input
+
+Language = Annotated[str, Option("--language", "Of the page: en, it ...; else that of the text.")]
+
+
+def add_to(group: Group) -> None:
+    """Add the commands to `meshnode binding`."""
+    group.command()(explain)
+    group.command()(diff)
+
+
+def explain(file: File, language: Language = "", json: Json = False) -> None:
+    """Print a page for the assembly: what a binding says, by subject, and what to ask about it."""
+    import msgspec
+
+    from zencode import commands
+    from zencode.explanation import page_text
+
+    with mistakes_of(file):
+        page = commands.explain(read_input(file), language or None)
+    answer({"file": file, **msgspec.to_builtins(page)}, lambda: page_text(page).rstrip("\n"), json)
+
+
+def diff(
+    old: Annotated[str, Argument("OLD", "The binding as it is; - reads it from stdin.")],
+    new: Annotated[str, Argument("NEW", "The binding as it shall be, in any language.")],
+    language: Language = "",
+    json: Json = False,
+) -> None:
+    """Print what changes from one binding to another, in sentences."""
+    import msgspec
+
+    from zencode import commands
+    from zencode.difference import difference_text
+
+    before, after = read_input(old), read_input(new)
+    with mistakes_of(old):
+        commands.hash(before)
+    with mistakes_of(new):
+        found = commands.diff(before, after, language or None)
+    answer({"old": old, "new": new, **msgspec.to_builtins(found)}, lambda: difference_text(found).rstrip("\n"), json)
