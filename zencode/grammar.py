@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from zencode.examples import EXAMPLE_SENTENCES
 from zencode.kinds import COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase
 from zencode.sentences import SENTENCES, Sentence
@@ -38,6 +39,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+#: The tables that a line may be matched with: the catalogue, and what examples say.
+BINDING, EXAMPLE = "binding", "example"
+TABLES: dict[str, tuple[Sentence, ...]] = {BINDING: SENTENCES, EXAMPLE: EXAMPLE_SENTENCES}
+
 _SLOT = re.compile(r"\{(\w+)\}")
 _END = "\0end"
 #: Edges for slots; \0 is refused in texts, so no word collides with them.
@@ -109,9 +114,9 @@ def folded(word: str) -> str:
     return word.casefold().replace("’", "'")
 
 
-def match(tokens: list[Token], phase: Phase, language: Language) -> Match | None:
+def match(tokens: list[Token], phase: Phase, language: Language, table: str = BINDING) -> Match | None:
     """The sentence of `phase` that `tokens` spell, or None."""
-    node = trees(language.code)[phase]
+    node = trees(language.code, table)[phase]
     pieces: list[Piece] = []
     at = 0
     while at < len(tokens):
@@ -146,9 +151,9 @@ def spelled(tokens: Sequence[Token]) -> str:
 
 
 @cache
-def trees(code: str) -> dict[Phase, Node]:
+def trees(code: str, table: str = BINDING) -> dict[Phase, Node]:
     """The token trees of a language, by phase."""
-    return build(SENTENCES, LANGUAGES[code])
+    return build(TABLES[table], LANGUAGES[code])
 
 
 @cache
@@ -177,23 +182,24 @@ def build(sentences: tuple[Sentence, ...], language: Language) -> dict[Phase, No
     return roots
 
 
-def nearest(tokens: list[Token], phase: Phase | None, language: Language) -> Suggestion | None:
+def nearest(tokens: list[Token], phase: Phase | None, language: Language, table: str = BINDING) -> Suggestion | None:
     """The sentence most like a line, preferring those of `phase`; None when nothing is like it.
 
     Its slots are filled with the line's own names and numbers where those fit
     in kind and number, else with the catalogue's example.
     """
     triples = _triples(" ".join(token.text for token in tokens if token.sort == WORD))
-    index, sizes = _likeness_index(language.code)
+    sentences = TABLES[table]
+    index, sizes = _likeness_index(language.code, table)
     shared: Counter[int] = Counter()
     for triple in triples:
         shared.update(index.get(triple, ()))
     best, score = None, _LEAST_LIKENESS_PERMILLE
     for row, count in sorted(shared.items()):
         likeness = 2_000 * count // (len(triples) + sizes[row])
-        likeness += _SAME_PHASE_PERMILLE if SENTENCES[row].phase == phase else 0
+        likeness += _SAME_PHASE_PERMILLE if sentences[row].phase == phase else 0
         if likeness > score:
-            best, score = SENTENCES[row], likeness
+            best, score = sentences[row], likeness
     return None if best is None else Suggestion(best.phase, _filled(best, tokens, language))
 
 
@@ -281,10 +287,10 @@ def _own_words(token: Token, tokens: list[Token], form: str) -> str:
 
 
 @cache
-def _likeness_index(code: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
+def _likeness_index(code: str, table: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
     index: dict[str, list[int]] = {}
     sizes = []
-    for row, sentence in enumerate(SENTENCES):
+    for row, sentence in enumerate(TABLES[table]):
         words = folded(" ".join(part for part in sentence.words[code][0].split() if not _SLOT.fullmatch(part)))
         triples = _triples(words)
         sizes.append(len(triples))

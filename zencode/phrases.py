@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from zencode.binding import Statement
 from zencode.grammar import (
+    BINDING,
     NUMBER,
     OTHER_QUOTES,
     UNCLOSED,
@@ -62,12 +63,12 @@ class Phrase(Struct, frozen=True):
     currencies: tuple[NamedCurrency, ...] = ()
 
 
-def read_phrase(tokens: list[Token], phase: Phase, keyword: Token, language: Language) -> Phrase:
-    """Read the sentence that follows `keyword` in `phase`."""
-    found = match(tokens, phase, language)
+def read_phrase(tokens: list[Token], phase: Phase, keyword: Token, language: Language, table: str = BINDING) -> Phrase:
+    """Read the sentence of a table that follows `keyword` in `phase`."""
+    found = match(tokens, phase, language, table)
     if found is None:
-        return Phrase(faults=(_unknown(tokens, phase, keyword, language),))
-    if found.sentence.id == LANGUAGE_RULE:
+        return Phrase(faults=(_unknown(tokens, phase, keyword, language, table),))
+    if found.sentence.id == LANGUAGE_RULE and table == BINDING:
         expected = "the language is said once, in the first sentence"
         return Phrase(found.sentence, faults=(Fault(keyword.column, spelled(tokens), expected),))
     values: list[Value] = []
@@ -84,7 +85,7 @@ def read_phrase(tokens: list[Token], phase: Phase, keyword: Token, language: Lan
     return Phrase(found.sentence, statement, tuple(faults), tuple(currencies))
 
 
-def _unknown(tokens: list[Token], phase: Phase, keyword: Token, language: Language) -> Fault:
+def _unknown(tokens: list[Token], phase: Phase, keyword: Token, language: Language, table: str) -> Fault:
     said = language.keywords[phase][0]
     if not tokens:
         return Fault(keyword.column, keyword.spelled, f"a sentence is expected after {said}")
@@ -94,7 +95,7 @@ def _unknown(tokens: list[Token], phase: Phase, keyword: Token, language: Langua
             return Fault(token.column, spelled(tokens[at:]), "a name that begins here does not end", hint)
         if token.text.startswith("#"):
             return Fault(token.column, spelled(tokens[at:]), "a comment stands on a line of its own")
-    near = nearest(tokens, phase, language)
+    near = nearest(tokens, phase, language, table)
     hint = ""
     if near is not None:
         begin = "" if near.phase == phase else language.keywords[near.phase][0] + " "

@@ -12,6 +12,7 @@ import re
 from zencode import grammar
 from zencode.binding import MAX_TITLE, Binding, Statement, is_priced, sorted_statements
 from zencode.document import Document, Line
+from zencode.example_reader import ExampleReader
 from zencode.grammar import Match, Token, spelled
 from zencode.kinds import TEXT
 from zencode.languages import ENGLISH, LANGUAGES, Language, Phase
@@ -50,6 +51,7 @@ class _Reading:
     def __init__(self) -> None:
         self.notes = Notebook()
         self.outline = Outline(self.notes)
+        self.examples = ExampleReader(self.notes)
         self.language = ENGLISH
         self.language_said = False
         self.scenario: tuple[str, str] | None = None
@@ -67,7 +69,8 @@ class _Reading:
             raise BindingErrors(self.notes.sorted())
         rules, givens = (sorted_statements(part) for part in (self.outline.rules, self.outline.givens))
         binding = Binding(*self.scenario, rules, givens, tuple(self.outline.blocks))
-        return Document(binding, self.language.code, tuple(self.lines), tuple(self.comments))
+        examples = self.examples.examples()
+        return Document(binding, self.language.code, tuple(self.lines), tuple(self.comments), examples)
 
     def _read(self, text: str | bytes) -> None:
         number = 1
@@ -79,6 +82,7 @@ class _Reading:
             else:
                 self._sentence(number, line)
         self.outline.end(number, self.language)
+        self.examples.end(self.language)
         self._check_whole(number)
 
     def _blank(self) -> None:
@@ -95,7 +99,11 @@ class _Reading:
             return
         keyword, used = _keyword(tokens, self.language)
         first = tokens[0]
-        if keyword is None:
+        if keyword is None and self.examples.begins(tokens, self.language):
+            self.examples.begin(number, line, first, self._taken_comments(), self.language)
+        elif self.examples.first_line:
+            self.examples.line(number, tokens, (keyword, used), self._taken_comments(), self.language)
+        elif keyword is None:
             self._no_keyword(number, tokens)
             self.outline.skip(number)
         elif keyword == Phase.SCENARIO:
@@ -200,8 +208,12 @@ class _Reading:
         self._append(number, Phase.END_IF, None)
 
     def _append(self, number: int, phase: Phase, statement: Statement | None) -> None:
-        self.lines.append(Line(phase, statement, tuple(self.comments), number))
-        self.comments = []
+        self.lines.append(Line(phase, statement, self._taken_comments(), number))
+
+    def _taken_comments(self) -> tuple[str, ...]:
+        """The comments above the line that is read now; they belong to it."""
+        taken, self.comments = tuple(self.comments), []
+        return taken
 
     # --- The text as a whole ---------------------------------------------------------------------
 
@@ -214,11 +226,12 @@ class _Reading:
             hint = f"add «{self.language.keywords[Phase.SCENARIO][0]} {_EXAMPLE_SCENARIO}» below the rules"
             self.notes.wrong(last_line, 1, "", "the binding has no scenario", hint)
         given = next((statement for statement in self.outline.givens if statement.id == CURRENCY_IS), None)
+        self.priced_line = self.priced_line or self.examples.priced_line
         if given is None:
             if self.priced_line and (CURRENCY_IS,) not in self.outline.facts:
                 self._missing(self.priced_line, Phase.GIVEN, CURRENCY_IS)
             return
-        for number, named in self.currencies:
+        for number, named in (*self.currencies, *self.examples.currencies):
             if named.code != given.slots[0]:
                 expected = f"the currency of this binding is {given.slots[0]}"
                 self.notes.wrong(number, named.column, named.found, expected)
