@@ -98,7 +98,7 @@ LAYERS = (
     ("store", "memos"),
     ("views", "ledger_tools", "outbox", "room"),
     ("autopilot",),
-    ("roster", "replaying"),
+    ("roster", "replaying", "examples"),
     ("network", "web", "collector", "client"),
     ("fate",),
     ("news", "controller"),

@@ -11,8 +11,9 @@ import re
 from zencode import grammar
 from zencode.binding import MAX_TITLE, Statement, is_priced
 from zencode.document import Example, Line
-from zencode.examples import EXAMPLES_BY_ID, KEYWORDS, MAX_EXAMPLE_LINES, MAX_EXAMPLES
+from zencode.examples import EXAMPLES_BY_ID, KEYWORDS, MAX_EXAMPLE_LINES, MAX_EXAMPLES, TITLE
 from zencode.grammar import EXAMPLE, Token, folded
+from zencode.kinds import NAME
 from zencode.languages import Language, Phase
 from zencode.mistakes import Notebook, StopReadingError
 from zencode.phrases import NamedCurrency, read_phrase
@@ -61,7 +62,7 @@ class ExampleReader:
         title = " ".join(found[1].split()) if found else ""
         if not 0 < len(title) <= MAX_TITLE:
             expected = f"an example has a colon and a title of 1 to {MAX_TITLE} characters"
-            hint = f"write {keyword.spelled}: a sunny quarter of an hour"
+            hint = f"write {keyword.spelled}: {TITLE}"
             self._notes.wrong(number, keyword.column, line.strip(" "), expected, hint)
         self._title, self._number, self._comments = title, number, comments
         self._lines, self._seen, self._named = [], [], set()
@@ -92,8 +93,12 @@ class ExampleReader:
         self.currencies += [(number, currency) for currency in phrase.currencies]
         if phrase.sentence is not None and is_priced(phrase.sentence):
             self.priced_line = self.priced_line or number
+        if phase == Phase.GIVEN:
+            # Of a line that could not be read too, so that one mistake is not told twice.
+            self._named |= {token.text for token in tokens if token.sort == NAME}
         if phrase.statement is not None:
-            self._names(number, phase, phrase.statement)
+            if phase == Phase.THEN:
+                self._check_names(number, phrase.statement)
             self._lines.append(Line(phase, phrase.statement, comments, number))
 
     def end(self, language: Language) -> None:
@@ -139,14 +144,11 @@ class ExampleReader:
             return None
         return keyword
 
-    def _names(self, number: int, phase: Phase, statement: Statement) -> None:
-        """Whoever is expected to have something must have been given."""
+    def _check_names(self, number: int, statement: Statement) -> None:
+        """Whoever is expected to have something must have been given, if anything was."""
         row = EXAMPLES_BY_ID[statement.id]
-        members = [value for slot, value in zip(row.slots, statement.slots, strict=True) if slot.name == "member"]
-        for member in members:
-            if phase == Phase.GIVEN:
-                self._named.add(str(member))
-            elif member not in self._named:
-                expected = "nothing is given of this member in the example"
+        for slot, member in zip(row.slots, statement.slots, strict=True):
+            if slot.name == "member" and self._named and member not in self._named:
                 known = ", ".join(f"'{name}'" for name in sorted(self._named))
-                self._notes.wrong(number, 1, f"'{member}'", expected, f"name one of {known}" if known else "")
+                expected = "nothing is given of this member in the example"
+                self._notes.wrong(number, 1, f"'{member}'", expected, f"name one of {known}")

@@ -25,6 +25,9 @@ MAX_EXAMPLE_PERIOD = 96
 #: A house's connection for a day. A meter that counts more in a period is held to be broken.
 MAX_EXAMPLE_WH = 600_000
 
+#: The title of the example in manuals and hints.
+TITLE = "a sunny quarter of an hour"
+
 KEYWORDS: dict[str, str] = {"en": "Example", "it": "Esempio", "es": "Ejemplo", "de": "Beispiel"}
 
 IS_MEMBER, DRAWS, DELIVERS, BIDS, OFFERS = 1, 2, 3, 4, 5

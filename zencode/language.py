@@ -10,6 +10,7 @@ from pathlib import Path
 from zencode import terms
 from zencode.binding import MAX_STATEMENTS, MAX_TITLE
 from zencode.document import MAX_LINE, MAX_TEXT_BYTES
+from zencode.examples import EXAMPLE_SENTENCES, KEYWORDS, MAX_EXAMPLE_LINES, MAX_EXAMPLE_PERIOD, MAX_EXAMPLES, TITLE
 from zencode.grammar import examples, spell
 from zencode.kinds import DAY_S, KINDS, MAX_NAME, NAME
 from zencode.languages import KNOWN_WORDS, LANGUAGES, Language, Phase, spoken_words
@@ -59,6 +60,7 @@ def manual() -> str:
         _sentences(),
         _known_words(),
         _defaults(),
+        _examples(),
         _lints(),
         _presets(),
     ]
@@ -136,6 +138,22 @@ def _defaults() -> str:
         f"- the binding changes with all votes and {unsaid.notice_s // DAY_S} days notice.",
     ]
     return "## What is not said\n\nWhere a binding is silent:\n\n" + "\n".join(lines) + "\n"
+
+
+def _examples() -> str:
+    parts = [
+        "## Examples\n",
+        "Below everything else a text may show what it comes to. Every line is one of the sentences below; `And` goes"
+        " on with what the line before it was. Examples are no part of the binding and of its hash; `meshnode binding"
+        " check` carries each out on a ledger of its own and says what came out otherwise. A text has at most"
+        f" {MAX_EXAMPLES}, each of at most {MAX_EXAMPLE_LINES} lines, with periods 1 to {MAX_EXAMPLE_PERIOD}.\n",
+    ]
+    for language in _spoken():
+        parts.append(f"- {language.code}: `{KEYWORDS[language.code]}: {TITLE}`")
+    parts.append("")
+    for phase in (Phase.GIVEN, Phase.THEN):
+        parts += [_sentence(row) for row in EXAMPLE_SENTENCES if row.phase == phase]
+    return "\n".join(parts)
 
 
 def _lints() -> str:

@@ -55,3 +55,52 @@ def test_a_mistake_is_told_with_the_file_that_it_is_in(tmp_path: Path) -> None:
     for files in ((VILLAGE, wrong), (wrong, VILLAGE)):
         done = meshnode("binding", "diff", *files)
         assert done.code == 2 and f"{wrong}: line 1" in done.err
+
+
+EXAMPLE = """
+Example: a sunny quarter of an hour
+Given 'Anna' draws 2 kWh in period 1
+And 'Bela' delivers 3 kWh in period 1
+Then 'Anna' gets 2 kWh from neighbours
+"""
+
+
+def test_examples_in_a_text_are_carried_out_by_check(tmp_path: Path) -> None:
+    file = tmp_path / "a.zen"
+    file.write_text(VILLAGE.read_text() + EXAMPLE)
+    done = meshnode("binding", "check", file)
+    assert done.code == 0
+    assert f"{file}: 1 example carried out, with the results that they say" in done.out.split("\n")
+    assert meshnode("binding", "check", file, "--json").json["examples"] == [
+        {"title": "a sunny quarter of an hour", "line": 40, "ok": True, "unmet": []}
+    ]
+
+
+def test_an_example_that_comes_to_something_else_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "a.zen"
+    file.write_text(VILLAGE.read_text() + EXAMPLE.replace("gets 2 kWh", "gets 1 kWh"))
+    done = meshnode("binding", "check", file)
+    assert done.code == 2
+    assert done.out == (
+        f"{file}:43: error: example «a sunny quarter of an hour» says «'Anna' gets 1 kWh from neighbours»\n"
+        "    it came to: 'Anna' gets 2 kWh from neighbours\n"
+    )
+    told = meshnode("binding", "check", file, "--json").json
+    assert not told["ok"] and told["findings"] == []
+    assert told["examples"][0]["unmet"] == [
+        {
+            "line": 43,
+            "expected": "'Anna' gets 1 kWh from neighbours",
+            "found": "'Anna' gets 2 kWh from neighbours",
+        }
+    ]
+
+
+def test_examples_of_a_binding_that_nobody_can_carry_out_are_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.zen"
+    text = VILLAGE.read_text().replace(
+        "share production at the mid-market rate", "share production by fixed allocation"
+    )
+    file.write_text(text + EXAMPLE)
+    told = meshnode("binding", "check", file, "--json").json
+    assert not told["ok"] and told["findings"] and told["examples"] == []

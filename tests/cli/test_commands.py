@@ -218,6 +218,7 @@ def test_a_binding_that_is_fine() -> None:
         "findings": [],
         "prevents_founding": [],
         "not_carried_out": [],
+        "examples": [],
     }
 
 
