@@ -74,6 +74,8 @@ ONLY_IN = {
     "starlette": ("meshnode/web",),
     "hypercorn": ("meshnode/web",),
     "h11": ("meshnode/client.py",),
+    "pygls": ("meshnode/language_server.py", "meshnode/cli/binding_pages.py"),  # the latter asks whether it is there
+    "lsprotocol": ("meshnode/language_server.py",),
 }
 
 # Built-ins that read the world, or whose value differs from process to process.
@@ -109,7 +111,7 @@ LAYERS = (
     ("admission", "renewal"),
     ("node",),
     ("loopback",),
-    ("demo", "whatif"),
+    ("demo", "whatif", "language_server"),
     ("cli",),
 )
 

@@ -13,7 +13,7 @@ from zencode.difference import Difference, compare
 from zencode.explanation import Page
 from zencode.explanation import explain as explain_document
 from zencode.lint import lint
-from zencode.mistakes import BindingErrors
+from zencode.mistakes import BindingErrors, Mistake
 from zencode.reader import read, read_document
 
 MISTAKE = "mistake"
@@ -24,12 +24,14 @@ class Finding(Struct, frozen=True):
 
     `level` is "mistake" (the text is no binding), "error" (it cannot be carried
     out) or "warning". `message` needs nothing else to be understood but the line.
+    `length` characters are meant, 0 the rest of the line.
     """
 
     level: str
     line: int
     column: int
     message: str
+    length: int = 0
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""
@@ -41,11 +43,18 @@ def check(text: str | bytes) -> list[Finding]:
     try:
         document = read_document(text)
     except BindingErrors as wrong:
-        return [Finding(MISTAKE, m.line, m.column, m.message) for m in wrong.mistakes]
+        lines = (text if isinstance(text, str) else text.decode(errors="replace")).split("\n")
+        return [Finding(MISTAKE, m.line, m.column, m.message, _length(m, lines)) for m in wrong.mistakes]
     return [
         Finding(found.level, document.line_of(found.statement), 1, f"{found.reason} [{found.name}]")
         for found in lint(document.binding)
     ]
+
+
+def _length(mistake: Mistake, lines: list[str]) -> int:
+    """How many characters of its line a mistake repeats; 0 where it says something else than stands there."""
+    line = lines[mistake.line - 1] if mistake.line <= len(lines) else ""
+    return len(mistake.found) if line.startswith(mistake.found, mistake.column - 1) else 0
 
 
 def fmt(text: str | bytes) -> str:

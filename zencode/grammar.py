@@ -167,6 +167,15 @@ def keywords(code: str) -> dict[str, list[tuple[list[str], Phase]]]:
     return found
 
 
+def keyword_of(tokens: list[Token], language: Language) -> tuple[Phase | None, int]:
+    """The phase that the first tokens name in `language`, and how many tokens that takes."""
+    best: tuple[Phase | None, int] = (None, 0)
+    for words, phase in keywords(language.code).get(tokens[0].text, ()):
+        if len(words) > best[1] and [token.text for token in tokens[: len(words)]] == words:
+            best = (phase, len(words))
+    return best
+
+
 def build(sentences: tuple[Sentence, ...], language: Language) -> dict[Phase, Node]:
     """Make the token trees of `sentences` in one language.
 

@@ -13,7 +13,7 @@ from zencode import grammar
 from zencode.binding import MAX_TITLE, Binding, Statement, is_priced, sorted_statements
 from zencode.document import Document, Line
 from zencode.example_reader import ExampleReader
-from zencode.grammar import Match, Token, spelled
+from zencode.grammar import Match, Token, keyword_of, spelled
 from zencode.kinds import TEXT
 from zencode.languages import ENGLISH, LANGUAGES, Language, Phase
 from zencode.mistakes import BindingErrors, Notebook, StopReadingError
@@ -97,7 +97,7 @@ class _Reading:
             return
         if not self.language_said and self._says_language(number, tokens):
             return
-        keyword, used = _keyword(tokens, self.language)
+        keyword, used = keyword_of(tokens, self.language)
         first = tokens[0]
         if keyword is None and self.examples.begins(tokens, self.language):
             self.examples.begin(number, line, first, self._taken_comments(), self.language)
@@ -136,12 +136,12 @@ class _Reading:
         """Settle the language with the first sentence; False when that sentence says something else."""
         self.language_said = True
         for language in LANGUAGES.values():
-            keyword, used = _keyword(tokens, language)
+            keyword, used = keyword_of(tokens, language)
             found = grammar.match(tokens[used:], Phase.RULE, language) if keyword == Phase.RULE else None
             if found and found.sentence.id == LANGUAGE_RULE:
                 self._set_language(number, found, language)
                 return True
-        self.language = next((lang for lang in LANGUAGES.values() if _keyword(tokens, lang)[0]), ENGLISH)
+        self.language = next((lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0]), ENGLISH)
         # A line that could not be read at all may have said it.
         if not self.notes.mistakes:
             self._language_missing(number, spelled(tokens))
@@ -172,7 +172,7 @@ class _Reading:
     def _no_keyword(self, number: int, tokens: list[Token]) -> None:
         first = tokens[0]
         words = ", ".join(spellings[0] for spellings in self.language.keywords.values())
-        other = next((lang for lang in LANGUAGES.values() if _keyword(tokens, lang)[0]), None)
+        other = next((lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0]), None)
         if other is not None:
             expected = f"this line is in {other.name}, the binding is in {self.language.name}"
             self.notes.wrong(number, first.column, first.spelled, expected, f"begin with {words}")
@@ -241,15 +241,6 @@ class _Reading:
         sentence = grammar.spell(row, grammar.examples(row, self.language), self.language)
         hint = f"add «{self.language.keywords[phase][0]} {sentence}»"
         self.notes.wrong(number, 1, "", f"the binding does not say its {row.name}", hint)
-
-
-def _keyword(tokens: list[Token], language: Language) -> tuple[Phase | None, int]:
-    """The phase that the first tokens name in `language`, and how many tokens that takes."""
-    best: tuple[Phase | None, int] = (None, 0)
-    for words, phase in grammar.keywords(language.code).get(tokens[0].text, ()):
-        if len(words) > best[1] and [token.text for token in tokens[: len(words)]] == words:
-            best = (phase, len(words))
-    return best
 
 
 def _rule_of(language: Language) -> str:

@@ -1,11 +1,11 @@
-"""Binding pages: `meshnode binding explain|diff` - a contract and its changes, to be read in an assembly."""
+"""Binding pages: `meshnode binding explain|diff|lsp` - a contract and its changes, for assemblies and for editors."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from meshnode.cli.bindings import File, mistakes_of
-from meshnode.cli.output import Json, answer
+from meshnode.cli.output import Fault, Json, answer
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import read_input
 
@@ -16,6 +16,7 @@ def add_to(group: Group) -> None:
     """Add the commands to `meshnode binding`."""
     group.command()(explain)
     group.command()(diff)
+    group.command()(lsp)
 
 
 def explain(file: File, language: Language = "", json: Json = False) -> None:
@@ -48,3 +49,17 @@ def diff(
     with mistakes_of(new):
         found = commands.diff(before, after, language or None)
     answer({"old": old, "new": new, **msgspec.to_builtins(found)}, lambda: difference_text(found).rstrip("\n"), json)
+
+
+def lsp() -> None:
+    """Answer an editor: completion, mistakes while one types, spelling, meanings. Speaks LSP on stdin and stdout."""
+    try:
+        import pygls  # noqa: F401
+    except ImportError as error:
+        raise Fault(
+            "the language server needs the package pygls, which nodes do without\n"
+            "    install it with: pip install 'meshnode[editor]'"
+        ) from error
+    from meshnode.language_server import serve
+
+    serve()
