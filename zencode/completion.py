@@ -64,8 +64,10 @@ def complete(text: str, line: int, column: int) -> list[Proposal]:
     """What may be written at a place of a text.
 
     Args:
-        line, column: from 1; column 1 is in front of the first character.
+        line, column: from 1; column 1 is in front of the first character. Beyond the text nothing is proposed.
     """
+    if line < 1 or column < 1:
+        return []
     if len(text) > MAX_TEXT_BYTES:
         return []
     lines = text.split("\n")
@@ -173,7 +175,8 @@ class _Completion:
             taken = _taken(slot, tokens, at, parts[position + 1 : position + 2])
             if taken == 0 or (token is self._word and token.sort == NUMBER and slot.kind.form != QUANTITY):
                 return
-            if slot.kind.form == QUANTITY and at + taken == len(tokens) and token.sort == NUMBER:
+            unfinished = taken == 1 or tokens[-1] is self._word
+            if slot.kind.form == QUANTITY and at + taken == len(tokens) and unfinished:
                 yield from self._units(slot.kind, token, tokens[at + 1 :])
                 return
             at += taken
@@ -238,8 +241,6 @@ class _Completion:
     def _units(self, kind: Kind, number: Token, after: list[Token]) -> Iterator[Proposal]:
         """The units of a number that has none yet, or an unfinished one."""
         partial = after[0] if after else None
-        if partial is not None and partial is not self._word:
-            return
         start = partial.column if partial else number.column + len(number.spelled)
         space = "" if partial or start < self._end else " "
         currency = self._survey.currency or "EUR"
