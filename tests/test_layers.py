@@ -28,7 +28,7 @@ APPLY_PATH = (
 PURE = (*APPLY_PATH, "meshnode/autopilot.py", "meshnode/roster.py", "zencode", "drivers/codecs")
 
 # Programs that write a document from a package's tables; they read and write files, and no module imports them.
-GENERATORS = ("protocols/spec.py", "zencode/language.py")
+GENERATORS = ("protocols/spec.py", "zencode/language.py", "zencode/highlighting.py")
 
 # Clocks, chance, disks, sockets, processes and the environment: what makes two runs differ.
 IMPURE = (
