@@ -89,10 +89,11 @@ class Match(Struct, frozen=True):
 
 
 class Suggestion(Struct, frozen=True):
-    """A sentence that the author may have meant, written out in full."""
+    """A sentence that the author may have meant: its row, and written out in full."""
 
     phase: Phase
     text: str
+    sentence: Sentence
 
 
 def tokens_of(line: str) -> list[Token]:
@@ -209,7 +210,7 @@ def nearest(tokens: list[Token], phase: Phase | None, language: Language, table:
         likeness += _SAME_PHASE_PERMILLE if sentences[row].phase == phase else 0
         if likeness > score:
             best, score = sentences[row], likeness
-    return None if best is None else Suggestion(best.phase, _filled(best, tokens, language))
+    return None if best is None else Suggestion(best.phase, _filled(best, tokens, language), best)
 
 
 def spell(sentence: Sentence, values: list[str], language: Language) -> str:

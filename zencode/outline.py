@@ -76,7 +76,7 @@ class Outline:
         if self._section == Phase.SCENARIO:
             self._notes.wrong(number, column, said, "a binding has one scenario", "delete this line")
         elif self._section > Phase.SCENARIO:
-            self._notes.wrong(number, column, said, "the scenario stands between rules and givens")
+            self._notes.wrong(number, column, said, "the scenario stands between rules and givens", "move this line up")
         else:
             self._section = Phase.SCENARIO
         self.last = Phase.SCENARIO

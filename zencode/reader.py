@@ -22,6 +22,7 @@ from zencode.phrases import NamedCurrency, read_phrase
 from zencode.sentences import BY_ID, CURRENCY_IS, LANGUAGE_RULE, VERSION
 from zencode.source import clean_lines, is_comment
 from zencode.values import WrongValueError, read_name
+from zencode.writer import write_statement
 
 _SCENARIO = re.compile(r"\s*('(?:[^']|'')*+')\s*:\s*(.*)")
 _EXAMPLE_SCENARIO = "'market': Palm Bay microgrid"
@@ -122,8 +123,8 @@ class _Reading:
         for fault in phrase.faults:
             self.notes.wrong(number, fault.column, fault.found, fault.expected, fault.suggestion)
         self.currencies += [(number, currency) for currency in phrase.currencies]
-        row = phrase.sentence
-        if row is not None and is_priced(row):
+        row = phrase.sentence or phrase.guess
+        if phrase.sentence is not None and is_priced(phrase.sentence):
             self.priced_line = self.priced_line or number
         if row is not None and phrase.statement is None:
             # So that a currency with a typing error is not called missing as well.
@@ -142,8 +143,10 @@ class _Reading:
                 self._set_language(number, found, language)
                 return True
         self.language = next((lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0]), ENGLISH)
-        # A line that could not be read at all may have said it.
-        if not self.notes.mistakes:
+        # A line that could not be read at all may have said it, and this one may say it with a typing error.
+        keyword, used = keyword_of(tokens, self.language)
+        near = grammar.nearest(tokens[used:], Phase.RULE, self.language) if keyword == Phase.RULE else None
+        if not self.notes.mistakes and (near is None or near.sentence.id != LANGUAGE_RULE):
             self._language_missing(number, spelled(tokens))
         return False
 
@@ -152,7 +155,7 @@ class _Reading:
         token = piece.tokens[0]
         expected = hint = ""
         if token.text not in LANGUAGES or not piece.fits:
-            expected = "no language of the catalogue"
+            expected = "no language of the catalogue" if piece.fits else "names stand between ' and '"
             hint = "write " + " or ".join(_rule_of(known) for known in LANGUAGES.values())
         elif token.text != language.code:
             expected = f"this sentence is in {language.name}"
@@ -175,11 +178,22 @@ class _Reading:
         other = next((lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0]), None)
         if other is not None:
             expected = f"this line is in {other.name}, the binding is in {self.language.name}"
-            self.notes.wrong(number, first.column, first.spelled, expected, f"begin with {words}")
+            self.notes.wrong(number, first.column, first.spelled, expected, self._said_here(tokens, other, words))
             return
         near = grammar.nearest(tokens, None, self.language)
         hint = f"did you mean «{self.language.keywords[near.phase][0]} {near.text}»?" if near else ""
         self.notes.wrong(number, first.column, first.spelled, f"a line begins with {words}", hint)
+
+    def _said_here(self, tokens: list[Token], other: Language, words: str) -> str:
+        """A sentence of another language in the language of this text, if it can be read."""
+        phase, used = keyword_of(tokens, other)
+        last = self.outline.last if phase == Phase.AND else phase
+        phrase = read_phrase(tokens[used:], last, tokens[0], other) if last is not None else None
+        if phase is None or phrase is None or phrase.statement is None or phrase.statement.id == LANGUAGE_RULE:
+            return f"begin with {words}"
+        currency = phrase.currencies[0].code if phrase.currencies else ""
+        said = write_statement(phrase.statement, self.language.code, currency)
+        return f"write «{self.language.keywords[phase][0]} {said}»"
 
     def _scenario(self, number: int, line: str, keyword: Token) -> None:
         self.outline.scenario(number, keyword.spelled, keyword.column)
@@ -195,8 +209,12 @@ class _Reading:
             read_name(TEXT, id)
         except WrongValueError as wrong:
             self.notes.wrong(number, found.start(1) + 1, found[1], wrong.expected, wrong.suggestion)
-        if not 0 < len(title) <= MAX_TITLE:
-            self.notes.wrong(number, found.start(2) + 1, title, f"a title has 1 to {MAX_TITLE} characters")
+        if len(title) > MAX_TITLE:
+            expected = f"{len(title)} characters, a title has at most {MAX_TITLE}"
+            self.notes.wrong(number, found.start(2) + 1, title, expected, "shorten it")
+        elif not title:
+            hint = f"write {keyword.spelled} {_EXAMPLE_SCENARIO}"
+            self.notes.wrong(number, found.start(2) + 1, "", "the title is missing", hint)
         self.scenario = (id, title)
         self._append(number, Phase.SCENARIO, None)
 
@@ -234,7 +252,8 @@ class _Reading:
         for number, named in (*self.currencies, *self.examples.currencies):
             if named.code != given.slots[0]:
                 expected = f"the currency of this binding is {given.slots[0]}"
-                self.notes.wrong(number, named.column, named.found, expected)
+                hint = f"write it in {given.slots[0]}; a binding has one currency"
+                self.notes.wrong(number, named.column, named.found, expected, hint)
 
     def _missing(self, number: int, phase: Phase, id: int) -> None:
         row = BY_ID[id]

@@ -20,6 +20,7 @@ _SPACES = re.compile(r"[\t\u00a0\u202f]")
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: Control, format (bidirectional marks, zero-width), surrogate, private, line and paragraph separators.
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+_REMEDY = "write it with Latin, Greek or Cyrillic letters"
 #: How much of an overlong line an error repeats.
 _SHOWN = 20
 
@@ -78,12 +79,15 @@ def _first_refused(line: str) -> int | None:
 
 def _refuse(number: int, line: str, at: int, notes: Notebook) -> None:
     code = f"U+{ord(line[at]):04X}"
-    if _is_invisible(line[at]):
+    if line[at] == "\r":
+        expected = "a carriage return inside a line; lines end with LF or CRLF"
+        notes.wrong(number, at + 1, code, expected, "save the file with other line ends")
+    elif _is_invisible(line[at]):
         notes.wrong(number, at + 1, code, "an invisible or control character", "delete it")
     elif unicodedata.combining(line[at]):
         notes.wrong(number, at + 1, code, "an accent that no letter takes here", "delete it")
     else:
-        notes.wrong(number, at + 1, f"{line[at]} {code}", "a binding is written without this character")
+        notes.wrong(number, at + 1, f"{line[at]} {code}", "a binding is written without this character", _REMEDY)
 
 
 def _is_invisible(character: str) -> bool:
