@@ -87,7 +87,11 @@ class ExampleReader:
             self._notes.wrong(number, 1, "", f"more than {MAX_EXAMPLE_LINES} lines; an example has no more")
             raise StopReadingError
         self._seen.append(phase)
-        phrase = read_phrase(tokens[keyword[1] :], phase, tokens[0], language, EXAMPLE)
+        rest = tokens[keyword[1] :]
+        phrase = read_phrase(rest, phase, tokens[0], language, EXAMPLE)
+        if phrase.sentence is None and grammar.match(rest, phase, language) is not None:
+            self._astray(number, tokens[0])
+            return
         for fault in phrase.faults:
             self._notes.wrong(number, fault.column, fault.found, fault.expected, fault.suggestion)
         self.currencies += [(number, currency) for currency in phrase.currencies]
@@ -132,10 +136,7 @@ class ExampleReader:
             self._notes.wrong(number, first.column, first.spelled, expected)
             return None
         if keyword not in _OWN:
-            expected = f"examples stand at the end; the first begins on line {self.first_line}"
-            self._notes.wrong(
-                number, first.column, first.spelled, expected, f"move this line above line {self.first_line}"
-            )
+            self._astray(number, first)
             return None
         if keyword == Phase.GIVEN and Phase.THEN in self._seen:
             expected = f"{words[Phase.GIVEN][0]} stands above {words[Phase.THEN][0]} in an example"
@@ -143,6 +144,11 @@ class ExampleReader:
             self._notes.wrong(number, first.column, first.spelled, expected, hint)
             return None
         return keyword
+
+    def _astray(self, number: int, first: Token) -> None:
+        """A sentence of the binding below an example."""
+        expected = f"examples stand at the end; the first begins on line {self.first_line}"
+        self._notes.wrong(number, first.column, first.spelled, expected, f"move this line above line {self.first_line}")
 
     def _check_names(self, number: int, statement: Statement) -> None:
         """Whoever is expected to have something must have been given, if anything was."""

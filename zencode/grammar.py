@@ -20,8 +20,8 @@ from msgspec import Struct
 from zencode.examples import EXAMPLE_SENTENCES
 from zencode.kinds import COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase
-from zencode.sentences import SENTENCES, Sentence
-from zencode.values import write_value
+from zencode.sentences import SENTENCES, Sentence, Slot
+from zencode.values import WrongValueError, read_quantity, write_value
 
 #: What a token is: its group in _TOKEN.
 WORD, NUMBER, PUNCTUATION, OTHER_QUOTES, UNCLOSED = "word", "number", "punctuation", "other", "unclosed"
@@ -286,14 +286,23 @@ def _filled(sentence: Sentence, tokens: list[Token], language: Language) -> str:
     sorts = {NAME: NAME, TIME: CLOCK_TIME, COUNT: NUMBER, QUANTITY: NUMBER}
     if [token.sort for token in own] == [sorts.get(slot.kind.form) for slot in wanted]:
         for slot, token in zip(wanted, own, strict=True):
-            values[sentence.index(slot.name)] = _own_words(token, tokens, slot.kind.form)
+            said = _own_words(token, tokens, slot, language)
+            if said is not None:
+                values[sentence.index(slot.name)] = said
     return spell(sentence, values, language)
 
 
-def _own_words(token: Token, tokens: list[Token], form: str) -> str:
+def _own_words(token: Token, tokens: list[Token], slot: Slot, language: Language) -> str | None:
+    """The line's own value for a slot; None if it would be wrong there, as a suggestion never is."""
+    if slot.kind.form != QUANTITY:
+        return token.spelled
     at = tokens.index(token)
-    follows = tokens[at + 1 : at + 2] if form == QUANTITY else []
-    return " ".join([token.spelled, *(unit.spelled for unit in follows if unit.text != ",")])
+    unit = tokens[at + 1].spelled if at + 1 < len(tokens) else ""
+    try:
+        value, _ = read_quantity(slot.kind, token.text, unit, language)
+    except WrongValueError:
+        return None
+    return f"{token.spelled} {unit}" if slot.takes(value) else None
 
 
 @cache

@@ -130,13 +130,13 @@ def _refused(fault: Fault) -> Phrase:
 
 
 def _second_sentence(tokens: list[Token], phase: Phase, language: Language, table: str) -> Phrase | None:
-    """What to say of two sentences on one line, joined by «and»."""
-    joints = [folded(spelling) for spelling in language.keywords[Phase.AND]]
+    """What to say of two sentences on one line, joined by «and» or «then»."""
+    joints = {folded(word): joint for joint in (Phase.AND, Phase.THEN) for word in language.keywords[joint]}
     at = next((at for at, token in enumerate(tokens) if token.text in joints and at + 1 < len(tokens)), None)
     found = match(tokens[:at], phase, language, table) if at else None
     if at is None or found is None or not all(piece.fits for piece in found.pieces):
         return None
-    rest = f"{language.keywords[Phase.AND][0]} {spelled(tokens[at + 1 :])}"
+    rest = f"{language.keywords[joints[tokens[at].text]][0]} {spelled(tokens[at + 1 :])}"
     hint = f"write «{rest}» on a line of its own"
     return Phrase(faults=(Fault(tokens[at].column, spelled(tokens[at:]), "a line has one sentence", hint),))
 

@@ -13,7 +13,7 @@ from zencode import grammar
 from zencode.binding import MAX_TITLE, Binding, Statement, is_priced, sorted_statements
 from zencode.document import Document, Line
 from zencode.example_reader import ExampleReader
-from zencode.grammar import Match, Token, keyword_of, spelled
+from zencode.grammar import Match, Token, folded, keyword_of, spelled
 from zencode.kinds import TEXT
 from zencode.languages import ENGLISH, LANGUAGES, Language, Phase
 from zencode.mistakes import BindingErrors, Notebook, StopReadingError
@@ -104,6 +104,12 @@ class _Reading:
             self.examples.begin(number, line, first, self._taken_comments(), self.language)
         elif self.examples.first_line:
             self.examples.line(number, tokens, (keyword, used), self._taken_comments(), self.language)
+        elif keyword is None and _means_end_if(tokens, self.language):
+            end_if = self.language.keywords[Phase.END_IF][0]
+            self.notes.wrong(
+                number, first.column, spelled(tokens), f"{end_if} is one word, spelled so", f"write {end_if}"
+            )
+            self.outline.end_if(number, first.spelled, first.column, self.language)
         elif keyword is None:
             self._no_keyword(number, tokens)
             self.outline.skip(number)
@@ -135,6 +141,8 @@ class _Reading:
 
     def _says_language(self, number: int, tokens: list[Token]) -> bool:
         """Settle the language with the first sentence; False when that sentence says something else."""
+        if not any(keyword_of(tokens, language)[0] for language in LANGUAGES.values()):
+            return False  # told as a line without keyword; the next may say it
         self.language_said = True
         for language in LANGUAGES.values():
             keyword, used = keyword_of(tokens, language)
@@ -142,7 +150,7 @@ class _Reading:
             if found and found.sentence.id == LANGUAGE_RULE:
                 self._set_language(number, found, language)
                 return True
-        self.language = next((lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0]), ENGLISH)
+        self.language = next(lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0])
         # A line that could not be read at all may have said it, and this one may say it with a typing error.
         keyword, used = keyword_of(tokens, self.language)
         near = grammar.nearest(tokens[used:], Phase.RULE, self.language) if keyword == Phase.RULE else None
@@ -156,7 +164,7 @@ class _Reading:
         expected = hint = ""
         if token.text not in LANGUAGES or not piece.fits:
             expected = "no language of the catalogue" if piece.fits else "names stand between ' and '"
-            hint = "write " + " or ".join(_rule_of(known) for known in LANGUAGES.values())
+            hint = f"write {_rules_of_all()}"
         elif token.text != language.code:
             expected = f"this sentence is in {language.name}"
             hint = f"write {_rule_of(LANGUAGES[token.text])} and every sentence in that language"
@@ -167,8 +175,7 @@ class _Reading:
         self._append(number, Phase.RULE, Statement(LANGUAGE_RULE, (language.code,)))
 
     def _language_missing(self, number: int, found: str) -> None:
-        forms = " or ".join(_rule_of(language) for language in LANGUAGES.values())
-        self.notes.wrong(number, 1, found, "the first sentence says the language", f"write {forms}")
+        self.notes.wrong(number, 1, found, "the first sentence says the language", f"write {_rules_of_all()}")
 
     # --- Lines that are no statement -------------------------------------------------------------
 
@@ -182,13 +189,21 @@ class _Reading:
             return
         near = grammar.nearest(tokens, None, self.language)
         hint = f"did you mean «{self.language.keywords[near.phase][0]} {near.text}»?" if near else ""
+        if not self.language_said:
+            hint = f"begin with {_rules_of_all()}"
         self.notes.wrong(number, first.column, first.spelled, f"a line begins with {words}", hint)
 
     def _said_here(self, tokens: list[Token], other: Language, words: str) -> str:
         """A sentence of another language in the language of this text, if it can be read."""
         phase, used = keyword_of(tokens, other)
+        if phase in (Phase.SCENARIO, Phase.END_IF):
+            return f"write {self.language.keywords[phase][0]}"
         last = self.outline.last if phase == Phase.AND else phase
-        phrase = read_phrase(tokens[used:], last, tokens[0], other) if last is not None else None
+        phrase = (
+            read_phrase(tokens[used:], last, tokens[0], other)
+            if last not in (None, Phase.SCENARIO, Phase.END_IF)
+            else None
+        )
         if phase is None or phrase is None or phrase.statement is None or phrase.statement.id == LANGUAGE_RULE:
             return f"begin with {words}"
         currency = phrase.currencies[0].code if phrase.currencies else ""
@@ -260,6 +275,20 @@ class _Reading:
         sentence = grammar.spell(row, grammar.examples(row, self.language), self.language)
         hint = f"add «{self.language.keywords[phase][0]} {sentence}»"
         self.notes.wrong(number, 1, "", f"the binding does not say its {row.name}", hint)
+
+
+def _means_end_if(tokens: list[Token], language: Language) -> bool:
+    """Whether a line is EndIf in two words, or with a letter too few or too many."""
+    said = "".join(token.text for token in tokens)
+    wanted = folded(language.keywords[Phase.END_IF][0])
+    if abs(len(said) - len(wanted)) > 1 or len(tokens) > 2:
+        return False
+    long, short = (said, wanted) if len(said) >= len(wanted) else (wanted, said)
+    return long == short or any(long[:at] + long[at + 1 :] == short for at in range(len(long)))
+
+
+def _rules_of_all() -> str:
+    return " or ".join(_rule_of(language) for language in LANGUAGES.values())
 
 
 def _rule_of(language: Language) -> str:

@@ -93,7 +93,9 @@ def read_quantity(kind: Kind, number: str, unit: str, language: Language) -> tup
         return value, money[1].upper()
     found = _find_unit(kind, unit, language)
     if found is None:
-        hint = _for_example(kind, language) if unit else f"write {number} {_usual_unit(kind, language)}"
+        # Of a price, «32 ct/kWh» must not become 32 of the currency.
+        known = not unit or (len(kind.units) == 1 and kind.name not in PRICED and _unit_owner(unit, language) is None)
+        hint = f"write {number} {_usual_unit(kind, language)}" if known else _for_example(kind, language)
         raise WrongValueError(_wrong_unit(kind, unit, language), hint)
     if kind is CYCLE:
         return _cycle(found, _scaled(kind, number, found, language)), None

@@ -31,7 +31,9 @@ def _givens(count: int) -> str:
 
 
 def test_a_text_of_33_kib_is_refused_whole() -> None:
-    expected = "line 1: mistake: the text has 33792 bytes; a binding has at most 32768"
+    expected = (
+        "line 1: mistake: the text has 33792 bytes; a binding has at most 32768\n    shorten its comments, or say less"
+    )
     for text in ("#" * (33 * 1024), b"\xff" * (33 * 1024)):
         assert _mistakes(text) == [expected]
 
@@ -44,7 +46,9 @@ def test_bytes_are_counted_not_characters() -> None:
 
 def test_300_statements_are_read_and_301_are_not() -> None:
     assert len(read(_givens(299)).givens) == 299
-    assert _mistakes(_givens(300)) == ["line 303: mistake: more than 300 statements; a binding has no more"]
+    assert _mistakes(_givens(300)) == [
+        "line 303: mistake: more than 300 statements; a binding has no more\n    leave some out"
+    ]
 
 
 def test_an_event_counts_again_for_every_condition() -> None:
@@ -54,7 +58,7 @@ def test_an_event_counts_again_for_every_condition() -> None:
     found = _mistakes(HEAD + join + block * 100)
     assert found == [
         "line 304: mistake: 301 statements, every event counted again for each of its conditions;"
-        " a binding has at most 300"
+        " a binding has at most 300\n    leave some out"
     ]
 
 
