@@ -39,13 +39,8 @@ _KINDS = {
 }
 
 
-def serve() -> None:
-    """Answer an editor on stdin and stdout until it goes."""
-    server().start_io()
-
-
 def server() -> LanguageServer:
-    """A server with all that it can do."""
+    """A server with all that it can do; its `start_io` answers an editor on stdin and stdout until that goes."""
     made = LanguageServer(NAME, __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Incremental)
 
     @made.feature(lsp.TEXT_DOCUMENT_DID_OPEN)

@@ -51,7 +51,9 @@ def diff(
     answer({"old": old, "new": new, **msgspec.to_builtins(found)}, lambda: difference_text(found).rstrip("\n"), json)
 
 
-def lsp() -> None:
+def lsp(
+    json: Annotated[bool, Option("--json", "Start nothing; say as JSON which requests would be answered.")] = False,
+) -> None:
     """Answer an editor: completion, mistakes while one types, spelling, meanings. Speaks LSP on stdin and stdout."""
     try:
         import pygls  # noqa: F401
@@ -60,6 +62,10 @@ def lsp() -> None:
             "the language server needs the package pygls, which nodes do without\n"
             "    install it with: pip install 'meshnode[editor]'"
         ) from error
-    from meshnode.language_server import serve
+    from meshnode.language_server import server
 
-    serve()
+    made = server()
+    if json:
+        answer({"name": made.name, "version": made.version, "requests": sorted(made.protocol.fm.features)}, "", json)
+    else:
+        made.start_io()

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from meshnode import __version__
 from tests.cli.editor import Editor, editor
-from tests.cli.shell import complaint
+from tests.cli.shell import complaint, meshnode
 from zencode.presets import preset
 
 VILLAGE = preset("neighbour_market")
@@ -120,3 +121,9 @@ def test_without_pygls_the_command_says_what_to_install(monkeypatch: pytest.Monk
         "the language server needs the package pygls, which nodes do without\n"
         "    install it with: pip install 'meshnode[editor]'"
     )
+
+
+def test_the_command_says_which_requests_it_answers() -> None:
+    told = meshnode("binding", "lsp", "--json").json
+    assert told["name"] == "meshnode-binding" and told["version"] == __version__
+    assert {"textDocument/completion", "textDocument/hover", "textDocument/formatting"} <= set(told["requests"])
