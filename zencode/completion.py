@@ -14,11 +14,25 @@ from msgspec import Struct
 from zencode.cursor import Spoken, Survey, names_key, survey
 from zencode.document import MAX_TEXT_BYTES
 from zencode.examples import KEYWORDS, TITLE
-from zencode.grammar import BINDING, EXAMPLE, NUMBER, PUNCTUATION, TABLES, WORD, Token, folded, keyword_of, tokens_of
+from zencode.grammar import (
+    BINDING,
+    CLOCK_TIME,
+    DATE,
+    EXAMPLE,
+    NUMBER,
+    PUNCTUATION,
+    TABLES,
+    WORD,
+    Token,
+    folded,
+    keyword_of,
+    tokens_of,
+)
 from zencode.kinds import CURRENCY, LANGUAGE, NAME, PRICED, QUANTITY, SHARES, Kind
-from zencode.languages import KNOWN_WORDS, LANGUAGES, Phase, spoken_words
+from zencode.languages import LANGUAGES, Phase
 from zencode.sentences import Sentence, Slot
 from zencode.values import spoken_unit, write_value
+from zencode.words import KNOWN_WORDS, spoken_words
 
 KEYWORD, SENTENCE, NAME_USED, VALUE, UNIT = "keyword", "sentence", "name", "value", "unit"
 
@@ -261,7 +275,7 @@ def _taken(slot: Slot, tokens: list[Token], at: int, following: list[str]) -> in
         return 1 if token.sort == NAME else 0
     if form == SHARES:
         return len(tokens) - at if token.sort == NUMBER else 0
-    if token.sort not in (NUMBER, "time"):
+    if token.sort not in (NUMBER, CLOCK_TIME, DATE):
         return 0
     if form != QUANTITY or at + 1 >= len(tokens):
         return 1

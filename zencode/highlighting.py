@@ -15,7 +15,8 @@ from typing import Any
 
 from zencode.examples import KEYWORDS
 from zencode.kinds import KINDS
-from zencode.languages import KNOWN_WORDS, LANGUAGES, Phase
+from zencode.languages import LANGUAGES, Phase
+from zencode.words import KNOWN_WORDS
 
 PATH = Path(__file__).parent.joinpath("syntax", "zen.tmLanguage.json")
 

@@ -26,18 +26,20 @@ from zencode.grammar import (
     spell,
     spelled,
 )
-from zencode.kinds import COUNT, MAX_SHARES, NAME, SHARE, SHARES, TIME, Value, noun
-from zencode.languages import Language, Phase, spoken_words
+from zencode.kinds import CALENDAR, COUNT, MAX_SHARES, NAME, SHARE, SHARES, TIME, Value, noun
+from zencode.languages import Language, Phase
 from zencode.sentences import LANGUAGE_RULE, Sentence, Slot
 from zencode.values import (
     WrongValueError,
     read_bounds,
     read_clock,
     read_count,
+    read_date,
     read_name,
     read_quantity,
     write_value,
 )
+from zencode.words import spoken_words
 
 
 class Fault(Struct, frozen=True):
@@ -158,6 +160,8 @@ def _read(slot: Slot, piece: Piece, language: Language, currencies: list[NamedCu
         return read_count(slot.kind, first.text, language)
     if piece.form == TIME:
         return read_clock(slot.kind, first.text)
+    if piece.form == CALENDAR:
+        return read_date(slot.kind, first.text)
     if piece.form == SHARES:
         return _shares(slot, piece.tokens, language)
     unit = piece.tokens[1].spelled if len(piece.tokens) > 1 else ""
