@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from zencode.cursor import Spoken, Survey, names_key, survey
 from zencode.document import MAX_TEXT_BYTES
-from zencode.examples import KEYWORDS, TITLE
+from zencode.examples import KEYWORDS, TITLES
 from zencode.grammar import (
     BINDING,
     CLOCK_TIME,
@@ -30,6 +30,7 @@ from zencode.grammar import (
 )
 from zencode.kinds import CURRENCY, LANGUAGE, NAME, PRICED, QUANTITY, SHARES, Kind
 from zencode.languages import LANGUAGES, Phase
+from zencode.meanings import example_meaning, kind_words, meaning
 from zencode.sentences import Sentence, Slot
 from zencode.values import spoken_unit, write_value
 from zencode.words import KNOWN_WORDS, spoken_words
@@ -61,7 +62,7 @@ class Proposal(Struct, frozen=True):
     `kind` is "keyword", "sentence", "name", "value" or "unit". `text` replaces the
     columns `start` to `end` (not included) of the line; `snippet` is the same with
     its values as places to fill, in the notation of editors: ${1:0.32 EUR/kWh}.
-    `detail` is the name of the row or kind, `meaning` is the catalogue's.
+    `detail` is the name of the row or kind in English, `meaning` is in the text's language.
     """
 
     kind: str
@@ -157,9 +158,10 @@ class _Completion:
         start = self._tokens[0].column if self._tokens else self._end
         last = self._before.phase if self._before and self._same_part(self._before) else None
         phases = (_IN_EXAMPLE if self._in_example else _AFTER).get(last, ())
+        code = self._language.code
         words = [self._language.keywords[phase][0] for phase in phases]
         if last in (Phase.THEN, Phase.END_IF):
-            words.append(f"{KEYWORDS[self._language.code]}: {TITLE}")
+            words.append(f"{KEYWORDS[code]}: {TITLES[code]}")
         for word in words:
             if _begins(folded(word).split(), typed):
                 yield Proposal(KEYWORD, word, word, word, "", "", start, self._end)
@@ -208,9 +210,12 @@ class _Completion:
             number += bool(_PLACE.fullmatch(part))
             filled = self._filled(row, part)
             snippet.append(f"${{{number}:{_escaped(filled)}}}" if _PLACE.fullmatch(part) else _escaped(filled))
-        yield Proposal(SENTENCE, plain, plain, " ".join(snippet), row.name, row.meaning, start, self._end)
+        yield Proposal(SENTENCE, plain, plain, " ".join(snippet), row.name, self._meaning(row), start, self._end)
         if slot is not None:
             yield from self._values(slot, start)
+
+    def _meaning(self, row: Sentence) -> str:
+        return (example_meaning if self._in_example else meaning)(row, self._language.code)
 
     def _filled(self, row: Sentence, part: str) -> str:
         place = _PLACE.fullmatch(part)
@@ -231,13 +236,16 @@ class _Completion:
         if kind.form != NAME:
             if self._word is None and not self._in_name and kind.form != SHARES:
                 value = write_value(kind, kind.example, self._language, self._survey.currency or "EUR")
-                yield Proposal(VALUE, value, value, _escaped(value), kind.name, kind.meaning, start, self._end)
+                yield Proposal(VALUE, value, value, _escaped(value), kind.name, self._what(kind), start, self._end)
             return
         for name in self._known_names(slot):
             if self._in_name and not folded(name).startswith(self._partial):
                 continue
             quoted = "'" + name.replace("'", "''") + "'"
-            yield Proposal(NAME_USED, quoted, quoted, _escaped(quoted), kind.name, kind.meaning, start, self._end)
+            yield Proposal(NAME_USED, quoted, quoted, _escaped(quoted), kind.name, self._what(kind), start, self._end)
+
+    def _what(self, kind: Kind) -> str:
+        return kind_words(kind, self._language.code)[1]
 
     def _known_names(self, slot: Slot) -> list[str]:
         kind, code = slot.kind, self._language.code
@@ -265,7 +273,7 @@ class _Completion:
             if partial is None or folded(word).startswith(partial.text):
                 text = space + word
                 at = start if partial else self._end
-                yield Proposal(UNIT, word, text, _escaped(text), kind.name, kind.meaning, at, self._end)
+                yield Proposal(UNIT, word, text, _escaped(text), kind.name, self._what(kind), at, self._end)
 
 
 def _taken(slot: Slot, tokens: list[Token], at: int, following: list[str]) -> int:

@@ -11,7 +11,7 @@ import re
 from zencode import grammar
 from zencode.binding import MAX_TITLE, Statement, is_priced
 from zencode.document import Example, Line
-from zencode.examples import EXAMPLES_BY_ID, KEYWORDS, MAX_EXAMPLE_LINES, MAX_EXAMPLES, TITLE
+from zencode.examples import EXAMPLES_BY_ID, KEYWORDS, MAX_EXAMPLE_LINES, MAX_EXAMPLES, TITLES
 from zencode.grammar import EXAMPLE, Token, folded
 from zencode.kinds import NAME
 from zencode.languages import Language, Phase
@@ -62,7 +62,7 @@ class ExampleReader:
         title = " ".join(found[1].split()) if found else ""
         if not 0 < len(title) <= MAX_TITLE:
             expected = f"an example has a colon and a title of 1 to {MAX_TITLE} characters"
-            hint = f"write {keyword.spelled}: {TITLE}"
+            hint = f"write {keyword.spelled}: {TITLES[language.code]}"
             self._notes.wrong(number, keyword.column, line.strip(" "), expected, hint)
         self._title, self._number, self._comments = title, number, comments
         self._lines, self._seen, self._named = [], [], set()

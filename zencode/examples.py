@@ -12,7 +12,7 @@ and compares. Rows have the form of the catalogue's and ids of their own.
 
 from __future__ import annotations
 
-from zencode.kinds import ENERGY, MONEY, NAME, NUMBER, PRICE, ROLE, TEXT, Kind
+from zencode.kinds import ENERGY, MONEY, NUMBER, PRICE, RECIPIENT, ROLE, TEXT
 from zencode.languages import Phase
 from zencode.sentences import Sentence, Slot
 
@@ -26,14 +26,17 @@ MAX_EXAMPLE_PERIOD = 96
 MAX_EXAMPLE_WH = 600_000
 
 #: The title of the example in manuals and hints.
-TITLE = "a sunny quarter of an hour"
+TITLES: dict[str, str] = {
+    "en": "a sunny quarter of an hour",
+    "it": "un quarto d'ora di sole",
+    "es": "un cuarto de hora de sol",
+    "de": "eine sonnige Viertelstunde",
+}
 
 KEYWORDS: dict[str, str] = {"en": "Example", "it": "Esempio", "es": "Ejemplo", "de": "Beispiel"}
 
 IS_MEMBER, DRAWS, DELIVERS, BIDS, OFFERS = 1, 2, 3, 4, 5
 BILL, RECEIVES, FUND_RECEIVES, FROM_NEIGHBOURS, FROM_GRID, ORDER_REFUSED, PERIOD_PRICE = 11, 12, 13, 14, 15, 16, 17
-
-FUND = Kind("fund", NAME, "a recipient of fees", "community fund", vocabulary="recipient")
 
 _MEMBER = Slot("member", TEXT)
 _ENERGY = Slot("energy", ENERGY, 0, MAX_EXAMPLE_WH)
@@ -139,7 +142,7 @@ EXAMPLE_SENTENCES: tuple[Sentence, ...] = (
         FUND_RECEIVES,
         "earnings of a fund",
         Phase.THEN,
-        (Slot("fund", FUND), _AMOUNT),
+        (Slot("fund", RECIPIENT), _AMOUNT),
         ("community fund", 16_000),
         "What a recipient of fees is owed; compared as a bill is.",
         en="the fund {fund} receives {amount}",

@@ -15,6 +15,7 @@ from zencode.binding import Binding, Statement, binding_hash, is_priced
 from zencode.document import Document
 from zencode.languages import LANGUAGES, Phase
 from zencode.lint import lint
+from zencode.meanings import meaning
 from zencode.sentences import BY_ID, CURRENCY_IS, Sentence
 from zencode.wording import SUBJECTS, WORDINGS
 from zencode.writer import WriteError, write_statement
@@ -49,7 +50,7 @@ _BY_EVENT = {
 
 
 class Said(Struct, frozen=True):
-    """A sentence of the binding. `line` is where it stands in the text; `meaning` is the catalogue's, in English."""
+    """A sentence of the binding with its meaning. `line` is where it stands in the text, 0 if it has none."""
 
     id: int
     name: str
@@ -169,7 +170,7 @@ class _Speaker:
                 BY_ID[one.id].name,
                 self._document.line_of(one),
                 write_statement(one, self._language, self._currency),
-                BY_ID[one.id].meaning,
+                meaning(BY_ID[one.id], self._language),
             )
             for one in statements
         )

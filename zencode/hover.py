@@ -5,8 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from zencode.cursor import Spoken, survey
-from zencode.grammar import examples, spell
+from zencode.grammar import EXAMPLE, examples, spell
 from zencode.kinds import NAME, SHARES
+from zencode.languages import Language
+from zencode.meanings import example_meaning, kind_words, meaning
 from zencode.sentences import BY_ID, Slot
 from zencode.values import read_bounds
 
@@ -51,9 +53,9 @@ def hover(text: str, line: int, column: int) -> Hover | None:
     values = examples(row, language)
     return Hover(
         name=row.name,
-        meaning=row.meaning,
+        meaning=(example_meaning if spoken.table == EXAMPLE else meaning)(row, language.code),
         example=f"{language.keywords[spoken.phase][0]} {spell(row, values, language)}",
-        slots=tuple(_slot(slot, value) for slot, value in zip(row.slots, values, strict=True)),
+        slots=tuple(_slot(slot, value, language) for slot, value in zip(row.slots, values, strict=True)),
         under=tuple(BY_ID[id].name for id in row.under),
         start=start,
         end=end,
@@ -70,10 +72,10 @@ def hover_text(help: Hover) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _slot(slot: Slot, example: str) -> SlotHelp:
+def _slot(slot: Slot, example: str, language: Language) -> SlotHelp:
     narrowed = slot.least is not None or slot.most is not None
-    meaning = read_bounds(slot.kind, *slot.bounds) if narrowed and slot.kind.form not in (NAME, SHARES) else ""
-    return SlotHelp(slot.name, meaning or slot.kind.meaning, example)
+    bounds = read_bounds(slot.kind, *slot.bounds) if narrowed and slot.kind.form not in (NAME, SHARES) else ""
+    return SlotHelp(slot.name, bounds or kind_words(slot.kind, language.code)[1], example)
 
 
 def _columns(spoken: Spoken) -> tuple[int, int]:

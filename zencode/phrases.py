@@ -177,7 +177,8 @@ def _misquoted(slot: Slot, piece: Piece, language: Language) -> WrongValueError:
         bare = token.spelled[1:-1] if token.sort == OTHER_QUOTES else token.spelled
         return WrongValueError("names stand between ' and '", "write '" + bare.replace("'", "''") + "'")
     if token.sort == NAME:
-        return WrongValueError("numbers are not quoted", f"write {token.text}")
+        what = "dates" if piece.form == CALENDAR else "numbers"
+        return WrongValueError(f"{what} are not quoted", f"write {token.text}")
     hint = f"write it as {write_value(slot.kind, slot.kind.example, language, 'EUR')}"
     return WrongValueError(f"{noun(slot.kind)} is expected", hint)
 

@@ -1,6 +1,6 @@
 """Wording: the words of pages about a binding - headings, and how a change is told - in every spoken language.
 
-The sentences themselves are the catalogue's. The meanings and the reasons of lints are in English, as those are.
+The sentences themselves and their meanings are the catalogue's; the reasons of lints are in English.
 """
 
 from __future__ import annotations
