@@ -23,29 +23,35 @@ from zencode.writer import WriteError, write_statement
 COMMUNITY, JOINING, ENERGY, MONEY, VIEWS, FAULTS, CHANGE = SUBJECTS
 
 #: Sentences whose subject is their own, wherever they stand.
-_BY_SENTENCE = {
-    s.CHANGES: CHANGE,
-    s.VERSION: CHANGE,
-    s.ROUNDING: MONEY,
-    s.BILLING: MONEY,
-    s.COLLECTING: MONEY,
-    s.ALLOCATION: ENERGY,
-    s.BAND: ENERGY,
-    s.FEE_PER_KWH: MONEY,
-    s.FEE_PER_CYCLE: MONEY,
-    s.SPLIT: MONEY,
-    s.PAY_BACK: MONEY,
-    s.DEBT_LIMIT: MONEY,
-    s.LET: VIEWS,
-    s.HIDE: VIEWS,
-    s.PROOF: VIEWS,
+_OWN_SUBJECT = {
+    CHANGE: (s.CHANGES, s.VERSION, s.MAY_PAUSE, s.VOTE_TIME, s.TURNOUT),
+    ENERGY: (
+        *(s.ALLOCATION, s.BAND, s.BAND_ON, s.BAND_SHARE, s.RANK),
+        *(s.STORED_ENERGY, s.EFFICIENCY, s.STORAGE_ACCESS, s.GRID_FEED),
+    ),
+    MONEY: (
+        *(s.ROUNDING, s.BILLING, s.COLLECTING, s.VAT_RATE, s.VAT_CATEGORY),
+        *(s.ASSET_IS, s.ISSUER, s.CASHIER, s.ISSUER_BURNS),
+        *(s.FEE_PER_KWH, s.FEE_PER_CYCLE, s.SPLIT, s.PAY_BACK, s.DEBT_LIMIT, s.LEVY, s.SOLIDARITY),
+        *(s.FEE_PER_PERIOD, s.STORAGE_FEE, s.SESSION_PRICE, s.SESSION_FEE),
+        *(s.MINT, s.BURN, s.PAY_WITH, s.MAX_STORED),
+    ),
+    VIEWS: (s.LET, s.HIDE, s.PROOF, s.PUBLISH, s.SEAL),
+    FAULTS: (s.CRITICAL, s.CRITICAL_FIRST, s.RATION, s.FREEZE),
 }
-#: The subject of the other actions is that of their event.
+_BY_SENTENCE = {id: subject for subject, ids in _OWN_SUBJECT.items() for id in ids}
+#: The subject of the other actions is that of their event; energy where it has none here.
 _BY_EVENT = {
     s.JOIN: JOINING,
     s.LEAVE: JOINING,
     s.BILL_DUE: MONEY,
+    s.REDEEMED: MONEY,
     s.METER_SILENT: FAULTS,
+    s.IMPLAUSIBLE: FAULTS,
+    s.EVIDENCE_FOUND: FAULTS,
+    s.GRID_LOST: FAULTS,
+    s.FEEDER_LOSES: FAULTS,
+    s.VOTE_OPENS: CHANGE,
 }
 
 
