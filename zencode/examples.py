@@ -62,7 +62,7 @@ EXAMPLE_SENTENCES: tuple[Sentence, ...] = (
         " join if nothing else is said.",
         en="{member} is a member with the role {role}",
         it="{member} è un membro con il ruolo {role}",
-        es="{member} es miembro con el papel {role}",
+        es="{member} es miembro con el rol {role}",
         de="{member} ist Mitglied mit der Rolle {role}",
     ),
     _row(
@@ -183,7 +183,7 @@ EXAMPLE_SENTENCES: tuple[Sentence, ...] = (
         "The binding refuses an order of the member for this period.",
         en="the order of {member} for period {period} is refused",
         it="l'ordine di {member} per il periodo {period} è rifiutato",
-        es="el pedido de {member} para el periodo {period} se rechaza",
+        es="la orden de {member} para el periodo {period} se rechaza",
         de="der Auftrag von {member} für Periode {period} wird abgelehnt",
     ),
     _row(
