@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zencode.binding import Statement
 from zencode.grammar import (
@@ -157,7 +158,10 @@ def _read(slot: Slot, piece: Piece, language: Language, currencies: list[NamedCu
     if piece.form == NAME:
         return _name(slot, first.text, language)
     if piece.form == COUNT:
-        return read_count(slot.kind, first.text, language)
+        least, most = slot.bounds
+        # One bound is told, the narrower; where only one number is known, the slot says so.
+        kind = slot.kind if least == most else replace(slot.kind, least=least, most=most)
+        return read_count(kind, first.text, language)
     if piece.form == TIME:
         return read_clock(slot.kind, first.text)
     if piece.form == CALENDAR:
