@@ -28,7 +28,7 @@ from zencode.grammar import (
     spelled,
 )
 from zencode.kinds import CALENDAR, COUNT, MAX_SHARES, NAME, SHARE, SHARES, TIME, Value, noun
-from zencode.languages import Language, Phase
+from zencode.languages import ENGLISH, Language, Phase
 from zencode.sentences import LANGUAGE_RULE, Sentence, Slot
 from zencode.values import (
     WrongValueError,
@@ -120,7 +120,8 @@ def _unknown(tokens: list[Token], phase: Phase, keyword: Token, language: Langua
         return second
     near = nearest(tokens, phase, language, table)
     if near is None:
-        hint = "every sentence is listed in LANGUAGE.md"
+        manual = "LANGUAGE.md" if language is ENGLISH else f"LANGUAGE.{language.code}.md"
+        hint = f"every sentence is listed in {manual}"
         return _refused(Fault(tokens[0].column, spelled(tokens), f"no such sentence after {said}", hint))
     begin = "" if near.phase == phase else language.keywords[near.phase][0] + " "
     hint = f"did you mean «{begin}{near.text}»?"

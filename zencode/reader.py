@@ -106,9 +106,7 @@ class _Reading:
             self.examples.line(number, tokens, (keyword, used), self._taken_comments(), self.language)
         elif keyword is None and _means_end_if(tokens, self.language):
             end_if = self.language.keywords[Phase.END_IF][0]
-            self.notes.wrong(
-                number, first.column, spelled(tokens), f"{end_if} is one word, spelled so", f"write {end_if}"
-            )
+            self.notes.wrong(number, first.column, spelled(tokens), "no keyword is spelled so", f"write {end_if}")
             self.outline.end_if(number, first.spelled, first.column, self.language)
         elif keyword is None:
             self._no_keyword(number, tokens)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from meshnode.examples import Expectation, Outcome, run_examples
@@ -40,6 +42,13 @@ def test_a_surplus_is_shared_at_the_middle_of_the_prices() -> None:
         )
         == []
     )
+
+
+def test_the_example_of_the_readme_comes_true() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    example = readme.partition("\n```\nExample: ")[2].partition("\n```\n")[0]
+    (outcome,) = run(f"{VILLAGE}Example: {example}\n")
+    assert len(outcome.expectations) == 1 and outcome.unmet == ()
 
 
 def test_what_came_out_instead_is_told_as_a_sentence() -> None:

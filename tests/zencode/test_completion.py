@@ -139,7 +139,7 @@ def test_comments_and_titles_are_nobodys_business() -> None:
     assert _at_the_end("Scenario 'x': And ") == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([preset(name, code) for name in NAMES for code in sorted(LANGUAGES)]),
     st.integers(1, 60),

@@ -108,7 +108,7 @@ def _examples(draw: st.DrawFn) -> Example:
     return Example(draw(names), (*given_lines, *then_lines))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 @given(bindings(), st.lists(_examples(), max_size=3).map(tuple), st.permutations(sorted(LANGUAGES)))
 def test_examples_go_through_all_languages_and_back(
     binding: Binding, found: tuple[Example, ...], codes: list[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.zencode.strategies import bindings
 from zencode.binding import Binding
@@ -85,6 +85,7 @@ def test_pages_have_words_in_every_language(code: str) -> None:
     assert len(WORDINGS[code].subjects) == len(SUBJECTS)
 
 
+@settings(max_examples=40)
 @given(bindings())
 def test_every_binding_has_a_page(binding: Binding) -> None:
     document = Document(binding, "en", (Line(Phase.SCENARIO, None),))
@@ -192,6 +193,7 @@ def test_another_currency_changes_every_price() -> None:
     assert all("EUR" in change.before and "CHF" in change.after for change in changes)
 
 
+@settings(max_examples=40)
 @given(bindings(), bindings())
 def test_a_difference_leads_from_the_old_sentences_to_the_new(old: Binding, new: Binding) -> None:
     """Taking away what goes and adding what comes gives the new text's sentences; equal bindings have none."""

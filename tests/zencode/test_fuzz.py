@@ -1,4 +1,4 @@
-"""Fuzz: what anybody could send is read or refused, in every run two thousand texts, every night a million."""
+"""Fuzz: what anybody could send is read or refused, in every run a thousand texts, every night a million."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.zencode import fuzz
 
-INPUTS = 2_000
+INPUTS = 1_000
 
 
 def test_damaged_texts_are_read_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,9 +18,9 @@ def test_damaged_texts_are_read_or_refused(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_fair_part_of_the_texts_are_bindings_and_of_each_seed_the_same() -> None:
     """Otherwise the fuzz would say nothing about reading, or nothing about refusing."""
-    found = fuzz.run(2, 500, print)
-    assert 25 <= found <= 475
-    assert fuzz.run(2, 500, print) == found
+    found = fuzz.run(2, 200, print)
+    assert 10 <= found <= 190
+    assert fuzz.run(2, 200, print) == found
     assert list(fuzz.inputs(3, 50)) != list(fuzz.inputs(4, 50))
 
 
