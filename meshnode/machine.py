@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, agents, auctions, orders
+from meshnode.execution import EXECUTED, Call, agents, auctions, governance, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
@@ -22,14 +22,17 @@ from meshnode.ledger import (
     installations,
     members,
     minting,
+    proposals,
     rows,
     standing,
     validators,
 )
 from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
+from meshnode.ledger.governance_rows import Proposal
 from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
+from meshnode.ledger.proposals import BindingMoved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
@@ -46,6 +49,7 @@ from protocols.records import Evidence, Genesis, QuorumChange, Record, Spoken, g
 from protocols.records.feeds import PRICES
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
+from zencode.sentences import CATALOGUE_VERSION
 
 # State hashes are remembered this far back: a header names a state height that is
 # never older than the leader's window of uncertified blocks.
@@ -65,11 +69,15 @@ class RecordDone(msgspec.Struct, frozen=True):
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
 PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged
-Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
+Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone | BindingMoved
 
 
 class StateMismatch(Exception):
     """Two executions of one chain differ; the node must stop acknowledging and say so."""
+
+
+class Lacking(Exception):
+    """A binding begins that this version cannot carry out; the node stops before it, and goes on once upgraded."""
 
 
 class Machine:
@@ -89,6 +97,7 @@ class Machine:
         mechanisms: Mechanisms,
         verifier: Verifier,
         state: State | None = None,
+        catalogue: int = CATALOGUE_VERSION,
     ) -> None:
         """Found the ledger, or take it up from a snapshot's state.
 
@@ -96,6 +105,7 @@ class Machine:
             mechanisms: what this node supports.
             verifier: checks Ed25519 signatures.
             state: of a snapshot whose hash the caller has checked.
+            catalogue: newest catalogue version of bindings that this node has.
         Raises:
             BindingTreeError: the genesis has no binding that this version understands.
             MechanismError: the binding chooses a mechanism that this node lacks.
@@ -104,6 +114,7 @@ class Machine:
         self.genesis = genesis
         self.chain_id = chain_id
         self._mechanisms = mechanisms
+        self._catalogue = catalogue
         self.verifier = verifier
         self._rules: dict[bytes, Rules] = {}
         self.state = State() if state is None else state
@@ -233,6 +244,7 @@ class Machine:
             verdict for each record in order, then the periods that closed.
         Raises:
             StateMismatch: the header's state hash is not ours for its state height.
+            Lacking: a binding begins with this block that this node cannot carry out. Nothing was changed.
         """
         head = block.header
         if head.height != self.height + 1:
@@ -243,12 +255,14 @@ class Machine:
                 f"state after height {head.state_height}: ours is {expected.hex()}, "
                 f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
             )
+        self._check_able(head.height, head.time_s)
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
+        governance.begin(self, moment)
         self._begin_periods(head.time_s)
         self.floor.expire(moment)
         if parameters.cap_begins(self.state, self.time_s, head.time_s):
-            allowed = self.rules().book
+            allowed = self.rules(head.time_s).book.unbound()
             self.floor.keep_within(moment, lambda pair: orders.band(self.state, allowed, head.time_s, pair))
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
@@ -257,6 +271,7 @@ class Machine:
             self.floor.look_again(moment)
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
         validators.apply_header(self.state, head.height, head.state_height)
+        governance.review(self, moment, block.records)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
         self.floor.look_again(moment)
         agents.act_all(self, moment, len(block.records))
@@ -278,6 +293,7 @@ class Machine:
         storing.check(self.state)
         driven.check(self.state)
         certificates.check(self.state)
+        proposals.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -339,6 +355,24 @@ class Machine:
         )
         return handler(call, record), key.account
 
+    def _check_able(self, height: int, time_s: int) -> None:
+        row = governance.due(self, height, time_s)
+        missing = () if row is None else self.lacks(row)
+        if row is not None and missing:
+            raise Lacking(
+                f"block {height} begins the binding {row.binding.hex()[:16]}, which this node cannot carry out: it "
+                f"lacks {', '.join(missing)}; its ledger up to height {height - 1} is kept; upgrade meshnode (or "
+                "install the package with the mechanism) and start the node again: it then catches up by itself"
+            )
+
+    def lacks(self, row: Proposal) -> tuple[str, ...]:
+        """What this node would need to carry out a binding that was proposed, and has not; empty if nothing."""
+        supported = self._mechanisms.supported()
+        catalogue = [f"catalogue version {row.catalogue} (it has {self._catalogue})"]
+        mechanisms = [f"the mechanism {name} version {version}" for name, version in row.mechanisms]
+        absent = [text for text, pin in zip(mechanisms, row.mechanisms, strict=True) if pin not in supported]
+        return (*(catalogue if row.catalogue > self._catalogue else ()), *absent)
+
     def _begin_periods(self, time_s: int) -> None:
         """Write down the prices of the periods that have begun since the block before."""
         if not any(feed.drives in PRICES for _, feed in self.state.feeds.items()):
@@ -358,7 +392,7 @@ class Machine:
             end = start + rules.length_s
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
-            events.append(closing.close(self.state, start, rules, binding))
+            events.append(closing.close(self.state, start, rules, binding, lambda other: self._rules_of(other).period))
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:

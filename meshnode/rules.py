@@ -7,13 +7,14 @@ import hashlib
 import msgspec
 
 from meshnode.ledger.book import BookRules
+from meshnode.ledger.verdicts import Verdict
 from meshnode.market import MechanismError, Mechanisms
-from meshnode.settlement import MODES, Tariff, Weighing, fund_account
+from meshnode.settlement import MODES, SettlementError, Tariff, Weighing, fund_account
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
-from zencode.binding import Binding, Statement, decode, statements
+from zencode.binding import Binding, BindingTreeError, Statement, decode, statements
 from zencode.sentences import BY_ID, CURRENCY_IS
-from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, terms
+from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, TermsError, terms
 from zencode.writer import write_statement
 
 # The versions of the mechanisms that this catalogue's sentences mean.
@@ -28,10 +29,12 @@ class Rules(msgspec.Struct, frozen=True):
     Attributes:
         binding: its hash.
         terms: its facts, one by one.
+        catalogue: version of the catalogue that it needs.
         roles_admitted: roles that its join rules accept.
     """
 
     binding: bytes
+    catalogue: int
     terms: Terms
     period: PeriodRules
     book: BookRules
@@ -65,6 +68,37 @@ def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
     return _spoken(binding, [one for one in statements(binding) if BY_ID[one.id].name in beyond], language)
 
 
+def needs(binding: Binding) -> int:
+    """The catalogue version that a node needs to carry a binding out: the newest one that a sentence of it is of."""
+    return max(getattr(BY_ID[one.id], "since", 1) for one in statements(binding))
+
+
+def needed_mechanisms(facts: Terms) -> tuple[tuple[str, int], ...]:
+    """The mechanisms, by name and version, that a node must have installed to carry a binding out."""
+    return ((facts.order_mechanism, MECHANISM_VERSION),) if facts.order_mechanism else ()
+
+
+def unfit(tree: bytes, catalogue: int, mechanisms: tuple[tuple[str, int], ...], ground: Rules) -> Verdict:
+    """Whether a tree could take the place of the binding in force; the same on every node that has the catalogue.
+
+    Args:
+        catalogue, mechanisms: what a node needs to carry it out, as its proposal says.
+        ground: the rules in force.
+    """
+    try:
+        binding = decode(tree)
+        facts = terms(binding)
+        _tariff(facts)
+    except (BindingTreeError, TermsError, SettlementError):
+        return Verdict.BINDING_UNFIT
+    if needs(binding) > catalogue or not set(needed_mechanisms(facts)) <= set(mechanisms):
+        return Verdict.BINDING_UNFIT
+    # Amounts of another currency, and registers of other periods, could not be set against those that there are.
+    if (facts.currency, facts.settlement_period_s) != (ground.period.currency, ground.period.length_s):
+        return Verdict.OTHER_GROUND
+    return Verdict.ACCEPTED
+
+
 def _sharing(facts: Terms) -> str | None:
     """The mode of settlement that the sentences of sharing mean."""
     chosen = facts.sharing_mechanism
@@ -95,22 +129,16 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         TermsError: a binding that contradicts itself.
         MechanismError: it chooses a mechanism that is not installed.
     """
-    facts = terms(decode(tree))
+    binding = decode(tree)
+    facts = terms(binding)
     mechanism = mechanisms.get(facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else None
     sharing = _sharing(facts)
-    tariff = Tariff(
-        grid_price_u_kwh=facts.grid_price_u_kwh,
-        feed_in_price_u_kwh=facts.feed_in_price_u_kwh,
-        sharing=sharing,
-        fee_u_kwh=facts.fee_u_kwh,
-        fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
-    )
     period = PeriodRules(
         length_s=facts.settlement_period_s,
         grace_s=facts.grace_s,
         correction_s=facts.correction_deadline_s,
         currency=facts.currency,
-        tariff=tariff,
+        tariff=_tariff(facts),
         mechanism=mechanism,
         estimate_days=facts.estimate_days or 0,
         shares=facts.allocation_shares if sharing and MODES[sharing].rule.weighing is Weighing.SHARES else (),
@@ -125,8 +153,20 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
     )
     return Rules(
         binding=hashlib.sha256(tree).digest(),
+        catalogue=needs(binding),
         terms=facts,
         period=period,
         book=book,
         roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
+    )
+
+
+def _tariff(facts: Terms) -> Tariff:
+    """Raises: SettlementError: no period could be settled by it."""
+    return Tariff(
+        grid_price_u_kwh=facts.grid_price_u_kwh,
+        feed_in_price_u_kwh=facts.feed_in_price_u_kwh,
+        sharing=_sharing(facts),
+        fee_u_kwh=facts.fee_u_kwh,
+        fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
     )

@@ -15,7 +15,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     open_wh: units that it still wants; ready_wh: those that are held for, and may trade now; filled_wh: traded.
     height, position: its place in the sequence. unbacked: 1 if it may rest with less ready than open.
-    state: of its life cycle. terms: hash of what it said.
+    state: of its life cycle. terms: hash of what it said. binding: hash of the one that it was made under.
     """
 
     account: bytes
@@ -34,6 +34,7 @@ class Standing(msgspec.Struct, frozen=True):
     unbacked: int
     state: int
     terms: bytes
+    binding: bytes = b""
 
 
 class StandingOf(msgspec.Struct, frozen=True):

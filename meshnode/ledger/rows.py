@@ -157,13 +157,14 @@ class PeriodTrade(msgspec.Struct, frozen=True, gc=False):
 
 
 class Period(msgspec.Struct, frozen=True):
-    """A closed period."""
+    """A closed period. matched: 0 where orders did not meet when it closed, because that was paused."""
 
     length_s: int
     status: int
     completeness_ppm: int
     corrections: int
     binding: bytes
+    matched: int = 1
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -334,7 +335,10 @@ CONTRACT_ENDED = 2
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed."""
+    """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed.
+
+    binding: hash of the one that it was offered under.
+    """
 
     offered_by: bytes
     to: bytes
@@ -348,6 +352,7 @@ class Contract(msgspec.Struct, frozen=True):
     source: str
     price_cap_u_kwh: int
     response_time_s: int
+    binding: bytes = b""
 
 
 class ContractOf(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import delivery_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
+from meshnode.ledger import delivery_rows, feed_rows, governance_rows, order_rows, origin_rows, parameter_rows, rows
 from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, Orders, PeriodTable, Quorums, Table
 from protocols import cbor
 
@@ -93,6 +93,10 @@ class State:
             self, 63, parameter_rows.Parameter
         )
         self.period_prices: Table[tuple[int, int], feed_rows.PeriodPrice] = Table(self, 70, feed_rows.PeriodPrice)
+        self.proposals: Table[bytes, governance_rows.Proposal] = Table(self, 80, governance_rows.Proposal)
+        self.proposal_texts: Table[bytes, governance_rows.ProposalText] = Table(self, 81, governance_rows.ProposalText)
+        self.ballots: Table[tuple[bytes, bytes], governance_rows.Ballot] = Table(self, 82, governance_rows.Ballot)
+        self.pauses: Table[int, governance_rows.Pause] = Table(self, 83, governance_rows.Pause)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

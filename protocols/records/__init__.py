@@ -64,6 +64,7 @@ from protocols.records.genesis import (
     genesis_faults,
     keys_of,
 )
+from protocols.records.governance import BindingWithdraw, MatchingPause, PauseBegin, PauseEnd
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.live import LivePower
 from protocols.records.orders import (
@@ -228,6 +229,7 @@ __all__ = [
     "AuctionRising",
     "BindingProposal",
     "BindingVote",
+    "BindingWithdraw",
     "Burn",
     "Cancel",
     "CapSet",
@@ -279,6 +281,7 @@ __all__ = [
     "Limits",
     "LivePower",
     "LocationSet",
+    "MatchingPause",
     "MemberCredit",
     "MemberEntry",
     "MeterEntry",
@@ -291,6 +294,8 @@ __all__ = [
     "Partner",
     "PartnerFirst",
     "PartnerNobody",
+    "PauseBegin",
+    "PauseEnd",
     "Point",
     "PointClose",
     "PreVote",

@@ -162,6 +162,8 @@ def test_the_largest_binding_proposal_fits_into_an_envelope() -> None:
         text=bytes(32 * 1024),
         previous=bytes(32),
         not_before_s=START_S,
+        catalogue=2**32 - 1,
+        mechanisms=tuple((f"{number}{'m' * 47}", 2**32 - 1) for number in range(8)),
     )
     village = Village()
     signed = village.sign(proposal, key_pair("anna"))
