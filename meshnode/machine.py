@@ -76,6 +76,10 @@ class StateMismatch(Exception):
     """Two executions of one chain differ; the node must stop acknowledging and say so."""
 
 
+# How a person has a node that stopped go on.
+UPGRADE = "start the node again: it then catches up by itself"
+
+
 class Lacking(Exception):
     """A binding begins that this version cannot carry out; the node stops before it, and goes on once upgraded."""
 
@@ -86,6 +90,7 @@ class Machine:
     Attributes:
         state: the tables; read them, never write.
         height: of the last applied block.
+        mechanisms: what this node has.
         verifier: checks Ed25519 signatures.
         floor: the books of standing orders.
     """
@@ -109,11 +114,12 @@ class Machine:
         Raises:
             BindingTreeError: the genesis has no binding that this version understands.
             MechanismError: the binding chooses a mechanism that this node lacks.
+            Lacking: it needs a newer catalogue.
             ValueError: the genesis contradicts itself, with all that is wrong.
         """
         self.genesis = genesis
         self.chain_id = chain_id
-        self._mechanisms = mechanisms
+        self.mechanisms = mechanisms
         self._catalogue = catalogue
         self.verifier = verifier
         self._rules: dict[bytes, Rules] = {}
@@ -134,6 +140,11 @@ class Machine:
             return judge(evidence, self.roll, self.verifier)
         except EvidenceError:
             return None
+
+    @property
+    def abilities(self) -> rows.NodeSupport:
+        """What this node can execute, as it declares it on the ledger."""
+        return rows.NodeSupport(self._catalogue, self.mechanisms.supported())
 
     @property
     def height(self) -> int:
@@ -300,8 +311,13 @@ class Machine:
         faults = genesis_faults(genesis)
         if faults:
             raise ValueError("genesis: " + "; ".join(faults))
-        rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
+        rules = rules_of(genesis.binding, genesis.limits, self.mechanisms)
         self._rules[rules.binding] = rules
+        if rules.catalogue > self._catalogue:
+            raise Lacking(
+                f"the founding binding needs catalogue version {rules.catalogue}, this node has {self._catalogue}; "
+                f"upgrade meshnode and {UPGRADE}"
+            )
         first_period_s = boundary_s(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
         state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
@@ -322,7 +338,7 @@ class Machine:
         known = self._rules.get(binding)
         if known is None:
             tree = self.state.bindings[binding].tree
-            known = self._rules[binding] = rules_of(tree, self.genesis.limits, self._mechanisms)
+            known = self._rules[binding] = rules_of(tree, self.genesis.limits, self.mechanisms)
         return known
 
     def _execute(
@@ -362,12 +378,12 @@ class Machine:
             raise Lacking(
                 f"block {height} begins the binding {row.binding.hex()[:16]}, which this node cannot carry out: it "
                 f"lacks {', '.join(missing)}; its ledger up to height {height - 1} is kept; upgrade meshnode (or "
-                "install the package with the mechanism) and start the node again: it then catches up by itself"
+                f"install the package with the mechanism) and {UPGRADE}"
             )
 
     def lacks(self, row: Proposal) -> tuple[str, ...]:
         """What this node would need to carry out a binding that was proposed, and has not; empty if nothing."""
-        supported = self._mechanisms.supported()
+        supported = self.mechanisms.supported()
         catalogue = [f"catalogue version {row.catalogue} (it has {self._catalogue})"]
         mechanisms = [f"the mechanism {name} version {version}" for name, version in row.mechanisms]
         absent = [text for text, pin in zip(mechanisms, row.mechanisms, strict=True) if pin not in supported]

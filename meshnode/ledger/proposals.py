@@ -201,14 +201,18 @@ def tally(state: State, proposal_id: bytes, row: Proposal) -> Tally:
     ]
     return Tally(
         electorate=len(voters),
-        # Rounded up: 60 % of 4 members are 3.
-        needed=max(1, -(-row.votes_ppm * len(voters) // PPM)),
+        needed=needed(row.votes_ppm, len(voters)),
         yes=choices.count(YES),
         no=choices.count(NO),
         abstained=choices.count(ABSTAIN),
         nodes=len(nodes),
         able=sum(can(state, key_id, row) for key_id in nodes),
     )
+
+
+def needed(votes_ppm: int, electorate: int) -> int:
+    """How many votes adopt a binding; rounded up, so that 60 % of 4 members are 3."""
+    return max(1, -(-votes_ppm * electorate // PPM))
 
 
 def can(state: State, key_id: bytes, row: Proposal) -> bool:

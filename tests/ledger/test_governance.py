@@ -33,7 +33,9 @@ from zencode.binding import binding_hash
 from zencode.reader import read
 
 # The preset in other words: who pays what the seller asks.
-AUCTION = FOUNDED.replace("match orders in a double auction at one price", "buy the need in a falling auction of 15 minutes")
+AUCTION = FOUNDED.replace(
+    "match orders in a double auction at one price", "buy the need in a falling auction of 15 minutes"
+)
 
 
 def _until(chain: Chain, time_s: int) -> None:
