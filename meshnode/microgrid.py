@@ -239,6 +239,8 @@ class Microgrid:
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
             found_out = self.accuser.found_out()
             now = (role, self.part.halted, self.duty.notice, found_out, len(self._transport.peers()), meters)
+            if now[1] is not None and (told is None or told[1] is None):
+                log.error("this node has stopped taking part: %s", self._halted())
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now

@@ -9,7 +9,7 @@ from meshnode.cli.output import MEND, Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.place import Where, read_input
 from meshnode.cli.tokens import when
-from meshnode.cli.trading import Acting, Asking, second_of, seconds
+from meshnode.cli.trading import Acting, Asking, second_of
 
 Named = Annotated[str, Argument("HASH", "The first digits of the binding's hash, or of the proposal's record id.")]
 # As many as nobody types by accident for another one.

@@ -82,10 +82,11 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class BindingMoved(msgspec.Struct, frozen=True):
-    """A proposal has come to another state, or is to begin at another time."""
+    """A proposal has come to another state, or is to begin at another time. tree: of one that begins."""
 
     proposal: bytes
     row: Proposal
+    tree: bytes = b""
 
 
 # --- what members do
@@ -286,7 +287,7 @@ def begin(state: State, key: bytes, time_s: int) -> list[BindingMoved]:
     """A binding is in force from its boundary on; what was to replace the one before it is overtaken."""
     row = _put(state, key, state.proposals[key], status=BEGUN)
     state.schedule.put(row.from_s, rows.Scheduled(row.binding))
-    moved = [BindingMoved(key, row)]
+    moved = [BindingMoved(key, row, state.bindings[row.binding].tree)]
     moved += [end(state, other, OVERTAKEN, time_s) for other, _ in undecided(state)]
     _forget(state, row.binding)
     return moved
