@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from meshnode.cli.bindings import File, group, mistakes_of
-from meshnode.cli.output import MEND, Fault, answer, table
-from meshnode.cli.parser import Argument, Group, Option
+from meshnode.cli.output import Fault, answer, table
+from meshnode.cli.parser import FINE, MEND, Argument, Group, Option
 from meshnode.cli.place import Where, read_input
 from meshnode.cli.tokens import when
 from meshnode.cli.trading import Acting, Asking, second_of
@@ -76,7 +76,7 @@ def status(*, how: Asking) -> int:
     """
     found = how.ask("/api/bindings")
     answer(found, lambda: _status(found), how.json)
-    return MEND if any(one["lacks"] and one["status"] == "adopted" for one in found["proposals"]) else 0
+    return MEND if any(one["lacks"] and one["status"] == "adopted" for one in found["proposals"]) else FINE
 
 
 @group.command()
@@ -97,7 +97,7 @@ def text(
     found = how.ask(f"/api/proposals/{key}")
     warning = f"\nDO NOT VOTE FOR IT: {found['problem']}" if found["problem"] else ""
     answer(found, lambda: found["text"].rstrip("\n") + warning, how.json)
-    return MEND if found["problem"] else 0
+    return MEND if found["problem"] else FINE
 
 
 @group.command()
