@@ -29,6 +29,10 @@ FOUNDED = preset("neighbour_market").replace("14 days notice", "30 minutes notic
 DEARER = FOUNDED.replace("grid energy costs 0.30 EUR/kWh", "grid energy costs 0.40 EUR/kWh")
 WITHOUT_FEE = FOUNDED.replace("charge a fee of 0.01 EUR/kWh", "charge a fee of 0.00 EUR/kWh")
 HOURLY = FOUNDED.replace("settlement period is 15 minutes", "settlement period is 60 minutes")
+# Whoever asks least sells, at what it asks.
+AUCTION = FOUNDED.replace(
+    "match orders in a double auction at one price", "buy the need in a falling auction of 15 minutes"
+)
 MECHANISMS = (("pay-as-clear", 1),)
 
 

@@ -28,14 +28,9 @@ from protocols.block import SignedRecord
 from tests.ledger import governing as say
 from tests.ledger import order_stories
 from tests.ledger.chain import PERIOD_S, Chain, account, member, period_s
-from tests.ledger.governing import DEARER, FOUNDED, NOTICE_S, WITHOUT_FEE, village
+from tests.ledger.governing import AUCTION, DEARER, FOUNDED, NOTICE_S, WITHOUT_FEE, village
 from zencode.binding import binding_hash
 from zencode.reader import read
-
-# The preset in other words: who pays what the seller asks.
-AUCTION = FOUNDED.replace(
-    "match orders in a double auction at one price", "buy the need in a falling auction of 15 minutes"
-)
 
 
 def _until(chain: Chain, time_s: int) -> None:
