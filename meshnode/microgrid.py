@@ -353,8 +353,9 @@ class Microgrid:
             raise Refused(
                 "this node has not caught up with its own admission yet; try again in a moment", lasting=False
             )
-        if isinstance(record, Order) and not record.standing and self.machine.rules().book.open and not self._has_meter:
-            raise Refused(NO_METER)
+        if isinstance(record, Order) and not record.standing and not self._has_meter:
+            if self.machine.rules(record.period_start_s).book.open:
+                raise Refused(NO_METER)
         if isinstance(record, Spoken) and (known := self._submissions.said(self._member.key_id, record.nonce)):
             return known
         try:
