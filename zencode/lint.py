@@ -17,8 +17,8 @@ from msgspec import Struct
 from zencode import sentences as s
 from zencode.binding import Binding, Block, Statement
 from zencode.kinds import DAY_S, ROLE, WHOLE_PPM
-from zencode.languages import AUDIENCES
 from zencode.sentences import BY_ID
+from zencode.words import AUDIENCES
 
 ERROR, WARNING = "error", "warning"
 
