@@ -15,6 +15,7 @@ from protocols.records import Limits
 from zencode.binding import Binding, BindingTreeError, Statement, decode, statements
 from zencode.sentences import BY_ID, CURRENCY_IS
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, TermsError, terms
+from zencode.versions import needs
 from zencode.writer import write_statement
 
 # The versions of the mechanisms that this catalogue's sentences mean.
@@ -66,11 +67,6 @@ def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
     """
     beyond = set(terms(binding).beyond)
     return _spoken(binding, [one for one in statements(binding) if BY_ID[one.id].name in beyond], language)
-
-
-def needs(binding: Binding) -> int:
-    """The catalogue version that a node needs to carry a binding out: the newest one that a sentence of it is of."""
-    return max(getattr(BY_ID[one.id], "since", 1) for one in statements(binding))
 
 
 def needed_mechanisms(facts: Terms) -> tuple[tuple[str, int], ...]:
