@@ -311,7 +311,7 @@ class Machine:
         faults = genesis_faults(genesis)
         if faults:
             raise ValueError("genesis: " + "; ".join(faults))
-        rules = rules_of(genesis.binding, genesis.limits, self.mechanisms)
+        rules = rules_of(genesis.binding, genesis.limits, self.mechanisms, genesis.zone_changes)
         self._rules[rules.binding] = rules
         if rules.catalogue > self._catalogue:
             raise Lacking(
@@ -338,7 +338,9 @@ class Machine:
         known = self._rules.get(binding)
         if known is None:
             tree = self.state.bindings[binding].tree
-            known = self._rules[binding] = rules_of(tree, self.genesis.limits, self.mechanisms)
+            known = self._rules[binding] = rules_of(
+                tree, self.genesis.limits, self.mechanisms, self.genesis.zone_changes
+            )
         return known
 
     def _execute(

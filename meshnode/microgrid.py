@@ -353,9 +353,8 @@ class Microgrid:
             raise Refused(
                 "this node has not caught up with its own admission yet; try again in a moment", lasting=False
             )
-        if isinstance(record, Order) and not record.standing and not self._has_meter:
-            if self.machine.rules(record.period_start_s).book.open:
-                raise Refused(NO_METER)
+        if isinstance(record, Order) and self._asks_for_a_meter(record) and not self._has_meter:
+            raise Refused(NO_METER)
         if isinstance(record, Spoken) and (known := self._submissions.said(self._member.key_id, record.nonce)):
             return known
         try:
@@ -364,6 +363,9 @@ class Microgrid:
             raise Refused(str(error)) from error
         await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
+
+    def _asks_for_a_meter(self, record: Order) -> bool:
+        return not record.standing and self.machine.rules(record.period_start_s).book.open
 
     @property
     def _has_meter(self) -> bool:

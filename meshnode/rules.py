@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
+from meshnode.effects import Blocks, Calendar
+from meshnode.effects.carried import not_carried
 from meshnode.ledger.book import BookRules
 from meshnode.ledger.verdicts import Verdict
+from meshnode.local_time import Zone
 from meshnode.market import MechanismError, Mechanisms
 from meshnode.settlement import MODES, SettlementError, Tariff, Weighing, fund_account
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
 from zencode.binding import Binding, BindingTreeError, Statement, decode, statements
-from zencode.sentences import BY_ID, CURRENCY_IS
+from zencode.catalogue import ids
+from zencode.sentences import CURRENCY_IS
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, TermsError, terms
 from zencode.versions import needs
 from zencode.writer import write_statement
@@ -31,7 +37,9 @@ class Rules(msgspec.Struct, frozen=True):
         binding: its hash.
         terms: its facts, one by one.
         catalogue: version of the catalogue that it needs.
+        blocks: what it says of events.
         roles_admitted: roles that its join rules accept.
+        pausing: (role, for how long at most, in seconds) that may pause the matching of orders.
     """
 
     binding: bytes
@@ -39,7 +47,9 @@ class Rules(msgspec.Struct, frozen=True):
     terms: Terms
     period: PeriodRules
     book: BookRules
+    blocks: Blocks
     roles_admitted: frozenset[str]
+    pausing: tuple[tuple[str, int], ...] = ()
 
 
 def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -> tuple[str, ...]:
@@ -49,29 +59,46 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
         TermsError: a binding that contradicts itself.
     """
     facts = terms(binding)
+    absent = {name for name, version in needed_mechanisms(binding, facts) if not _has(mechanisms, name, version)}
 
     def missing(statement: Statement) -> bool:
         sharing, orders = SHARING_MECHANISMS.get(statement.id), ORDER_MECHANISMS.get(statement.id)
         if sharing is not None:
             return sharing == facts.sharing_mechanism and sharing not in MODES
-        return orders is not None and orders == facts.order_mechanism and not _has(mechanisms, orders)
+        if statement.id == ids.MECHANISM:
+            return statement.slots[0] in absent
+        return orders is not None and orders == facts.order_mechanism and orders in absent
 
     return _spoken(binding, [one for one in statements(binding) if missing(one)], language)
 
 
 def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
-    """The sentences of a binding that this version reads and does not carry out, each once.
-
-    Raises:
-        TermsError: a binding that contradicts itself.
-    """
-    beyond = set(terms(binding).beyond)
-    return _spoken(binding, [one for one in statements(binding) if BY_ID[one.id].name in beyond], language)
+    """The sentences of a binding that this version reads and does not carry out, each once."""
+    return _spoken(binding, not_carried(statements(binding)), language)
 
 
-def needed_mechanisms(facts: Terms) -> tuple[tuple[str, int], ...]:
+def needed_catalogue(binding: Binding) -> int:
+    """The catalogue version that a node needs for a binding: that of its sentences, or the one that it says."""
+    said = binding.given(ids.CATALOGUE)
+    return max(needs(binding), _whole(said.slots[0]) if said else 0)
+
+
+def needed_mechanisms(binding: Binding, facts: Terms) -> tuple[tuple[str, int], ...]:
     """The mechanisms, by name and version, that a node must have installed to carry a binding out."""
-    return ((facts.order_mechanism, MECHANISM_VERSION),) if facts.order_mechanism else ()
+    pinned = _pinned(binding)
+    if facts.order_mechanism:
+        pinned.setdefault(facts.order_mechanism, MECHANISM_VERSION)
+    return tuple(sorted(pinned.items()))
+
+
+def _pinned(binding: Binding) -> dict[str, int]:
+    """The versions of mechanisms that a binding names."""
+    return {str(one.slots[0]): _whole(one.slots[1]) for one in binding.rules if one.id == ids.MECHANISM}
+
+
+def _whole(value: Any) -> int:
+    number: int = value
+    return number
 
 
 def unfit(tree: bytes, catalogue: int, mechanisms: tuple[tuple[str, int], ...], ground: Rules) -> Verdict:
@@ -87,7 +114,7 @@ def unfit(tree: bytes, catalogue: int, mechanisms: tuple[tuple[str, int], ...], 
         _tariff(facts)
     except (BindingTreeError, TermsError, SettlementError):
         return Verdict.BINDING_UNFIT
-    if needs(binding) > catalogue or not set(needed_mechanisms(facts)) <= set(mechanisms):
+    if needed_catalogue(binding) > catalogue or not set(needed_mechanisms(binding, facts)) <= set(mechanisms):
         return Verdict.BINDING_UNFIT
     # Amounts of another currency, and registers of other periods, could not be set against those that there are.
     if (facts.currency, facts.settlement_period_s) != (ground.period.currency, ground.period.length_s):
@@ -101,25 +128,26 @@ def _sharing(facts: Terms) -> str | None:
     return _REOFFERED.get(chosen, chosen) if chosen and facts.offer_unused_again else chosen
 
 
-def _has(mechanisms: Mechanisms, name: str) -> bool:
+def _has(mechanisms: Mechanisms, name: str, version: int) -> bool:
     try:
-        mechanisms.get(name, MECHANISM_VERSION)
+        mechanisms.get(name, version)
     except MechanismError:
         return False
     return True
 
 
-def _spoken(binding: Binding, found: list[Statement], language: str) -> tuple[str, ...]:
+def _spoken(binding: Binding, found: Iterable[Statement], language: str) -> tuple[str, ...]:
     given = binding.given(CURRENCY_IS)
     currency = str(given.slots[0]) if given else ""
     return tuple(dict.fromkeys(write_statement(one, language, currency) for one in found))
 
 
-def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
+def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = ()) -> Rules:
     """The rules of a binding.
 
     Args:
         tree: canonical bytes of the binding's tree.
+        zone: offsets from UTC, as the genesis has them; without, bands run in UTC.
     Raises:
         BindingTreeError: not a tree of this catalogue.
         TermsError: a binding that contradicts itself.
@@ -127,7 +155,8 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
     """
     binding = decode(tree)
     facts = terms(binding)
-    mechanism = mechanisms.get(facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else None
+    found = {name: mechanisms.get(name, version) for name, version in needed_mechanisms(binding, facts)}
+    mechanism = found[facts.order_mechanism] if facts.order_mechanism else None
     sharing = _sharing(facts)
     period = PeriodRules(
         length_s=facts.settlement_period_s,
@@ -149,11 +178,13 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
     )
     return Rules(
         binding=hashlib.sha256(tree).digest(),
-        catalogue=needs(binding),
+        catalogue=needed_catalogue(binding),
         terms=facts,
         period=period,
         book=book,
+        blocks=Blocks(binding, Calendar(binding, zone)),
         roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
+        pausing=tuple((str(one.slots[0]), _whole(one.slots[1])) for one in binding.rules if one.id == ids.MAY_PAUSE),
     )
 
 
