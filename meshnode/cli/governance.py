@@ -103,11 +103,12 @@ def text(
 @group.command()
 def pause(
     reason: Annotated[str, Argument("REASON", "Why, for all members to read.")],
-    hours: Annotated[int, Option("--for", "It ends by itself after so long.", "HOURS", low=1, high=7 * 24)] = 24,
+    hours: Annotated[int, Option("--for", "It ends by itself after so long.", "HOURS", low=1, high=30 * 24)] = 24,
     *,
     how: Acting,
 ) -> int:
-    """Stop the matching of orders in an emergency; all else goes on (administrators). Exit 1 if the community refuses
+    """Stop the matching of orders in an emergency; all else goes on (administrators, for a week at most, and whom the
+    binding lets). Exit 1 if the community refuses
     it, 3 if that is not known yet.
     """
     what = (
@@ -174,6 +175,8 @@ def _proposal(one: dict[str, Any]) -> list[str]:
     elif one["status"] == "open":
         left = one["needed"] - one["yes"]
         lines.append(f"    open until {when(one['until_s'])}: {one['yes']} of the {one['needed']} votes that adopt it")
+        if one["turnout"]:
+            lines.append(f"    it counts only with {one['turnout']} votes for or against it, at least")
         lines += [*votes, f"    {left} more needed; not voted yet: {', '.join(one['outstanding']) or 'nobody'}"]
     else:
         late = f", put off {one['deferred']} times as too few validators could carry it out" if one["deferred"] else ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
+from meshnode.effects import Facts, Outcome
 from meshnode.execution.call import Call, Handlers, Ledger
 from meshnode.execution.floor import Moment
 from meshnode.ledger import pausing, proposals, rows
 from meshnode.ledger.governance_rows import UNFIT, Proposal
-from meshnode.ledger.proposals import BindingMoved
+from meshnode.ledger.proposals import BindingMoved, VoteTerms
 from meshnode.ledger.verdicts import Verdict
 from meshnode.rules import unfit
 from protocols.block import SignedRecord
@@ -25,6 +27,7 @@ from protocols.records import (
     PauseEnd,
     Support,
 )
+from zencode.catalogue import ids
 
 # After these a vote may have another result, or may open.
 _STIRRING = (BindingProposal, BindingVote, Support, Join, Leave, KeyChange)
@@ -53,7 +56,27 @@ def review(ledger: Ledger, moment: Moment, records: tuple[SignedRecord, ...]) ->
     """What a block's records changed may decide a vote."""
     if any(isinstance(signed.record, _STIRRING) for signed in records):
         length_s = ledger.rules(moment.time_s).period.length_s
-        moment.events.extend(proposals.review(ledger.state, moment.time_s, length_s))
+        terms_of = partial(_vote_terms, ledger, moment.time_s)
+        moment.events.extend(proposals.review(ledger.state, moment.time_s, length_s, terms_of))
+
+
+def heed(ledger: Ledger, moment: Moment, outcome: Outcome, reason: str) -> None:
+    """Pause the matching of orders if the binding says so of something that has happened.
+
+    Args:
+        reason: what has happened, for everybody to read.
+    """
+    said = outcome.last(ids.PAUSE)
+    if said is not None and pausing.begin_by_binding(ledger.state, said[0], moment.time_s, reason):
+        ledger.floor.look_at_all(moment)
+
+
+def _vote_terms(ledger: Ledger, time_s: int, row: Proposal) -> VoteTerms:
+    """What the binding in force says when a vote opens."""
+    roles = frozenset(ledger.state.accounts[row.proposer].roles)
+    outcome = ledger.rules(time_s).blocks.at(ids.VOTE_OPENS, Facts(time_s=time_s, roles=roles))
+    time, turnout = outcome.last(ids.VOTE_TIME), outcome.last(ids.TURNOUT)
+    return VoteTerms(time[0] if time else proposals.VOTING_S, turnout[0] if turnout else 0)
 
 
 def _begin(ledger: Ledger, key: bytes, row: Proposal, moment: Moment) -> list[BindingMoved]:
@@ -112,7 +135,7 @@ def _pause(call: Call, record: MatchingPause) -> Verdict:
 def _begin_or_end(call: Call, step: Any) -> Verdict:
     match step:
         case PauseBegin():
-            return pausing.begin(call.state, step, call.account, call.time_s)
+            return pausing.begin(call.state, step, call.account, call.rules.pausing, call.time_s)
         case PauseEnd():
             return pausing.finish(call.state, call.account)
     raise AssertionError(f"a pause with the step {type(step).__name__}")

@@ -10,8 +10,8 @@ OPEN = 1  # members vote
 ADOPTED = 2  # enough have voted for it; it begins when its notice is over
 BEGUN = 3  # in force from `from_s` on, until another one is
 WITHDRAWN = 4
-REJECTED = 5  # so many voted against it, or abstained, that the votes that were left were too few
-LAPSED = 6  # its time was over
+REJECTED = 5  # the votes that were left were too few to adopt it, or nobody gave them in time
+LAPSED = 6  # too few nodes could carry it out in time for a vote to open
 OVERTAKEN = 7  # another binding came before it
 UNFIT = 8  # when it was to begin it turned out to be none that the ledger could carry out
 
@@ -24,7 +24,8 @@ class Proposal(msgspec.Struct, frozen=True):
     """A binding that was proposed; the table's key is the record id of the proposal.
 
     binding, previous: hashes of trees. catalogue, mechanisms: what a node needs to carry it out.
-    votes_ppm, notice_s: how the binding that it replaces wants to be changed.
+    votes_ppm, notice_s: how the binding that it replaces wants to be changed. turnout_ppm: how many of all members
+    must vote for or against it, as that binding says when the vote opens.
     status: of those above. until_s: nobody votes any more at that time. decided_s: when it was adopted or ended.
     from_s: once adopted, the period boundary at which it begins. deferred: how often that was put off because too few
     validators could carry it out.
@@ -51,6 +52,7 @@ class Proposal(msgspec.Struct, frozen=True):
     yes: int = 0
     no: int = 0
     abstained: int = 0
+    turnout_ppm: int = 0
 
 
 class ProposalText(msgspec.Struct, frozen=True):

@@ -6,6 +6,8 @@ One member has one vote, and it stands. Who has left has none; who joined after 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from meshnode.amounts import PPM
@@ -29,7 +31,8 @@ from meshnode.ledger.verdicts import Verdict
 from protocols.cose import key_id_of
 from protocols.records import BindingProposal, BindingVote
 
-# Four weeks: between two assemblies of a community that meets every month.
+# Four weeks, where the binding says nothing: between two assemblies of a community that meets every month. So long
+# a proposal also waits for nodes that could carry it out.
 VOTING_S = 28 * 86_400
 # Members discuss one binding at a time, some two or three; each costs up to a hundred kilobytes of memory.
 MAX_UNDECIDED = 8
@@ -49,11 +52,13 @@ _AFTER_ALL = b"\xff" * 33
 class Tally(msgspec.Struct, frozen=True):
     """How a vote stands.
 
-    needed: votes for it that adopt it. nodes: of members with a vote. able: those of them that could carry it out.
+    needed: votes for it that adopt it. turnout: votes for or against it without which nothing is decided.
+    nodes: of members with a vote. able: those of them that could carry it out.
     """
 
     electorate: int
     needed: int
+    turnout: int
     yes: int
     no: int
     abstained: int
@@ -67,18 +72,25 @@ class Tally(msgspec.Struct, frozen=True):
 
     @property
     def is_adopted(self) -> bool:
-        """Whether enough have voted for it."""
-        return self.yes >= self.needed
+        """Whether enough have voted, and for it."""
+        return self.yes >= self.needed and self.yes + self.no >= self.turnout
 
     @property
     def is_lost(self) -> bool:
         """Whether all votes that are left could not adopt it."""
-        return self.yes + self.outstanding < self.needed
+        return self.yes + self.outstanding < self.needed or self.electorate - self.abstained < self.turnout
 
     @property
     def is_votable(self) -> bool:
         """Whether enough nodes could carry it out."""
         return self.able * PPM >= SUPPORT_PPM * self.nodes
+
+
+class VoteTerms(msgspec.Struct, frozen=True):
+    """What the binding in force says of a vote that opens: how long it is open, and how many must take part."""
+
+    open_s: int = VOTING_S
+    turnout_ppm: int = 0
 
 
 class BindingMoved(msgspec.Struct, frozen=True):
@@ -202,7 +214,8 @@ def tally(state: State, proposal_id: bytes, row: Proposal) -> Tally:
     ]
     return Tally(
         electorate=len(voters),
-        needed=needed(row.votes_ppm, len(voters)),
+        needed=max(1, share_of(row.votes_ppm, len(voters))),
+        turnout=share_of(row.turnout_ppm, len(voters)),
         yes=choices.count(YES),
         no=choices.count(NO),
         abstained=choices.count(ABSTAIN),
@@ -211,9 +224,9 @@ def tally(state: State, proposal_id: bytes, row: Proposal) -> Tally:
     )
 
 
-def needed(votes_ppm: int, electorate: int) -> int:
-    """How many votes adopt a binding; rounded up, so that 60 % of 4 members are 3."""
-    return max(1, -(-votes_ppm * electorate // PPM))
+def share_of(share_ppm: int, electorate: int) -> int:
+    """How many members are a share of all; rounded up, so that 60 % of 4 are 3."""
+    return -(-share_ppm * electorate // PPM)
 
 
 def can(state: State, key_id: bytes, row: Proposal) -> bool:
@@ -235,14 +248,16 @@ def is_supported(state: State, row: Proposal, height: int) -> bool:
 
 def lapse(state: State, time_s: int) -> list[BindingMoved]:
     """End what is not decided in time."""
-    return [end(state, key, LAPSED, time_s) for key, row in undecided(state) if row.until_s <= time_s]
+    over = [(key, row.status) for key, row in undecided(state) if row.until_s <= time_s]
+    return [end(state, key, LAPSED if status == WAITING else REJECTED, time_s) for key, status in over]
 
 
-def review(state: State, time_s: int, length_s: int) -> list[BindingMoved]:
+def review(state: State, time_s: int, length_s: int, terms_of: Callable[[Proposal], VoteTerms]) -> list[BindingMoved]:
     """Open, adopt and reject what can be, after members or nodes have said something.
 
     Args:
         length_s: of a settlement period.
+        terms_of: what holds for the vote on a proposal if it opens now.
     """
     moved = []
     for key, row in undecided(state):
@@ -251,7 +266,10 @@ def review(state: State, time_s: int, length_s: int) -> list[BindingMoved]:
             continue
         found = tally(state, key, row)
         if row.status == WAITING and found.is_votable:
-            row = _put(state, key, row, status=OPEN, opened_s=time_s)
+            terms = terms_of(row)
+            changes = {"until_s": time_s + terms.open_s, "turnout_ppm": terms.turnout_ppm}
+            row = _put(state, key, row, status=OPEN, opened_s=time_s, **changes)
+            found = tally(state, key, row)
             moved.append(BindingMoved(key, row))
         if row.status == OPEN and found.is_adopted:
             moved += _adopt(state, key, row, found, time_s, length_s)

@@ -43,6 +43,8 @@ from zencode.terms import TermsError, terms
 
 # A text, in which JSON may write every byte with up to four characters.
 MAX_PROPOSAL_BYTES = 4 * MAX_BINDING_TEXT_BYTES
+# What a binding may allow: thirty days.
+MOST_PAUSE_S = 30 * 86_400
 STATUS = ("waiting", "open", "adopted", "begun", "withdrawn", "rejected", "lapsed", "overtaken", "unfit")
 CHOICES = {"no": proposals.NO, "yes": proposals.YES, "abstain": proposals.ABSTAIN}
 _WORDS = {number: word for word, number in CHOICES.items()}
@@ -53,7 +55,7 @@ _PROPOSE = (
 )
 _VOTE = (Field("choice", '"yes", "no" or "abstain"', asking.choice(CHOICES)),)
 _PAUSE = (
-    Field("for_s", f"so many seconds, at most {MAX_PAUSE_S}", asking.number(1, MAX_PAUSE_S)),
+    Field("for_s", "so many seconds; the binding and the ledger bound them", asking.number(1, MOST_PAUSE_S)),
     Field("reason", f"why, for all members to read; at most {MAX_REASON_BYTES} bytes", asking.text),
 )
 
@@ -171,7 +173,7 @@ class Governance:
         asking.check_token(request, self._token)
         given = await asking.fields(request, _PAUSE)
         # The longest pause counts from the block that carries it, whose time is no earlier than the last one's.
-        until_s = min(self._backend.clock.now_s() + given["for_s"], self._machine.time_s + MAX_PAUSE_S)
+        until_s = min(self._backend.clock.now_s() + given["for_s"], self._machine.time_s + self._longest_s())
         step = PauseBegin(until_s=until_s, reason=given["reason"])
         return await say(self._backend, MatchingPause(**spoken_once(self._backend, request), step=step))
 
@@ -186,6 +188,12 @@ class Governance:
     def _machine(self) -> Machine:
         return self._backend.machine
 
+    def _longest_s(self) -> int:
+        """How long this node's member may pause; of one who may not the ledger decides."""
+        machine = self._machine
+        allowed = machine.rules(machine.time_s).pausing
+        return pausing.longest(machine.state, self._backend.account, allowed) or MAX_PAUSE_S
+
     def _asked(self, request: Request) -> tuple[bytes, Proposal]:
         key = _id(request)
         row = self._machine.state.proposals.get(key)
@@ -199,7 +207,7 @@ class Governance:
             return None
         return msgspec.structs.asdict(row) | {
             "account": row.account.hex(),
-            "by": name_of(self._backend, row.account),
+            "by": name_of(self._backend, row.account) or "the binding",
         }
 
     def _row(self, key: bytes, row: Proposal) -> dict[str, Any]:
@@ -229,7 +237,9 @@ class Governance:
             "from_s": row.from_s,
             "deferred": row.deferred,
             "electorate": electorate,
-            "needed": proposals.needed(row.votes_ppm, electorate),
+            "needed": max(1, proposals.share_of(row.votes_ppm, electorate)),
+            "turnout_ppm": row.turnout_ppm,
+            "turnout": proposals.share_of(row.turnout_ppm, electorate),
             "yes": row.yes if decided else tally.yes,
             "no": row.no if decided else tally.no,
             "abstained": row.abstained if decided else tally.abstained,

@@ -185,7 +185,8 @@ class GovernanceRules(OrderRules, EnergyRules):
         if row.status == ADOPTED:
             self.begins[event.proposal] = row.from_s
         if row.status == REJECTED:
-            assert yes + left < NEEDED, row
+            late = now_s >= self.proposed[event.proposal][2] + proposals.VOTING_S
+            assert yes + left < NEEDED or late, row
         if row.status == LAPSED:
             assert now_s >= self.proposed[event.proposal][2] + proposals.VOTING_S
         if row.status == BEGUN:

@@ -131,7 +131,7 @@ def test_a_vote_that_nobody_ends_ends_by_itself() -> None:
     chain.block(time_s=until_s - 1)
     assert say.proposal(chain, made).status == OPEN
     chain.block(time_s=until_s)
-    assert say.proposal(chain, made).status == LAPSED
+    assert say.proposal(chain, made).status == REJECTED
     assert not len(chain.machine.state.proposal_texts), "texts of what is over are not kept"
     assert len(chain.machine.state.bindings) == 1
 
@@ -308,6 +308,14 @@ def test_what_most_nodes_could_not_carry_out_waits_before_anybody_votes() -> Non
     assert say.proposal(chain, made).status == WAITING, "two of three nodes are no 90 %"
     chain.block(say.declare(chain, "carla", catalogue=3))
     assert say.proposal(chain, made).status == OPEN
+
+
+def test_what_never_becomes_votable_lapses() -> None:
+    chain = village(able=2)
+    made = say.propose(chain, "anna")
+    chain.block(made)
+    chain.block(time_s=chain.now_s + VOTING_S)
+    assert say.proposal(chain, made).status == LAPSED
 
 
 def test_it_is_put_off_from_period_to_period_while_too_few_validators_could_carry_it_out() -> None:

@@ -43,7 +43,7 @@ def _never(found: object) -> Callable[..., object]:
 @pytest.mark.parametrize(
     ("place", "broken"),
     [
-        ("meshnode.ledger.proposals.needed", _never(1)),
+        ("meshnode.ledger.proposals.share_of", _never(1)),
         ("meshnode.ledger.proposals.can", _never(True)),
         ("meshnode.ledger.proposals.boundary", lambda time_s, length_s: time_s),
         ("meshnode.settlement.closing.pausing.is_paused", _never(False)),
