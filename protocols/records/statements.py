@@ -245,7 +245,12 @@ class BindingProposal(Spoken, frozen=True, kw_only=True):
         tuple[tuple[str, int], ...],
         Field(
             8,
-            ListOf(Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)), MAX_NEEDED_MECHANISMS, ascending=True),
+            ListOf(
+                Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)),
+                MAX_NEEDED_MECHANISMS,
+                ascending=True,
+                whole=True,
+            ),
             "mechanisms that a node needs to carry it out",
         ),
     ]
@@ -268,8 +273,10 @@ class Support(Spoken, frozen=True, kw_only=True):
         tuple[tuple[str, int], ...],
         Field(
             4,
-            ListOf(Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)), MAX_MECHANISMS, ascending=True),
-            "what it has of each mechanism, by name",
+            ListOf(
+                Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)), MAX_MECHANISMS, ascending=True, whole=True
+            ),
+            "the mechanisms that it has, each with all its versions",
         ),
     ]
 
