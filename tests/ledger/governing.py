@@ -65,7 +65,12 @@ def propose(chain: Chain, home: str, text: str = DEARER, **changes: Any) -> Sign
 
 
 def vote(chain: Chain, home: str, proposal: SignedRecord, choice: int = 1) -> SignedRecord:
-    return chain.speak(home, BindingVote, proposal=proposal.record_id, choice=choice)
+    return vote_on(chain, home, proposal.record_id, choice)
+
+
+def vote_on(chain: Chain, home: str, key: bytes, choice: int) -> SignedRecord:
+    """A vote by the record id of the proposal."""
+    return chain.speak(home, BindingVote, proposal=key, choice=choice)
 
 
 def withdraw(chain: Chain, home: str, proposal: SignedRecord) -> SignedRecord:
