@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,11 +12,11 @@ from meshnode.effects.carried import not_carried
 from meshnode.ledger.book import BookRules
 from meshnode.ledger.verdicts import Verdict
 from meshnode.local_time import Zone
-from meshnode.market import MechanismError, Mechanisms
+from meshnode.market import Mechanism, MechanismError, Mechanisms
 from meshnode.settlement import MODES, SettlementError, Tariff, Weighing, fund_account
 from meshnode.settlement.closing import PeriodRules
-from protocols.records import Limits
-from zencode.binding import Binding, BindingTreeError, Statement, decode, statements
+from protocols.records import Genesis, Limits
+from zencode.binding import Binding, BindingTreeError, Statement, binding_hash, decode, statements
 from zencode.catalogue import ids
 from zencode.sentences import CURRENCY_IS
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, TermsError, terms
@@ -101,17 +100,20 @@ def _whole(value: Any) -> int:
     return number
 
 
-def unfit(tree: bytes, catalogue: int, mechanisms: tuple[tuple[str, int], ...], ground: Rules) -> Verdict:
+def unfit(
+    tree: bytes, catalogue: int, mechanisms: tuple[tuple[str, int], ...], ground: Rules, genesis: Genesis
+) -> Verdict:
     """Whether a tree could take the place of the binding in force; the same on every node that has the catalogue.
 
     Args:
-        catalogue, mechanisms: what a node needs to carry it out, as its proposal says.
+        catalogue, mechanisms: what a node needs to carry it out, as its proposal says. Which of these mechanisms are
+            installed here does not matter.
         ground: the rules in force.
     """
     try:
         binding = decode(tree)
         facts = terms(binding)
-        _tariff(facts)
+        _resolved(binding, facts, None, genesis.limits, genesis.zone_changes)
     except (BindingTreeError, TermsError, SettlementError):
         return Verdict.BINDING_UNFIT
     if needed_catalogue(binding) > catalogue or not set(needed_mechanisms(binding, facts)) <= set(mechanisms):
@@ -157,6 +159,15 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
     facts = terms(binding)
     found = {name: mechanisms.get(name, version) for name, version in needed_mechanisms(binding, facts)}
     mechanism = found[facts.order_mechanism] if facts.order_mechanism else None
+    return _resolved(binding, facts, mechanism, limits, zone)
+
+
+def _resolved(binding: Binding, facts: Terms, mechanism: Mechanism | None, limits: Limits, zone: Zone) -> Rules:
+    """All that follows from a tree and is the same on every node.
+
+    Raises:
+        SettlementError: no period could be settled by it.
+    """
     sharing = _sharing(facts)
     period = PeriodRules(
         length_s=facts.settlement_period_s,
@@ -177,7 +188,7 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
         period_length_s=facts.settlement_period_s,
     )
     return Rules(
-        binding=hashlib.sha256(tree).digest(),
+        binding=binding_hash(binding),
         catalogue=needed_catalogue(binding),
         terms=facts,
         period=period,
@@ -189,7 +200,6 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
 
 
 def _tariff(facts: Terms) -> Tariff:
-    """Raises: SettlementError: no period could be settled by it."""
     return Tariff(
         grid_price_u_kwh=facts.grid_price_u_kwh,
         feed_in_price_u_kwh=facts.feed_in_price_u_kwh,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
-from typing import Any
 
 from meshnode.effects import Facts, Outcome
 from meshnode.execution.call import Call, Handlers, Ledger
@@ -85,7 +84,7 @@ def _begin(ledger: Ledger, key: bytes, row: Proposal, moment: Moment) -> list[Bi
     if not proposals.is_supported(state, row, moment.height):
         return [proposals.defer(state, key, time_s, ground.period.length_s)]
     # Now that every node that goes on has the catalogue, all of them can judge what it was not yet judged by.
-    if unfit(state.bindings[row.binding].tree, row.catalogue, row.mechanisms, ground):
+    if unfit(state.bindings[row.binding].tree, row.catalogue, row.mechanisms, ground, ledger.genesis):
         return [proposals.end(state, key, UNFIT, time_s)]
     return proposals.begin(state, key, time_s)
 
@@ -98,7 +97,7 @@ def _propose(call: Call, record: BindingProposal) -> Verdict:
     # A node that carries out the binding in force has its catalogue. Nobody can be asked to judge a tree
     # by a newer one: that is done when it is to begin.
     if record.catalogue <= ground.catalogue:
-        fault = unfit(record.tree, record.catalogue, record.mechanisms, ground)
+        fault = unfit(record.tree, record.catalogue, record.mechanisms, ground, call.ledger.genesis)
         if fault:
             return fault
     return proposals.propose(
@@ -126,19 +125,14 @@ def _withdraw(call: Call, record: BindingWithdraw) -> Verdict:
 
 
 def _pause(call: Call, record: MatchingPause) -> Verdict:
-    verdict = _begin_or_end(call, record.step)
+    match record.step:
+        case PauseBegin() as step:
+            verdict = pausing.begin(call.state, step, call.account, call.rules.pausing, call.time_s)
+        case PauseEnd():
+            verdict = pausing.finish(call.state, call.account)
     if verdict == Verdict.ACCEPTED:
         call.ledger.floor.look_at_all(call.moment)
     return verdict
-
-
-def _begin_or_end(call: Call, step: Any) -> Verdict:
-    match step:
-        case PauseBegin():
-            return pausing.begin(call.state, step, call.account, call.rules.pausing, call.time_s)
-        case PauseEnd():
-            return pausing.finish(call.state, call.account)
-    raise AssertionError(f"a pause with the step {type(step).__name__}")
 
 
 EXECUTED: Handlers = {

@@ -302,7 +302,7 @@ def _problem(machine: Machine, key: bytes, row: Proposal) -> str:
         return f"its text is no binding: {error.mistakes[0]}"
     if binding_hash(written) != row.binding:
         return f"its text says another binding ({binding_hash(written).hex()[:16]}) than the one that would begin"
-    verdict = unfit(tree.tree, row.catalogue, row.mechanisms, machine.rules(machine.time_s))
+    verdict = unfit(tree.tree, row.catalogue, row.mechanisms, machine.rules(machine.time_s), machine.genesis)
     return SENTENCES[verdict] if verdict != Verdict.ACCEPTED else ""
 
 
@@ -320,7 +320,7 @@ def _compiled(machine: Machine, text: bytes) -> tuple[bytes, int, tuple[tuple[st
         raise _no(f"this version does not carry out: {'; '.join(beyond)}", "sentences that it carries out")
     tree = encode(document.binding)
     catalogue, mechanisms = needed_catalogue(document.binding), needed_mechanisms(document.binding, facts)
-    verdict = unfit(tree, catalogue, mechanisms, machine.rules(machine.time_s))
+    verdict = unfit(tree, catalogue, mechanisms, machine.rules(machine.time_s), machine.genesis)
     if verdict != Verdict.ACCEPTED:
         raise _no(SENTENCES[verdict], "a binding that could take the place of the one in force")
     return tree, catalogue, mechanisms
