@@ -116,10 +116,12 @@ class GovernanceRules(OrderRules, EnergyRules):
         for voter in HOMES if self.proposed else ():
             self.vote(voter, choice, True, data)
 
-    @precondition(lambda self: proposals.adopted(self.chain.machine.state) is not None)
-    @rule(first=homes, second=homes)
-    def set_back(self, first: str, second: str) -> None:
-        """Two cards are restored from old images, perhaps until the adopted binding is to begin."""
+    @rule(first=st.sampled_from(HOMES[:2]), second=st.sampled_from(HOMES[2:]), data=st.data())
+    def set_back(self, first: str, second: str, data: Any) -> None:
+        """All adopt what needs the newer catalogue, and two cards are restored from old images before it begins."""
+        for home in HOMES:
+            self.declare(home, NEWER)
+        self.all_vote("anna", WITHOUT_FEE, NEWER, YES, data)
         self.declare(first, 1)
         self.declare(second, 1)
         self.nobody_says_anything(4)
