@@ -132,7 +132,7 @@ class Admission:
     def _fault(self, knock: Knock) -> Verdict:
         """What the ledger would say now. Asked before the invitation is used up, so that a taken name costs nothing."""
         machine = self._grid.machine
-        if not set(knock.member.roles) <= machine.rules().roles_admitted | {"administrator"}:
+        if not set(knock.member.roles) <= machine.rules(machine.time_s).roles_admitted | {"administrator"}:
             return Verdict.ROLE_NOT_ADMITTED
         return fault_of_entry(machine.state, knock.member)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from meshnode.effects import Facts
+from meshnode.execution import governance
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import findings, rows, validators
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import Evidence, QuorumChange, Support
+from zencode.catalogue import ids
 
 
 def _support(call: Call, record: Support) -> Verdict:
@@ -26,6 +29,8 @@ def _evidence(call: Call, record: Evidence) -> Verdict:
     verdict = findings.enter(call.state, case, call.record_id, call.height)
     if verdict == Verdict.ACCEPTED:
         call.events.append(FoundOut(case, record))
+        outcome = call.rules.blocks.at(ids.EVIDENCE_FOUND, Facts(time_s=call.time_s))
+        governance.heed(call.ledger, call.moment, outcome, "evidence against a validator was found")
     return verdict
 
 

@@ -15,7 +15,7 @@ def _join(call: Call, record: Join) -> Verdict:
         call.state,
         record,
         call.account,
-        ledger.rules().roles_admitted,
+        call.rules.roles_admitted,
         ledger.chain_id,
         ledger.verifier,
         height=call.height,

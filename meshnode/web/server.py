@@ -38,6 +38,7 @@ from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
 from meshnode.web.feeds import Feeds
+from meshnode.web.governance import Governance
 from meshnode.web.guard import Guard
 from meshnode.web.history import History
 from meshnode.web.installations import Installations
@@ -106,6 +107,7 @@ def create_app(
         *Origin(backend).routes(),
         *Installations(backend, token).routes(),
         *Community(backend, token).routes(),
+        *Governance(backend, token).routes(),
         *Api(backend).routes(),
     ]
     return Starlette(

@@ -64,6 +64,7 @@ from protocols.records.genesis import (
     genesis_faults,
     keys_of,
 )
+from protocols.records.governance import BindingWithdraw, MatchingPause, PauseBegin, PauseEnd
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.live import LivePower
 from protocols.records.orders import (
@@ -230,6 +231,7 @@ __all__ = [
     "AuctionRising",
     "BindingProposal",
     "BindingVote",
+    "BindingWithdraw",
     "Burn",
     "Cancel",
     "CapSet",
@@ -283,6 +285,7 @@ __all__ = [
     "Limits",
     "LivePower",
     "LocationSet",
+    "MatchingPause",
     "MemberCredit",
     "MemberEntry",
     "MeterEntry",
@@ -295,6 +298,8 @@ __all__ = [
     "Partner",
     "PartnerFirst",
     "PartnerNobody",
+    "PauseBegin",
+    "PauseEnd",
     "Point",
     "PointClose",
     "PreVote",
