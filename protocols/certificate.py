@@ -70,8 +70,9 @@ class QuorumConfig(msgspec.Struct, frozen=True, cache_hash=True):
         )
 
 
-# A microgrid has a handful of configurations; each is hashed once, not with every parcel.
-@lru_cache(maxsize=64)
+# A microgrid has a handful of configurations, and after years of changes some hundreds; each is hashed once, not with
+# every parcel. One takes a few hundred bytes.
+@lru_cache(maxsize=1024)
 def _config_hash(config: QuorumConfig) -> bytes:
     return hashlib.sha256(cbor.encode([config.mode, config.voters, config.outgoing])).digest()
 

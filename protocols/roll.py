@@ -6,22 +6,24 @@ height: on a fork one height can have two.
 
 from __future__ import annotations
 
-import msgspec
+from functools import cached_property
 
 from protocols.certificate import QuorumConfig
 from protocols.records import Genesis
 
 
-class Roll(msgspec.Struct, frozen=True):
+class Roll:
     """What whoever judges statements knows of a microgrid.
 
     Attributes:
+        genesis, chain_id: of the microgrid.
         configs: every quorum configuration that was decided, in this order.
     """
 
-    genesis: Genesis
-    chain_id: bytes
-    configs: tuple[QuorumConfig, ...]
+    def __init__(self, genesis: Genesis, chain_id: bytes, configs: tuple[QuorumConfig, ...]) -> None:
+        self.genesis = genesis
+        self.chain_id = chain_id
+        self.configs = configs
 
     @staticmethod
     def of_genesis(genesis: Genesis, chain_id: bytes) -> Roll:
@@ -30,12 +32,17 @@ class Roll(msgspec.Struct, frozen=True):
 
     def config(self, config_hash: bytes) -> QuorumConfig | None:
         """The configuration with this hash."""
-        return next((config for config in self.configs if config.config_hash() == config_hash), None)
+        return self._by_hash.get(config_hash)
 
     def is_newest(self, config_hash: bytes) -> bool:
         """Whether nothing else was decided after the configuration with this hash, nor between two times of it."""
-        hashes = [config.config_hash() for config in self.configs]
-        return config_hash in hashes and hashes.index(config_hash) == len(hashes) - 1
+        found = self.config(config_hash)
+        return found is not None and self.configs.index(found) == len(self.configs) - 1
+
+    @cached_property
+    def _by_hash(self) -> dict[bytes, QuorumConfig]:
+        # Whoever looks for lies in a long history asks for every block and every vote.
+        return {config.config_hash(): config for config in self.configs}
 
     def key_of(self, key_id: bytes) -> bytes | None:
         """The device key of whoever is or was a validator."""
