@@ -1,0 +1,154 @@
+"""Agreed: what a binding says of energy - who shares how, and who receives what is charged for it.
+
+Pure; one for each binding, resolved once. What holds in a period and for whom is asked event by event, see
+`meshnode.settlement.period_effects`. Names of members stay names here: who has one is known to the ledger alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from meshnode.amounts import PPM
+from meshnode.effects import Blocks, Calendar, Facts, Outcome
+from meshnode.settlement.levies import CONSUMED, GRID, INJECTED, NEIGHBOURS, SOLAR, STORED
+from meshnode.settlement.posting import COMMUNITY_FUND
+from meshnode.settlement.sharing import RANK_MAX
+from zencode.binding import Binding, Statement
+from zencode.catalogue import ids
+
+BASES: Final = {
+    "traded energy": NEIGHBOURS,
+    "stored energy": STORED,
+    "solar energy": SOLAR,
+    "grid energy": GRID,
+    "consumed energy": CONSUMED,
+    "injected energy": INJECTED,
+}
+"""What a fee or a levy is on, by the words of the catalogue."""
+
+_KEYS: Final = {
+    ids.MID_MARKET: "mid-market-rate",
+    ids.FIXED_SHARES: "static",
+    ids.BY_USE: "pro-rata",
+    ids.EQUAL_PARTS: "equal",
+    ids.BY_RANK: "priority",
+    ids.ROUNDS: "waterfill",
+    ids.EQUAL_ROUNDS: "equal-waterfill",
+}
+# What a way to share becomes when unused shares are offered again; ways that leave nothing unused stay.
+_REOFFERED: Final = {"static": "static-reoffered"}
+
+_PERSONAL: Final = frozenset(
+    {
+        ids.HAS_ROLE,
+        ids.BALANCE_ABOVE,
+        ids.BALANCE_BELOW,
+        ids.HOLDS_MORE,
+        ids.HOLDS_LESS,
+    }
+)
+_MONEY: Final = frozenset(_PERSONAL - {ids.HAS_ROLE})
+_CHARGE: Final = frozenset({ids.CHARGED_ABOVE, ids.CHARGED_BELOW})
+_SHARED: Final = frozenset({ids.SHARED_ABOVE, ids.SHARED_BELOW})
+
+Split = tuple[tuple[str, int], ...]
+"""(recipient, share in ppm), together a million."""
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """A battery as the binding gives it. contributions: (name, amount in micro-units), the owner's alone if unsaid."""
+
+    owner: str
+    capacity_wh: int
+    power_w: int
+    contributions: tuple[tuple[str, int], ...]
+
+
+class Agreed:
+    """A binding's word on energy.
+
+    Attributes:
+        blocks: what it says of events.
+        incentive_u_kwh: what the authority pays for a shared kWh.
+        shared_price_u_kwh: what a shared kWh costs where the way to share makes no price.
+        batteries: by name.
+        asks_shared, asks_money, asks_charge, personal: whether closing a period needs to know what was shared, what
+            members have, what batteries have, or anything of each member.
+    """
+
+    def __init__(self, binding: Binding, blocks: Blocks, calendar: Calendar) -> None:
+        self.blocks = blocks
+        self._calendar = calendar
+        self._shares = {str(name): share for name, share in _givens(binding, ids.ALLOCATION)}
+        self._band_shares = [(str(name), share, str(band)) for name, share, band in _givens(binding, ids.BAND_SHARE)]
+        self._ranks = {str(name): rank for name, rank in _givens(binding, ids.RANK)}
+        self.incentive_u_kwh = _only(binding, ids.INCENTIVE)
+        self.shared_price_u_kwh = _only(binding, ids.SHARED_PRICE)
+        contributed: dict[str, list[tuple[str, int]]] = {}
+        for owner, amount_u, battery in _givens(binding, ids.CONTRIBUTION):
+            contributed.setdefault(battery, []).append((owner, amount_u))
+        self.batteries = {
+            name: Owned(owner, capacity_wh, power_w, tuple(contributed.get(name, [(owner, 1)])))
+            for name, capacity_wh, power_w, owner in _givens(binding, ids.BATTERY)
+        }
+        # A fee is split in one way, whatever the event that says so.
+        self._splits: dict[str, Split] = {}
+        asked: set[int] = set()
+        for block in binding.blocks:
+            if block.event.id == ids.PERIOD_CLOSES:
+                asked |= {condition.id for condition in block.conditions}
+            if not block.conditions:
+                self._splits |= _splits(block.actions)
+        self.asks_shared = bool(asked & _SHARED)
+        self.asks_money = bool(asked & _MONEY)
+        self.asks_charge = bool(asked & _CHARGE)
+        self.personal = bool(asked & _PERSONAL)
+
+    def closing(self, facts: Facts) -> Outcome:
+        """What the closing of a settlement period comes to."""
+        return self.blocks.at(ids.PERIOD_CLOSES, facts)
+
+    def sharing(self, outcome: Outcome) -> str | None:
+        """The name of the way to share; the last one that is said holds."""
+        found = outcome.of(*_KEYS, ids.NAMED_KEY)
+        if not found:
+            return None
+        key = str(found[-1].slots[0]) if found[-1].id == ids.NAMED_KEY else _KEYS[found[-1].id]
+        return _REOFFERED.get(key, key) if outcome.of(ids.REOFFER) else key
+
+    def shares(self, start_s: int) -> dict[str, int]:
+        """Members' shares of a period in ppm, by name: in a band its own, if there is one."""
+        found = dict(self._shares)
+        for name, share, band in self._band_shares:
+            if self._calendar.in_band(band, start_s):
+                found[name] = share
+        return found
+
+    def rank(self, name: str) -> int:
+        """When a member is served; who has no rank comes last."""
+        return self._ranks.get(name, RANK_MAX)
+
+    def split(self, fee: str, outcome: Outcome) -> Split:
+        """Who receives a fee: as the event says, else as is said anywhere without a condition."""
+        return _splits(outcome.actions).get(fee) or self._splits.get(fee, ((COMMUNITY_FUND, PPM),))
+
+
+def _splits(actions: tuple[Statement, ...]) -> dict[str, Split]:
+    found: dict[str, Split] = {}
+    for action in actions:
+        if action.id == ids.SPLIT:
+            slots: Any = action.slots
+            found[slots[0]] = tuple((recipient, ppm) for ppm, recipient in slots[1])
+    return found
+
+
+def _givens(binding: Binding, id: int) -> list[Any]:
+    return [given.slots for given in binding.givens if given.id == id]
+
+
+def _only(binding: Binding, id: int) -> int:
+    """The number of a given that stands once; 0 without it."""
+    found = _givens(binding, id)
+    return int(found[0][0]) if found else 0
