@@ -284,7 +284,7 @@ class Machine:
         faults = genesis_faults(genesis)
         if faults:
             raise ValueError("genesis: " + "; ".join(faults))
-        rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
+        rules = rules_of(genesis.binding, genesis.limits, self._mechanisms, genesis.zone_changes)
         self._rules[rules.binding] = rules
         first_period_s = boundary_s(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
@@ -306,7 +306,9 @@ class Machine:
         known = self._rules.get(binding)
         if known is None:
             tree = self.state.bindings[binding].tree
-            known = self._rules[binding] = rules_of(tree, self.genesis.limits, self._mechanisms)
+            known = self._rules[binding] = rules_of(
+                tree, self.genesis.limits, self._mechanisms, self.genesis.zone_changes
+            )
         return known
 
     def _execute(

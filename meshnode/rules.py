@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import msgspec
 
+from meshnode.effects import Blocks, Calendar
+from meshnode.effects.carried import not_carried
 from meshnode.ledger.book import BookRules
+from meshnode.local_time import Zone
 from meshnode.market import MechanismError, Mechanisms
 from meshnode.settlement import MODES, Tariff, Weighing, fund_account
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
 from zencode.binding import Binding, Statement, decode, statements
-from zencode.sentences import BY_ID, CURRENCY_IS
+from zencode.sentences import CURRENCY_IS
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, terms
 from zencode.writer import write_statement
 
@@ -28,6 +32,7 @@ class Rules(msgspec.Struct, frozen=True):
     Attributes:
         binding: its hash.
         terms: its facts, one by one.
+        blocks: what it says of events.
         roles_admitted: roles that its join rules accept.
     """
 
@@ -35,6 +40,7 @@ class Rules(msgspec.Struct, frozen=True):
     terms: Terms
     period: PeriodRules
     book: BookRules
+    blocks: Blocks
     roles_admitted: frozenset[str]
 
 
@@ -56,13 +62,8 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
 
 
 def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
-    """The sentences of a binding that this version reads and does not carry out, each once.
-
-    Raises:
-        TermsError: a binding that contradicts itself.
-    """
-    beyond = set(terms(binding).beyond)
-    return _spoken(binding, [one for one in statements(binding) if BY_ID[one.id].name in beyond], language)
+    """The sentences of a binding that this version reads and does not carry out, each once."""
+    return _spoken(binding, not_carried(statements(binding)), language)
 
 
 def _sharing(facts: Terms) -> str | None:
@@ -79,23 +80,25 @@ def _has(mechanisms: Mechanisms, name: str) -> bool:
     return True
 
 
-def _spoken(binding: Binding, found: list[Statement], language: str) -> tuple[str, ...]:
+def _spoken(binding: Binding, found: Iterable[Statement], language: str) -> tuple[str, ...]:
     given = binding.given(CURRENCY_IS)
     currency = str(given.slots[0]) if given else ""
     return tuple(dict.fromkeys(write_statement(one, language, currency) for one in found))
 
 
-def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
+def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = ()) -> Rules:
     """The rules of a binding.
 
     Args:
         tree: canonical bytes of the binding's tree.
+        zone: offsets from UTC, as the genesis has them; without, bands run in UTC.
     Raises:
         BindingTreeError: not a tree of this catalogue.
         TermsError: a binding that contradicts itself.
         MechanismError: it chooses a mechanism that is not installed.
     """
-    facts = terms(decode(tree))
+    binding = decode(tree)
+    facts = terms(binding)
     mechanism = mechanisms.get(facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else None
     sharing = _sharing(facts)
     tariff = Tariff(
@@ -128,5 +131,6 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         terms=facts,
         period=period,
         book=book,
+        blocks=Blocks(binding, Calendar(binding, zone)),
         roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
     )

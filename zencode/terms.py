@@ -1,9 +1,8 @@
 """Terms: the view of a binding that the state machine works with - plain numbers and names.
 
 Made from the tree alone, never from text, and the same on every node. What a
-binding leaves unsaid has the default written beside the field. What it says and
-this view does not carry is listed in `beyond`, so that nothing is passed over in
-silence: a node that carries out less than the binding says can say so.
+binding leaves unsaid has the default written beside the field. A field holds
+always: what a binding says under conditions has none and stays in its blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from zencode import sentences as s
 from zencode.binding import Binding, Block, Statement
 from zencode.kinds import DAY_S, WHOLE_PPM
 from zencode.lint import TRADED, errors
-from zencode.sentences import BY_ID
 
 #: Names of mechanisms, as the market knows them.
 ORDER_MECHANISMS = {
@@ -125,8 +123,6 @@ class Terms(Struct, frozen=True):
     """Roles that exist without anybody joining as them, sorted."""
     join_rules: tuple[JoinRule, ...] = ()
     visibility: tuple[Visibility, ...] = ()
-    beyond: tuple[str, ...] = ()
-    """Names of the statements that this view does not carry, in catalogue order."""
 
 
 def terms(binding: Binding) -> Terms:
@@ -155,9 +151,6 @@ _FACTS: dict[int, tuple[str, ...]] = {
     s.CORRECTIONS: ("correction_deadline_s",),
     s.GRID_PRICE: ("grid_price_u_kwh",),
     s.FEED_IN: ("feed_in_price_u_kwh",),
-    # There is one version and one way to round.
-    s.VERSION: (),
-    s.ROUNDING: (),
 }
 #: Action with one slot -> its field.
 _LIMITS: dict[int, str] = {
@@ -171,7 +164,7 @@ _SPLITS = {"network fee": "fee_split", "membership fee": "member_fee_split"}
 
 
 class _View:
-    """Fields as they are found, and what no field takes."""
+    """Fields as they are found."""
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
@@ -179,7 +172,6 @@ class _View:
         self._visibility: list[Visibility] = []
         self._roles: list[str] = []
         self._allocations: list[tuple[str, int]] = []
-        self._beyond: set[int] = set()
 
     def terms(self) -> Terms:
         return Terms(
@@ -188,7 +180,6 @@ class _View:
             roles=tuple(self._roles),
             join_rules=tuple(self._join_rules),
             visibility=tuple(self._visibility),
-            beyond=tuple(BY_ID[id].name for id in sorted(self._beyond)),
         )
 
     def take_fact(self, fact: Statement) -> None:
@@ -200,16 +191,13 @@ class _View:
             self._roles.append(str(fact.slots[0]))
         elif fact.id == s.ALLOCATION:
             self._allocations.append((str(fact.slots[0]), _number(fact.slots[1])))
-        else:
-            self._beyond.add(fact.id)
 
     def take_block(self, block: Block) -> None:
-        parts = (block.event, *block.conditions, *block.actions)
         if block.event.id == s.JOIN:
             self._take_join(block)
         elif block.conditions or block.event.id not in _EVENTS:
             # A field holds always or never, so what holds at times has none.
-            self._beyond.update(part.id for part in parts)
+            return
         elif block.event.id == s.METER_SILENT:
             self._take_silence(block)
         else:
@@ -217,7 +205,6 @@ class _View:
 
     def _take_join(self, block: Block) -> None:
         verdict = next((action for action in block.actions if action.id in _VERDICTS), None)
-        self._beyond.update(part.id for part in block.actions if part.id not in (*_VERDICTS, s.DEPOSIT))
         if verdict is None:
             return
         ask = verdict.slots if verdict.id == s.ASK else (0, 0)
@@ -236,18 +223,16 @@ class _View:
     def _take_silence(self, block: Block) -> None:
         if "silent_s" in self._fields and self._fields["silent_s"] != block.event.slots[0]:
             # One threshold has a field; a second one is a second stage.
-            self._beyond.update((block.event.id, *(action.id for action in block.actions)))
             return
         self._fields["silent_s"] = block.event.slots[0]
         self._take_actions(block)
 
     def _take_actions(self, block: Block) -> None:
         for action in block.actions:
-            if not self._take_action(block.event.id, action):
-                self._beyond.add(action.id)
+            self._take_action(block.event.id, action)
 
-    def _take_action(self, event: int, action: Statement) -> bool:
-        """Put an action at an event into its field; False when it has none."""
+    def _take_action(self, event: int, action: Statement) -> None:
+        """Put an action at an event into its field, if it has one."""
         slots: Any = action.slots
         if action.id in _LIMITS:
             self._fields[_LIMITS[action.id]] = slots[0]
@@ -274,9 +259,6 @@ class _View:
             self._visibility.append(Visibility(True, slots[0], slots[1]))
         elif action.id == s.HIDE:
             self._visibility.append(Visibility(False, slots[1], slots[0]))
-        else:
-            return False
-        return True
 
     def _take_cycle(self, field: str, cycle: Any) -> None:
         self._fields[f"{field}_months"], self._fields[f"{field}_s"] = cycle

@@ -42,14 +42,13 @@ def test_the_neighbour_market() -> None:
             Visibility(True, "auditor", "all trades"),
             Visibility(True, "prosumer", "all trades"),
         ),
-        beyond=(),
     )
 
 
 def test_the_village_takes_no_orders() -> None:
     village = terms(read(preset("mid_market_village")))
     assert (village.order_mechanism, village.sharing_mechanism) == (None, "mid-market-rate")
-    assert (village.fee_u_kwh, village.beyond) == (0, ())
+    assert village.fee_u_kwh == 0
 
 
 def test_what_is_not_said_has_its_default() -> None:
@@ -74,7 +73,6 @@ def test_fixed_shares() -> None:
     assert (found.member_fee_u, found.member_fee_months, found.member_fee_s) == (2_500_000, 1, 0)
     assert found.member_fee_split == (("community fund", 1_000_000),)
     assert Visibility(False, "vecino", "curves of other homes") in found.visibility
-    assert found.beyond == ("plant",)
 
 
 def test_join_rules_keep_the_order_of_the_file() -> None:
@@ -97,24 +95,6 @@ def test_join_rules_keep_the_order_of_the_file() -> None:
     )
 
 
-def test_what_this_view_does_not_carry_is_named() -> None:
-    yard = terms(read(preset("charging_yard")))
-    assert yard.beyond == (
-        "plant",
-        "time band",
-        "a car charges",
-        "in a time band",
-        "falling auction",
-        "debt limit",
-        "fee per kWh",
-        "split",
-        "pay back",
-        "collect",
-        "serve first",
-        "limit charging",
-    )
-
-
 def test_an_action_under_a_condition_is_no_standing_term() -> None:
     text = HEAD + (
         "And the band 'night' runs from 22:00 to 06:00\n"
@@ -126,7 +106,6 @@ def test_an_action_under_a_condition_is_no_standing_term() -> None:
     )
     found = terms(read(text))
     assert found.order_mechanism == "pay-as-clear" and found.price_cap_u_kwh is None
-    assert found.beyond == ("time band", "a member places an order", "in a time band", "price cap")
 
 
 def test_what_stands_at_another_event_is_not_taken_for_it() -> None:
@@ -139,10 +118,9 @@ def test_what_stands_at_another_event_is_not_taken_for_it() -> None:
     )
     found = terms(read(text))
     assert (found.order_mechanism, found.warn_roles) == (None, ())
-    assert found.beyond == ("falling auction", "warn")
 
 
-def test_a_second_silence_is_beyond() -> None:
+def test_a_second_silence_has_no_field() -> None:
     text = HEAD + (
         "And there is a role 'admin'\n"
         "When a meter is silent for 30 minutes\nThen warn 'admin'\n"
@@ -150,7 +128,6 @@ def test_a_second_silence_is_beyond() -> None:
     )
     found = terms(read(text))
     assert (found.silent_s, found.warn_roles, found.estimate_days) == (1_800, ("admin",), None)
-    assert found.beyond == ("a meter is silent", "estimate")
 
 
 def test_terms_are_plain_data() -> None:
