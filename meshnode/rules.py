@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from meshnode.effects import Blocks, Calendar
+from meshnode.effects import Blocks, Calendar, Facts
 from meshnode.effects.carried import not_carried
 from meshnode.ledger.book import BookRules
 from meshnode.local_time import Zone
 from meshnode.market import MechanismError, Mechanisms
-from meshnode.settlement import MODES, Tariff, Weighing, fund_account
+from meshnode.settlement import MODES, Tariff, fund_account
+from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
 from zencode.binding import Binding, Statement, decode, statements
@@ -22,8 +23,6 @@ from zencode.writer import write_statement
 
 # The versions of the mechanisms that this catalogue's sentences mean.
 MECHANISM_VERSION = 1
-# What a way to share becomes when unused shares are offered again; ways that leave nothing unused stay.
-_REOFFERED = {"static": "static-reoffered"}
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -66,12 +65,6 @@ def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
     return _spoken(binding, not_carried(statements(binding)), language)
 
 
-def _sharing(facts: Terms) -> str | None:
-    """The mode of settlement that the sentences of sharing mean."""
-    chosen = facts.sharing_mechanism
-    return _REOFFERED.get(chosen, chosen) if chosen and facts.offer_unused_again else chosen
-
-
 def _has(mechanisms: Mechanisms, name: str) -> bool:
     try:
         mechanisms.get(name, MECHANISM_VERSION)
@@ -100,11 +93,14 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
     binding = decode(tree)
     facts = terms(binding)
     mechanism = mechanisms.get(facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else None
-    sharing = _sharing(facts)
+    calendar = Calendar(binding, zone)
+    blocks = Blocks(binding, calendar)
+    agreed = Agreed(binding, blocks, calendar)
     tariff = Tariff(
         grid_price_u_kwh=facts.grid_price_u_kwh,
         feed_in_price_u_kwh=facts.feed_in_price_u_kwh,
-        sharing=sharing,
+        sharing=agreed.sharing(agreed.closing(Facts())),
+        shared_price_u_kwh=agreed.shared_price_u_kwh,
         fee_u_kwh=facts.fee_u_kwh,
         fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
     )
@@ -115,8 +111,8 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
         currency=facts.currency,
         tariff=tariff,
         mechanism=mechanism,
-        estimate_days=facts.estimate_days or 0,
-        shares=facts.allocation_shares if sharing and MODES[sharing].rule.weighing is Weighing.SHARES else (),
+        estimate_days=agreed.most_estimate_days,
+        agreed=agreed,
     )
     book = BookRules(
         open=mechanism is not None,
@@ -131,6 +127,6 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
         terms=facts,
         period=period,
         book=book,
-        blocks=Blocks(binding, Calendar(binding, zone)),
+        blocks=blocks,
         roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import delivery_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
+from meshnode.ledger import delivery_rows, energy_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
 from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, Orders, PeriodTable, Quorums, Table
 from protocols import cbor
 
@@ -93,6 +93,12 @@ class State:
             self, 63, parameter_rows.Parameter
         )
         self.period_prices: Table[tuple[int, int], feed_rows.PeriodPrice] = Table(self, 70, feed_rows.PeriodPrice)
+        self.period_facts: Table[int, energy_rows.PeriodFacts] = Table(self, 100, energy_rows.PeriodFacts)
+        self.member_facts: Table[tuple[int, bytes], energy_rows.MemberFacts] = Table(self, 101, energy_rows.MemberFacts)
+        self.charge: Table[bytes, energy_rows.Charge] = Table(self, 102, energy_rows.Charge)
+        self.stored_energy: Table[tuple[int, bytes], energy_rows.StoredEnergy] = Table(
+            self, 103, energy_rows.StoredEnergy
+        )
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

@@ -53,6 +53,8 @@ _MONEY: Final = frozenset(_PERSONAL - {ids.HAS_ROLE})
 _CHARGE: Final = frozenset({ids.CHARGED_ABOVE, ids.CHARGED_BELOW})
 _SHARED: Final = frozenset({ids.SHARED_ABOVE, ids.SHARED_BELOW})
 
+HEX: Final = "0123456789abcdef"
+
 Split = tuple[tuple[str, int], ...]
 """(recipient, share in ppm), together a million."""
 
@@ -74,8 +76,13 @@ class Agreed:
         incentive_u_kwh: what the authority pays for a shared kWh.
         shared_price_u_kwh: what a shared kWh costs where the way to share makes no price.
         batteries: by name.
-        asks_shared, asks_money, asks_charge, personal: whether closing a period needs to know what was shared, what
-            members have, what batteries have, or anything of each member.
+        meters: which meter counts a plant, battery or charging point, by its name.
+        critical: meters of critical loads.
+        feeders: the meter at the head of a feeder, by the feeder's name.
+        most_estimate_days: how far back any estimate looks.
+        feed: what tells whether the grid is there; empty without one.
+        asks_shared, asks_money, asks_stored, asks_charge, personal: whether closing a period needs to know what was
+            shared, what members have, what they took out of storages, what is in batteries, or who each member is.
     """
 
     def __init__(self, binding: Binding, blocks: Blocks, calendar: Calendar) -> None:
@@ -93,16 +100,28 @@ class Agreed:
             name: Owned(owner, capacity_wh, power_w, tuple(contributed.get(name, [(owner, 1)])))
             for name, capacity_wh, power_w, owner in _givens(binding, ids.BATTERY)
         }
+        self._silences = blocks.events(ids.METER_SILENT)
+        self.most_estimate_days = max((days for (days,) in _said(binding, ids.ESTIMATE)), default=0)
+        # A meter's id is written in hexadecimal; one that is none is nobody's.
+        self.meters = {str(device): _meter(meter) for device, meter in _givens(binding, ids.DEVICE_METER)}
+        self.critical = frozenset(_meter(meter) for (meter,) in _givens(binding, ids.CRITICAL))
+        self.feeders = {str(feeder): _meter(meter) for feeder, meter in _givens(binding, ids.FEEDER)}
+        feed = _givens(binding, ids.GRID_FEED)
+        self.feed = str(feed[0][0]) if feed else ""
         # A fee is split in one way, whatever the event that says so.
         self._splits: dict[str, Split] = {}
         asked: set[int] = set()
+        stored = False
         for block in binding.blocks:
             if block.event.id == ids.PERIOD_CLOSES:
                 asked |= {condition.id for condition in block.conditions}
+                charged = [one for one in block.actions if one.id in (ids.FEE_PER_KWH, ids.LEVY)]
+                stored |= any(one.slots[1] == "stored energy" for one in charged)
             if not block.conditions:
                 self._splits |= _splits(block.actions)
         self.asks_shared = bool(asked & _SHARED)
         self.asks_money = bool(asked & _MONEY)
+        self.asks_stored = stored
         self.asks_charge = bool(asked & _CHARGE)
         self.personal = bool(asked & _PERSONAL)
 
@@ -130,6 +149,15 @@ class Agreed:
         """When a member is served; who has no rank comes last."""
         return self._ranks.get(name, RANK_MAX)
 
+    def estimate_days(self, facts: Facts) -> int:
+        """From how many similar days a meter's missing reading is estimated; 0: nothing is said."""
+        silences = [self.blocks.at(ids.METER_SILENT, facts, *event.slots) for event in self._silences]
+        for outcome in (*silences, self.blocks.at(ids.IMPLAUSIBLE, facts)):
+            days: Any = outcome.last(ids.ESTIMATE)
+            if days is not None:
+                return int(days[0])
+        return 0
+
     def split(self, fee: str, outcome: Outcome) -> Split:
         """Who receives a fee: as the event says, else as is said anywhere without a condition."""
         return _splits(outcome.actions).get(fee) or self._splits.get(fee, ((COMMUNITY_FUND, PPM),))
@@ -146,6 +174,15 @@ def _splits(actions: tuple[Statement, ...]) -> dict[str, Split]:
 
 def _givens(binding: Binding, id: int) -> list[Any]:
     return [given.slots for given in binding.givens if given.id == id]
+
+
+def _meter(text: str) -> bytes:
+    digits = text.lower()
+    return bytes.fromhex(digits) if len(digits) % 2 == 0 and not digits.strip(HEX) else b""
+
+
+def _said(binding: Binding, id: int) -> list[Any]:
+    return [action.slots for block in binding.blocks for action in block.actions if action.id == id]
 
 
 def _only(binding: Binding, id: int) -> int:

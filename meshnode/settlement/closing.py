@@ -11,19 +11,19 @@ from collections import Counter
 
 import msgspec
 
-from meshnode.amounts import PPM
 from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
-from meshnode.settlement import driven, origins, pairs, parameters, priced
+from meshnode.settlement import driven, origins, pairs, parameters, period_effects, priced
+from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
 from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
-from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
+from meshnode.settlement.posting import Posting, changes_by_account
 
 DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
@@ -41,8 +41,8 @@ class PeriodRules(msgspec.Struct, frozen=True):
         currency: code of the currency of all claims.
         tariff: prices and fees.
         mechanism: what clears orders; None: no orders are taken.
-        estimate_days: how many similar days an estimate looks at.
-        shares: (name of a member, share in ppm) where the tariff shares by them; together a million.
+        estimate_days: how many similar days an estimate looks at, at most.
+        agreed: what the binding says of energy beyond that, at times or for some.
     """
 
     length_s: int
@@ -52,7 +52,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
     tariff: Tariff
     mechanism: Mechanism | None
     estimate_days: int
-    shares: tuple[tuple[str, int], ...] = ()
+    agreed: Agreed
 
 
 class PeriodClosed(msgspec.Struct, frozen=True):
@@ -137,8 +137,10 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
             traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
         fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
-    settlement = _settle(state, start_s, rules, energies, trades)
-    _post(state, settlement.postings)
+    period_effects.note(state, start_s, rules.length_s, rules.agreed, sorted(known))
+    settlement, moves = _settle(state, start_s, rules, energies, trades)
+    posted = settlement.postings if moves else ()
+    _post(state, posted)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
     _store_metered(state, start_s, energies)
@@ -146,7 +148,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         start_s,
         rows.Period(rules.length_s, rows.PERIOD_PROVISIONAL, settlement.completeness_ppm, 0, binding),
     )
-    written = pairs.write(state, start_s, settlement.postings, energies)
+    written = pairs.write(state, start_s, posted, energies)
     return PeriodClosed(start_s, rules.length_s, settlement, energies, trades, fills, price, written)
 
 
@@ -172,21 +174,26 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
         return None
     meters = [meter_id for meter_id, meter in state.meters.of_account(account) if readings.counts(meter, start_s)]
     measured = _measured(state, account, meters, start_s, rules.length_s) if meters else None
-    if measured is None or _row(measured) == stored:
+    if measured is None:
+        return None
+    otherwise = period_effects.stored_otherwise(state, start_s, rules.length_s, rules.agreed, account)
+    if _row(measured) == stored and not otherwise:
         return None
     before = metered(state, start_s)
     after = tuple(measured if entry.account == account else entry for entry in before)
     trades = _trades(state, start_s)
-    old = _settle(state, start_s, rules, before, trades)
-    new = _settle(state, start_s, rules, after, trades)
+    old, _ = _settle(state, start_s, rules, before, trades)
+    period_effects.note_stored(state, start_s, rules.length_s, rules.agreed, (account,))
+    new, moves = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
-    _post(state, postings)
+    posted = postings if moves else ()
+    _post(state, posted)
     state.metered.put((start_s, account), _row(measured))
     state.periods.put(
         start_s,
         msgspec.structs.replace(period, completeness_ppm=new.completeness_ppm, corrections=period.corrections + 1),
     )
-    written = pairs.write(state, start_s, postings, after, before)
+    written = pairs.write(state, start_s, posted, after, before)
     return PeriodCorrected(start_s, new, after, postings, written)
 
 
@@ -212,6 +219,7 @@ def finish(state: State, start_s: int, rules: PeriodRules) -> PeriodFinal:
         state.trades.delete(key)
     pairs.finish(state, start_s)
     driven.finish(state, start_s)
+    period_effects.finish(state, start_s)
     return PeriodFinal(start_s, origin)
 
 
@@ -265,9 +273,10 @@ def _measured(state: State, account: bytes, meters: list[bytes], start_s: int, l
 
 def _estimated(state: State, account: bytes, start_s: int, rules: PeriodRules) -> Metered:
     slot = start_s // rules.length_s
-    similar = _history(state, account, start_s, DAY_S, rules.estimate_days, rules.length_s)
+    days = period_effects.estimate_days(state, start_s, rules.agreed, account)
+    similar = _history(state, account, start_s, DAY_S, days, rules.length_s)
     if similar:
-        return estimate(account, slot, similar, max(1, DAY_S // rules.length_s), rules.estimate_days)
+        return estimate(account, slot, similar, max(1, DAY_S // rules.length_s), days)
     recent = _history(state, account, start_s, rules.length_s, RECENT_PERIODS, rules.length_s)
     return estimate(account, slot, recent, 1, RECENT_PERIODS)
 
@@ -286,25 +295,32 @@ def _history(
 
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
-) -> Settlement:
+) -> tuple[Settlement, bool]:
+    """A period's settlement, and whether somebody owes what it posts; else the binding only shows amounts."""
     inputs = _inputs(state, start_s, rules, metered, trades)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
-    return settlement
+    return settlement, inputs.tariff.moves
 
 
 def _inputs(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> PeriodInputs:
-    tariff, period = _tariff(state, start_s, rules), start_s // rules.length_s
-    if rules.shares:
-        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
+    fixed, period, agreed = _tariff(state, start_s, rules), start_s // rules.length_s, rules.agreed
     at_set_prices: tuple[Trade, ...] = ()
     if rules.mechanism is not None:
-        limits = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
+        limits = Terms(fixed.grid_price_u_kwh, fixed.feed_in_price_u_kwh)
         orders = priced.orders(period, metered, trades, parameters.prices(state, start_s))
         at_set_prices = priced.trade(rules.mechanism, limits, driven.within(state, start_s, orders))
-    return PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
+    tariff = period_effects.tariff(state, start_s, rules.length_s, fixed, agreed, metered)
+    stored = period_effects.stored_wh(state, start_s)
+    inputs = PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices, stored)
+    if agreed.asks_shared:
+        # Energy is shared before anybody can ask how much of it was.
+        shared_ppm = period_effects.shared_ppm(settle(inputs))
+        charged = period_effects.money(state, start_s, tariff, agreed, metered, shared_ppm)
+        inputs = msgspec.structs.replace(inputs, tariff=charged)
+    return inputs
 
 
 def _tariff(state: State, start_s: int, rules: PeriodRules) -> Tariff:
@@ -316,20 +332,6 @@ def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
     """The trades of a closed period that may still be corrected, in fill order."""
     found = state.trades.range((start_s, 0), (start_s + 1, 0))
     return tuple(Trade(*msgspec.structs.astuple(row)) for _, row in found)
-
-
-def _weights(
-    state: State, shares: tuple[tuple[str, int], ...], metered: tuple[Metered, ...]
-) -> tuple[tuple[bytes, int], ...]:
-    """The binding's shares, by account of those who are metered in the period.
-
-    What belongs to anybody else - not a member yet, without a meter, gone - goes to the grid as one
-    share. So a correction finds the shares that the first settlement found, whoever joined since.
-    """
-    by_name = dict(shares)
-    found = [(entry.account, by_name.get(state.accounts[entry.account].name, 0)) for entry in metered]
-    absent = PPM - sum(share for _, share in found)
-    return (*found, (GRID_ACCOUNT, absent)) if absent else tuple(found)
 
 
 def _post(state: State, postings: tuple[Posting, ...]) -> None:

@@ -19,7 +19,6 @@ from meshnode.settlement.levies import (
     SOLAR,
     STORED,
     Charge,
-    Levy,
     Solidarity,
     charged_wh,
     earned_u,
@@ -61,23 +60,23 @@ def energies(
     }
 
 
-def charge(books: Books, found: Energies, charges: Iterable[Charge], shares: Shares) -> None:
-    """Fees on energy, divided among their recipients."""
+def charge(books: Books, found: Energies, charges: Iterable[Charge]) -> None:
+    """Fees and levies on energy, divided among their recipients."""
     groups = {CONSUMERS: books.neighbours_wh, PRODUCERS: books.sold_wh}
     for one in charges:
         waiting = dict.fromkeys(groups, 0)
         for account, energy_wh in charged_wh(one, found).items():
-            for recipient, amount_u in divided(value(one.u_kwh, energy_wh), shares, books).items():
+            for recipient, amount_u in divided(value(one.u_kwh, energy_wh), one.shares, books).items():
                 to = POOL_ACCOUNT if recipient in groups else recipient
                 if amount_u and to != account:
-                    books.post(account, to, energy_wh, one.u_kwh, Reason.FEE, amount_u=amount_u)
+                    books.post(account, to, energy_wh, one.u_kwh, one.reason, amount_u=amount_u)
                 if recipient in groups:
                     waiting[recipient] += amount_u
         for group, total_u in waiting.items():
             for account, amount_u in split(total_u, groups[group].items()).items() if total_u else ():
                 if amount_u:
                     energy_wh = groups[group][account]
-                    books.post(POOL_ACCOUNT, account, energy_wh, one.u_kwh, Reason.FEE, amount_u=amount_u)
+                    books.post(POOL_ACCOUNT, account, energy_wh, one.u_kwh, one.reason, amount_u=amount_u)
 
 
 def divided(amount_u: int, shares: Shares, books: Books) -> dict[bytes, int]:
@@ -96,13 +95,6 @@ def charge_grid(books: Books, fees: GridFees, locations: dict[bytes, Location]) 
     for (account, fee_u_kwh), energy_wh in taken_by_fee(fees, locations, books.postings).items():
         if fee_u_kwh:
             books.post(account, GRID_ACCOUNT, energy_wh, fee_u_kwh, Reason.GRID_FEE)
-
-
-def levy(books: Books, found: Energies, one: Levy) -> None:
-    """A levy, for its fund."""
-    for account, energy_wh in charged_wh(one, found).items():
-        if value(one.u_kwh, energy_wh) and account != one.fund:
-            books.post(account, one.fund, energy_wh, one.u_kwh, Reason.LEVY)
 
 
 def solidarity(books: Books, rule: Solidarity) -> None:

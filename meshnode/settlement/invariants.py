@@ -23,6 +23,9 @@ from meshnode.settlement.posting import (
 )
 from meshnode.settlement.sharing import Key, Weighing
 
+_Paid = tuple[int, bytes, bytes, int, int]
+"""(reason, payer, recipient, energy, price) of what is charged on energy."""
+
 
 class SettlementBroken(RuntimeError):
     """A settlement that makes or loses energy or money; names the period, the member and the numbers."""
@@ -53,11 +56,10 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
         debit != credit, 0 <= amount, amount = |value(price, energy)| except where a total is divided
         out_i - in_i = what the postings say; pool = 0
         sum(out) - sum(in) = funds + grid, that is: buyers' payments = sellers' receipts + fees + grid
-        fees of i = value(fee, energy_i of its base), divided by the splitter; what is for those who share is
-            divided among them by what they took, or gave
+        fees and levies of i = value(price, energy_i of the base), divided by the splitter; what is for those
+            who share is divided among them by what they took, or gave
         incentive = value(incentive, sum(neighbours)), divided in the same way
         energy of the grid fees of i <= neighbours_i, each at a price of the table; equal if none of them is 0
-        levy of i = value(levy, energy_i of its base)
         given by i = income_i x share, rounded down, 0 of who is helped; sum(given) = sum(received by the helped)
     """
     by_account = {metered.account: metered for metered in inputs.metered}
@@ -72,9 +74,8 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     _check_sources(settlement)
     _check_sharing(inputs, settlement)
     _check_money(settlement)
-    _check_fees(inputs, settlement)
+    _check_charges(inputs, settlement)
     _check_grid_fees(inputs, settlement)
-    _check_levies(inputs, settlement)
     _check_solidarity(inputs, settlement)
     _check_incentive(inputs, settlement)
 
@@ -126,7 +127,7 @@ def _check_posting(settlement: Settlement, posting: Posting) -> None:
     other = {Reason.GRID: _giver, Reason.FEED_IN: _taker}.get(posting.reason)
     if other is not None and other(posting) != GRID_ACCOUNT:
         raise SettlementBroken(f"period {settlement.period}: the grid's side of a posting is {other(posting).hex()}")
-    if posting.reason not in (Reason.SHARED, Reason.FEE, Reason.SOLIDARITY, Reason.INCENTIVE):
+    if posting.reason not in (Reason.SHARED, Reason.FEE, Reason.LEVY, Reason.SOLIDARITY, Reason.INCENTIVE):
         expected_u = abs(value(posting.price_u_kwh, posting.energy_wh))
         _expect(settlement, f"amount of {posting.reason.name}", posting.amount_u, expected_u, posting.debit)
 
@@ -227,29 +228,33 @@ def _check_money(settlement: Settlement) -> None:
         _expect(settlement, "in - out", line.in_u - line.out_u, changes_u.get(line.account, 0), line.account)
 
 
-def _check_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
-    """Each member pays each recipient its part of each fee on its own energy, and nothing else."""
+def _check_charges(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Each member pays each recipient its part of each fee and levy on its own energy, and nothing else."""
     energies = _energies(inputs, settlement)
-    paid_u: Counter[tuple[bytes, bytes, int, int]] = Counter()
+    paid_u: Counter[_Paid] = Counter()
     for posting in settlement.postings:
-        if posting.reason is Reason.FEE:
-            paid_u[posting.debit, posting.credit, posting.energy_wh, posting.price_u_kwh] += posting.amount_u
-    expected_u: Counter[tuple[bytes, bytes, int, int]] = Counter()
-    for one in inputs.tariff.all_charges:
+        if posting.reason in (Reason.FEE, Reason.LEVY):
+            legs = (posting.debit, posting.credit)
+            paid_u[posting.reason, *legs, posting.energy_wh, posting.price_u_kwh] += posting.amount_u
+    expected_u: Counter[_Paid] = Counter()
+    for one in (*inputs.tariff.fees, *inputs.tariff.all_levies):
         waiting_u: Counter[bytes] = Counter()
         for account, energy_wh in charged_wh(one, energies).items():
-            for fund, part_u in _parts(value(one.u_kwh, energy_wh), inputs.tariff.fee_split, settlement).items():
+            for fund, part_u in _parts(value(one.u_kwh, energy_wh), one.shares, settlement).items():
                 is_group = fund in (CONSUMERS, PRODUCERS)
                 waiting_u[fund] += part_u if is_group else 0
                 # Who is also a fund keeps its own part, and no posting says so.
                 if fund != account:
-                    expected_u[account, POOL_ACCOUNT if is_group else fund, energy_wh, one.u_kwh] += part_u
+                    to = POOL_ACCOUNT if is_group else fund
+                    expected_u[one.reason, account, to, energy_wh, one.u_kwh] += part_u
         for group, whole_u in waiting_u.items():
             for account, part_u in _shared_out(group, whole_u, settlement).items():
                 energy_wh = _weights(group, settlement).get(account, 0)
-                expected_u[POOL_ACCOUNT, account, energy_wh, one.u_kwh] += part_u
+                expected_u[one.reason, POOL_ACCOUNT, account, energy_wh, one.u_kwh] += part_u
     for key in sorted(expected_u.keys() | paid_u.keys()):
-        _expect(settlement, f"fee to {key[1].hex()} on {key[2]} Wh", paid_u[key], expected_u[key], key[0])
+        reason, payer, to, energy_wh, _ = key
+        what = f"{Reason(reason).name} to {to.hex()} on {energy_wh} Wh"
+        _expect(settlement, what, paid_u[key], expected_u[key], payer)
 
 
 def _check_incentive(inputs: PeriodInputs, settlement: Settlement) -> None:
@@ -320,23 +325,6 @@ def _check_grid_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
             _expect(settlement, "energy of the grid fees", found_wh, line.neighbours_wh, line.account)
     for account in charged_wh:
         raise SettlementBroken(f"period {settlement.period}: a grid fee of {account.hex()}, which is no member")
-
-
-def _check_levies(inputs: PeriodInputs, settlement: Settlement) -> None:
-    """Each member pays each levy on its own energy, and no other."""
-    expected_u: Counter[tuple[bytes, bytes]] = Counter()
-    energies = _energies(inputs, settlement)
-    for levy in inputs.tariff.levies:
-        for account, energy_wh in charged_wh(levy, energies).items():
-            if account != levy.fund:
-                expected_u[account, levy.fund] += value(levy.u_kwh, energy_wh)
-    found_u: Counter[tuple[bytes, bytes]] = Counter()
-    for posting in settlement.postings:
-        if posting.reason is Reason.LEVY:
-            found_u[posting.debit, posting.credit] += posting.amount_u
-    for account, fund in sorted(expected_u.keys() | found_u.keys()):
-        place = (account, fund)
-        _expect(settlement, f"levies for {fund.hex()}", found_u[place], expected_u[place], account)
 
 
 def _check_solidarity(inputs: PeriodInputs, settlement: Settlement) -> None:

@@ -35,42 +35,51 @@ class Levy(msgspec.Struct, frozen=True):
 
     Fields:
         fund: account that receives it.
-        base: one of BASES.
+        base: one of LEVY_BASES.
         u_kwh: micro-units per kWh, 0 or more.
-        payers: whom it is for; None: everybody.
     """
 
     fund: bytes
     base: int
     u_kwh: int
-    payers: frozenset[bytes] | None = None
 
     def __post_init__(self) -> None:
-        _check("levy", self.base, self.u_kwh)
+        if self.base not in LEVY_BASES or not 0 <= self.u_kwh <= PRICE_MAX_U_KWH:
+            raise AmountError(f"levy on {self.base} of {self.u_kwh} u/kWh: expected 0 to 2, and 0 to {PRICE_MAX_U_KWH}")
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """A fee on energy, beside the one on all energy from neighbours. Fields: as of a levy; split as that fee is."""
+    """What is charged on energy: a fee or a levy.
+
+    Fields:
+        base: one of BASES.
+        u_kwh: micro-units per kWh, 0 or more.
+        shares: (recipient, ppm) of it, together a million.
+        reason: FEE or LEVY.
+        payers: whom it is for; None: everybody.
+    """
 
     base: int
     u_kwh: int
+    shares: tuple[tuple[bytes, int], ...]
+    reason: Reason = Reason.FEE
     payers: frozenset[bytes] | None = None
 
     def __post_init__(self) -> None:
-        _check("fee", self.base, self.u_kwh)
+        if self.base not in BASES or not 0 <= self.u_kwh <= PRICE_MAX_U_KWH:
+            raise AmountError(
+                f"charge on {self.base} of {self.u_kwh} u/kWh: expected 0 to {max(BASES)}, and 0 to {PRICE_MAX_U_KWH}"
+            )
+        split(0, self.shares)  # refuses an account that is named twice and a share below zero
+        whole = sum(ppm for _, ppm in self.shares)
+        if whole != PPM:
+            raise AmountError(f"charge of {self.u_kwh} u/kWh: its shares add up to {whole} ppm, expected {PPM}")
 
 
-def _check(what: str, base: int, u_kwh: int) -> None:
-    if base not in BASES or not 0 <= u_kwh <= PRICE_MAX_U_KWH:
-        raise AmountError(f"{what} on {base} of {u_kwh} u/kWh: expected 0 to {max(BASES)}, and 0 to {PRICE_MAX_U_KWH}")
-
-
-def charged_wh(one: Levy | Charge, energies: Mapping[int, Mapping[bytes, int]]) -> dict[bytes, int]:
+def charged_wh(one: Charge, energies: Mapping[int, Mapping[bytes, int]]) -> dict[bytes, int]:
     """Who pays for how much, in order of the accounts. energies: Wh by account, by base."""
     return {
-        account: wh
-        for account, wh in sorted(energies[one.base].items())
-        if one.payers is None or account in one.payers
+        account: wh for account, wh in sorted(energies[one.base].items()) if one.payers is None or account in one.payers
     }
 
 

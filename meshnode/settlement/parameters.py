@@ -151,6 +151,11 @@ def tariff(state: State, start_s: int, binding: Tariff) -> Tariff:
     return msgspec.structs.replace(binding, **changes) if changes else binding
 
 
+def levied(state: State, start_s: int) -> frozenset[bytes]:
+    """The funds for which an administrator has set a levy, or none, in a period; the binding's own do not hold then."""
+    return frozenset(fund_account(name.decode()) for name, _ in _all_at(state, LEVY, start_s))
+
+
 def prices(state: State, start_s: int) -> dict[bytes, Prices]:
     """What members sell and buy at in a period, as far as the law allows it then; who does neither is left out."""
     newest = {account: row for (account, from_s), row in state.prices.items() if from_s <= start_s}

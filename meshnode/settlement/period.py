@@ -50,7 +50,7 @@ class Tariff(msgspec.Struct, frozen=True):
         solidarity: of what members earn; None: nothing.
         grid_fees: what the grid takes for energy from neighbours; None: nothing.
         locations: where members are connected, by account; who is not named shares nothing with anybody.
-        charges: fees on other energy, or for some members, split as the fee on energy from neighbours is.
+        charges: further fees and levies, on other energy or for some members.
         incentive_u_kwh, incentive_split: what is paid from outside for a shared kWh, and to whom, as the fee's.
         first: accounts that are served before the others, one group after the other, each by its need.
         most_wh: (account, Wh) that it gets from neighbours at most, without a trade.
@@ -93,7 +93,7 @@ class Tariff(msgspec.Struct, frozen=True):
             if found:
                 raise SettlementError(f"tariff: {'; '.join(found)}")
         for what, charged, shares in (
-            ("fee", self.fee_u_kwh or self.charges, self.fee_split),
+            ("fee", self.fee_u_kwh, self.fee_split),
             ("incentive", self.incentive_u_kwh, self.incentive_split),
         ):
             split(0, shares)  # refuses an account that is named twice and a share below zero
@@ -107,9 +107,16 @@ class Tariff(msgspec.Struct, frozen=True):
         return None if self.sharing is None else MODES[self.sharing].rule
 
     @property
-    def all_charges(self) -> tuple[Charge, ...]:
+    def fees(self) -> tuple[Charge, ...]:
         """Every fee on energy."""
-        return (Charge(NEIGHBOURS, self.fee_u_kwh), *self.charges) if self.fee_u_kwh else self.charges
+        network = (Charge(NEIGHBOURS, self.fee_u_kwh, self.fee_split),) if self.fee_u_kwh else ()
+        return (*network, *(one for one in self.charges if one.reason is Reason.FEE))
+
+    @property
+    def all_levies(self) -> tuple[Charge, ...]:
+        """Every levy on energy."""
+        named = (Charge(one.base, one.u_kwh, ((one.fund, PPM),), Reason.LEVY) for one in self.levies)
+        return (*named, *(one for one in self.charges if one.reason is Reason.LEVY))
 
     @property
     def shared_u_kwh(self) -> int:
@@ -242,11 +249,10 @@ def settle(inputs: PeriodInputs) -> Settlement:
         _settle_sharing(books, inputs.period, tariff.rule, tariff)
     _settle_grid(books, tariff)
     found = fees.energies(members, books.neighbours_wh, books.import_wh, books.sold_wh, dict(inputs.stored_wh))
-    fees.charge(books, found, tariff.all_charges, tariff.fee_split)
+    fees.charge(books, found, tariff.fees)
     if tariff.grid_fees is not None:
         fees.charge_grid(books, tariff.grid_fees, dict(tariff.locations))
-    for one in tariff.levies:
-        fees.levy(books, found, one)
+    fees.charge(books, found, tariff.all_levies)
     if tariff.solidarity is not None:
         fees.solidarity(books, tariff.solidarity)
     if tariff.incentive_u_kwh:
