@@ -17,7 +17,13 @@ MEMBERS: Final = frozenset[int]()
 """Joining, leaving, bills, credit, governance and who sees what."""
 MARKET: Final = frozenset[int]()
 """Orders, mechanisms, prices, assets, and coins for energy."""
-ENERGY: Final = frozenset[int]()
+ENERGY: Final = frozenset(
+    {
+        *(ids.PERIOD, ids.GRACE, ids.CORRECTIONS, ids.ALLOCATION, ids.BAND_SHARE, ids.RANK, ids.SHARED_PRICE),
+        *(ids.PERIOD_CLOSES, ids.MID_MARKET, ids.FIXED_SHARES, ids.BY_USE, ids.REOFFER, ids.EQUAL_PARTS, ids.BY_RANK),
+        *(ids.ROUNDS, ids.EQUAL_ROUNDS, ids.NAMED_KEY, ids.MOVE_NOTHING, ids.SERVE_FIRST),
+    }
+)
 """Sharing, fees, levies, batteries, charging, meters and emergencies."""
 WHOLE: Final = frozenset(
     {ids.LANGUAGE_RULE, ids.VERSION, ids.CATALOGUE, ids.IN_BAND, ids.BAND, ids.BAND_ON, *CONDITIONS}
