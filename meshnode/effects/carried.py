@@ -22,6 +22,7 @@ ENERGY: Final = frozenset(
         *(ids.PERIOD, ids.GRACE, ids.CORRECTIONS, ids.ALLOCATION, ids.BAND_SHARE, ids.RANK, ids.SHARED_PRICE),
         *(ids.PERIOD_CLOSES, ids.MID_MARKET, ids.FIXED_SHARES, ids.BY_USE, ids.REOFFER, ids.EQUAL_PARTS, ids.BY_RANK),
         *(ids.ROUNDS, ids.EQUAL_ROUNDS, ids.NAMED_KEY, ids.MOVE_NOTHING, ids.SERVE_FIRST),
+        *(ids.INCENTIVE, ids.FEE_PER_KWH, ids.SPLIT, ids.LEVY, ids.SOLIDARITY, ids.ESTIMATE),
     }
 )
 """Sharing, fees, levies, batteries, charging, meters and emergencies."""
