@@ -34,7 +34,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, driven, parameters, storing
+from meshnode.settlement import closing, delivering, driven, introducing, parameters, storage_terms, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.storing import FeeCharged, Taken
@@ -246,6 +246,8 @@ class Machine:
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
         self._begin_periods(head.time_s)
+        for code in self._introduce(head.time_s):
+            self.floor.stored(code)
         self.floor.expire(moment)
         if parameters.cap_begins(self.state, self.time_s, head.time_s):
             allowed = self.rules().book
@@ -293,6 +295,7 @@ class Machine:
         for entry in genesis.members:
             members.found(state, entry, 0, genesis.start_s, first_period_s)
         validators.found(state, genesis)
+        self._introduce(genesis.start_s)
 
     def _binding(self, period_start_s: int) -> bytes:
         in_force = b""
@@ -351,6 +354,14 @@ class Machine:
                 driven.begin(self.state, start)
             start += self._rules_of(self._binding(start)).period.length_s
 
+    def _introduce(self, time_s: int) -> list[str]:
+        """What exists by the binding's word alone is there, on the terms of the period that runs."""
+        rules = self.rules(time_s).period
+        start_s = time_s - time_s % rules.length_s
+        return introducing.introduce(
+            self.state, rules.agreed, rules.tariff, start_s, boundary_s(time_s, rules.length_s)
+        )
+
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
         meta = self.state.meta.row
         start, final = meta.next_period_s, meta.next_final_s
@@ -360,8 +371,11 @@ class Machine:
             end = start + rules.length_s
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
-            events.append(closing.close(self.state, start, rules, binding))
-            events += storing.charge_fees(self.state, start)
+            closed = closing.close(self.state, start, rules, binding)
+            events.append(closed)
+            introducing.note_cover(self.state, start, closed.settlement.lines)
+            fees = storage_terms.per_period(self.state, rules.agreed, rules.tariff, start)
+            events += storing.charge_fees(self.state, start, fees)
             start = end
         if start > meta.next_period_s:
             # No block may carry their records any more.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import delivering, points, storing
+from meshnode.settlement import delivering, points, storage_terms, storing
 from protocols.records import (
     CoinOffer,
     CoinRedeem,
@@ -45,7 +45,7 @@ def _purchase(call: Call, record: Purchase) -> Verdict:
     match record.step:
         case SessionReserve() as step:
             chain_id, verifier = call.ledger.chain_id, call.ledger.verifier
-            return delivering.reserve(state, step, record_id, account, time_s, chain_id, verifier)
+            return delivering.reserve(state, step, record_id, account, time_s, chain_id, verifier, call.events)
         case CoinRedeem() as step:
             return delivering.redeem(state, step, record_id, account, time_s)
         case DeliveryCancel() as step:
@@ -61,7 +61,10 @@ def _tick(call: Call, record: Tick) -> Verdict:
 
 
 def _stored(call: Call, record: Stored) -> Verdict:
-    verdict, happened = storing.store(call.state, record, call.key.meter)
+    rules = call.ledger.rules(call.time_s).period
+    start_s = call.time_s - call.time_s % rules.length_s
+    due_u = storage_terms.per_kwh(call.state, rules.agreed, rules.tariff, start_s)
+    verdict, happened = storing.store(call.state, record, call.key.meter, due_u)
     call.events.extend(happened)
     return verdict
 

@@ -99,6 +99,8 @@ class State:
         self.stored_energy: Table[tuple[int, bytes], energy_rows.StoredEnergy] = Table(
             self, 103, energy_rows.StoredEnergy
         )
+        self.introduced: Table[tuple[int, str], energy_rows.Introduced] = Table(self, 104, energy_rows.Introduced)
+        self.cover: Table[bytes, energy_rows.Cover] = Table(self, 105, energy_rows.Cover)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

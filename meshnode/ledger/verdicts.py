@@ -150,6 +150,7 @@ class Verdict(IntEnum):
     TOO_MANY_PREFERENCES = 184
     STORED_PAYS = 185
     DRIVEN_ALREADY = 190
+    SESSION_TOO_LARGE = 234
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -292,4 +293,5 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.TOO_MANY_PREFERENCES: "the member has stated too many preferences",
     Verdict.STORED_PAYS: "stored energy is bought and sold; it pays for nothing",
     Verdict.DRIVEN_ALREADY: "another feed says that price already",
+    Verdict.SESSION_TOO_LARGE: "the binding delivers less than that in one session",
 }

@@ -59,13 +59,37 @@ Split = tuple[tuple[str, int], ...]
 """(recipient, share in ppm), together a million."""
 
 
-class Owned(msgspec.Struct, frozen=True):
-    """A battery as the binding gives it. contributions: (name, amount in micro-units), the owner's alone if unsaid."""
+class Plant(msgspec.Struct, frozen=True):
+    """A plant as the binding gives it."""
+
+    owner: str
+    power_w: int
+
+
+class Station(msgspec.Struct, frozen=True):
+    """A charging point as the binding gives it."""
+
+    owner: str
+    power_w: int
+
+
+class Battery(msgspec.Struct, frozen=True):
+    """A battery as the binding gives it.
+
+    contributions: (name, amount in micro-units), the owner's alone if unsaid. asset: that is energy in it; empty
+    without one. storage_u_kwh, cost_u: what storage costs, and each member at most; 0 if unsaid. access: the asset
+    without which nobody stores; empty: everybody may.
+    """
 
     owner: str
     capacity_wh: int
     power_w: int
     contributions: tuple[tuple[str, int], ...]
+    efficiency_ppm: int = PPM
+    asset: str = ""
+    storage_u_kwh: int = 0
+    cost_u: int = 0
+    access: str = ""
 
 
 class Agreed:
@@ -75,7 +99,7 @@ class Agreed:
         blocks: what it says of events.
         incentive_u_kwh: what the authority pays for a shared kWh.
         shared_price_u_kwh: what a shared kWh costs where the way to share makes no price.
-        batteries: by name.
+        plants, batteries, stations: by name. has_devices: whether there is any.
         meters: which meter counts a plant, battery or charging point, by its name.
         critical: meters of critical loads.
         feeders: the meter at the head of a feeder, by the feeder's name.
@@ -96,10 +120,29 @@ class Agreed:
         contributed: dict[str, list[tuple[str, int]]] = {}
         for owner, amount_u, battery in _givens(binding, ids.CONTRIBUTION):
             contributed.setdefault(battery, []).append((owner, amount_u))
+        efficiency = dict(_givens(binding, ids.EFFICIENCY))
+        asset = {battery: code for code, battery in _givens(binding, ids.STORED_ENERGY)}
+        price = {battery: (u_kwh, cost_u) for battery, u_kwh, cost_u in _givens(binding, ids.STORAGE_PRICE)}
+        access = dict(_givens(binding, ids.STORAGE_ACCESS))
         self.batteries = {
-            name: Owned(owner, capacity_wh, power_w, tuple(contributed.get(name, [(owner, 1)])))
+            str(name): Battery(
+                owner=owner,
+                capacity_wh=capacity_wh,
+                power_w=power_w,
+                contributions=tuple(contributed.get(name, [(owner, 1)])),
+                efficiency_ppm=efficiency.get(name, PPM),
+                asset=asset.get(name, ""),
+                storage_u_kwh=price.get(name, (0, 0))[0],
+                cost_u=price.get(name, (0, 0))[1],
+                access=access.get(name, ""),
+            )
             for name, capacity_wh, power_w, owner in _givens(binding, ids.BATTERY)
         }
+        self.plants = {str(name): Plant(owner, power_w) for name, power_w, owner in _givens(binding, ids.PLANT)}
+        self.stations = {
+            str(name): Station(owner, power_w) for name, power_w, owner in _givens(binding, ids.CHARGING_POINT)
+        }
+        self.has_devices = bool(self.plants or self.batteries or self.stations)
         self._silences = blocks.events(ids.METER_SILENT)
         self.most_estimate_days = max((days for (days,) in _said(binding, ids.ESTIMATE)), default=0)
         # A meter's id is written in hexadecimal; one that is none is nobody's.
@@ -128,6 +171,23 @@ class Agreed:
     def closing(self, facts: Facts) -> Outcome:
         """What the closing of a settlement period comes to."""
         return self.blocks.at(ids.PERIOD_CLOSES, facts)
+
+    def battery(self, name: str, facts: Facts) -> Outcome:
+        """What holds of a battery, whether it stores or delivers."""
+        found = [self.blocks.at(event, facts, name) for event in ids.BATTERY_EVENTS]
+        return Outcome(tuple(action for one in found for action in one.actions))
+
+    def charging(self, name: str, facts: Facts) -> Outcome:
+        """What holds when a car charges at a point."""
+        return self.blocks.at(ids.CAR_CHARGES, facts, name)
+
+    def fees(self, outcome: Outcome) -> dict[int, int]:
+        """Fees per kWh by the base of the energy; of two on the same energy the last one holds."""
+        found: dict[int, int] = {}
+        for action in outcome.of(ids.FEE_PER_KWH):
+            slots: Any = action.slots
+            found[BASES[slots[1]]] = slots[0]
+        return found
 
     def sharing(self, outcome: Outcome) -> str | None:
         """The name of the way to share; the last one that is said holds."""

@@ -7,19 +7,33 @@ paid is owed as arrears, which are paid as soon as there is money, before anythi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from meshnode.amounts import PPM
 from meshnode.ledger import assets, capacity, credit, delivery_rows
 from meshnode.ledger.balances import balance, change
+from meshnode.ledger.energy_rows import STORED
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import points
+from meshnode.settlement import introducing, points
 from meshnode.settlement.credit import Standing
 from meshnode.settlement.delivering import put_keep
 from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh
 from protocols.records import POLICY_ISSUER, StorageSet, Stored
+
+PerKwh = Callable[[str, bytes, int, int], int]
+"""What is due of (asset, account, Wh charged, Wh discharged)."""
+PerPeriod = Callable[[str, bytes], int]
+"""What a kWh of an asset costs an account in a settlement period."""
+
+
+def no_fee(code: str, account: bytes, charged_wh: int, discharged_wh: int) -> int:
+    """Nothing is due."""
+    return 0
+
 
 # Stands for all owners in the fee's division; account ids have 16 bytes, so it is nobody's.
 OWNERS = b"owners"
@@ -93,18 +107,25 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
         **registers,
     )
     state.storages.put(step.asset, row)
+    introducing.override(state, STORED, step.asset.encode())
     return Verdict.ACCEPTED
 
 
-def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Taken | Moved]]:
-    """What went into a storage is minted, less its losses; what was consumed of it is burned."""
+def store(
+    state: State, record: Stored, meter: bytes, due_u: PerKwh = no_fee
+) -> tuple[Verdict, list[Taken | Moved | FeeCharged]]:
+    """What went into a storage is minted, less its losses; what was consumed of it is burned.
+
+    Args:
+        due_u: what somebody pays for what it charged and discharged.
+    """
     storage = state.storages.get(record.asset)
     if storage is None or storage.meter != meter:
         return Verdict.NOT_STORED, []
     fault = _fault_of_registers(storage, record) or _fault_of_parts(state, storage, record)
     if fault:
         return fault, []
-    moved: list[Taken | Moved] = []
+    moved: list[Taken | Moved | FeeCharged] = []
     minted = 0
     for account, charged_wh, discharged_wh in record.parts:
         units, rest = _minted(state, storage, record.asset, account, charged_wh)
@@ -118,6 +139,7 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
         minted += units
         if discharged_wh > redeemed_wh:
             moved += _take(state, record.asset, account, discharged_wh - redeemed_wh)
+        moved += _charge(state, record.asset, account, due_u(record.asset, account, charged_wh, discharged_wh))
     changed = msgspec.structs.replace(
         storage,
         charged_wh=record.charged_wh,
@@ -128,12 +150,22 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
     return Verdict.ACCEPTED, moved
 
 
-def charge_fees(state: State, start_s: int) -> list[FeeCharged | Moved]:
-    """Every storage's fee for a period that is closed now, by what is stored now; what is owed comes first."""
+def charge_fees(state: State, start_s: int, fee_u_kwh: PerPeriod | None = None) -> list[FeeCharged | Moved]:
+    """Every storage's fee for a period that is closed now, by what is stored now; what is owed comes first.
+
+    Args:
+        fee_u_kwh: what a member pays for each kWh in a storage; the storage's own fee if unsaid.
+    """
     events = collect(state)
     for code, storage in state.storages.items():
-        if storage.fee_u_kwh:
-            events += _charge_fee(state, code, storage, start_s)
+        fees: dict[int, list[bytes]] = {}
+        for account, _ in state.accounts.items():
+            fee = storage.fee_u_kwh if fee_u_kwh is None else fee_u_kwh(code, account)
+            if fee and storage.fee_asset:
+                fees.setdefault(fee, []).append(account)
+        for fee, accounts in sorted(fees.items()):
+            changed = msgspec.structs.replace(storage, fee_u_kwh=fee)
+            events += _charge_fee(state, code, changed, start_s, accounts)
     return events
 
 
@@ -237,10 +269,12 @@ def _take(state: State, code: str, account: bytes, consumed_wh: int) -> list[Tak
     return events
 
 
-def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s: int) -> list[FeeCharged | Moved]:
+def _charge_fee(
+    state: State, code: str, storage: delivery_rows.Storage, start_s: int, accounts: Sequence[bytes]
+) -> list[FeeCharged | Moved]:
     """What is due now, as far as there is money; the rest is owed. Only what was paid is divided."""
     stored: list[tuple[bytes, int, Standing]] = []
-    for account, _ in state.accounts.items():
+    for account in accounts:
         has = balance(state, account, code)
         if stored_wh := has.free + has.held:
             keep = state.keeps.get((code, account)) or delivery_rows.Keep()
@@ -252,6 +286,18 @@ def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s
         events += _take_fee(state, code, storage, one.account, one.paid_u, one.after.arrears_u)
         events.append(FeeCharged(code, one.account, start_s, one.stored_wh, one.due_u, one.paid_u, one.after.arrears_u))
     return events + _divide(state, storage, charges.received_u)
+
+
+def _charge(state: State, code: str, account: bytes, due_u: int) -> list[Taken | Moved | FeeCharged]:
+    """A fee on what was just stored or taken out: paid as far as there is money, the rest is owed."""
+    storage = state.storages[code]
+    if not due_u or not storage.fee_asset:
+        return []
+    keep = state.keeps.get((code, account)) or delivery_rows.Keep()
+    paid_u = min(due_u, balance(state, account, storage.fee_asset).free) if not keep.arrears_u else 0
+    events: list[Taken | Moved | FeeCharged] = []
+    events += _take_fee(state, code, storage, account, paid_u, keep.arrears_u + due_u - paid_u)
+    return events + _divide(state, storage, divide_fee(_fee(storage), paid_u, dict(storage.owners)))
 
 
 def _fee(storage: delivery_rows.Storage) -> StorageFee:
