@@ -17,12 +17,14 @@ from meshnode.settlement import driven, parameters, period_effects
 from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.levies import STORED as STORED_ENERGY
 from meshnode.settlement.period import Tariff
-from meshnode.settlement.storing import PerKwh, PerPeriod
+from meshnode.settlement.storing import PerKwh, PerPeriod, no_fee
 from zencode.catalogue import ids
 
 
 def per_period(state: State, agreed: Agreed, fixed: Tariff, start_s: int) -> PerPeriod:
     """What members pay for what they have stored at the end of a period."""
+    if not agreed.batteries:
+        return lambda code, account: state.storages[code].fee_u_kwh
     common = _facts(state, agreed, fixed, start_s)
 
     def fee_u_kwh(code: str, account: bytes) -> int:
@@ -37,6 +39,8 @@ def per_period(state: State, agreed: Agreed, fixed: Tariff, start_s: int) -> Per
 
 def per_kwh(state: State, agreed: Agreed, fixed: Tariff, start_s: int) -> PerKwh:
     """What members pay for what they charge and discharge in a period."""
+    if not agreed.batteries:
+        return no_fee
     common = _facts(state, agreed, fixed, start_s)
 
     def due_u(code: str, account: bytes, charged_wh: int, discharged_wh: int) -> int:
