@@ -16,14 +16,14 @@ from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
-from meshnode.settlement import driven, origins, pairs, parameters, priced
+from meshnode.settlement import driven, dues, origins, pairs, parameters, priced
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
 from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
-from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
+from meshnode.settlement.posting import GRID_ACCOUNT, Posting
 
 DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
@@ -138,7 +138,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
     settlement = _settle(state, start_s, rules, energies, trades)
-    _post(state, settlement.postings)
+    dues.post(state, settlement.postings)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
     _store_metered(state, start_s, energies)
@@ -180,7 +180,7 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     old = _settle(state, start_s, rules, before, trades)
     new = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
-    _post(state, postings)
+    dues.post(state, postings)
     state.metered.put((start_s, account), _row(measured))
     state.periods.put(
         start_s,
@@ -330,16 +330,6 @@ def _weights(
     found = [(entry.account, by_name.get(state.accounts[entry.account].name, 0)) for entry in metered]
     absent = PPM - sum(share for _, share in found)
     return (*found, (GRID_ACCOUNT, absent)) if absent else tuple(found)
-
-
-def _post(state: State, postings: tuple[Posting, ...]) -> None:
-    for account, change in changes_by_account(postings).items():
-        known = state.claims.get(account)
-        amount = change + (known.amount_u if known else 0)
-        if amount:
-            state.claims.put(account, rows.Claim(amount))
-        elif known:
-            state.claims.delete(account)
 
 
 def _store_metered(state: State, start_s: int, metered: tuple[Metered, ...]) -> None:
