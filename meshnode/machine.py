@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, agents, auctions, orders
+from meshnode.execution import EXECUTED, Call, agents, auctions, happenings, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
+from meshnode.execution.joining import Admitted
 from meshnode.ledger import (
     assets,
     certificates,
@@ -35,8 +36,10 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
 from meshnode.settlement import closing, delivering, driven, introducing, parameters, storage_terms, storing
+from meshnode.settlement.bills import BillIssued
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
+from meshnode.settlement.dues import DuesPosted
 from meshnode.settlement.storing import FeeCharged, Taken
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
@@ -65,7 +68,8 @@ class RecordDone(msgspec.Struct, frozen=True):
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
 PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged
-Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
+MemberDone = Admitted | DuesPosted | BillIssued
+Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone | MemberDone
 
 
 class StateMismatch(Exception):
@@ -245,6 +249,7 @@ class Machine:
             )
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
+        happenings.begin(self, self.time_s, moment)
         self._begin_periods(head.time_s)
         for code in self._introduce(head.time_s):
             self.floor.stored(code)
@@ -330,6 +335,8 @@ class Machine:
             self.state.nonces.put(
                 (signed.key_id, record.nonce), rows.Nonce(signed.record_id, record.valid_until_s, height)
             )
+        if key.account in self.state.frozen and isinstance(record, happenings.ACTS):
+            return Verdict.FROZEN, key.account
         _, handler = EXECUTED[type(record)]
         call = Call(
             ledger=self,
@@ -376,6 +383,7 @@ class Machine:
             introducing.note_cover(self.state, start, closed.settlement.lines)
             fees = storage_terms.per_period(self.state, rules.agreed, rules.tariff, start)
             events += storing.charge_fees(self.state, start, fees)
+            events += happenings.period_closed(self, start, self._rules_of(binding))
             start = end
         if start > meta.next_period_s:
             # No block may carry their records any more.

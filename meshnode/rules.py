@@ -15,6 +15,7 @@ from meshnode.market import MechanismError, Mechanisms
 from meshnode.settlement import MODES, Tariff, fund_account
 from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.closing import PeriodRules
+from meshnode.settlement.member_rules import MemberRules, member_rules
 from protocols.records import Limits
 from zencode.binding import Binding, Statement, decode, statements
 from zencode.sentences import CURRENCY_IS
@@ -32,7 +33,7 @@ class Rules(msgspec.Struct, frozen=True):
         binding: its hash.
         terms: its facts, one by one.
         blocks: what it says of events.
-        roles_admitted: roles that its join rules accept.
+        members: what it says of membership and bills.
     """
 
     binding: bytes
@@ -40,7 +41,7 @@ class Rules(msgspec.Struct, frozen=True):
     period: PeriodRules
     book: BookRules
     blocks: Blocks
-    roles_admitted: frozenset[str]
+    members: MemberRules
 
 
 def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -> tuple[str, ...]:
@@ -128,5 +129,5 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
         period=period,
         book=book,
         blocks=blocks,
-        roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
+        members=member_rules(binding, facts, zone),
     )

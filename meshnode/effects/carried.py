@@ -13,7 +13,15 @@ from meshnode.effects.blocks import CONDITIONS
 from zencode.binding import Statement
 from zencode.catalogue import ids
 
-MEMBERS: Final = frozenset[int]()
+MEMBERS: Final = frozenset(
+    {
+        *(ids.ROLE_IS, ids.SUBSTATION, ids.JOIN, ids.LEAVE, ids.SHOWS, ids.BEHIND),
+        *(ids.ACCEPT, ids.REFUSE, ids.ASK, ids.DEPOSIT, ids.CREDIT_LIMIT, ids.KEEP_OPEN),
+        *(ids.ROUNDING, ids.CURRENCY_IS, ids.BILLING, ids.COLLECTING, ids.VAT_RATE, ids.VAT_CATEGORY, ids.BILL_DUE),
+        *(ids.FEE_PER_CYCLE, ids.FEE_PER_PERIOD, ids.NET, ids.COLLECT),
+        *(ids.METER_SILENT, ids.EVIDENCE_FOUND, ids.WARN, ids.PAY_BACK, ids.FREEZE),
+    }
+)
 """Joining, leaving, bills, credit, governance and who sees what."""
 MARKET: Final = frozenset[int]()
 """Orders, mechanisms, prices, assets, and coins for energy."""

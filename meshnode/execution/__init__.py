@@ -14,6 +14,7 @@ from meshnode.execution import (
     delivery,
     energy,
     feeds,
+    joining,
     membership,
     orders,
     origin,
@@ -24,6 +25,7 @@ from meshnode.execution import (
 from meshnode.execution.call import Call, Handlers, Ledger, merged
 
 EXECUTED: Handlers = merged(
+    joining.EXECUTED,
     membership.EXECUTED,
     energy.EXECUTED,
     tokens.EXECUTED,

@@ -7,7 +7,7 @@ from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, credit, preferences, readings, rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import closing, driven, parameters
+from meshnode.settlement import closing, driven, dues, parameters
 from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
@@ -22,6 +22,8 @@ def _reading(call: Call, record: Reading) -> Verdict:
         return Verdict.PERIOD_NOT_OVER
     if start + rules.length_s + rules.correction_s < call.time_s:
         return Verdict.CORRECTION_TOO_LATE
+    if call.state.accounts[call.account].left_s and call.time_s > dues.turnover(call.state, call.account).closes_s:
+        return Verdict.ACCOUNT_CLOSED
     verdict = readings.accept(call.state, record, call.record_id, rules.length_s)
     if verdict == Verdict.ACCEPTED:
         # Also a reading for a period that is still open explains the silence before it.

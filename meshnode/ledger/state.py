@@ -12,7 +12,16 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import delivery_rows, energy_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
+from meshnode.ledger import (
+    delivery_rows,
+    energy_rows,
+    feed_rows,
+    member_rows,
+    order_rows,
+    origin_rows,
+    parameter_rows,
+    rows,
+)
 from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, Orders, PeriodTable, Quorums, Table
 from protocols import cbor
 
@@ -103,6 +112,12 @@ class State:
         self.cover: Table[bytes, energy_rows.Cover] = Table(self, 105, energy_rows.Cover)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
+        self.join_requests: Table[bytes, member_rows.JoinRequest] = Table(self, 90, member_rows.JoinRequest)
+        self.warnings: Table[tuple[int, int], member_rows.Warning] = Table(self, 91, member_rows.Warning)
+        self.silences: Table[tuple[bytes, int], member_rows.Silence] = Table(self, 92, member_rows.Silence)
+        self.frozen: Table[bytes, member_rows.Frozen] = Table(self, 93, member_rows.Frozen)
+        self.bills: Table[bytes, member_rows.Bill] = Table(self, 94, member_rows.Bill)
+        self.turnovers: Table[bytes, member_rows.Turnover] = Table(self, 95, member_rows.Turnover)
 
     def register(self, table: Table[Any, Any], number: int) -> None:
         """Give a table its number; part of every leaf, so never reused."""

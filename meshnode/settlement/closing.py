@@ -15,7 +15,7 @@ from meshnode.ledger import book, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
-from meshnode.settlement import driven, origins, pairs, parameters, period_effects, priced
+from meshnode.settlement import driven, dues, origins, pairs, parameters, period_effects, priced
 from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
@@ -23,7 +23,7 @@ from meshnode.settlement.metered import Metered, Quality, estimate
 from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
-from meshnode.settlement.posting import Posting, changes_by_account
+from meshnode.settlement.posting import Posting
 
 DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
@@ -140,7 +140,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     period_effects.note(state, start_s, rules.length_s, rules.agreed, sorted(known))
     settlement, moves = _settle(state, start_s, rules, energies, trades)
     posted = settlement.postings if moves else ()
-    _post(state, posted)
+    dues.post(state, posted)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
     _store_metered(state, start_s, energies)
@@ -187,7 +187,7 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     new, moves = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
     posted = postings if moves else ()
-    _post(state, posted)
+    dues.post(state, posted)
     state.metered.put((start_s, account), _row(measured))
     state.periods.put(
         start_s,
@@ -332,16 +332,6 @@ def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
     """The trades of a closed period that may still be corrected, in fill order."""
     found = state.trades.range((start_s, 0), (start_s + 1, 0))
     return tuple(Trade(*msgspec.structs.astuple(row)) for _, row in found)
-
-
-def _post(state: State, postings: tuple[Posting, ...]) -> None:
-    for account, change in changes_by_account(postings).items():
-        known = state.claims.get(account)
-        amount = change + (known.amount_u if known else 0)
-        if amount:
-            state.claims.put(account, rows.Claim(amount))
-        elif known:
-            state.claims.delete(account)
 
 
 def _store_metered(state: State, start_s: int, metered: tuple[Metered, ...]) -> None:

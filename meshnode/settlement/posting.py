@@ -65,6 +65,14 @@ class Reason(enum.IntEnum):
     """Energy between two members who have set what they sell and buy at and ordered nothing."""
     INCENTIVE = 12
     """What the authority pays for shared energy; it comes from outside, as what the grid pays."""
+    MEMBERSHIP = 30
+    """A fee of membership; of no energy, as all that follow."""
+    TAX = 31
+    """Value added tax on a bill."""
+    DEPOSIT = 32
+    """What the community holds of a member's money for as long as it is one; or gives back when it leaves."""
+    PAID_BACK = 33
+    """What the community pays a member whose meter it does not hear."""
 
 
 class Entry(enum.IntEnum):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from meshnode.execution.floor import OrderGone
+from meshnode.execution.joining import Admitted
 from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.movements import Moved, What
@@ -17,7 +18,9 @@ from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGN
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
+from meshnode.settlement.bills import BillIssued
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
+from meshnode.settlement.dues import DEPOSITS, TAX, DuesPosted
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.storing import FeeCharged, Taken
 from meshnode.views import origin
@@ -45,7 +48,8 @@ from protocols.records import (
     keys_of,
 )
 from protocols.records.jsonform import to_json
-from zencode.binding import decode
+from zencode.binding import decode, statements
+from zencode.catalogue import ids
 from zencode.terms import terms
 
 # Text of a summary longer than this stands as its size and hash: nobody reads 64 KiB of a
@@ -74,7 +78,9 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
         # Who was found out, what is held, what stands, and what is delivered, is asked from the state itself.
-        if isinstance(event, OrderGone) or not isinstance(event, FoundOut | Ended | MarketDone | Taken | FeeCharged):
+        if isinstance(event, OrderGone) or not isinstance(
+            event, FoundOut | Ended | MarketDone | Taken | FeeCharged | BillIssued
+        ):
             _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 
@@ -135,6 +141,10 @@ def _cancel(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, re
 
 def _join(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Join) -> None:
     _enter_member(db, record.member)
+
+
+def _admitted(db: sqlite3.Connection, _height: int, _time_s: int, event: Admitted) -> None:
+    _enter_member(db, event.join.member)
 
 
 def _leave(db: sqlite3.Connection, _place: int, time_s: int, _account: int, record: Leave) -> None:
@@ -248,6 +258,16 @@ def _settled(
         _insert(db, "lines", row, replace=True)
     trades = _trades_of(db, start)
     _deliver(db, start, settlement.postings, trades)
+    _posted(db, height, start, postings, trades)
+
+
+def _posted(
+    db: sqlite3.Connection,
+    height: int,
+    start: int,
+    postings: Iterable[Posting],
+    trades: dict[tuple[bytes, ...], list[int]],
+) -> None:
     for posting in postings:
         _insert(
             db,
@@ -258,6 +278,10 @@ def _settled(
                 *(int(posting.reason), int(posting.entry), trades.get(posting.orders, (None,))[0]),
             ),
         )
+
+
+def _dues(db: sqlite3.Connection, height: int, _time_s: int, event: DuesPosted) -> None:
+    _posted(db, height, event.start_s, event.postings, {})
 
 
 def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], list[int]]:
@@ -322,6 +346,8 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,
     PeriodFinal: _final,
+    Admitted: _admitted,
+    DuesPosted: _dues,
 }
 
 
@@ -357,8 +383,11 @@ def _enter_account(db: sqlite3.Connection, account: bytes, name: str) -> int:
 
 
 def _funds(genesis: Genesis) -> list[tuple[bytes, str]]:
-    facts = terms(decode(genesis.binding))
+    binding = decode(genesis.binding)
+    facts = terms(binding)
     names = dict.fromkeys(name for name, _ in (*facts.fee_split, *facts.member_fee_split))
+    said = {statement.id for statement in statements(binding)}
+    names |= {name: None for id, name in ((ids.DEPOSIT, DEPOSITS), (ids.VAT_CATEGORY, TAX)) if id in said}
     return [(fund_account(name), name) for name in names]
 
 

@@ -66,6 +66,7 @@ from protocols.records.genesis import (
 )
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.live import LivePower
+from protocols.records.membership import JoinVote, Unfreeze
 from protocols.records.orders import (
     Amend,
     OrderBooked,

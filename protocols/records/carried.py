@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from protocols.records import auctions, credit, delivery, feeds, orders, origin, parameters, statements, tokens, wishes
+from protocols.records import (
+    auctions,
+    credit,
+    delivery,
+    feeds,
+    membership,
+    orders,
+    origin,
+    parameters,
+    statements,
+    tokens,
+    wishes,
+)
 
 BLOCK_RECORDS: frozenset[int] = frozenset(
     struct.KIND
@@ -40,6 +52,8 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         parameters.Parameter,
         wishes.Agent,
         wishes.Partner,
+        membership.JoinVote,
+        membership.Unfreeze,
     )
 )
 """Kinds that a block may carry."""

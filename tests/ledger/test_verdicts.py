@@ -21,6 +21,7 @@ from tests.ledger import (
     credit_stories,
     delivery_stories,
     feed_stories,
+    membership_stories,
     order_verdicts,
     origin_stories,
     token_stories,
@@ -41,6 +42,7 @@ STORIES: dict[Verdict, Callable[[], Verdict | list[Verdict]]] = {
     **credit_stories.STORIES,
     **validator_verdicts.STORIES,
     **wish_stories.STORIES,
+    **membership_stories.STORIES,
 }
 
 
