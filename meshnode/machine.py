@@ -381,8 +381,7 @@ class Machine:
             closed = closing.close(self.state, start, rules, binding)
             events.append(closed)
             introducing.note_cover(self.state, start, closed.settlement.lines)
-            fees = storage_terms.per_period(self.state, rules.agreed, rules.tariff, start)
-            events += storing.charge_fees(self.state, start, fees)
+            events += storing.charge_fees(self.state, storage_terms.fees(self.state, rules, start))
             events += happenings.period_closed(self, start, self._rules_of(binding))
             start = end
         if start > meta.next_period_s:

@@ -63,8 +63,8 @@ def _tick(call: Call, record: Tick) -> Verdict:
 def _stored(call: Call, record: Stored) -> Verdict:
     rules = call.ledger.rules(call.time_s).period
     start_s = call.time_s - call.time_s % rules.length_s
-    due_u = storage_terms.per_kwh(call.state, rules.agreed, rules.tariff, start_s)
-    verdict, happened = storing.store(call.state, record, call.key.meter, due_u)
+    fees = storage_terms.fees(call.state, rules, start_s)
+    verdict, happened = storing.store(call.state, record, call.key.meter, fees)
     call.events.extend(happened)
     return verdict
 

@@ -13,8 +13,7 @@ import msgspec
 
 from meshnode.amounts import PPM, split
 from meshnode.effects import Facts, Outcome
-from meshnode.ledger import feeds, minting, readings
-from meshnode.ledger.balances import balance
+from meshnode.ledger import feeds, knowledge, readings
 from meshnode.ledger.energy_rows import MemberFacts, PeriodFacts, StoredEnergy
 from meshnode.ledger.state import State
 from meshnode.ledger.tables import Table
@@ -69,21 +68,13 @@ def finish(state: State, start_s: int) -> None:
 
 def member_facts(state: State, start_s: int, account: bytes) -> MemberFacts:
     """What a member has now."""
-    units: dict[str, int] = {}
-    for code, _ in state.assets.items():
-        has = balance(state, account, code)
-        if has.free + has.held:
-            units[code] = has.free + has.held
-    claim, paying = state.claims.get(account), minting.settling(state, start_s)
-    owed_u = 0 if claim is None else claim.amount_u
-    return MemberFacts(owed_u + (units.get(paying, 0) if paying else 0), tuple(sorted(units.items())))
+    has = knowledge.facts_of(state, account, start_s)
+    return MemberFacts(has.balance_u or 0, tuple(sorted((has.units or {}).items())))
 
 
 def estimate_days(state: State, start_s: int, agreed: Agreed, account: bytes) -> int:
     """From how many similar days a missing reading of a member is estimated; 0: from none."""
-    has = member_facts(state, start_s, account)
-    roles = frozenset(state.accounts[account].roles)
-    return agreed.estimate_days(Facts(time_s=start_s, roles=roles, balance_u=has.balance_u, units=dict(has.units)))
+    return agreed.estimate_days(knowledge.facts_of(state, account, start_s))
 
 
 def charges(state: State, agreed: Agreed) -> dict[str, int]:

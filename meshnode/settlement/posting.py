@@ -65,8 +65,10 @@ class Reason(enum.IntEnum):
     """Energy between two members who have set what they sell and buy at and ordered nothing."""
     INCENTIVE = 12
     """What the authority pays for shared energy; it comes from outside, as what the grid pays."""
+    STORAGE_FEE = 13
+    """A fee for stored energy, where no asset pays it; of no energy, as all that follow."""
     MEMBERSHIP = 30
-    """A fee of membership; of no energy, as all that follow."""
+    """A fee of membership."""
     TAX = 31
     """Value added tax on a bill."""
     DEPOSIT = 32

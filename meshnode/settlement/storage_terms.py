@@ -7,71 +7,44 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from meshnode.amounts import value
-from meshnode.effects import Facts
+from meshnode.ledger import knowledge
 from meshnode.ledger.energy_rows import STORED
 from meshnode.ledger.state import State
 from meshnode.settlement import driven, parameters, period_effects
 from meshnode.settlement.agreed import Agreed
+from meshnode.settlement.closing import PeriodRules
 from meshnode.settlement.levies import STORED as STORED_ENERGY
-from meshnode.settlement.period import Tariff
-from meshnode.settlement.storing import PerKwh, PerPeriod, no_fee
+from meshnode.settlement.storing import Fees
 from zencode.catalogue import ids
 
 
-def per_period(state: State, agreed: Agreed, fixed: Tariff, start_s: int) -> PerPeriod:
-    """What members pay for what they have stored at the end of a period."""
+def fees(state: State, rules: PeriodRules, start_s: int) -> Fees:
+    """What members pay for stored energy in a period."""
+    agreed = rules.agreed
     if not agreed.batteries:
-        return lambda code, account: state.storages[code].fee_u_kwh
-    common = _facts(state, agreed, fixed, start_s)
+        return Fees(rules.currency, start_s)
+    prices = driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
+    known = {"grid_price_u_kwh": prices.grid_price_u_kwh, "charge_ppm": period_effects.charges(state, agreed)}
 
-    def fee_u_kwh(code: str, account: bytes) -> int:
+    def per_period(code: str, account: bytes) -> int:
         name = _battery(state, agreed, code)
         if name is None:
             return state.storages[code].fee_u_kwh
-        found: Any = agreed.battery(name, _of(state, start_s, common, account)).last(ids.STORAGE_FEE)
+        facts = knowledge.facts_of(state, account, start_s, **known)
+        found: Any = agreed.battery(name, facts).last(ids.STORAGE_FEE)
         return 0 if found is None else int(found[0])
 
-    return fee_u_kwh
-
-
-def per_kwh(state: State, agreed: Agreed, fixed: Tariff, start_s: int) -> PerKwh:
-    """What members pay for what they charge and discharge in a period."""
-    if not agreed.batteries:
-        return no_fee
-    common = _facts(state, agreed, fixed, start_s)
-
-    def due_u(code: str, account: bytes, charged_wh: int, discharged_wh: int) -> int:
+    def per_kwh(code: str, account: bytes, charged_wh: int, discharged_wh: int) -> int:
         name = _battery(state, agreed, code)
         if name is None:
             return 0
-        facts = _of(state, start_s, common, account)
+        facts = knowledge.facts_of(state, account, start_s, **known)
         moved = ((ids.BATTERY_STORES, charged_wh), (ids.BATTERY_DELIVERS, discharged_wh))
-        fees = [(agreed.fees(agreed.blocks.at(event, facts, name)), wh) for event, wh in moved]
-        return sum(value(fee.get(STORED_ENERGY, 0), wh) for fee, wh in fees)
+        charged = [(agreed.fees(agreed.blocks.at(event, facts, name)), wh) for event, wh in moved]
+        return sum(value(fee.get(STORED_ENERGY, 0), wh) for fee, wh in charged)
 
-    return due_u
-
-
-def _facts(state: State, agreed: Agreed, fixed: Tariff, start_s: int) -> Facts:
-    prices = driven.tariff(state, start_s, parameters.tariff(state, start_s, fixed))
-    return Facts(
-        time_s=start_s,
-        grid_price_u_kwh=prices.grid_price_u_kwh,
-        charge_ppm=period_effects.charges(state, agreed),
-    )
-
-
-def _of(state: State, start_s: int, common: Facts, account: bytes) -> Facts:
-    has = period_effects.member_facts(state, start_s, account)
-    return msgspec.structs.replace(
-        common,
-        roles=frozenset(state.accounts[account].roles),
-        balance_u=has.balance_u,
-        units=dict(has.units),
-    )
+    return Fees(rules.currency, start_s, per_period, per_kwh)
 
 
 def _battery(state: State, agreed: Agreed, code: str) -> str | None:

@@ -11,28 +11,35 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from meshnode.amounts import PPM
+from meshnode.amounts import PPM, value
 from meshnode.ledger import assets, capacity, credit, delivery_rows
 from meshnode.ledger.balances import balance, change
 from meshnode.ledger.energy_rows import STORED
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import introducing, points
+from meshnode.settlement import dues, introducing, points
 from meshnode.settlement.credit import Standing
 from meshnode.settlement.delivering import put_keep
+from meshnode.settlement.posting import Reason
 from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh
 from protocols.records import POLICY_ISSUER, StorageSet, Stored
 
-PerKwh = Callable[[str, bytes, int, int], int]
-"""What is due of (asset, account, Wh charged, Wh discharged)."""
-PerPeriod = Callable[[str, bytes], int]
-"""What a kWh of an asset costs an account in a settlement period."""
 
+class Fees(msgspec.Struct, frozen=True):
+    """What is due for stored energy in a settlement period.
 
-def no_fee(code: str, account: bytes, charged_wh: int, discharged_wh: int) -> int:
-    """Nothing is due."""
-    return 0
+    Fields:
+        currency: that is owed where no asset pays a storage's fees.
+        start_s: of the period.
+        per_period: (asset, account) to what a kWh costs that is stored at its end; None: as each storage says.
+        per_kwh: (asset, account, Wh charged, Wh discharged) to what is due at once; None: nothing.
+    """
+
+    currency: str
+    start_s: int
+    per_period: Callable[[str, bytes], int] | None = None
+    per_kwh: Callable[[str, bytes, int, int], int] | None = None
 
 
 # Stands for all owners in the fee's division; account ids have 16 bytes, so it is nobody's.
@@ -59,6 +66,10 @@ class FeeCharged(msgspec.Struct, frozen=True):
     due_u: int
     paid_u: int
     arrears_u: int
+
+
+Charged = Taken | FeeCharged | Moved | dues.DuesPosted
+"""What comes of stored energy, and of what it costs."""
 
 
 def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
@@ -111,21 +122,15 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
     return Verdict.ACCEPTED
 
 
-def store(
-    state: State, record: Stored, meter: bytes, due_u: PerKwh = no_fee
-) -> tuple[Verdict, list[Taken | Moved | FeeCharged]]:
-    """What went into a storage is minted, less its losses; what was consumed of it is burned.
-
-    Args:
-        due_u: what somebody pays for what it charged and discharged.
-    """
+def store(state: State, record: Stored, meter: bytes, fees: Fees) -> tuple[Verdict, list[Charged]]:
+    """What went into a storage is minted, less its losses; what was consumed of it is burned."""
     storage = state.storages.get(record.asset)
     if storage is None or storage.meter != meter:
         return Verdict.NOT_STORED, []
     fault = _fault_of_registers(storage, record) or _fault_of_parts(state, storage, record)
     if fault:
         return fault, []
-    moved: list[Taken | Moved | FeeCharged] = []
+    moved: list[Charged] = []
     minted = 0
     for account, charged_wh, discharged_wh in record.parts:
         units, rest = _minted(state, storage, record.asset, account, charged_wh)
@@ -139,7 +144,9 @@ def store(
         minted += units
         if discharged_wh > redeemed_wh:
             moved += _take(state, record.asset, account, discharged_wh - redeemed_wh)
-        moved += _charge(state, record.asset, account, due_u(record.asset, account, charged_wh, discharged_wh))
+        if fees.per_kwh is not None:
+            due_u = fees.per_kwh(record.asset, account, charged_wh, discharged_wh)
+            moved += _charge(state, record.asset, account, due_u, fees)
     changed = msgspec.structs.replace(
         storage,
         charged_wh=record.charged_wh,
@@ -150,22 +157,22 @@ def store(
     return Verdict.ACCEPTED, moved
 
 
-def charge_fees(state: State, start_s: int, fee_u_kwh: PerPeriod | None = None) -> list[FeeCharged | Moved]:
-    """Every storage's fee for a period that is closed now, by what is stored now; what is owed comes first.
-
-    Args:
-        fee_u_kwh: what a member pays for each kWh in a storage; the storage's own fee if unsaid.
-    """
-    events = collect(state)
+def charge_fees(state: State, fees: Fees) -> list[Charged]:
+    """Every storage's fee for a period that is closed now, by what is stored now; what is owed comes first."""
+    events: list[Charged] = [*collect(state)]
     for code, storage in state.storages.items():
-        fees: dict[int, list[bytes]] = {}
-        for account, _ in state.accounts.items():
-            fee = storage.fee_u_kwh if fee_u_kwh is None else fee_u_kwh(code, account)
-            if fee and storage.fee_asset:
-                fees.setdefault(fee, []).append(account)
-        for fee, accounts in sorted(fees.items()):
-            changed = msgspec.structs.replace(storage, fee_u_kwh=fee)
-            events += _charge_fee(state, code, changed, start_s, accounts)
+        prices: dict[int, list[bytes]] = {}
+        for account, _ in state.accounts.items() if storage.fee_u_kwh or fees.per_period else ():
+            u_kwh = storage.fee_u_kwh if fees.per_period is None else fees.per_period(code, account)
+            if u_kwh:
+                prices.setdefault(u_kwh, []).append(account)
+        for u_kwh, accounts in sorted(prices.items()):
+            priced = msgspec.structs.replace(storage, fee_u_kwh=u_kwh)
+            if storage.fee_asset:
+                events += _charge_fee(state, code, priced, fees.start_s, accounts)
+            else:
+                owed = {one: value(u_kwh, _stored_wh(state, code, one)) for one in accounts}
+                events += _owe(state, priced, owed, fees)
     return events
 
 
@@ -275,8 +282,7 @@ def _charge_fee(
     """What is due now, as far as there is money; the rest is owed. Only what was paid is divided."""
     stored: list[tuple[bytes, int, Standing]] = []
     for account in accounts:
-        has = balance(state, account, code)
-        if stored_wh := has.free + has.held:
+        if stored_wh := _stored_wh(state, code, account):
             keep = state.keeps.get((code, account)) or delivery_rows.Keep()
             free = balance(state, account, storage.fee_asset).free
             stored.append((account, stored_wh, Standing(free, arrears_u=keep.arrears_u)))
@@ -288,16 +294,31 @@ def _charge_fee(
     return events + _divide(state, storage, charges.received_u)
 
 
-def _charge(state: State, code: str, account: bytes, due_u: int) -> list[Taken | Moved | FeeCharged]:
+def _charge(state: State, code: str, account: bytes, due_u: int, fees: Fees) -> list[Charged]:
     """A fee on what was just stored or taken out: paid as far as there is money, the rest is owed."""
     storage = state.storages[code]
     if not due_u or not storage.fee_asset:
-        return []
+        return _owe(state, storage, {account: due_u}, fees)
     keep = state.keeps.get((code, account)) or delivery_rows.Keep()
     paid_u = min(due_u, balance(state, account, storage.fee_asset).free) if not keep.arrears_u else 0
-    events: list[Taken | Moved | FeeCharged] = []
-    events += _take_fee(state, code, storage, account, paid_u, keep.arrears_u + due_u - paid_u)
-    return events + _divide(state, storage, divide_fee(_fee(storage), paid_u, dict(storage.owners)))
+    events: list[Charged] = [*_take_fee(state, code, storage, account, paid_u, keep.arrears_u + due_u - paid_u)]
+    return [*events, *_divide(state, storage, divide_fee(_fee(storage), paid_u, dict(storage.owners)))]
+
+
+def _owe(state: State, storage: delivery_rows.Storage, due_u: dict[bytes, int], fees: Fees) -> list[Charged]:
+    """Without an asset that pays for debts a fee is a claim, as every other amount of the community."""
+    postings = [
+        dues.one(account, receiver, fees.currency, part_u, Reason.STORAGE_FEE)
+        for account, amount_u in sorted(due_u.items())
+        for receiver, part_u in divide_fee(_fee(storage), amount_u, dict(storage.owners)).items()
+        if part_u and receiver != account
+    ]
+    return [*dues.due(state, fees.start_s, postings)]
+
+
+def _stored_wh(state: State, code: str, account: bytes) -> int:
+    has = balance(state, account, code)
+    return has.free + has.held
 
 
 def _fee(storage: delivery_rows.Storage) -> StorageFee:
