@@ -31,6 +31,9 @@ ENERGY: Final = frozenset(
         *(ids.PERIOD_CLOSES, ids.MID_MARKET, ids.FIXED_SHARES, ids.BY_USE, ids.REOFFER, ids.EQUAL_PARTS, ids.BY_RANK),
         *(ids.ROUNDS, ids.EQUAL_ROUNDS, ids.NAMED_KEY, ids.MOVE_NOTHING, ids.SERVE_FIRST),
         *(ids.INCENTIVE, ids.FEE_PER_KWH, ids.SPLIT, ids.LEVY, ids.SOLIDARITY, ids.ESTIMATE),
+        *(ids.PLANT, ids.BATTERY, ids.DEVICE_METER, ids.STORED_ENERGY, ids.EFFICIENCY, ids.STORAGE_PRICE),
+        *(ids.STORAGE_ACCESS, ids.CONTRIBUTION, ids.BATTERY_DELIVERS, ids.BATTERY_STORES, ids.STORAGE_FEE),
+        *(ids.CHARGED_ABOVE, ids.CHARGED_BELOW, ids.MAX_STORED),
     }
 )
 """Sharing, fees, levies, batteries, charging, meters and emergencies."""
