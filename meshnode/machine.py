@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, agents, auctions, happenings, orders
+from meshnode.execution import EXECUTED, Call, agents, auctions, happenings, orders, watching
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
@@ -250,6 +250,7 @@ class Machine:
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
         happenings.begin(self, self.time_s, moment)
+        watching.begin(self, self.time_s, moment)
         self._begin_periods(head.time_s)
         for code in self._introduce(head.time_s):
             self.floor.stored(code)
@@ -383,6 +384,8 @@ class Machine:
             introducing.note_cover(self.state, start, closed.settlement.lines)
             events += storing.charge_fees(self.state, storage_terms.fees(self.state, rules, start))
             events += happenings.period_closed(self, start, self._rules_of(binding))
+            moment = Moment(meta.height + 1, time_s, events)
+            watching.period_closed(self, start, self._rules_of(binding), closed.metered, moment)
             start = end
         if start > meta.next_period_s:
             # No block may carry their records any more.

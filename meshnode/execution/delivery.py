@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from meshnode.execution import watching
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import Verdict
 from meshnode.settlement import delivering, points, storage_terms, storing
 from protocols.records import (
+    TICK_BEGIN,
     CoinOffer,
     CoinRedeem,
     CredentialBind,
@@ -57,6 +59,8 @@ def _purchase(call: Call, record: Purchase) -> Verdict:
 def _tick(call: Call, record: Tick) -> Verdict:
     verdict, happened = delivering.tick(call.state, record, call.key.meter, call.time_s)
     call.events.extend(happened)
+    if verdict == Verdict.ACCEPTED and record.sign == TICK_BEGIN:
+        watching.ticked(call, record)
     return verdict
 
 
@@ -66,6 +70,8 @@ def _stored(call: Call, record: Stored) -> Verdict:
     fees = storage_terms.fees(call.state, rules, start_s)
     verdict, happened = storing.store(call.state, record, call.key.meter, fees)
     call.events.extend(happened)
+    if verdict == Verdict.ACCEPTED:
+        watching.stored(call, record)
     return verdict
 
 

@@ -102,7 +102,9 @@ class Agreed:
         plants, batteries, stations: by name. has_devices: whether there is any.
         meters: which meter counts a plant, battery or charging point, by its name.
         critical: meters of critical loads.
-        feeders: the meter at the head of a feeder, by the feeder's name.
+        feeders: the meter at the head of a feeder, by the feeder's name; feeder_meters: all of them, which measure
+            nobody's energy.
+        connected: the members at an element of the grid, by its name.
         most_estimate_days: how far back any estimate looks.
         feed: what tells whether the grid is there; empty without one.
         asks_shared, asks_money, asks_stored, asks_charge, personal: whether closing a period needs to know what was
@@ -149,6 +151,11 @@ class Agreed:
         self.meters = {str(device): _meter(meter) for device, meter in _givens(binding, ids.DEVICE_METER)}
         self.critical = frozenset(_meter(meter) for (meter,) in _givens(binding, ids.CRITICAL))
         self.feeders = {str(feeder): _meter(meter) for feeder, meter in _givens(binding, ids.FEEDER)}
+        self.feeder_meters = frozenset(self.feeders.values())
+        connected: dict[str, set[str]] = {}
+        for member, element, _ in _givens(binding, ids.CONNECTION):
+            connected.setdefault(element, set()).add(member)
+        self.connected = {element: frozenset(members) for element, members in connected.items()}
         feed = _givens(binding, ids.GRID_FEED)
         self.feed = str(feed[0][0]) if feed else ""
         # A fee is split in one way, whatever the event that says so.

@@ -102,7 +102,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     """
     energies = tuple(
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
-        for account, meters in sorted(_meters(state, start_s).items())
+        for account, meters in sorted(_meters(state, start_s, rules.agreed).items())
     )
     tariff = _tariff(state, start_s, rules)
     trades: tuple[Trade, ...] = ()
@@ -172,7 +172,8 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     period = state.periods.get(start_s)
     if stored is None or period is None:
         return None
-    meters = [meter_id for meter_id, meter in state.meters.of_account(account) if readings.counts(meter, start_s)]
+    own = state.meters.of_account(account)
+    meters = [meter_id for meter_id, meter in own if _counts(meter_id, meter, start_s, rules.agreed)]
     measured = _measured(state, account, meters, start_s, rules.length_s) if meters else None
     if measured is None:
         return None
@@ -244,13 +245,18 @@ def check_claims(state: State) -> None:
     assert total == 0, f"claims sum to {total} u"
 
 
-def _meters(state: State, start_s: int) -> dict[bytes, list[bytes]]:
+def _meters(state: State, start_s: int, agreed: Agreed) -> dict[bytes, list[bytes]]:
     """The meters that count in a period, by account."""
     found: dict[bytes, list[bytes]] = {}
     for meter_id, meter in state.meters.items():
-        if readings.counts(meter, start_s):
+        if _counts(meter_id, meter, start_s, agreed):
             found.setdefault(meter.account, []).append(meter_id)
     return found
+
+
+def _counts(meter_id: bytes, meter: rows.Meter, start_s: int, agreed: Agreed) -> bool:
+    """Whether a meter counts for its owner; what flows through a feeder is counted where it is used."""
+    return readings.counts(meter, start_s) and meter_id not in agreed.feeder_meters
 
 
 def _measured(state: State, account: bytes, meters: list[bytes], start_s: int, length_s: int) -> Metered | None:

@@ -221,6 +221,10 @@ class Deliveries:
             **{name: getattr(row, name) for name in terms},
             "route": _word(ROUTES, row.route),
             "energy_to": name_of(self._backend, row.energy_to),
+            "most_wh": row.most_wh,
+            "power_w": row.power_w,
+            "first": list(row.first),
+            "fee_split": {name_of(self._backend, to): ppm for to, ppm in row.fee_split},
             "busy": row.busy.hex(),
             "closed": bool(row.closed),
         }
