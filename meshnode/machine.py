@@ -365,10 +365,8 @@ class Machine:
     def _introduce(self, time_s: int) -> list[str]:
         """What exists by the binding's word alone is there, on the terms of the period that runs."""
         rules = self.rules(time_s).period
-        start_s = time_s - time_s % rules.length_s
-        return introducing.introduce(
-            self.state, rules.agreed, rules.tariff, start_s, boundary_s(time_s, rules.length_s)
-        )
+        start_s, next_s = time_s - time_s % rules.length_s, boundary_s(time_s, rules.length_s)
+        return introducing.introduce(self.state, rules.agreed, rules.tariff, start_s, next_s, time_s)
 
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
         meta = self.state.meta.row

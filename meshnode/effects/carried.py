@@ -34,6 +34,9 @@ ENERGY: Final = frozenset(
         *(ids.PLANT, ids.BATTERY, ids.DEVICE_METER, ids.STORED_ENERGY, ids.EFFICIENCY, ids.STORAGE_PRICE),
         *(ids.STORAGE_ACCESS, ids.CONTRIBUTION, ids.BATTERY_DELIVERS, ids.BATTERY_STORES, ids.STORAGE_FEE),
         *(ids.CHARGED_ABOVE, ids.CHARGED_BELOW, ids.MAX_STORED),
+        *(ids.CHARGING_POINT, ids.CAR_CHARGES, ids.SESSION_PRICE, ids.SESSION_FEE, ids.SESSION_ENERGY),
+        *(ids.SESSION_SILENCE, ids.LIMIT_CHARGING, ids.FEEDER, ids.FEEDER_LOSES, ids.CRITICAL, ids.GRID_FEED),
+        *(ids.GRID_LOST, ids.CRITICAL_FIRST, ids.RATION),
     }
 )
 """Sharing, fees, levies, batteries, charging, meters and emergencies."""

@@ -36,12 +36,13 @@ _BATTERY_OWNER: Final = "battery owner"
 USUAL_SILENCE_S: Final = 900
 
 
-def introduce(state: State, agreed: Agreed, fixed: Tariff, start_s: int, boundary_s: int) -> list[str]:
+def introduce(state: State, agreed: Agreed, fixed: Tariff, start_s: int, boundary_s: int, time_s: int) -> list[str]:
     """Whatever has become possible is introduced, and what holds at times is written for the period that runs.
 
     Args:
         fixed: the binding's tariff.
         start_s: of the settlement period that runs; boundary_s: of the next one.
+        time_s: of the block.
     Returns:
         The assets that have become stored energy, or of which a member may have another amount now.
     """
@@ -53,6 +54,7 @@ def introduce(state: State, agreed: Agreed, fixed: Tariff, start_s: int, boundar
         grid_price_u_kwh=prices.grid_price_u_kwh,
         charge_ppm=period_effects.charges(state, agreed),
     )
+    settling = minting.settling(state, time_s) or ""
     stored: list[str] = []
     there = set()
     for what, name, subject, said in _devices(state, agreed):
@@ -63,7 +65,7 @@ def introduce(state: State, agreed: Agreed, fixed: Tariff, start_s: int, boundar
         if known is not None and known.overridden and not fresh:
             continue
         before = state.storages.get(subject.decode()) if what == STORED else None
-        if not _put(state, agreed, what, name, subject, facts, start_s, boundary_s, fresh):
+        if not _put(state, agreed, what, name, subject, facts, settling, boundary_s, fresh):
             continue
         if fresh:
             state.introduced.put((what, name), Introduced(subject, digest))
@@ -147,7 +149,7 @@ def _put(
     name: str,
     subject: bytes,
     facts: Facts,
-    start_s: int,
+    settling: str,
     boundary_s: int,
     fresh: bool,
 ) -> bool:
@@ -161,8 +163,8 @@ def _put(
         given = (Kind.STORAGE, battery.power_w, battery.efficiency_ppm)
         return not fresh or _install(state, agreed, name, battery.owner, subject, given, boundary_s)
     if what == STORED and battery is not None:
-        return _store(state, agreed, name, battery, facts, start_s)
-    return _open(state, agreed, name, agreed.stations[name], subject, facts, start_s, fresh)
+        return _store(state, agreed, name, battery, facts, settling)
+    return _open(state, agreed, name, agreed.stations[name], subject, facts, settling, fresh)
 
 
 def _install(
@@ -207,7 +209,7 @@ def _install(
     return True
 
 
-def _store(state: State, agreed: Agreed, name: str, battery: Battery, facts: Facts, start_s: int) -> bool:
+def _store(state: State, agreed: Agreed, name: str, battery: Battery, facts: Facts, settling: str) -> bool:
     """An asset is energy in a battery. One that has been minted by hand stays what it is."""
     place = _place(state, agreed, name, battery.owner)
     assert place is not None, f"{name} has no place"
@@ -224,12 +226,12 @@ def _store(state: State, agreed: Agreed, name: str, battery: Battery, facts: Fac
             return False
     elif known.meter != meter:
         return False
+    start_s = facts.time_s or 0
     outcome = agreed.battery(name, facts)
     fee: Any = outcome.last(ids.STORAGE_FEE)
     shares = agreed.split("storage fee", outcome)
     owners_ppm = sum(ppm for to, ppm in shares if to == _BATTERY_OWNER)
     others = period_effects.resolved(state, start_s, agreed, tuple(one for one in shares if one[0] != _BATTERY_OWNER))
-    settling = minting.settling(state, start_s) or ""
     row = delivery_rows.Storage(
         meter=meter,
         efficiency_ppm=battery.efficiency_ppm,
@@ -276,12 +278,12 @@ def _without_groups(shares: tuple[tuple[bytes, int], ...]) -> tuple[tuple[bytes,
 
 
 def _open(
-    state: State, agreed: Agreed, name: str, station: Station, meter: bytes, facts: Facts, start_s: int, fresh: bool
+    state: State, agreed: Agreed, name: str, station: Station, meter: bytes, facts: Facts, asset: str, fresh: bool
 ) -> bool:
     """A charging point sells on the terms that hold now; what is reserved keeps the terms it has."""
     known = state.points.get(meter)
-    asset = minting.settling(state, start_s)
-    if asset is None or (known is not None and (POINT, name) not in state.introduced):
+    start_s = facts.time_s or 0
+    if not asset or (known is not None and (POINT, name) not in state.introduced):
         return False
     owner = state.names[station.owner].account
     outcome = agreed.charging(name, facts)
