@@ -9,7 +9,7 @@ from protocols.records import Unfreeze
 from tests.effects.ledgers import claim_u, ledger, read_on
 from tests.effects.proof import Proof
 from tests.ledger import tokens
-from tests.ledger.chain import Chain, account, member, period_s
+from tests.ledger.chain import Chain, account, period_s
 from tests.ledger.tokens import has
 from zencode.catalogue import ids
 
