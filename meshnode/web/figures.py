@@ -15,8 +15,8 @@ import trio
 from meshnode.settlement import driven, parameters
 from meshnode.views import BlockRow, DayRow, LineRow, OrderRow, PeriodRow, TradeRow, Views
 from meshnode.views.views import READERS_KEPT
-from meshnode.web.backend import Backend
 from meshnode.web.alarms import warnings_for
+from meshnode.web.backend import Backend
 from meshnode.web.history import Power, now_ms, power_now
 from meshnode.web.sight import NAMES, TRADES, sight_of
 from meshnode.web.zone import DAY_S, Zone
