@@ -32,7 +32,7 @@ def language() -> None:
     english, italian = preset("neighbour_market"), preset("neighbour_market", "it")
     assert binding_hash(read(italian)) == binding_hash(read(english))
     said = next(line for line in italian.splitlines() if line.endswith("'it'"))
-    assert "Did you mean" in fault(lambda: read(italian.replace(said, "Rule language 'en'")), BindingErrors)
+    assert "this line is in Italian" in fault(lambda: read(italian.replace(said, "Rule language 'en'")), BindingErrors)
 
 
 def version() -> None:
