@@ -16,7 +16,8 @@ def needs(binding: Binding) -> int:
     """The version of the catalogue that a node must know to follow a binding: as its rule says, else `newest`."""
     said = binding.given(CATALOGUE)
     number: Any = 1 if said is None else said.slots[0]
-    return max(number, newest(binding))
+    needed: int = max(number, newest(binding))
+    return needed
 
 
 def newest(binding: Binding) -> int:
