@@ -89,6 +89,20 @@ def local_month(zone: Zone, utc_s: int) -> tuple[int, int]:
     return date_of(local_day(zone, utc_s))[:2]
 
 
+def month_of(zone: Zone, utc_s: int) -> tuple[int, int]:
+    """The first UTC second of the local month that a moment lies in, and of the next one."""
+    year, month, _ = date_of(local_day(zone, utc_s))
+    firsts = (day_of(year, month, 1), day_of(year + month // 12, month % 12 + 1, 1))
+    begin, end = (_utc_s(zone, day * DAY_S) for day in firsts)
+    return begin, end
+
+
+def _utc_s(zone: Zone, local_s: int) -> int:
+    """The UTC second of a local one; of two that a clock shows alike the earlier."""
+    # The offset before the local second is right but for the hours around a change, where the one after it may be.
+    return min(local_s - offset_s(zone, local_s - shift) for shift in (DAY_S, -DAY_S, offset_s(zone, local_s)))
+
+
 def spelled(zone: Zone, utc_s: int) -> str:
     """Local time with its offset, by which the doubled hour of autumn can be told apart: `2026-10-25 02:15+01:00`."""
     offset = offset_s(zone, utc_s)

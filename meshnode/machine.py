@@ -34,7 +34,7 @@ from meshnode.ledger.movements import Moved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Mechanisms
-from meshnode.rules import Rules, rules_of
+from meshnode.rules import Rules, rules_of, zone_said
 from meshnode.settlement import closing, delivering, driven, introducing, parameters, storage_terms, storing
 from meshnode.settlement.bills import BillIssued
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
@@ -49,6 +49,7 @@ from protocols.records import Evidence, Genesis, QuorumChange, Record, Spoken, g
 from protocols.records.feeds import PRICES
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
+from zencode.binding import decode
 
 # State hashes are remembered this far back: a header names a state height that is
 # never older than the leader's window of uncertified blocks.
@@ -292,6 +293,9 @@ class Machine:
         faults = genesis_faults(genesis)
         if faults:
             raise ValueError("genesis: " + "; ".join(faults))
+        zone = zone_said(decode(genesis.binding))
+        if zone not in (None, genesis.zone):
+            raise ValueError(f"genesis: the times of day of the binding are those of {zone}, not of {genesis.zone}")
         rules = rules_of(genesis.binding, genesis.limits, self._mechanisms, genesis.zone_changes)
         self._rules[rules.binding] = rules
         first_period_s = boundary_s(genesis.start_s, rules.period.length_s)

@@ -18,7 +18,7 @@ from meshnode.settlement.closing import PeriodRules
 from meshnode.settlement.member_rules import MemberRules, member_rules
 from protocols.records import Limits
 from zencode.binding import Binding, Statement, decode, statements
-from zencode.sentences import CURRENCY_IS
+from zencode.sentences import CURRENCY_IS, TIME_ZONE
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, terms
 from zencode.writer import write_statement
 
@@ -59,6 +59,12 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
         return orders is not None and orders == facts.order_mechanism and not _has(mechanisms, orders)
 
     return _spoken(binding, [one for one in statements(binding) if missing(one)], language)
+
+
+def zone_said(binding: Binding) -> str | None:
+    """The time zone that a binding's times of day are of; None if it does not say."""
+    said = binding.given(TIME_ZONE)
+    return None if said is None else str(said.slots[0])
 
 
 def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from zencode import sentences as s
 from zencode.binding import Binding, Block, Statement
 from zencode.kinds import DAY_S, ROLE, WHOLE_PPM
 from zencode.sentences import BY_ID
+from zencode.versions import newest
 from zencode.words import AUDIENCES
 
 ERROR, WARNING = "error", "warning"
@@ -302,6 +303,17 @@ def times(binding: Binding) -> Findings:
         yield _warning("late-corrections", reason, corrections)
 
 
+def catalogue_version(binding: Binding) -> Findings:
+    """A binding that says a version of the catalogue and has newer sentences."""
+    said = binding.given(s.CATALOGUE)
+    if said is None:
+        return
+    version, newest_used = _slot(said, "version"), newest(binding)
+    if newest_used > version:
+        reason = f"the binding is of catalogue version {version} and has a sentence of version {newest_used}"
+        yield _error("newer-sentence", reason, said)
+
+
 # --- Helpers -----------------------------------------------------------------------------------------
 
 
@@ -356,4 +368,5 @@ RULES: tuple[Callable[[Binding], Findings], ...] = (
     contradicting_views,
     governance,
     times,
+    catalogue_version,
 )

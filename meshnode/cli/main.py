@@ -18,6 +18,7 @@ from meshnode.cli import (
     ledgers,
     lies,
     market,
+    membership,
     meters,
     microgrids,
     newcomer,
@@ -43,7 +44,21 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
+    *(
+        running,
+        microgrids,
+        newcomer,
+        community,
+        membership,
+        trading,
+        standing,
+        steps,
+        wishes,
+        auctions,
+        tokens,
+        cash,
+        contracts,
+    ),
     *(delivery, phones, storage, credit, prices, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):

@@ -53,7 +53,7 @@ def init(
     """Found a microgrid: keys, contract and ledger in a new directory. You are its first member."""
     from meshnode import founding
     from meshnode.config import web_address
-    from meshnode.rules import left_out
+    from meshnode.rules import left_out, zone_said
     from protocols.records import chain_id
     from zencode.binding import decode
     from zencode.reader import read_document
@@ -67,10 +67,10 @@ def init(
     sections = meters(meter or [])
     check_addresses(listen, joining)
     web_address(web, "--web")
-    here = zone or _own_zone()
     with mistakes_of(binding or preset):
         contract = read_document(text)
         facts = terms(contract.binding)
+    here = zone or zone_said(contract.binding) or _own_zone()
     roles = _roles(facts, role)
 
     def genesis_of(keys: NodeKeys) -> Genesis:

@@ -20,6 +20,8 @@ MEMBERS: Final = frozenset(
         *(ids.ROUNDING, ids.CURRENCY_IS, ids.BILLING, ids.COLLECTING, ids.VAT_RATE, ids.VAT_CATEGORY, ids.BILL_DUE),
         *(ids.FEE_PER_CYCLE, ids.FEE_PER_PERIOD, ids.NET, ids.COLLECT),
         *(ids.METER_SILENT, ids.EVIDENCE_FOUND, ids.WARN, ids.PAY_BACK, ids.FREEZE),
+        *(ids.LET, ids.HIDE, ids.PUBLISH, ids.SEAL),
+        *(ids.IMPLAUSIBLE, ids.REFUSE_READING, ids.TIME_ZONE, ids.ZONE_DATA),
     }
 )
 """Joining, leaving, bills, credit, governance and who sees what."""

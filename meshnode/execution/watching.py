@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from meshnode.amounts import PPM
 from meshnode.effects import Facts
 from meshnode.execution.call import Call, Ledger
@@ -43,12 +45,13 @@ def period_closed(ledger: Ledger, start_s: int, rules: Rules, metered: tuple[Met
     """Feeders that lost more than the binding lets pass in a period, as far as everything on them was measured."""
     state, agreed = ledger.state, rules.period.agreed
     for event in rules.blocks.events(ids.FEEDER_LOSES):
-        feeder, most_ppm = event.slots
-        meter = agreed.feeders.get(str(feeder), b"")
-        if meter not in state.meters or not isinstance(most_ppm, int):
+        slots: Any = event.slots
+        feeder, most_ppm = slots
+        meter = agreed.feeders.get(feeder, b"")
+        if meter not in state.meters:
             continue
         head = readings.energy(state, meter, start_s, rules.period.length_s)
-        names = agreed.connected.get(str(feeder))
+        names = agreed.connected.get(feeder)
         homes = [one for one in metered if names is None or state.accounts[one.account].name in names]
         known = [Quality(head.quality)] if head is not None else []
         if head is None or Quality.ESTIMATED in (*known, *(one.quality for one in homes)):
@@ -56,9 +59,9 @@ def period_closed(ledger: Ledger, start_s: int, rules: Rules, metered: tuple[Met
         through_wh = head.import_wh - head.export_wh
         lost_wh = abs(through_wh - sum(one.import_wh - one.export_wh for one in homes))
         if lost_wh * PPM > most_ppm * abs(through_wh):
-            outcome = rules.blocks.at(ids.FEEDER_LOSES, Facts(time_s=start_s), *event.slots)
-            place = {"height": moment.height, "time_s": moment.time_s}
-            alarms.raise_alarm(state, outcome, ids.FEEDER_LOSES, meter=meter, **place)
+            outcome = rules.blocks.at(ids.FEEDER_LOSES, Facts(time_s=start_s), *slots)
+            event_id, height, time_s = ids.FEEDER_LOSES, moment.height, moment.time_s
+            alarms.raise_alarm(state, outcome, event_id, height=height, time_s=time_s, meter=meter)
 
 
 def stored(call: Call, record: Stored) -> None:
@@ -82,8 +85,8 @@ def _alarm(call: Call, event: int, name: str, account: bytes) -> None:
     start_s = call.time_s - call.time_s % rules.period.length_s
     charge = period_effects.charges(call.state, rules.period.agreed)
     outcome = rules.blocks.at(event, facts_of(call.state, account, start_s, charge_ppm=charge), name)
-    place = {"height": call.height, "time_s": call.time_s}
-    alarms.raise_alarm(call.state, outcome, event, account=account, meter=call.key.meter, **place)
+    meter, height, time_s = call.key.meter, call.height, call.time_s
+    alarms.raise_alarm(call.state, outcome, event, height=height, time_s=time_s, account=account, meter=meter)
 
 
 def _look_at_grid(ledger: Ledger, height: int, time_s: int) -> None:

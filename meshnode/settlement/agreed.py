@@ -145,7 +145,7 @@ class Agreed:
             str(name): Station(owner, power_w) for name, power_w, owner in _givens(binding, ids.CHARGING_POINT)
         }
         self.has_devices = bool(self.plants or self.batteries or self.stations)
-        self._silences = blocks.events(ids.METER_SILENT)
+        self._silences: list[Any] = [event.slots[0] for event in blocks.events(ids.METER_SILENT)]
         self.most_estimate_days = max((days for (days,) in _said(binding, ids.ESTIMATE)), default=0)
         # A meter's id is written in hexadecimal; one that is none is nobody's.
         self.meters = {str(device): _meter(meter) for device, meter in _givens(binding, ids.DEVICE_METER)}
@@ -214,11 +214,12 @@ class Agreed:
 
     def rank(self, name: str) -> int:
         """When a member is served; who has no rank comes last."""
-        return self._ranks.get(name, RANK_MAX)
+        found: int = self._ranks.get(name, RANK_MAX)
+        return found
 
     def estimate_days(self, facts: Facts) -> int:
         """From how many similar days a meter's missing reading is estimated; 0: nothing is said."""
-        silences = [self.blocks.at(ids.METER_SILENT, facts, *event.slots) for event in self._silences]
+        silences = [self.blocks.at(ids.METER_SILENT, facts, silent_s) for silent_s in self._silences]
         for outcome in (*silences, self.blocks.at(ids.IMPLAUSIBLE, facts)):
             days: Any = outcome.last(ids.ESTIMATE)
             if days is not None:

@@ -350,7 +350,8 @@ def serve(rule: Rule, import_wh: dict[bytes, int], export_wh: dict[bytes, int], 
         return allocate(rule, needs_wh, export_wh, dict(tariff.weights))
     left_wh, taken_wh, given_wh = dict(export_wh), dict.fromkeys(needs_wh, 0), dict.fromkeys(export_wh, 0)
     everybody = frozenset(needs_wh)
-    groups = [(Rule((Key.PRO_RATA,)), group, {}) for group in tariff.first]
+    by_need = Rule((Key.PRO_RATA,))
+    groups: list[tuple[Rule, frozenset[bytes], dict[bytes, int]]] = [(by_need, group, {}) for group in tariff.first]
     for key, group, weights in (*groups, (rule, everybody, dict(tariff.weights))):
         wants_wh = {one: wh - taken_wh[one] if one in group else 0 for one, wh in needs_wh.items()}
         part = allocate(key, wants_wh, left_wh, weights)

@@ -156,10 +156,38 @@ def holds_less() -> None:
     assert holding("the member holds fewer than 1 of the asset 'MOON'")
 
 
+IMPLAUSIBLE = "When the readings of a meter are implausible\n"
+
+
+def backwards(*blocks: str) -> Chain:
+    """Bela's register runs backwards."""
+    chain = ledger(*blocks, givens=(OPERATOR,))
+    chain.block(chain.reading("bela", -1, 5000))
+    assert chain.say(chain.reading("bela", 0, 4000), time_s=period_s(1)) == Verdict.REGISTER_DECREASES
+    return chain
+
+
+def implausible() -> None:
+    """A register that runs backwards is an event: the binding may warn of it, or freeze the account."""
+    found = backwards(f"{IMPLAUSIBLE}Then warn 'operator'\nAnd freeze the account")
+    [row] = warned(found)
+    assert (row.event, row.account, "operator" in row.roles) == (ids.IMPLAUSIBLE, account("bela"), True)
+    assert is_frozen(found) and not is_frozen(backwards())
+
+
+def refuse_reading() -> None:
+    """Where the binding refuses such readings nobody has to look; where it does not an administrator sees the mark."""
+    assert warned(backwards(f"{IMPLAUSIBLE}Then refuse the reading")) == []
+    [mark] = warned(backwards())
+    assert (mark.event, mark.roles) == (ids.IMPLAUSIBLE, ("administrator",))
+
+
 PROOFS: dict[int, Proof] = {
     ids.METER_SILENT: meter_silent,
     ids.EVIDENCE_FOUND: evidence_found,
     ids.WARN: warn,
+    ids.IMPLAUSIBLE: implausible,
+    ids.REFUSE_READING: refuse_reading,
     ids.PAY_BACK: pay_back,
     ids.FREEZE: freeze,
     ids.HAS_ROLE: has_role,

@@ -143,7 +143,7 @@ def late_correction(*blocks: str, days: int = 0) -> tuple[Verdict | list[Verdict
 
 
 def leave() -> None:
-    """What the binding says of leaving holds for who leaves: with its sentence the account is still open a day later."""
+    """What the binding says of leaving holds for who leaves: with its sentence the account is open a day later."""
     assert late_correction("When a member leaves\nThen keep the contract open for 7 days", days=1)[0] == ACCEPTED
     assert late_correction(days=1)[0] == Verdict.ACCOUNT_CLOSED
 

@@ -1,4 +1,4 @@
-"""Membership stories: for each verdict about requests to join, frozen and closed accounts the shortest that meets it."""
+"""Membership stories: for each verdict about requests to join, frozen and closed accounts the shortest."""
 
 from __future__ import annotations
 
