@@ -386,7 +386,14 @@ def _funds(genesis: Genesis) -> list[tuple[bytes, str]]:
     binding = decode(genesis.binding)
     facts = terms(binding)
     names = dict.fromkeys(name for name, _ in (*facts.fee_split, *facts.member_fee_split))
-    said = {statement.id for statement in statements(binding)}
+    found = tuple(statements(binding))
+    said = {statement.id for statement in found}
+    members = {member.name for member in genesis.members}
+    splits: list[Any] = [statement.slots[1] for statement in found if statement.id == ids.SPLIT]
+    levies: list[Any] = [statement.slots[2] for statement in found if statement.id == ids.LEVY]
+    receivers = (*(name for shares in splits for _, name in shares), *levies)
+    # Whom a fee or a levy is for is a fund, unless a member has the name.
+    names |= {str(name): None for name in receivers if name not in members}
     names |= {name: None for id, name in ((ids.DEPOSIT, DEPOSITS), (ids.VAT_CATEGORY, TAX)) if id in said}
     return [(fund_account(name), name) for name in names]
 
