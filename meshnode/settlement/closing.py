@@ -324,7 +324,8 @@ def _inputs(
     if agreed.asks_shared:
         # Energy is shared before anybody can ask how much of it was.
         shared_ppm = period_effects.shared_ppm(settle(inputs))
-        charged = period_effects.money(state, start_s, tariff, agreed, metered, shared_ppm)
+        shared = msgspec.structs.replace(tariff, solidarity=fixed.solidarity)
+        charged = period_effects.money(state, start_s, shared, agreed, metered, shared_ppm)
         inputs = msgspec.structs.replace(inputs, tariff=charged)
     return inputs
 
