@@ -120,6 +120,8 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
         mechanism=mechanism,
         estimate_days=agreed.most_estimate_days,
         agreed=agreed,
+        billing_months=facts.billing_months,
+        billing_s=facts.billing_s,
     )
     book = BookRules(
         open=mechanism is not None,

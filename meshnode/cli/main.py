@@ -10,6 +10,7 @@ from meshnode.cli import (
     bindings,
     cash,
     community,
+    compensation,
     contracts,
     credit,
     delivery,
@@ -59,7 +60,7 @@ for part in (
         cash,
         contracts,
     ),
-    *(delivery, phones, storage, credit, prices, origin, feeds),
+    *(delivery, phones, storage, credit, prices, compensation, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -224,6 +224,9 @@ def _store(state: State, agreed: Agreed, name: str, battery: Battery, facts: Fac
             state.assets.put(battery.asset, rows.Asset(account, _ENERGY_ASSET, battery.capacity_wh, 0))
         elif asset.kind != _ENERGY_ASSET or asset.supply or rule.policy != POLICY_ISSUER or rule.cashier:
             return False
+        elif asset.cap > battery.capacity_wh:
+            # No more of it can exist than the battery holds.
+            state.assets.put(battery.asset, msgspec.structs.replace(asset, cap=battery.capacity_wh))
     elif known.meter != meter:
         return False
     start_s = facts.time_s or 0

@@ -28,6 +28,8 @@ from meshnode.settlement.sharing_modes import MODES
 from zencode.catalogue import ids
 
 HOUR_S = 3_600
+# Where surplus is compensated it is the member's own: what a fixed share exceeds its use is not the plant's.
+OWN_SURPLUS = {"static": "es-static"}
 _BATTERY_OWNER = "battery owner"
 _NETWORK_FEE = "network fee"
 _INCENTIVE = "incentive"
@@ -106,6 +108,8 @@ def tariff(
     """
     outcome = agreed.closing(_facts(state, start_s, fixed, None))
     sharing = agreed.sharing(outcome)
+    if fixed.compensation and sharing in OWN_SURPLUS:
+        sharing = OWN_SURPLUS[sharing]
     accounts = [entry.account for entry in metered]
     first = tuple(_with_role(state, accounts, str(role)) for (role,) in _slots(outcome, ids.SERVE_FIRST))
     changes: dict[str, Any] = {

@@ -52,7 +52,7 @@ def a_fee_on_every_sort() -> None:
 
 def a_fee_on_stored_energy() -> None:
     """Bela's battery gave her 500 Wh, as its meter says; a reading that says 800 corrects the fee."""
-    chain = founded(contract(closes(SHARE, "charge a fee of 0.01 EUR/kWh on 'stored energy'")))
+    chain = founded(contract(closes(SHARE, "charge a fee of 0.01 EUR/kWh on 'stored energy'"), given=ANNA_FIRST))
     others = [home for home in chain.village.homes if home != "bela"]
     for number, discharged_wh, time_s in ((-1, 0, None), (0, 500, period_s(1) + 3)):
         readings = [chain.reading(home, number, 0) for home in others]
@@ -168,7 +168,7 @@ def an_estimate() -> None:
     """Yesterday at this hour Anna used 700 Wh, a quarter of an hour ago 100: the sentence says to ask yesterday."""
     silent = "a meter is silent for 30 minutes; estimate the missing reading from the last 4 similar days"
     for blocks, used_wh in (((closes(SHARE), silent), 700), ((closes(SHARE),), 100)):
-        chain = founded(contract(*blocks))
+        chain = founded(contract(*blocks, given=ANNA_FIRST))
         period(chain, 0, anna=(700, 0))
         for number in range(1, 96):
             period(chain, number, anna=(100, 0))

@@ -222,9 +222,16 @@ def the_grid_is_lost() -> None:
 
 
 def the_feed() -> None:
-    """It is this feed that says so; without the sentence nobody knows whether the grid is there."""
+    """It is this feed that says so; where another one is named, what this one says is nothing about the grid."""
     assert len(island("warn 'operator'").machine.state.warnings) == 1
-    assert len(island("warn 'operator'", given=GRID[1:]).machine.state.warnings) == 0
+    assert (
+        len(
+            island(
+                "warn 'operator'", given=("the feed 'other' tells whether the grid is there", *GRID[1:])
+            ).machine.state.warnings
+        )
+        == 0
+    )
 
 
 def critical(home: str) -> str:
