@@ -36,11 +36,10 @@ WHOLE: Final = frozenset(
 
 EARLIER: Final = frozenset(
     {
-        *(ids.ROUNDING, ids.CURRENCY_IS, ids.PERIOD, ids.GRACE, ids.CORRECTIONS, ids.GRID_PRICE, ids.FEED_IN),
-        *(ids.ALLOCATION, ids.JOIN, ids.LEAVE, ids.ORDER, ids.PERIOD_CLOSES, ids.BILL_DUE, ids.METER_SILENT),
-        *(ids.ACCEPT, ids.PAY_AS_CLEAR, ids.FLOOR, ids.CAP, ids.MAX_ORDER),
+        *(ids.PERIOD, ids.GRACE, ids.CORRECTIONS, ids.GRID_PRICE, ids.FEED_IN),
+        *(ids.ALLOCATION, ids.ORDER, ids.PERIOD_CLOSES, ids.PAY_AS_CLEAR, ids.FLOOR, ids.CAP, ids.MAX_ORDER),
         *(ids.MID_MARKET, ids.FIXED_SHARES, ids.BY_USE, ids.REOFFER, ids.FEE_PER_KWH, ids.SPLIT, ids.ESTIMATE),
-        *(ids.LET, ids.HIDE),
+        *(ids.PAY_AS_BID, ids.EQUAL_PARTS, ids.ROUNDS, ids.EQUAL_ROUNDS, ids.NAMED_KEY),
     }
 )
 """Carried out where they hold always, since before every one had to be proved."""
