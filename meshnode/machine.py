@@ -12,7 +12,7 @@ import msgspec
 from meshnode.execution import EXECUTED, Call, agents, auctions, happenings, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
-from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
+from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded, Pair
 from meshnode.execution.joining import Admitted
 from meshnode.ledger import (
     assets,
@@ -33,14 +33,15 @@ from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.market import Mechanisms
+from meshnode.market import Band, Mechanisms
 from meshnode.rules import Rules, rules_of, zone_said
-from meshnode.settlement import closing, delivering, driven, parameters, storing
+from meshnode.settlement import billing_periods, closing, delivering, driven, parameters, storing
 from meshnode.settlement.bills import BillIssued
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.dues import DuesPosted
-from meshnode.settlement.storing import FeeCharged, Taken
+from meshnode.settlement.restoring import Taken
+from meshnode.settlement.storing import FeeCharged
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
@@ -68,7 +69,7 @@ class RecordDone(msgspec.Struct, frozen=True):
 
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
-PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged
+PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged | billing_periods.Event
 MemberDone = Admitted | DuesPosted | BillIssued
 Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone | MemberDone
 
@@ -254,8 +255,7 @@ class Machine:
         self._begin_periods(head.time_s)
         self.floor.expire(moment)
         if parameters.cap_begins(self.state, self.time_s, head.time_s):
-            allowed = self.rules().book
-            self.floor.keep_within(moment, lambda pair: orders.band(self.state, allowed, head.time_s, pair))
+            self._keep_within(moment)
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
         for position, signed in enumerate(block.records):
@@ -276,6 +276,7 @@ class Machine:
         """Assert conservation over the whole state; slow, for tests and verification."""
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
+        billing_periods.check(self.state)
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
@@ -352,6 +353,16 @@ class Machine:
         )
         return handler(call, record), key.account
 
+    def _keep_within(self, moment: Moment) -> None:
+        """Other prices are allowed: what stands in books and auctions and is outside goes."""
+        allowed = self.rules().book
+
+        def band_of(pair: Pair) -> Band:
+            return orders.band(self.state, allowed, moment.time_s, pair)
+
+        self.floor.keep_within(moment, band_of)
+        auctions.keep_within(self.state, moment, band_of)
+
     def _begin_periods(self, time_s: int) -> None:
         """Write down the prices of the periods that have begun since the block before."""
         if not any(feed.drives in PRICES for _, feed in self.state.feeds.items()):
@@ -371,14 +382,15 @@ class Machine:
             end = start + rules.length_s
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
-            events.append(closing.close(self.state, start, rules, binding))
+            closed = closing.close(self.state, start, rules, binding)
+            events += [closed, *billing_periods.closed(self.state, closed, rules, self.genesis.zone_changes)]
             events += storing.charge_fees(self.state, start)
             events += happenings.period_closed(self, start, self._rules_of(binding))
             start = end
         if start > meta.next_period_s:
             # No block may carry their records any more.
             self.state.nonces.drop(time_s)
-            contracts.forget(self.state, time_s)
+            contracts.forget(self.state, start)
             credit.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:
@@ -392,6 +404,7 @@ class Machine:
             closing.forget(self.state, final - history_s, rules.length_s)
         if final > meta.next_final_s:
             self.floor.close(final)
+            events += billing_periods.finish(self.state, final)
             parameters.forget(self.state, final)
         return start, final
 

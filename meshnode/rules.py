@@ -124,6 +124,8 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
         mechanism=mechanism,
         estimate_days=facts.estimate_days or 0,
         shares=facts.allocation_shares if sharing and MODES[sharing].rule.weighing is Weighing.SHARES else (),
+        billing_months=facts.billing_months,
+        billing_s=facts.billing_s,
     )
     book = BookRules(
         open=mechanism is not None,

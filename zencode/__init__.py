@@ -6,7 +6,6 @@ written back in any language of the catalogue (`writer`). What a binding may say
 is one table (`sentences`, whose rows are in `catalogue`). `lint` finds what a community would regret, `terms`
 is the view the state machine works with, `commands` is what a command line
 calls. LANGUAGE.md, made from the table, is the manual, and there is one for each language.
-`carried` lists what the state machine does not carry out yet.
 
 Pure: no clock, no randomness, no floats. Only `reader` knows unicodedata.
 """

@@ -1,4 +1,4 @@
-"""Facts: what a binding says of one thing - a battery, an asset, a charging point, a case - as typed records.
+"""Facts: what a binding says of one thing - a battery, an asset, a charging point - as typed records.
 
 They are parts of `zencode.terms.Terms`, which says how they come about. Names are those of the
 binding; whose account or meter one is, the ledger knows.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from zencode.binding import Statement
 from zencode.kinds import WHOLE_PPM
 
 
@@ -147,25 +146,3 @@ class Voting(Struct, frozen=True):
     turnout_ppm: int = 0
     pause_role: str = ""
     pause_s: int = 0
-
-
-class Condition(Struct, frozen=True):
-    """A condition: the id of its row, the name in it, and the bound (u, u/kWh, ppm or units) in it."""
-
-    id: int
-    name: str = ""
-    bound: int = 0
-
-
-class Case(Struct, frozen=True):
-    """What is done at an event where every condition holds; of a block, those actions that no field carries.
-
-    `event` is the id of its row; `name` and `bound` are its values (battery, point, asset, feeder, role; ppm, s).
-    Cases are in the order of the file.
-    """
-
-    event: int
-    conditions: tuple[Condition, ...]
-    actions: tuple[Statement, ...]
-    name: str = ""
-    bound: int = 0

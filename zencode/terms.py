@@ -1,8 +1,8 @@
 """Terms: the view of a binding that the state machine works with - plain numbers and names.
 
 Made from the tree alone, never from text, and the same on every node. What a
-binding leaves unsaid has the default written beside the field. A field holds
-always: what a binding says under conditions has none and stands among the cases.
+binding leaves unsaid has the default written beside the field. A field holds always:
+what a binding says under a condition has none and is asked for when it happens.
 """
 
 from __future__ import annotations
@@ -166,8 +166,6 @@ class Terms(Struct, frozen=True):
     """Views that anybody may see, and of how many members a sum must be."""
     sealed: tuple[str, ...] = ()
     """Views that stand on the ledger as commitments."""
-    cases: tuple[facts.Case, ...] = ()
-    """What holds under conditions, or at events without fields, in the order of the file."""
 
 
 def terms(binding: Binding) -> Terms:
@@ -230,7 +228,7 @@ _LISTS = {s.PUBLISH: "published", s.SEAL: "sealed", s.LEVY: "levies"}
 
 
 class _View:
-    """Fields as they are found."""
+    """Fields as they are found, and what nobody carries out."""
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
@@ -240,7 +238,6 @@ class _View:
         self._allocations: list[tuple[str, int]] = []
         self._versions: list[tuple[str, int]] = []
         self._voting: dict[str, Any] = {}
-        self._cases: list[facts.Case] = []
         self._things = Things()
 
     def terms(self, catalogue: int) -> Terms:
@@ -253,7 +250,6 @@ class _View:
             roles=tuple(self._roles),
             join_rules=tuple(self._join_rules),
             visibility=tuple(self._visibility),
-            cases=tuple(self._cases),
             needs_catalogue=catalogue,
         )
 
@@ -277,12 +273,10 @@ class _View:
     def take_block(self, block: Block) -> None:
         if block.event.id == s.JOIN:
             self._take_join(block)
-        elif block.conditions or block.event.id not in _EVENTS:
-            # A field holds always or never; what holds at times is a case.
-            self._take_case(block, block.actions)
-        elif block.event.id == s.METER_SILENT:
+        elif block.event.id == s.METER_SILENT and not block.conditions:
             self._take_silence(block)
-        else:
+        # A field holds always or never; what holds at times is asked for when it happens.
+        elif not block.conditions and block.event.id in _EVENTS:
             self._take_actions(block)
 
     def _take_join(self, block: Block) -> None:
@@ -307,24 +301,16 @@ class _View:
     def _take_silence(self, block: Block) -> None:
         if "silent_s" in self._fields and self._fields["silent_s"] != block.event.slots[0]:
             # One threshold has a field; a second one is a second stage.
-            self._take_case(block, block.actions)
             return
         self._fields["silent_s"] = block.event.slots[0]
         self._take_actions(block)
 
     def _take_actions(self, block: Block) -> None:
-        left = tuple(action for action in block.actions if not self._take_action(block.event, action))
-        if left:
-            self._take_case(block, left)
+        for action in block.actions:
+            self._take_action(block.event, action)
 
-    def _take_case(self, block: Block, actions: tuple[Statement, ...]) -> None:
-        names: Any = [slot for slot in block.event.slots if isinstance(slot, str)]
-        bounds: Any = [slot for slot in block.event.slots if isinstance(slot, int)]
-        conditions = tuple(_condition(condition) for condition in block.conditions)
-        self._cases.append(facts.Case(block.event.id, conditions, actions, "".join(names), sum(bounds)))
-
-    def _take_action(self, event: Statement, action: Statement) -> bool:
-        """Put an action at an event into its field; False when it has none."""
+    def _take_action(self, event: Statement, action: Statement) -> None:
+        """Put an action at an event into its field, if it has one."""
         slots: Any = action.slots
         if action.id in _FIELDS:
             self._fields.update(zip(_FIELDS[action.id], slots, strict=True))
@@ -357,8 +343,7 @@ class _View:
         elif action.id in _VOTING:
             self._voting[_VOTING[action.id]] = slots[0]
         else:
-            return self._things.take_action(event, action)
-        return True
+            self._things.take_action(event, action)
 
     def _take_key(self, key: str) -> None:
         if key not in KEYS_WITH_RANKS:
@@ -378,12 +363,6 @@ def _entry(action: Statement) -> Any:
     if action.id == s.LEVY:
         return facts.Levy(recipient=slots[2], energy=slots[1], u_kwh=slots[0])
     return slots if len(slots) > 1 else slots[0]
-
-
-def _condition(condition: Statement) -> facts.Condition:
-    names: Any = [slot for slot in condition.slots if isinstance(slot, str)]
-    bounds: Any = [slot for slot in condition.slots if isinstance(slot, int)]
-    return facts.Condition(condition.id, "".join(names), sum(bounds))
 
 
 def _names(block: Block, condition: int) -> tuple[str, ...]:

@@ -85,8 +85,8 @@ class Things:
         self.ranked = ""
         self._entries: dict[str, list[Any]] = {field: [] for field in _ENTRIES.values()}
 
-    def take_fact(self, fact: Statement) -> bool:
-        """Put a given into its field; False when it has none here."""
+    def take_fact(self, fact: Statement) -> None:
+        """Put a given into its field, if it has one."""
         slots: Any = fact.slots
         if fact.id in _THINGS:
             table, fields = _THINGS[fact.id]
@@ -116,12 +116,9 @@ class Things:
             self._connections.setdefault(member, {})[level] = element
         elif fact.id == s.GRID_FEE:
             self._fees[slots[0]] = slots[1]
-        else:
-            return False
-        return True
 
-    def take_action(self, event: Statement, action: Statement) -> bool:
-        """Put an action that holds always into the field of its thing; False when it has none here."""
+    def take_action(self, event: Statement, action: Statement) -> None:
+        """Put an action that holds always into the field of its thing, if it has one."""
         slots: Any = action.slots
         if event.id == s.CAR_CHARGES and action.id in _AT_POINTS:
             self._put("points", name=event.slots[0], **{_AT_POINTS[action.id]: slots[0]})
@@ -135,9 +132,6 @@ class Things:
             self.ranked = BY_RANK
         elif action.id == s.PAY_WITH:
             self._put("assets", name=slots[0], pays=True)
-        else:
-            return False
-        return True
 
     def fields(self) -> dict[str, Any]:
         """Fields of the terms."""

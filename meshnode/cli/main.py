@@ -10,6 +10,7 @@ from meshnode.cli import (
     bindings,
     cash,
     community,
+    compensation,
     contracts,
     credit,
     delivery,
@@ -44,22 +45,9 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(
-        running,
-        microgrids,
-        newcomer,
-        community,
-        membership,
-        trading,
-        standing,
-        steps,
-        wishes,
-        auctions,
-        tokens,
-        cash,
-        contracts,
-    ),
-    *(delivery, phones, storage, credit, prices, origin, feeds),
+    *(running, microgrids, newcomer, community, membership, trading, standing, steps, wishes, auctions),
+    *(tokens, cash, contracts),
+    *(delivery, phones, storage, credit, prices, compensation, origin, feeds),
     *(bindings, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -18,16 +18,19 @@ from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGN
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
+from meshnode.settlement.billing_periods import BillingFinal, BillingPosted, HourShared
 from meshnode.settlement.bills import BillIssued
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.dues import DEPOSITS, TAX, DuesPosted
 from meshnode.settlement.pairs import PairWritten
-from meshnode.settlement.storing import FeeCharged, Taken
-from meshnode.views import origin
+from meshnode.settlement.restoring import Taken
+from meshnode.settlement.storing import FeeCharged
+from meshnode.views import billing, origin
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
 from protocols.records import (
+    Amend,
     Cancel,
     Cash,
     CashAsk,
@@ -134,6 +137,12 @@ def _order(db: sqlite3.Connection, place: int, _time_s: int, account: int, recor
     _count(db, "orders", 1)
 
 
+def _amend(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Amend) -> None:
+    """An order of a period is another one now; those of assets are asked from the state."""
+    wish = (record.energy_wh, record.price_u_kwh, place_of_record(db, record.order))
+    db.execute("UPDATE orders SET energy_wh = ?, price_u_kwh = ? WHERE place = ?", wish)
+
+
 def _cancel(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Cancel) -> None:
     place = place_of_record(db, record.order)
     db.execute("UPDATE orders SET state = ? WHERE place = ?", (CANCELLED, place))
@@ -183,6 +192,7 @@ def _cash(db: sqlite3.Connection, place: int, _time_s: int, _account: int, recor
 _EFFECTS: dict[type[Record], Callable[..., None]] = {
     Reading: _reading,
     Order: _order,
+    Amend: _amend,
     Cancel: _cancel,
     Join: _join,
     Leave: _leave,
@@ -258,10 +268,24 @@ def _settled(
         _insert(db, "lines", row, replace=True)
     trades = _trades_of(db, start)
     _deliver(db, start, settlement.postings, trades)
-    _posted(db, height, start, postings, trades)
+    _enter_postings(db, height, start, postings, trades)
 
 
-def _posted(
+def _bill_posted(db: sqlite3.Connection, height: int, _time_s: int, event: BillingPosted) -> None:
+    """Its postings stand with those of its last settlement period."""
+    billing.enter(db, height, event, number_of)
+    _enter_postings(db, height, event.last_s, event.postings, {})
+
+
+def _bill_final(db: sqlite3.Connection, _height: int, _time_s: int, event: BillingFinal) -> None:
+    billing.finish(db, event)
+
+
+def _hour_shared(db: sqlite3.Connection, _height: int, _time_s: int, event: HourShared) -> None:
+    billing.enter_hour(db, event, number_of)
+
+
+def _enter_postings(
     db: sqlite3.Connection,
     height: int,
     start: int,
@@ -281,11 +305,11 @@ def _posted(
 
 
 def _dues(db: sqlite3.Connection, height: int, _time_s: int, event: DuesPosted) -> None:
-    _posted(db, height, event.start_s, event.postings, {})
+    _enter_postings(db, height, event.start_s, event.postings, {})
 
 
 def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], list[int]]:
-    """Numbers of a period's trades by their two orders, in fill order."""
+    """Numbers of a period's trades by their two orders, as they are delivered."""
     trades: dict[tuple[bytes, ...], list[int]] = {}
     for number, buy, sell in db.execute(
         "SELECT number, buy_order, sell_order FROM trades WHERE start_s = ? ORDER BY number", (start,)
@@ -297,7 +321,7 @@ def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], li
 def _deliver(
     db: sqlite3.Connection, start: int, postings: Iterable[Posting], trades: dict[tuple[bytes, ...], list[int]]
 ) -> None:
-    """Write what was delivered of each trade; postings of one pair of orders come in fill order."""
+    """Write what was delivered of each trade; postings of one pair of orders come as its trades do."""
     db.execute("UPDATE trades SET delivered_wh = 0 WHERE start_s = ?", (start,))
     waiting = {orders: list(numbers) for orders, numbers in trades.items()}
     for posting in postings:
@@ -348,6 +372,9 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     PeriodFinal: _final,
     Admitted: _admitted,
     DuesPosted: _dues,
+    BillingPosted: _bill_posted,
+    BillingFinal: _bill_final,
+    HourShared: _hour_shared,
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshnode.amounts import PPM, AmountError, value
@@ -35,8 +35,8 @@ from meshnode.settlement import (
     fund_account,
     settle,
 )
-from meshnode.settlement.levies import Solidarity
-from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, LEVIES, meters, periods
+from meshnode.settlement.levies import Levy, Solidarity
+from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, LEVIES, meters, periods, prices, tariffs
 
 ANNA, BELA, CORA = ACCOUNTS[:3]
 TARIFF = Tariff(grid_price_u_kwh=320_000, feed_in_price_u_kwh=80_000, sharing="mid-market-rate")
@@ -69,6 +69,41 @@ def test_money_sums_to_zero_with_grid_and_funds(inputs: PeriodInputs) -> None:
     assert all(changes.get(fund, 0) >= 0 for fund in funds - members - helped)
 
 
+@st.composite
+def purchases(draw: st.DrawFn) -> PeriodInputs:
+    """Bela buys from two others and uses no more than that; who sells may be short, and others may share."""
+    limits = draw(st.lists(prices.filter(lambda price: price >= 0), min_size=2, max_size=2))
+    wh = draw(st.lists(st.integers(1, 3).map(lambda step: step * 1_000), min_size=2, max_size=2))
+    used_wh = draw(st.integers(0, sum(wh) // 1_000)) * 1_000
+    others = [
+        Metered(account, 0, draw(st.integers(0, 4)) * 1_000, None, Quality.MEASURED)
+        for account in ACCOUNTS
+        if account != BELA
+    ]
+    bought = [
+        Trade(BELA, seller, b"bid", b"offer", wh[place], limits[place]) for place, seller in enumerate((ANNA, CORA))
+    ]
+    bases = draw(st.sets(st.integers(0, 2)))
+    levies = tuple(Levy(fund_account("light"), base, 30_000) for base in sorted(bases))
+    feed_in = draw(st.sampled_from((80_000, -90_000)))
+    tariff = msgspec.structs.replace(draw(tariffs()), levies=levies, feed_in_price_u_kwh=feed_in)
+    if draw(st.booleans()):
+        # Shared energy may be dearer than the grid's.
+        tariff = msgspec.structs.replace(tariff, sharing="pro-rata", shared_price_u_kwh=400_000)
+    return period(Metered(BELA, used_wh, 0), *others, trades=tuple(bought), tariff=tariff)
+
+
+@settings(EXAMPLES, max_examples=1_000)
+@given(purchases())
+def test_who_uses_what_it_bought_pays_no_more_than_what_was_reserved(inputs: PeriodInputs) -> None:
+    """Prices of the trades and the most that may come on top: enough whoever delivers, and whoever does not."""
+    settlement = settle(inputs)
+    (line,) = (one for one in settlement.lines if one.account == BELA)
+    most_u = sum(value(one.price_u_kwh + inputs.tariff.on_top_u_kwh, one.energy_wh) for one in inputs.trades)
+    # What is shared is divided to the micro-unit.
+    assert line.out_u - line.in_u <= most_u + len(inputs.metered)
+
+
 @EXAMPLES
 @given(periods(), st.randoms(use_true_random=False))
 def test_the_order_of_meters_does_not_matter(inputs: PeriodInputs, random) -> None:
@@ -80,7 +115,7 @@ def test_the_order_of_meters_does_not_matter(inputs: PeriodInputs, random) -> No
 @EXAMPLES
 @given(periods())
 def test_with_sharing_nothing_goes_round_through_the_grid(inputs: PeriodInputs) -> None:
-    if inputs.tariff.sharing is None:
+    if inputs.tariff.sharing != "mid-market-rate":
         return
     lines = settle(inputs).lines
     drawing = [line.account for line in lines if line.grid_wh]
@@ -418,3 +453,34 @@ def test_fund_ids_differ_by_name() -> None:
     assert len(fund_account("community fund")) == 16
     assert fund_account("community fund") == fund_account("community fund")
     assert fund_account("community fund") != fund_account("Community fund")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount_u": 55_999},
+        {"energy_wh": 699},
+        {"price_u_kwh": 79_999},
+        {"debit": ACCOUNTS[1]},
+        {"reason": Reason.SHARED},
+        None,
+    ],
+)
+def test_the_check_finds_surplus_that_is_passed_on_wrongly(change: dict[str, object] | None) -> None:
+    """2000 Wh by .5/.3/.2 for 600/900/100: the roof passes on what 700 Wh are worth."""
+    anna, bela, carla, roof = ACCOUNTS[:4]
+    tariff = Tariff(
+        grid_price_u_kwh=300_000,
+        feed_in_price_u_kwh=80_000,
+        sharing="es-static",
+        weights=((anna, 500_000), (bela, 300_000), (carla, 200_000)),
+    )
+    used = ((anna, 600, 0), (bela, 900, 0), (carla, 100, 0), (roof, 0, 2_000))
+    inputs = PeriodInputs(7, ASSET, tuple(Metered(*one) for one in used), (), tariff)
+    right = settle(inputs)
+    check_settlement(inputs, right)
+    number = next(n for n, one in enumerate(right.postings) if one.reason is Reason.SURPLUS)
+    wrong = list(right.postings)
+    wrong[number : number + 1] = [] if change is None else [msgspec.structs.replace(wrong[number], **change)]
+    with pytest.raises(SettlementBroken):
+        check_settlement(inputs, msgspec.structs.replace(right, postings=tuple(wrong)))

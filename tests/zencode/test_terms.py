@@ -5,9 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from zencode import sentences
-from zencode.binding import Statement
-from zencode.facts import Asset, Band, Battery, Case, ChargingPoint, Condition, Prices, PriceStep, Voting
+from zencode.facts import Asset, Band, Battery, ChargingPoint, Prices, PriceStep, Voting
 from zencode.languages import LANGUAGES
 from zencode.presets import NAMES, preset
 from zencode.reader import read
@@ -138,7 +136,7 @@ def test_terms_are_plain_data() -> None:
     assert msgspec.convert(msgspec.to_builtins(found), Terms) == found
 
 
-def test_what_is_not_carried_out_has_its_facts_all_the_same() -> None:
+def test_prices_bands_and_places() -> None:
     text = HEAD + (
         "And the band 'peak' runs from 08:00 to 19:00 on 'Monday to Friday'\n"
         "And grid energy costs 0.41 EUR/kWh in the band 'peak'\n"
@@ -213,24 +211,6 @@ def test_a_charging_session() -> None:
     )
     assert terms(read(text)).points == (
         ChargingPoint("bay 1", price_u_kwh=350_000, flat_u=500_000, most_wh=40_000, silence_s=600),
-    )
-
-
-def test_what_holds_under_a_condition_is_a_case() -> None:
-    text = HEAD + (
-        "And the battery 'Bay' stores 400 kWh at 100 kW and belongs to 'Coop'\n"
-        "When a member places an order\nThen match orders in a double auction at one price\n"
-        "If the battery 'Bay' is charged below 20 %\nAnd the order buys\nThen refuse the order\nEndIf\n"
-    )
-    assert terms(read(text)).cases == (
-        Case(
-            event=sentences.ORDER,
-            conditions=(
-                Condition(sentences.CHARGED_BELOW, "Bay", 200_000),
-                Condition(sentences.ORDER_BUYS),
-            ),
-            actions=(Statement(sentences.REFUSE_ORDER),),
-        ),
     )
 
 
