@@ -16,6 +16,7 @@ from meshnode.cli import (
     delivery,
     demonstration,
     feeds,
+    governance,
     ledgers,
     lies,
     market,
@@ -48,7 +49,7 @@ for part in (
     *(running, microgrids, newcomer, community, membership, trading, standing, steps, wishes, auctions),
     *(tokens, cash, contracts),
     *(delivery, phones, storage, credit, prices, compensation, origin, feeds),
-    *(bindings, market, sharing, meters, ledgers, lies, demonstration),
+    *(bindings, governance, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)
 

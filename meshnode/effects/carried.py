@@ -29,6 +29,10 @@ MARKET: Final = frozenset[int]()
 """Orders, mechanisms, prices, assets, and coins for energy."""
 ENERGY: Final = frozenset[int]()
 """Sharing, fees, levies, batteries, charging, meters and emergencies."""
+GOVERNANCE: Final = frozenset(
+    {ids.CHANGES, ids.MECHANISM, ids.MAY_PAUSE, ids.VOTE_OPENS, ids.VOTE_TIME, ids.TURNOUT, ids.PAUSE}
+)
+"""How the binding changes, and when the matching of orders stops."""
 WHOLE: Final = frozenset(
     {ids.LANGUAGE_RULE, ids.VERSION, ids.CATALOGUE, ids.IN_BAND, ids.BAND, ids.BAND_ON, *CONDITIONS}
 )
@@ -44,7 +48,7 @@ EARLIER: Final = frozenset(
 )
 """Carried out where they hold always, since before every one had to be proved."""
 
-CARRIED: Final = MEMBERS | MARKET | ENERGY | WHOLE | EARLIER
+CARRIED: Final = MEMBERS | MARKET | ENERGY | GOVERNANCE | WHOLE | EARLIER
 
 
 def not_carried(statements: Iterable[Statement]) -> tuple[Statement, ...]:

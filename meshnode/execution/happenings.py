@@ -73,7 +73,7 @@ def period_closed(ledger: Ledger, start_s: int, rules: Rules) -> list[DuesPosted
 
 def _listen(ledger: Ledger, moment: Moment) -> None:
     """Meters that have been silent for as long as the binding says, and those that speak again."""
-    state, rules = ledger.state, ledger.rules()
+    state, rules = ledger.state, ledger.rules(moment.time_s)
     thresholds = rules.blocks.events(ids.METER_SILENT)
     for key, _ in state.silences.items():
         # The binding says another time now.

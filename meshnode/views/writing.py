@@ -14,6 +14,7 @@ from meshnode.execution.joining import Admitted
 from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.movements import Moved, What
+from meshnode.ledger.proposals import BindingMoved
 from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGNED
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
@@ -68,7 +69,7 @@ def found(db: sqlite3.Connection, genesis: Genesis) -> None:
         _insert(db, "counts", (table, 0))
     for entry in genesis.members:
         _enter_member(db, entry)
-    for account, name in ((GRID_ACCOUNT, "grid"), (POOL_ACCOUNT, "pool"), *_funds(genesis)):
+    for account, name in ((GRID_ACCOUNT, "grid"), (POOL_ACCOUNT, "pool"), *_funds(genesis.binding)):
         _enter_account(db, account, name)
 
 
@@ -362,6 +363,12 @@ def _gone(db: sqlite3.Connection, _height: int, _time_s: int, event: OrderGone) 
     db.execute("UPDATE orders SET state = ? WHERE place = ? AND state = ?", (CANCELLED, place, OPEN))
 
 
+def _binding_moved(db: sqlite3.Connection, height: int, time_s: int, event: BindingMoved) -> None:
+    """Proposals are asked from the state; of a binding that begins the names of its funds are entered."""
+    for account, name in _funds(event.tree) if event.tree else ():
+        db.execute("UPDATE accounts SET name = ? WHERE number = ?", (name, number_of(db, account)))
+
+
 _EVENTS: dict[type[Any], Callable[..., None]] = {
     RecordDone: _record_done,
     OrderGone: _gone,
@@ -375,6 +382,7 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     BillingPosted: _bill_posted,
     BillingFinal: _bill_final,
     HourShared: _hour_shared,
+    BindingMoved: _binding_moved,
 }
 
 
@@ -409,8 +417,9 @@ def _enter_account(db: sqlite3.Connection, account: bytes, name: str) -> int:
     return place
 
 
-def _funds(genesis: Genesis) -> list[tuple[bytes, str]]:
-    binding = decode(genesis.binding)
+def _funds(tree: bytes) -> list[tuple[bytes, str]]:
+    """The funds that a binding names."""
+    binding = decode(tree)
     facts = terms(binding)
     names = dict.fromkeys(name for name, _ in (*facts.fee_split, *facts.member_fee_split))
     said = {statement.id for statement in statements(binding)}
