@@ -15,6 +15,8 @@ import sysconfig
 from pathlib import Path
 
 PACKAGES = ("meshnode", "protocols", "drivers", "zencode")
+# What needs the extra `editor`, which a node is installed without; its own tests import it.
+IN_EXTRAS = ("meshnode.language_server",)
 
 
 def main() -> int:
@@ -32,10 +34,10 @@ def main() -> int:
 
 
 def import_all(package: str) -> list[str]:
-    """Import a package and every module in it but its programs (`__main__`); returns their names."""
+    """Import a package and every module in it but its programs (`__main__`) and extras; returns their names."""
     root = importlib.import_module(package)
     inside = (found.name for found in pkgutil.walk_packages(root.__path__, f"{package}."))
-    names = [package, *(name for name in inside if not name.endswith(".__main__"))]
+    names = [package, *(name for name in inside if not name.endswith(".__main__") and name not in IN_EXTRAS)]
     for name in names:
         importlib.import_module(name)
     return names

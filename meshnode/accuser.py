@@ -17,7 +17,7 @@ import trio
 from meshnode.keys import SigningKey
 from meshnode.ledger import findings, rows
 from meshnode.ledger.findings import FoundOut
-from meshnode.machine import Event, Machine
+from meshnode.machine import UPGRADE, Event, Machine
 from meshnode.network.watcher import TWO_HISTORIES, Watcher
 from meshnode.store import Store, proofs
 from meshnode.submissions import Publisher, Submissions
@@ -109,7 +109,7 @@ class Accuser:
         halted = self.leader_named(halted)
         for key, _ in self._machine.quorum.voters:
             halted = halted.replace(key_id_of(key).hex(), f"the node of {self._name(key_id_of(key))}")
-        return halted if TWO_HISTORIES in halted else f"{halted}; {START_AGAIN}"
+        return halted if TWO_HISTORIES in halted or UPGRADE in halted else f"{halted}; {START_AGAIN}"
 
     def leader_named(self, text: str) -> str:
         """A sentence with the name of the leader whose key id it tells."""

@@ -138,7 +138,7 @@ class Admission:
     def _fault(self, record: Join) -> Verdict:
         """What the ledger would say now. Asked before the invitation is used up, so that a taken name costs nothing."""
         machine = self._grid.machine
-        said = joining.answer(machine.rules(), record, machine.time_s).verdict
+        said = joining.answer(machine.rules(machine.time_s), record, machine.time_s).verdict
         if said not in (Verdict.ACCEPTED, Verdict.MEMBERS_ASKED):
             return said
         return fault_of_entry(machine.state, record.member)

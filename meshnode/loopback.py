@@ -100,16 +100,17 @@ class NodeProcess:
         """Whether the process lives (frozen or not)."""
         return self.process is not None and self.process.poll() is None
 
-    def start(self, arguments: Sequence[str] = RUN) -> None:
+    def start(self, arguments: Sequence[str] = RUN, variables: Mapping[str, str] | None = None) -> None:
         """Start the process, in a session of its own: Ctrl-C reaches only whoever started it.
 
         Args:
             arguments: for the interpreter; {directory} stands for the node's directory.
+            variables: more of them for its environment.
         """
         command = [sys.executable, *(argument.format(directory=self.directory) for argument in arguments)]
         # One malloc arena: a node's threads only ever verify and write, and every further
         # arena costs memory that is never given back.
-        environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "1", **(variables or {})}
         with (self.directory / LOG_FILE).open("ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, agents, auctions, happenings, orders, watching
+from meshnode.execution import EXECUTED, Call, agents, auctions, governance, happenings, orders, watching
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded, Pair
@@ -23,14 +23,17 @@ from meshnode.ledger import (
     installations,
     members,
     minting,
+    proposals,
     rows,
     standing,
     validators,
 )
 from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
+from meshnode.ledger.governance_rows import Proposal
 from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
+from meshnode.ledger.proposals import BindingMoved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Mechanisms
@@ -60,6 +63,7 @@ from protocols.records.feeds import PRICES
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
 from zencode.binding import decode
+from zencode.sentences import CATALOGUE_VERSION
 
 # State hashes are remembered this far back: a header names a state height that is
 # never older than the leader's window of uncertified blocks.
@@ -79,12 +83,20 @@ class RecordDone(msgspec.Struct, frozen=True):
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
 PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged | billing_periods.Event
-MemberDone = Admitted | DuesPosted | BillIssued
+MemberDone = Admitted | DuesPosted | BillIssued | BindingMoved
 Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone | MemberDone
 
 
 class StateMismatch(Exception):
     """Two executions of one chain differ; the node must stop acknowledging and say so."""
+
+
+# How a person has a node that stopped go on.
+UPGRADE = "start the node again: it then catches up by itself"
+
+
+class Lacking(Exception):
+    """A binding begins that this version cannot carry out; the node stops before it, and goes on once upgraded."""
 
 
 class Machine:
@@ -93,6 +105,7 @@ class Machine:
     Attributes:
         state: the tables; read them, never write.
         height: of the last applied block.
+        mechanisms: what this node has.
         verifier: checks Ed25519 signatures.
         floor: the books of standing orders.
     """
@@ -104,6 +117,7 @@ class Machine:
         mechanisms: Mechanisms,
         verifier: Verifier,
         state: State | None = None,
+        catalogue: int = CATALOGUE_VERSION,
     ) -> None:
         """Found the ledger, or take it up from a snapshot's state.
 
@@ -111,14 +125,17 @@ class Machine:
             mechanisms: what this node supports.
             verifier: checks Ed25519 signatures.
             state: of a snapshot whose hash the caller has checked.
+            catalogue: newest catalogue version of bindings that this node has.
         Raises:
             BindingTreeError: the genesis has no binding that this version understands.
             MechanismError: the binding chooses a mechanism that this node lacks.
+            Lacking: it needs a newer catalogue.
             ValueError: the genesis contradicts itself, with all that is wrong.
         """
         self.genesis = genesis
         self.chain_id = chain_id
-        self._mechanisms = mechanisms
+        self.mechanisms = mechanisms
+        self._catalogue = catalogue
         self.verifier = verifier
         self._rules: dict[bytes, Rules] = {}
         self.state = State() if state is None else state
@@ -138,6 +155,11 @@ class Machine:
             return judge(evidence, self.roll, self.verifier)
         except EvidenceError:
             return None
+
+    @property
+    def abilities(self) -> rows.NodeSupport:
+        """What this node can execute, as it declares it on the ledger."""
+        return rows.NodeSupport(self._catalogue, self.mechanisms.supported())
 
     @property
     def height(self) -> int:
@@ -248,6 +270,7 @@ class Machine:
             verdict for each record in order, then the periods that closed.
         Raises:
             StateMismatch: the header's state hash is not ours for its state height.
+            Lacking: a binding begins with this block that this node cannot carry out. Nothing was changed.
         """
         head = block.header
         if head.height != self.height + 1:
@@ -258,8 +281,10 @@ class Machine:
                 f"state after height {head.state_height}: ours is {expected.hex()}, "
                 f"the leader {block.leader.hex()} signed {head.state_hash.hex()}"
             )
+        self._check_able(head.height, head.time_s)
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
+        governance.begin(self, moment)
         happenings.begin(self, self.time_s, moment)
         watching.begin(self, self.time_s, moment)
         self._begin_periods(head.time_s)
@@ -275,6 +300,7 @@ class Machine:
             self.floor.look_again(moment)
             events.append(RecordDone(signed.record_id, position, verdict, account, signed.record))
         validators.apply_header(self.state, head.height, head.state_height)
+        governance.review(self, moment, block.records)
         next_period_s, next_final_s = self._close_periods(head.time_s, events)
         self.floor.look_again(moment)
         agents.act_all(self, moment, len(block.records))
@@ -297,6 +323,7 @@ class Machine:
         storing.check(self.state)
         driven.check(self.state)
         certificates.check(self.state)
+        proposals.check(self.state)
 
     def _found(self) -> None:
         genesis, state = self.genesis, self.state
@@ -306,8 +333,13 @@ class Machine:
         zone = zone_said(decode(genesis.binding))
         if zone not in (None, genesis.zone):
             raise ValueError(f"genesis: the times of day of the binding are those of {zone}, not of {genesis.zone}")
-        rules = rules_of(genesis.binding, genesis.limits, self._mechanisms, genesis.zone_changes)
+        rules = rules_of(genesis.binding, genesis.limits, self.mechanisms, genesis.zone_changes)
         self._rules[rules.binding] = rules
+        if rules.catalogue > self._catalogue:
+            raise Lacking(
+                f"the founding binding needs catalogue version {rules.catalogue}, this node has {self._catalogue}; "
+                f"upgrade meshnode and {UPGRADE}"
+            )
         first_period_s = boundary_s(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
         state.bindings.put(rules.binding, rows.BindingTree(genesis.binding))
@@ -330,7 +362,7 @@ class Machine:
         if known is None:
             tree = self.state.bindings[binding].tree
             known = self._rules[binding] = rules_of(
-                tree, self.genesis.limits, self._mechanisms, self.genesis.zone_changes
+                tree, self.genesis.limits, self.mechanisms, self.genesis.zone_changes
             )
         return known
 
@@ -368,13 +400,31 @@ class Machine:
 
     def _keep_within(self, moment: Moment) -> None:
         """Other prices are allowed: what stands in books and auctions and is outside goes."""
-        allowed = self.rules().book
+        allowed = self.rules(moment.time_s).book.unbound()
 
         def band_of(pair: Pair) -> Band:
             return orders.band(self.state, allowed, moment.time_s, pair)
 
         self.floor.keep_within(moment, band_of)
         auctions.keep_within(self.state, moment, band_of)
+
+    def _check_able(self, height: int, time_s: int) -> None:
+        row = governance.due(self, height, time_s)
+        missing = () if row is None else self.lacks(row)
+        if row is not None and missing:
+            raise Lacking(
+                f"block {height} begins the binding {row.binding.hex()[:16]}, which this node cannot carry out: it "
+                f"lacks {', '.join(missing)}; its ledger up to height {height - 1} is kept; upgrade meshnode (or "
+                f"install the package with the mechanism) and {UPGRADE}"
+            )
+
+    def lacks(self, row: Proposal) -> tuple[str, ...]:
+        """What this node would need to carry out a binding that was proposed, and has not; empty if nothing."""
+        supported = self.mechanisms.supported()
+        catalogue = [f"catalogue version {row.catalogue} (it has {self._catalogue})"]
+        mechanisms = [f"the mechanism {name} version {version}" for name, version in row.mechanisms]
+        absent = [text for text, pin in zip(mechanisms, row.mechanisms, strict=True) if pin not in supported]
+        return (*(catalogue if row.catalogue > self._catalogue else ()), *absent)
 
     def _begin_periods(self, time_s: int) -> None:
         """Write down the prices of the periods that have begun since the block before."""
@@ -401,7 +451,7 @@ class Machine:
             end = start + rules.length_s
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
-            closed = closing.close(self.state, start, rules, binding)
+            closed = closing.close(self.state, start, rules, binding, lambda other: self._rules_of(other).period)
             events += [closed, *billing_periods.closed(self.state, closed, rules, self.genesis.zone_changes)]
             introducing.note_cover(self.state, start, closed.settlement.lines)
             events += storing.charge_fees(self.state, storage_terms.fees(self.state, rules, start))

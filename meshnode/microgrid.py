@@ -22,9 +22,12 @@ from meshnode.accuser import Accuser
 from meshnode.clock import GridClock
 from meshnode.collector import Collector, Sample
 from meshnode.config import REPLACE_AFTER_S, Timing
+from meshnode.declaring import declare_support
 from meshnode.duty import Duty
 from meshnode.keys import SignatureCheck, SigningKey
 from meshnode.ledger import rows, validators
+from meshnode.ledger.governance_rows import ADOPTED
+from meshnode.ledger.proposals import BindingMoved
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.market import Mechanisms
@@ -65,11 +68,9 @@ from protocols.records import (
     Record,
     RecordError,
     Spoken,
-    Support,
     meter_id_of,
     read_as,
 )
-from zencode.sentences import CATALOGUE_VERSION
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -79,8 +80,6 @@ log = logging.getLogger(__name__)
 # Final blocks that may wait for the views. At the bound no further block is taken in until the
 # views' disk has followed, so that a node that catches up does not hold the ledger in memory.
 FINAL_QUEUE = 256
-# So often a newcomer looks whether it has caught up as far as its own admission.
-CAUGHT_UP_LOOK_S = 1.0
 # How often a change of the node's health is looked for, to be told to open pages.
 HEALTH_LOOK_S = 2.0
 # The ledger would answer that the meter does not count in that period, which is true and no help.
@@ -197,7 +196,12 @@ class Microgrid:
             await nursery.start(self.duty.run)
             await nursery.start(self._submissions.run, self.gossip)
             nursery.start_soon(self.sightings.run)
-            nursery.start_soon(self._declare_support)
+            nursery.start_soon(
+                declare_support,
+                *(self.machine, self._device, self._submissions, self.gossip),
+                lambda: (self.nonce(), self.valid_until_s()),
+                lambda: bool(self.duty.retired),
+            )
             nursery.start_soon(self._watch_health)
             nursery.start_soon(self.accuser.run)
             self._startup_s = process_age_s()
@@ -235,6 +239,8 @@ class Microgrid:
             role = None if self.validator is None else (self.validator.role, self.validator.leader)
             found_out = self.accuser.found_out()
             now = (role, self.part.halted, self.duty.notice, found_out, len(self._transport.peers()), meters)
+            if now[1] is not None and (told is None or told[1] is None):
+                log.error("this node has stopped taking part: %s", self._halted())
             if now != told:
                 self._news.tell(Update("health", {}))
             told = now
@@ -257,25 +263,14 @@ class Microgrid:
             for event in entry.events:
                 if isinstance(event, PeriodClosed | PeriodCorrected):
                     self._news.tell(Update("period", {"period_start_s": event.start_s}))
+                elif isinstance(event, BindingMoved):
+                    self._news.tell(Update("binding", {"proposal": event.proposal.hex()}))
+                    self._say_what_is_missing(event)
 
-    async def _declare_support(self) -> None:
-        """Say on the ledger what this node can execute, if the ledger does not know it yet."""
-        mechanisms = self._mechanisms.supported()
-        while self.duty.retired or not self.machine.height or self._device.key_id not in self.machine.state.keys:
-            # Before the first block there is nobody who could take it, and a newcomer's
-            # ledger does not know the newcomer before it has caught up.
-            await trio.sleep(CAUGHT_UP_LOOK_S)
-        known = self.machine.state.support.get(self._device.key_id)
-        if known is not None and (known.catalogue, known.mechanisms) == (CATALOGUE_VERSION, mechanisms):
-            return
-        record = Support(
-            nonce=self.nonce(),
-            valid_until_s=self.valid_until_s(),
-            catalogue=CATALOGUE_VERSION,
-            mechanisms=mechanisms,
-        )
-        signed = blocks.sign_record(record, self.chain_id, self._device.public, self._device.sign)
-        await self._submissions.hand_in(signed, self.gossip)
+    def _say_what_is_missing(self, event: BindingMoved) -> None:
+        missing = self.machine.lacks(event.row) if event.row.status == ADOPTED else ()
+        if missing:
+            log.warning("a binding is adopted that this node cannot carry out: it lacks %s", ", ".join(missing))
 
     def _admit(self) -> None:
         """The gate follows the ledger: devices of members, and nobody else."""
@@ -358,7 +353,7 @@ class Microgrid:
             raise Refused(
                 "this node has not caught up with its own admission yet; try again in a moment", lasting=False
             )
-        if isinstance(record, Order) and not record.standing and self.machine.rules().book.open and not self._has_meter:
+        if isinstance(record, Order) and self._asks_for_a_meter(record) and not self._has_meter:
             raise Refused(NO_METER)
         if isinstance(record, Spoken) and (known := self._submissions.said(self._member.key_id, record.nonce)):
             return known
@@ -368,6 +363,9 @@ class Microgrid:
             raise Refused(str(error)) from error
         await self._submissions.hand_in(signed, self.gossip)
         return signed.record_id
+
+    def _asks_for_a_meter(self, record: Order) -> bool:
+        return not record.standing and self.machine.rules(record.period_start_s).book.open
 
     @property
     def _has_meter(self) -> bool:

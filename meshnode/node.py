@@ -26,6 +26,7 @@ import trio
 from drivers.driver import driver
 from meshnode import config as configuration
 from meshnode import keys
+from meshnode.abilities import abilities
 from meshnode.admission import Admission
 from meshnode.attendant import ATTENDED_FILE, Attendant, simulated_chargers
 from meshnode.collector import Collector, Sample
@@ -35,7 +36,6 @@ from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SignatureCheck, SigningKey
 from meshnode.ledger.rows import PURPOSE_DEVICE, PURPOSE_MEMBER, PURPOSE_METER
 from meshnode.ledger.state import State
 from meshnode.machine import Machine
-from meshnode.market.registry import installed_mechanisms
 from meshnode.microgrid import Microgrid
 from meshnode.network.gossip import TOPICS, topic
 from meshnode.network.joining import keep_door
@@ -330,8 +330,8 @@ class Node:
         with store:
             genesis = read_as(Genesis, read_genesis(store.place))
             check = SignatureCheck()
-            mechanisms = installed_mechanisms()
-            machine = Machine(genesis, chain_id, mechanisms, check)
+            has = abilities(os.environ)
+            machine = Machine(genesis, chain_id, has.mechanisms, check, catalogue=has.catalogue)
             views = Views.open(store.place, genesis, store.kept_height())
             outbox = Outbox.open(store.place, chain_id)
             try:
@@ -350,7 +350,7 @@ class Node:
                     self.device,
                     self.member,
                     self.settings.timing,
-                    mechanisms,
+                    has.mechanisms,
                     self._random,
                     lambda peers: self._admit(transport, chain_id, peers),
                     self.begin_anew,

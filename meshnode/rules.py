@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from meshnode.effects import Blocks, Calendar, Facts
 from meshnode.effects.carried import not_carried
 from meshnode.ledger.book import BookRules
+from meshnode.ledger.verdicts import Verdict
 from meshnode.local_time import Zone
-from meshnode.market import MechanismError, Mechanisms
-from meshnode.settlement import MODES, Tariff, fund_account
+from meshnode.market import Mechanism, MechanismError, Mechanisms
+from meshnode.settlement import MODES, SettlementError, Tariff, fund_account
 from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.closing import PeriodRules
 from meshnode.settlement.member_rules import MemberRules, member_rules
-from protocols.records import Limits
-from zencode.binding import Binding, Statement, decode, statements
+from protocols.records import Genesis, Limits
+from zencode.binding import Binding, BindingTreeError, Statement, binding_hash, decode, statements
+from zencode.catalogue import ids
 from zencode.sentences import CURRENCY_IS, TIME_ZONE
-from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, terms
+from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, TermsError, terms
+from zencode.versions import needs
 from zencode.writer import write_statement
 
 # The versions of the mechanisms that this catalogue's sentences mean.
@@ -32,16 +35,20 @@ class Rules(msgspec.Struct, frozen=True):
     Attributes:
         binding: its hash.
         terms: its facts, one by one.
+        catalogue: version of the catalogue that it needs.
         blocks: what it says of events.
         members: what it says of membership and bills.
+        pausing: (role, for how long at most, in seconds) that may pause the matching of orders.
     """
 
     binding: bytes
+    catalogue: int
     terms: Terms
     period: PeriodRules
     book: BookRules
     blocks: Blocks
     members: MemberRules
+    pausing: tuple[tuple[str, int], ...] = ()
 
 
 def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -> tuple[str, ...]:
@@ -51,12 +58,15 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
         TermsError: a binding that contradicts itself.
     """
     facts = terms(binding)
+    absent = {name for name, version in needed_mechanisms(binding, facts) if not _has(mechanisms, name, version)}
 
     def missing(statement: Statement) -> bool:
         sharing, orders = SHARING_MECHANISMS.get(statement.id), ORDER_MECHANISMS.get(statement.id)
         if sharing is not None:
             return sharing == facts.sharing_mechanism and sharing not in MODES
-        return orders is not None and orders == facts.order_mechanism and not _has(mechanisms, orders)
+        if statement.id == ids.MECHANISM:
+            return statement.slots[0] in absent
+        return orders is not None and orders == facts.order_mechanism and orders in absent
 
     return _spoken(binding, [one for one in statements(binding) if missing(one)], language)
 
@@ -72,9 +82,57 @@ def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
     return _spoken(binding, not_carried(statements(binding)), language)
 
 
-def _has(mechanisms: Mechanisms, name: str) -> bool:
+def needed_catalogue(binding: Binding) -> int:
+    """The catalogue version that a node needs for a binding: that of its sentences, or the one that it says."""
+    said = binding.given(ids.CATALOGUE)
+    return max(needs(binding), _whole(said.slots[0]) if said else 0)
+
+
+def needed_mechanisms(binding: Binding, facts: Terms) -> tuple[tuple[str, int], ...]:
+    """The mechanisms, by name and version, that a node must have installed to carry a binding out."""
+    pinned = _pinned(binding)
+    if facts.order_mechanism:
+        pinned.setdefault(facts.order_mechanism, MECHANISM_VERSION)
+    return tuple(sorted(pinned.items()))
+
+
+def _pinned(binding: Binding) -> dict[str, int]:
+    """The versions of mechanisms that a binding names."""
+    return {str(one.slots[0]): _whole(one.slots[1]) for one in binding.rules if one.id == ids.MECHANISM}
+
+
+def _whole(value: Any) -> int:
+    number: int = value
+    return number
+
+
+def unfit(
+    tree: bytes, catalogue: int, mechanisms: tuple[tuple[str, int], ...], ground: Rules, genesis: Genesis
+) -> Verdict:
+    """Whether a tree could take the place of the binding in force; the same on every node that has the catalogue.
+
+    Args:
+        catalogue, mechanisms: what a node needs to carry it out, as its proposal says. Which of these mechanisms are
+            installed here does not matter.
+        ground: the rules in force.
+    """
     try:
-        mechanisms.get(name, MECHANISM_VERSION)
+        binding = decode(tree)
+        facts = terms(binding)
+        _resolved(binding, facts, None, genesis.limits, genesis.zone_changes)
+    except (BindingTreeError, TermsError, SettlementError):
+        return Verdict.BINDING_UNFIT
+    if needed_catalogue(binding) > catalogue or not set(needed_mechanisms(binding, facts)) <= set(mechanisms):
+        return Verdict.BINDING_UNFIT
+    # Amounts of another currency, and registers of other periods, could not be set against those that there are.
+    if (facts.currency, facts.settlement_period_s) != (ground.period.currency, ground.period.length_s):
+        return Verdict.OTHER_GROUND
+    return Verdict.ACCEPTED
+
+
+def _has(mechanisms: Mechanisms, name: str, version: int) -> bool:
+    try:
+        mechanisms.get(name, version)
     except MechanismError:
         return False
     return True
@@ -99,24 +157,26 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
     """
     binding = decode(tree)
     facts = terms(binding)
-    mechanism = mechanisms.get(facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else None
+    found = {name: mechanisms.get(name, version) for name, version in needed_mechanisms(binding, facts)}
+    mechanism = found[facts.order_mechanism] if facts.order_mechanism else None
+    return _resolved(binding, facts, mechanism, limits, zone)
+
+
+def _resolved(binding: Binding, facts: Terms, mechanism: Mechanism | None, limits: Limits, zone: Zone) -> Rules:
+    """All that follows from a tree and is the same on every node.
+
+    Raises:
+        SettlementError: no period could be settled by it.
+    """
     calendar = Calendar(binding, zone)
     blocks = Blocks(binding, calendar)
     agreed = Agreed(binding, blocks, calendar)
-    tariff = Tariff(
-        grid_price_u_kwh=facts.grid_price_u_kwh,
-        feed_in_price_u_kwh=facts.feed_in_price_u_kwh,
-        sharing=agreed.sharing(agreed.closing(Facts())),
-        shared_price_u_kwh=agreed.shared_price_u_kwh,
-        fee_u_kwh=facts.fee_u_kwh,
-        fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
-    )
     period = PeriodRules(
         length_s=facts.settlement_period_s,
         grace_s=facts.grace_s,
         correction_s=facts.correction_deadline_s,
         currency=facts.currency,
-        tariff=tariff,
+        tariff=_tariff(facts, agreed),
         mechanism=mechanism,
         estimate_days=agreed.most_estimate_days,
         agreed=agreed,
@@ -132,10 +192,23 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = (
         period_length_s=facts.settlement_period_s,
     )
     return Rules(
-        binding=hashlib.sha256(tree).digest(),
+        binding=binding_hash(binding),
+        catalogue=needed_catalogue(binding),
         terms=facts,
         period=period,
         book=book,
         blocks=blocks,
         members=member_rules(binding, facts, zone),
+        pausing=tuple((str(one.slots[0]), _whole(one.slots[1])) for one in binding.rules if one.id == ids.MAY_PAUSE),
+    )
+
+
+def _tariff(facts: Terms, agreed: Agreed) -> Tariff:
+    return Tariff(
+        grid_price_u_kwh=facts.grid_price_u_kwh,
+        feed_in_price_u_kwh=facts.feed_in_price_u_kwh,
+        sharing=agreed.sharing(agreed.closing(Facts())),
+        shared_price_u_kwh=agreed.shared_price_u_kwh,
+        fee_u_kwh=facts.fee_u_kwh,
+        fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
     )

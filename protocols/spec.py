@@ -82,7 +82,7 @@ def type_words(wire: Type) -> tuple[str, str]:
             return "text", f"{_span(wire.low, wire.high)} bytes"
         case ListOf():
             word, bound = type_words(wire.item)
-            order = ", ascending" if wire.ascending else ""
+            order = ", ascending by whole rows" if wire.whole else ", ascending" if wire.ascending else ""
             return f"list of {word}", f"{_span(wire.low, wire.high)} items{order}" + (
                 f"; each {bound}" if bound else ""
             )

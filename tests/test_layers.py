@@ -30,7 +30,7 @@ APPLY_PATH = (
 PURE = (*APPLY_PATH, "meshnode/autopilot.py", "meshnode/roster.py", "zencode", "drivers/codecs")
 
 # Programs that write a document from a package's tables; they read and write files, and no module imports them.
-GENERATORS = ("protocols/spec.py", "zencode/language.py")
+GENERATORS = ("protocols/spec.py", "zencode/language.py", "zencode/highlighting.py")
 
 # Clocks, chance, disks, sockets, processes and the environment: what makes two runs differ.
 IMPURE = (
@@ -76,6 +76,8 @@ ONLY_IN = {
     "starlette": ("meshnode/web",),
     "hypercorn": ("meshnode/web",),
     "h11": ("meshnode/client.py",),
+    "pygls": ("meshnode/language_server.py", "meshnode/cli/binding_pages.py"),  # the latter asks whether it is there
+    "lsprotocol": ("meshnode/language_server.py",),
 }
 
 # Built-ins that read the world, or whose value differs from process to process.
@@ -99,20 +101,20 @@ LAYERS = (
     ("clock", "keys", "config", "vitals", "actuator"),
     ("battery", "moved"),
     ("store", "memos"),
-    ("views", "ledger_tools", "outbox", "room"),
+    ("views", "ledger_tools", "outbox", "room", "abilities"),
     ("autopilot",),
-    ("roster", "replaying"),
+    ("roster", "replaying", "examples"),
     ("network", "web", "collector", "client"),
     ("fate",),
     ("news", "controller"),
     ("submissions", "attendant", "storekeeper"),
-    ("accuser", "duty"),
+    ("accuser", "duty", "declaring"),
     ("microgrid", "founding"),
     ("invitations",),
     ("admission", "renewal"),
     ("node",),
     ("loopback",),
-    ("demo", "whatif"),
+    ("demo", "whatif", "language_server"),
     ("cli",),
 )
 

@@ -6,6 +6,8 @@ written back in any language of the catalogue (`writer`). What a binding may say
 is one table (`sentences`, whose rows are in `catalogue`). `lint` finds what a community would regret, `terms`
 is the view the state machine works with, `commands` is what a command line
 calls. LANGUAGE.md, made from the table, is the manual, and there is one for each language.
+For assemblies there are `explanation` and `difference`, for editors `completion`, `hover` and
+`highlighting`; `examples` is what a text may show at its end.
 
-Pure: no clock, no randomness, no floats. Only `reader` knows unicodedata.
+Pure: no clock, no randomness, no floats. Only `source` knows unicodedata.
 """

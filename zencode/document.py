@@ -1,4 +1,4 @@
-"""Document: a binding as its author laid it out - language, line order, comments.
+"""Document: a binding as its author laid it out - language, line order, comments, examples.
 
 The tree forgets these; `fmt` and `translate` need them.
 """
@@ -29,6 +29,22 @@ class Line(Struct, frozen=True):
     number: int = 0
 
 
+class Example(Struct, frozen=True):
+    """An example at the end of a text; its statements are rows of `examples`, not of the catalogue.
+
+    `comments` are those above its first line, `number` is that line.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    comments: tuple[str, ...] = ()
+    number: int = 0
+
+    def of(self, phase: Phase) -> list[Line]:
+        """Its lines of one phase: what is given, or what is expected then."""
+        return [line for line in self.lines if line.phase == phase]
+
+
 class Document(Struct, frozen=True):
     """A binding with its layout. `tail` is the comments below the last sentence."""
 
@@ -36,6 +52,7 @@ class Document(Struct, frozen=True):
     language: str
     lines: tuple[Line, ...]
     tail: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
 
     def line_of(self, statement: Statement | None) -> int:
         """The line on which a statement of the tree was read; 0 for None, the binding as a whole."""

@@ -17,10 +17,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from zencode.examples import EXAMPLE_SENTENCES
 from zencode.kinds import CALENDAR, COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase
-from zencode.sentences import SENTENCES, Sentence
-from zencode.values import write_value
+from zencode.sentences import SENTENCES, Sentence, Slot
+from zencode.values import WrongValueError, read_quantity, write_value
 
 #: What a token is: its group in _TOKEN.
 WORD, NUMBER, PUNCTUATION, OTHER_QUOTES, UNCLOSED = "word", "number", "punctuation", "other", "unclosed"
@@ -39,6 +40,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+#: The tables that a line may be matched with: the catalogue, and what examples say.
+BINDING, EXAMPLE = "binding", "example"
+TABLES: dict[str, tuple[Sentence, ...]] = {BINDING: SENTENCES, EXAMPLE: EXAMPLE_SENTENCES}
+
 _SLOT = re.compile(r"\{(\w+)\}")
 _END = "\0end"
 #: Edges for slots; \0 is refused in texts, so no word collides with them.
@@ -85,10 +90,11 @@ class Match(Struct, frozen=True):
 
 
 class Suggestion(Struct, frozen=True):
-    """A sentence that the author may have meant, written out in full."""
+    """A sentence that the author may have meant: its row, and written out in full."""
 
     phase: Phase
     text: str
+    sentence: Sentence
 
 
 def tokens_of(line: str) -> list[Token]:
@@ -110,9 +116,9 @@ def folded(word: str) -> str:
     return word.casefold().replace("’", "'")
 
 
-def match(tokens: list[Token], phase: Phase, language: Language) -> Match | None:
+def match(tokens: list[Token], phase: Phase, language: Language, table: str = BINDING) -> Match | None:
     """The sentence of `phase` that `tokens` spell, or None."""
-    node = trees(language.code)[phase]
+    node = trees(language.code, table)[phase]
     pieces: list[Piece] = []
     at = 0
     while at < len(tokens):
@@ -147,9 +153,9 @@ def spelled(tokens: Sequence[Token]) -> str:
 
 
 @cache
-def trees(code: str) -> dict[Phase, Node]:
+def trees(code: str, table: str = BINDING) -> dict[Phase, Node]:
     """The token trees of a language, by phase."""
-    return build(SENTENCES, LANGUAGES[code])
+    return build(TABLES[table], LANGUAGES[code])
 
 
 @cache
@@ -161,6 +167,15 @@ def keywords(code: str) -> dict[str, list[tuple[list[str], Phase]]]:
             words = folded(spelling).split()
             found.setdefault(words[0], []).append((words, phase))
     return found
+
+
+def keyword_of(tokens: list[Token], language: Language) -> tuple[Phase | None, int]:
+    """The phase that the first tokens name in `language`, and how many tokens that takes."""
+    best: tuple[Phase | None, int] = (None, 0)
+    for words, phase in keywords(language.code).get(tokens[0].text, ()):
+        if len(words) > best[1] and [token.text for token in tokens[: len(words)]] == words:
+            best = (phase, len(words))
+    return best
 
 
 def build(sentences: tuple[Sentence, ...], language: Language) -> dict[Phase, Node]:
@@ -178,24 +193,25 @@ def build(sentences: tuple[Sentence, ...], language: Language) -> dict[Phase, No
     return roots
 
 
-def nearest(tokens: list[Token], phase: Phase | None, language: Language) -> Suggestion | None:
+def nearest(tokens: list[Token], phase: Phase | None, language: Language, table: str = BINDING) -> Suggestion | None:
     """The sentence most like a line, preferring those of `phase`; None when nothing is like it.
 
     Its slots are filled with the line's own names and numbers where those fit
     in kind and number, else with the catalogue's example.
     """
     triples = _triples(" ".join(token.text for token in tokens if token.sort == WORD))
-    index, sizes = _likeness_index(language.code)
+    sentences = TABLES[table]
+    index, sizes = _likeness_index(language.code, table)
     shared: Counter[int] = Counter()
     for triple in triples:
         shared.update(index.get(triple, ()))
     best, score = None, _LEAST_LIKENESS_PERMILLE
     for row, count in sorted(shared.items()):
         likeness = 2_000 * count // (len(triples) + sizes[row])
-        likeness += _SAME_PHASE_PERMILLE if SENTENCES[row].phase == phase else 0
+        likeness += _SAME_PHASE_PERMILLE if sentences[row].phase == phase else 0
         if likeness > score:
-            best, score = SENTENCES[row], likeness
-    return None if best is None else Suggestion(best.phase, _filled(best, tokens, language))
+            best, score = sentences[row], likeness
+    return None if best is None else Suggestion(best.phase, _filled(best, tokens, language), best)
 
 
 def spell(sentence: Sentence, values: list[str], language: Language) -> str:
@@ -273,21 +289,30 @@ def _filled(sentence: Sentence, tokens: list[Token], language: Language) -> str:
     sorts = {NAME: NAME, TIME: CLOCK_TIME, CALENDAR: DATE, COUNT: NUMBER, QUANTITY: NUMBER}
     if [token.sort for token in own] == [sorts.get(slot.kind.form) for slot in wanted]:
         for slot, token in zip(wanted, own, strict=True):
-            values[sentence.index(slot.name)] = _own_words(token, tokens, slot.kind.form)
+            said = _own_words(token, tokens, slot, language)
+            if said is not None:
+                values[sentence.index(slot.name)] = said
     return spell(sentence, values, language)
 
 
-def _own_words(token: Token, tokens: list[Token], form: str) -> str:
+def _own_words(token: Token, tokens: list[Token], slot: Slot, language: Language) -> str | None:
+    """The line's own value for a slot; None if it would be wrong there, as a suggestion never is."""
+    if slot.kind.form != QUANTITY:
+        return token.spelled
     at = tokens.index(token)
-    follows = tokens[at + 1 : at + 2] if form == QUANTITY else []
-    return " ".join([token.spelled, *(unit.spelled for unit in follows if unit.text != ",")])
+    unit = tokens[at + 1].spelled if at + 1 < len(tokens) else ""
+    try:
+        value, _ = read_quantity(slot.kind, token.text, unit, language)
+    except WrongValueError:
+        return None
+    return f"{token.spelled} {unit}" if slot.takes(value) else None
 
 
 @cache
-def _likeness_index(code: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
+def _likeness_index(code: str, table: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
     index: dict[str, list[int]] = {}
     sizes = []
-    for row, sentence in enumerate(SENTENCES):
+    for row, sentence in enumerate(TABLES[table]):
         words = folded(" ".join(part for part in sentence.words[code][0].split() if not _SLOT.fullmatch(part)))
         triples = _triples(words)
         sizes.append(len(triples))

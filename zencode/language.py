@@ -12,10 +12,11 @@ from pathlib import Path
 from zencode import terms
 from zencode.binding import MAX_STATEMENTS, MAX_TITLE
 from zencode.document import MAX_LINE, MAX_TEXT_BYTES
+from zencode.examples import EXAMPLE_SENTENCES, KEYWORDS, MAX_EXAMPLE_LINES, MAX_EXAMPLE_PERIOD, MAX_EXAMPLES, TITLES
 from zencode.grammar import examples, spell
 from zencode.kinds import DAY_S, KINDS, MAX_NAME
 from zencode.languages import LANGUAGES, Language, Phase
-from zencode.meanings import kind_words, meaning, texts
+from zencode.meanings import example_meaning, kind_words, meaning, texts
 from zencode.presets import NAMES
 from zencode.sentences import BINDING_VERSION, BY_ID, CATALOGUE_VERSION, SENTENCES, Sentence
 from zencode.values import write_value
@@ -57,6 +58,10 @@ def manual(code: str) -> str:
             ),
             sentences=_sentences(spoken),
             words=_known_words(spoken),
+            examples=_examples(spoken),
+            example_count=MAX_EXAMPLES,
+            example_lines=MAX_EXAMPLE_LINES,
+            example_period=MAX_EXAMPLE_PERIOD,
             period=unsaid.settlement_period_s // 60,
             grace=unsaid.grace_s // 60,
             corrections=unsaid.correction_deadline_s // DAY_S,
@@ -112,6 +117,14 @@ def _known_words(spoken: Language) -> str:
 def _first(spoken: Language) -> list[Language]:
     """All languages, the manual's own first."""
     return [spoken, *(other for other in LANGUAGES.values() if other is not spoken)]
+
+
+def _examples(spoken: Language) -> str:
+    parts = [f"`{KEYWORDS[spoken.code]}: {TITLES[spoken.code]}`\n"]
+    for row in EXAMPLE_SENTENCES:
+        said = f"{spoken.keywords[row.phase][0]} {spell(row, examples(row, spoken), spoken)}"
+        parts.append(f"**{_code(said)}**\n\n{example_meaning(row, spoken.code)}\n")
+    return "\n".join(parts)
 
 
 def _quoted(vocabulary: str, word: str, language: Language) -> str:

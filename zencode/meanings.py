@@ -1,7 +1,7 @@
 """Meanings: what every sentence, kind of value and lint means, in each language of the catalogue.
 
 English is the catalogue's own; the other languages are in `manual/CODE.txt`, one a line: the number of
-a sentence, or «kind» or «lint» with its name, a tab, and the text.
+a sentence, «example» with that of a sentence of examples, or «kind» or «lint» with its name, a tab, and the text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
+from zencode.examples import EXAMPLE_SENTENCES
 from zencode.kinds import KINDS, Kind
 from zencode.languages import ENGLISH
 from zencode.lint import RULES
@@ -24,6 +25,11 @@ def meaning(sentence: Sentence, language: str) -> str:
     return texts(language)[str(sentence.id)]
 
 
+def example_meaning(sentence: Sentence, language: str) -> str:
+    """The same for a sentence of examples."""
+    return texts(language)[f"example {sentence.id}"]
+
+
 def kind_words(kind: Kind, language: str) -> tuple[str, str]:
     """The name of a kind of value, and what it is."""
     name, _, what = texts(language)[f"kind {kind.name}"].partition(" | ")
@@ -35,6 +41,7 @@ def texts(language: str) -> dict[str, str]:
     """Every text of a language by its key."""
     if language == ENGLISH.code:
         found = {str(sentence.id): sentence.meaning for sentence in SENTENCES}
+        found |= {f"example {sentence.id}": sentence.meaning for sentence in EXAMPLE_SENTENCES}
         found |= {f"kind {kind.name}": f"{kind.name} | {kind.meaning}" for kind in KINDS}
         return found | {f"lint {rule.__name__}": (rule.__doc__ or "").strip() for rule in RULES}
     lines = files("zencode").joinpath("manual", f"{language}.txt").read_text(encoding="utf-8").splitlines()

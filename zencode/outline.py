@@ -53,7 +53,8 @@ class Outline:
             return None
         self._count += 1
         if self._count > MAX_STATEMENTS:
-            self._notes.wrong(number, 1, "", f"more than {MAX_STATEMENTS} statements; a binding has no more")
+            expected = f"more than {MAX_STATEMENTS} statements; a binding has no more"
+            self._notes.wrong(number, 1, "", expected, "leave some out")
             raise StopReadingError
         section = Phase.WHEN if phase in _BODY else phase
         if section < self._section:
@@ -76,7 +77,7 @@ class Outline:
         if self._section == Phase.SCENARIO:
             self._notes.wrong(number, column, said, "a binding has one scenario", "delete this line")
         elif self._section > Phase.SCENARIO:
-            self._notes.wrong(number, column, said, "the scenario stands between rules and givens")
+            self._notes.wrong(number, column, said, "the scenario stands between rules and givens", "move this line up")
         else:
             self._section = Phase.SCENARIO
         self.last = Phase.SCENARIO
@@ -85,7 +86,8 @@ class Outline:
         """Take the statement of a sentence that `begin` has placed in `phase`."""
         if phase == Phase.WHEN:
             self._close_event(number, language)
-            self._event, self._event_line, self._event_acts = statement, number, False
+            # Of an event that could not be read nobody knows whether its action is on the same line.
+            self._event, self._event_line, self._event_acts = statement, number, statement is None
         elif phase == Phase.IF:
             self._open_if(number, language)
         elif phase == Phase.THEN:
@@ -115,7 +117,7 @@ class Outline:
         count += sum(1 + len(block.conditions) + len(block.actions) for block in self.blocks)
         if count > MAX_STATEMENTS:
             expected = f"{count} statements, every event counted again for each of its conditions"
-            self._notes.wrong(number, 1, "", f"{expected}; a binding has at most {MAX_STATEMENTS}")
+            self._notes.wrong(number, 1, "", f"{expected}; a binding has at most {MAX_STATEMENTS}", "leave some out")
 
     def _add_fact(self, number: int, phase: Phase, statement: Statement) -> None:
         fact, row = same_fact(statement), BY_ID[statement.id]

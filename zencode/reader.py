@@ -12,7 +12,8 @@ import re
 from zencode import grammar
 from zencode.binding import MAX_TITLE, Binding, Statement, is_priced, sorted_statements
 from zencode.document import Document, Line
-from zencode.grammar import Match, Token, spelled
+from zencode.example_reader import ExampleReader
+from zencode.grammar import Match, Token, folded, keyword_of, spelled
 from zencode.kinds import TEXT
 from zencode.languages import ENGLISH, LANGUAGES, Language, Phase
 from zencode.mistakes import BindingErrors, Notebook, StopReadingError
@@ -21,6 +22,7 @@ from zencode.phrases import NamedCurrency, read_phrase
 from zencode.sentences import BY_ID, CURRENCY_IS, LANGUAGE_RULE, VERSION
 from zencode.source import clean_lines, is_comment
 from zencode.values import WrongValueError, read_name
+from zencode.writer import write_statement
 
 _SCENARIO = re.compile(r"\s*('(?:[^']|'')*+')\s*:\s*(.*)")
 _EXAMPLE_SCENARIO = "'market': Palm Bay microgrid"
@@ -50,6 +52,7 @@ class _Reading:
     def __init__(self) -> None:
         self.notes = Notebook()
         self.outline = Outline(self.notes)
+        self.examples = ExampleReader(self.notes)
         self.language = ENGLISH
         self.language_said = False
         self.scenario: tuple[str, str] | None = None
@@ -67,7 +70,8 @@ class _Reading:
             raise BindingErrors(self.notes.sorted())
         rules, givens = (sorted_statements(part) for part in (self.outline.rules, self.outline.givens))
         binding = Binding(*self.scenario, rules, givens, tuple(self.outline.blocks))
-        return Document(binding, self.language.code, tuple(self.lines), tuple(self.comments))
+        examples = self.examples.examples()
+        return Document(binding, self.language.code, tuple(self.lines), tuple(self.comments), examples)
 
     def _read(self, text: str | bytes) -> None:
         number = 1
@@ -79,6 +83,7 @@ class _Reading:
             else:
                 self._sentence(number, line)
         self.outline.end(number, self.language)
+        self.examples.end(self.language)
         self._check_whole(number)
 
     def _blank(self) -> None:
@@ -93,9 +98,17 @@ class _Reading:
             return
         if not self.language_said and self._says_language(number, tokens):
             return
-        keyword, used = _keyword(tokens, self.language)
+        keyword, used = keyword_of(tokens, self.language)
         first = tokens[0]
-        if keyword is None:
+        if keyword is None and self.examples.begins(tokens, self.language):
+            self.examples.begin(number, line, first, self._taken_comments(), self.language)
+        elif self.examples.first_line:
+            self.examples.line(number, tokens, (keyword, used), self._taken_comments(), self.language)
+        elif keyword is None and _means_end_if(tokens, self.language):
+            end_if = self.language.keywords[Phase.END_IF][0]
+            self.notes.wrong(number, first.column, spelled(tokens), "no keyword is spelled so", f"write {end_if}")
+            self.outline.end_if(number, first.spelled, first.column, self.language)
+        elif keyword is None:
             self._no_keyword(number, tokens)
             self.outline.skip(number)
         elif keyword == Phase.SCENARIO:
@@ -114,8 +127,8 @@ class _Reading:
         for fault in phrase.faults:
             self.notes.wrong(number, fault.column, fault.found, fault.expected, fault.suggestion)
         self.currencies += [(number, currency) for currency in phrase.currencies]
-        row = phrase.sentence
-        if row is not None and is_priced(row):
+        row = phrase.sentence or phrase.guess
+        if phrase.sentence is not None and is_priced(phrase.sentence):
             self.priced_line = self.priced_line or number
         if row is not None and phrase.statement is None:
             # So that a currency with a typing error is not called missing as well.
@@ -126,16 +139,20 @@ class _Reading:
 
     def _says_language(self, number: int, tokens: list[Token]) -> bool:
         """Settle the language with the first sentence; False when that sentence says something else."""
+        if not any(keyword_of(tokens, language)[0] for language in LANGUAGES.values()):
+            return False  # told as a line without keyword; the next may say it
         self.language_said = True
         for language in LANGUAGES.values():
-            keyword, used = _keyword(tokens, language)
+            keyword, used = keyword_of(tokens, language)
             found = grammar.match(tokens[used:], Phase.RULE, language) if keyword == Phase.RULE else None
             if found and found.sentence.id == LANGUAGE_RULE:
                 self._set_language(number, found, language)
                 return True
-        self.language = next((lang for lang in LANGUAGES.values() if _keyword(tokens, lang)[0]), ENGLISH)
-        # A line that could not be read at all may have said it.
-        if not self.notes.mistakes:
+        self.language = next(lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0])
+        # A line that could not be read at all may have said it, and this one may say it with a typing error.
+        keyword, used = keyword_of(tokens, self.language)
+        near = grammar.nearest(tokens[used:], Phase.RULE, self.language) if keyword == Phase.RULE else None
+        if not self.notes.mistakes and (near is None or near.sentence.id != LANGUAGE_RULE):
             self._language_missing(number, spelled(tokens))
         return False
 
@@ -144,8 +161,8 @@ class _Reading:
         token = piece.tokens[0]
         expected = hint = ""
         if token.text not in LANGUAGES or not piece.fits:
-            expected = "no language of the catalogue"
-            hint = "write " + " or ".join(_rule_of(known) for known in LANGUAGES.values())
+            expected = "no language of the catalogue" if piece.fits else "names stand between ' and '"
+            hint = f"write {_rules_of_all()}"
         elif token.text != language.code:
             expected = f"this sentence is in {language.name}"
             hint = f"write {_rule_of(LANGUAGES[token.text])} and every sentence in that language"
@@ -156,22 +173,40 @@ class _Reading:
         self._append(number, Phase.RULE, Statement(LANGUAGE_RULE, (language.code,)))
 
     def _language_missing(self, number: int, found: str) -> None:
-        forms = " or ".join(_rule_of(language) for language in LANGUAGES.values())
-        self.notes.wrong(number, 1, found, "the first sentence says the language", f"write {forms}")
+        self.notes.wrong(number, 1, found, "the first sentence says the language", f"write {_rules_of_all()}")
 
     # --- Lines that are no statement -------------------------------------------------------------
 
     def _no_keyword(self, number: int, tokens: list[Token]) -> None:
         first = tokens[0]
         words = ", ".join(spellings[0] for spellings in self.language.keywords.values())
-        other = next((lang for lang in LANGUAGES.values() if _keyword(tokens, lang)[0]), None)
+        other = next((lang for lang in LANGUAGES.values() if keyword_of(tokens, lang)[0]), None)
         if other is not None:
             expected = f"this line is in {other.name}, the binding is in {self.language.name}"
-            self.notes.wrong(number, first.column, first.spelled, expected, f"begin with {words}")
+            self.notes.wrong(number, first.column, first.spelled, expected, self._said_here(tokens, other, words))
             return
         near = grammar.nearest(tokens, None, self.language)
         hint = f"did you mean «{self.language.keywords[near.phase][0]} {near.text}»?" if near else ""
+        if not self.language_said:
+            hint = f"begin with {_rules_of_all()}"
         self.notes.wrong(number, first.column, first.spelled, f"a line begins with {words}", hint)
+
+    def _said_here(self, tokens: list[Token], other: Language, words: str) -> str:
+        """A sentence of another language in the language of this text, if it can be read."""
+        phase, used = keyword_of(tokens, other)
+        if phase in (Phase.SCENARIO, Phase.END_IF):
+            return f"write {self.language.keywords[phase][0]}"
+        last = self.outline.last if phase == Phase.AND else phase
+        phrase = (
+            read_phrase(tokens[used:], last, tokens[0], other)
+            if last not in (None, Phase.SCENARIO, Phase.END_IF)
+            else None
+        )
+        if phase is None or phrase is None or phrase.statement is None or phrase.statement.id == LANGUAGE_RULE:
+            return f"begin with {words}"
+        currency = phrase.currencies[0].code if phrase.currencies else ""
+        said = write_statement(phrase.statement, self.language.code, currency)
+        return f"write «{self.language.keywords[phase][0]} {said}»"
 
     def _scenario(self, number: int, line: str, keyword: Token) -> None:
         self.outline.scenario(number, keyword.spelled, keyword.column)
@@ -187,8 +222,12 @@ class _Reading:
             read_name(TEXT, id)
         except WrongValueError as wrong:
             self.notes.wrong(number, found.start(1) + 1, found[1], wrong.expected, wrong.suggestion)
-        if not 0 < len(title) <= MAX_TITLE:
-            self.notes.wrong(number, found.start(2) + 1, title, f"a title has 1 to {MAX_TITLE} characters")
+        if len(title) > MAX_TITLE:
+            expected = f"{len(title)} characters, a title has at most {MAX_TITLE}"
+            self.notes.wrong(number, found.start(2) + 1, title, expected, "shorten it")
+        elif not title:
+            hint = f"write {keyword.spelled} {_EXAMPLE_SCENARIO}"
+            self.notes.wrong(number, found.start(2) + 1, "", "the title is missing", hint)
         self.scenario = (id, title)
         self._append(number, Phase.SCENARIO, None)
 
@@ -200,8 +239,12 @@ class _Reading:
         self._append(number, Phase.END_IF, None)
 
     def _append(self, number: int, phase: Phase, statement: Statement | None) -> None:
-        self.lines.append(Line(phase, statement, tuple(self.comments), number))
-        self.comments = []
+        self.lines.append(Line(phase, statement, self._taken_comments(), number))
+
+    def _taken_comments(self) -> tuple[str, ...]:
+        """The comments above the line that is read now; they belong to it."""
+        taken, self.comments = tuple(self.comments), []
+        return taken
 
     # --- The text as a whole ---------------------------------------------------------------------
 
@@ -214,14 +257,16 @@ class _Reading:
             hint = f"add «{self.language.keywords[Phase.SCENARIO][0]} {_EXAMPLE_SCENARIO}» below the rules"
             self.notes.wrong(last_line, 1, "", "the binding has no scenario", hint)
         given = next((statement for statement in self.outline.givens if statement.id == CURRENCY_IS), None)
+        self.priced_line = self.priced_line or self.examples.priced_line
         if given is None:
             if self.priced_line and (CURRENCY_IS,) not in self.outline.facts:
                 self._missing(self.priced_line, Phase.GIVEN, CURRENCY_IS)
             return
-        for number, named in self.currencies:
+        for number, named in (*self.currencies, *self.examples.currencies):
             if named.code != given.slots[0]:
                 expected = f"the currency of this binding is {given.slots[0]}"
-                self.notes.wrong(number, named.column, named.found, expected)
+                hint = f"write it in {given.slots[0]}; a binding has one currency"
+                self.notes.wrong(number, named.column, named.found, expected, hint)
 
     def _missing(self, number: int, phase: Phase, id: int) -> None:
         row = BY_ID[id]
@@ -230,13 +275,18 @@ class _Reading:
         self.notes.wrong(number, 1, "", f"the binding does not say its {row.name}", hint)
 
 
-def _keyword(tokens: list[Token], language: Language) -> tuple[Phase | None, int]:
-    """The phase that the first tokens name in `language`, and how many tokens that takes."""
-    best: tuple[Phase | None, int] = (None, 0)
-    for words, phase in grammar.keywords(language.code).get(tokens[0].text, ()):
-        if len(words) > best[1] and [token.text for token in tokens[: len(words)]] == words:
-            best = (phase, len(words))
-    return best
+def _means_end_if(tokens: list[Token], language: Language) -> bool:
+    """Whether a line is EndIf in two words, or with a letter too few or too many."""
+    said = "".join(token.text for token in tokens)
+    wanted = folded(language.keywords[Phase.END_IF][0])
+    if abs(len(said) - len(wanted)) > 1 or len(tokens) > 2:
+        return False
+    long, short = (said, wanted) if len(said) >= len(wanted) else (wanted, said)
+    return long == short or any(long[:at] + long[at + 1 :] == short for at in range(len(long)))
+
+
+def _rules_of_all() -> str:
+    return " or ".join(_rule_of(language) for language in LANGUAGES.values())
 
 
 def _rule_of(language: Language) -> str:

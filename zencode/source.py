@@ -30,7 +30,8 @@ def clean_lines(text: str | bytes, notes: Notebook) -> Iterator[tuple[int, str]]
         # Before composing, whose time grows faster than the length of a run of accents.
         if len(raw) > MAX_LINE:
             found = "" if first_outside(raw[:_SHOWN]) is not None else raw[:_SHOWN] + "..."
-            notes.wrong(number, MAX_LINE + 1, found, f"{len(raw)} characters; a line has at most {MAX_LINE}")
+            hint = "break the comment into several" if is_comment(raw) else "shorten its names, or write two sentences"
+            notes.wrong(number, MAX_LINE + 1, found, f"{len(raw)} characters; a line has at most {MAX_LINE}", hint)
             continue
         line = _SPACES.sub(" ", raw if raw.isascii() else unicodedata.normalize("NFC", raw))
         at = _first_refused(line)
@@ -48,7 +49,8 @@ def is_comment(line: str) -> bool:
 def _split(text: str | bytes, notes: Notebook) -> list[str]:
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_TEXT_BYTES:
-        notes.wrong(1, 1, "", f"the text has {size} bytes; a binding has at most {MAX_TEXT_BYTES}")
+        expected = f"the text has {size} bytes; a binding has at most {MAX_TEXT_BYTES}"
+        notes.wrong(1, 1, "", expected, "shorten its comments, or say less")
         raise StopReadingError
     if isinstance(text, bytes):
         text = _decoded(text, notes)
@@ -78,12 +80,26 @@ def _first_refused(line: str) -> int | None:
 
 def _refuse(number: int, line: str, at: int, notes: Notebook) -> None:
     code = f"U+{ord(line[at]):04X}"
-    if _is_invisible(line[at]):
+    if line[at] == "\r":
+        expected = "a carriage return inside a line; lines end with LF or CRLF"
+        notes.wrong(number, at + 1, code, expected, "save the file with other line ends")
+    elif _is_invisible(line[at]):
         notes.wrong(number, at + 1, code, "an invisible or control character", "delete it")
     elif unicodedata.combining(line[at]):
         notes.wrong(number, at + 1, code, "an accent that no letter takes here", "delete it")
     else:
-        notes.wrong(number, at + 1, f"{line[at]} {code}", "a binding is written without this character")
+        notes.wrong(
+            number, at + 1, f"{line[at]} {code}", "a binding is written without this character", _remedy(line[at])
+        )
+
+
+def _remedy(character: str) -> str:
+    category = unicodedata.category(character)
+    if category.startswith("L"):
+        return "write it with Latin, Greek or Cyrillic letters"
+    if category == "Nd":
+        return f"write {unicodedata.digit(character)}"
+    return "write -" if character == "\u2212" else "leave it out"
 
 
 def _is_invisible(character: str) -> bool:

@@ -67,7 +67,7 @@ def read_name(kind: Kind, text: str) -> str:
     if not text:
         raise WrongValueError(f"the {kind.name} is empty", f"write a name such as '{kind.example}'")
     if len(text) > MAX_NAME:
-        raise WrongValueError(f"{len(text)} characters, a name has at most {MAX_NAME}")
+        raise WrongValueError(f"{len(text)} characters, a name has at most {MAX_NAME}", "shorten it")
     if kind is CURRENCY and not is_currency(text):
         raise WrongValueError(f"a currency has {kind.meaning}", f"write '{kind.example}'")
     if kind.vocabulary is None:
@@ -96,7 +96,10 @@ def read_quantity(kind: Kind, number: str, unit: str, language: Language) -> tup
         return value, money[1].upper()
     found = _find_unit(kind, unit, language)
     if found is None:
-        raise WrongValueError(_wrong_unit(kind, unit, language), _for_example(kind, language))
+        # Of a price, «32 ct/kWh» must not become 32 of the currency.
+        known = not unit or (len(kind.units) == 1 and kind.name not in PRICED and _unit_owner(unit, language) is None)
+        hint = f"write {number} {_usual_unit(kind, language)}" if known else _for_example(kind, language)
+        raise WrongValueError(_wrong_unit(kind, unit, language), hint)
     if kind is CYCLE:
         return _cycle(found, _scaled(kind, number, found, language)), None
     return _within(kind, _scaled(kind, number, found, language)), None
@@ -105,7 +108,9 @@ def read_quantity(kind: Kind, number: str, unit: str, language: Language) -> tup
 def read_clock(kind: Kind, text: str) -> int:
     """Seconds after midnight of «17:00»."""
     parts = _CLOCK.fullmatch(text)
-    seconds = int(parts[1]) * 3_600 + int(parts[2]) * 60 if parts and int(parts[2]) < 60 else DAY_S + 1
+    if parts and int(parts[2]) > 59:
+        raise WrongValueError("an hour has the minutes 00 to 59", "write it as 17:00")
+    seconds = int(parts[1]) * 3_600 + int(parts[2]) * 60 if parts else DAY_S + 1
     if seconds > DAY_S:
         raise WrongValueError("a time of day lies between 00:00 and 24:00", "write it as 17:00")
     return seconds
@@ -138,10 +143,15 @@ def _scaled(kind: Kind, number: str, unit: Unit, language: Language) -> int:
 
 
 def _respelled(number: str, language: Language) -> str:
-    other = "," if language.decimal_mark == "." else "."
-    if number.count(other) == 1 and language.decimal_mark not in number and not re.search(r"\D\d{3}$", number):
-        return f"write {number.replace(other, language.decimal_mark)}"
-    return f"write it as 1234{language.decimal_mark}5"
+    mark = language.decimal_mark
+    other = "," if mark == "." else "."
+    plain, decimal = number.replace(other, ""), number.replace(other, mark)
+    if mark in number:
+        # «1,000.5» has marks for thousands; of «1.000.5» nobody knows what it is.
+        return f"write {plain}" if number.count(mark) == 1 and other in number else f"write it as 1234{mark}5"
+    if number.count(other) > 1:
+        return f"write {plain}"
+    return f"write {plain} or {decimal}" if re.search(r"\D\d{3}$", number) else f"write {decimal}"
 
 
 def read_bounds(kind: Kind, least: int, most: int) -> str:
@@ -207,6 +217,11 @@ def _wrong_unit(kind: Kind, unit: str, language: Language) -> str:
 
 def _an(kind: Kind) -> str:
     return f"an {kind.name}" if kind.name[0] in "aeiou" else f"a {kind.name}"
+
+
+def _usual_unit(kind: Kind, language: Language) -> str:
+    """The unit of the kind's example."""
+    return write_value(kind, kind.example, language, "EUR").partition(" ")[2]
 
 
 def _for_example(kind: Kind, language: Language) -> str:

@@ -7,10 +7,11 @@ order of the tree; `fmt` and `translate` keep the lines and comments of a docume
 from __future__ import annotations
 
 from zencode.binding import Binding, Block, Statement
-from zencode.document import MAX_LINE, MAX_TEXT_BYTES, Document, Line
+from zencode.document import MAX_LINE, MAX_TEXT_BYTES, Document, Example, Line
+from zencode.examples import EXAMPLES_BY_ID, KEYWORDS
 from zencode.grammar import spell
 from zencode.languages import LANGUAGES, Language, Phase
-from zencode.sentences import BY_ID, CURRENCY_IS, LANGUAGE_RULE
+from zencode.sentences import BY_ID, CURRENCY_IS, LANGUAGE_RULE, Sentence
 from zencode.values import write_value
 
 
@@ -24,7 +25,7 @@ def write(binding: Binding, language: str = "en") -> str:
     Raises:
         WriteError: a language the catalogue lacks, or a line longer than the reader takes.
     """
-    return _render(binding, _layout(binding), (), _language(language))
+    return _render(Document(binding, language, _layout(binding)), _language(language))
 
 
 def fmt(document: Document) -> str:
@@ -38,16 +39,22 @@ def translate(document: Document, language: str) -> str:
     Raises:
         WriteError: as `write`.
     """
-    return _render(document.binding, document.lines, document.tail, _language(language))
+    return _render(document, _language(language))
 
 
 def write_statement(statement: Statement, language: str, currency: str) -> str:
     """One sentence without its keyword."""
-    row, spoken = BY_ID[statement.id], _language(language)
-    values = [
-        write_value(slot.kind, value, spoken, currency) for slot, value in zip(row.slots, statement.slots, strict=True)
-    ]
-    return spell(row, values, spoken)
+    return _spelled(BY_ID[statement.id], statement, _language(language), currency)
+
+
+def write_expectation(statement: Statement, language: str, currency: str) -> str:
+    """One sentence of an example without its keyword."""
+    return _spelled(EXAMPLES_BY_ID[statement.id], statement, _language(language), currency)
+
+
+def _spelled(row: Sentence, statement: Statement, language: Language, currency: str) -> str:
+    slots = zip(row.slots, statement.slots, strict=True)
+    return spell(row, [write_value(slot.kind, value, language, currency) for slot, value in slots], language)
 
 
 def _language(code: str) -> Language:
@@ -76,28 +83,47 @@ def _block(block: Block) -> list[Line]:
     return lines
 
 
-def _render(binding: Binding, lines: tuple[Line, ...], tail: tuple[str, ...], language: Language) -> str:
+def _render(document: Document, language: Language) -> str:
+    binding = document.binding
     given = binding.given(CURRENCY_IS)
     currency = str(given.slots[0]) if given else ""
     written: list[str] = []
     last = None
-    for line in lines:
+    for line in document.lines:
         written += line.comments
-        sentence = _sentence(binding, line, last, language, currency)
-        if len(sentence) > MAX_LINE:
-            raise WriteError(
-                f"«{sentence[:40]}...» has {len(sentence)} characters in {language.name}, a line has at most"
-                f" {MAX_LINE}: shorten its names"
-            )
-        written.append(sentence)
+        written.append(_sentence(binding, line, last, language, currency))
         last = line.phase
-    written += tail
+    for example in document.examples:
+        written += _example(example, language, currency)
+    written += document.tail
     while written and not written[-1]:
         written.pop()
+    for sentence in written:
+        _check_length(sentence, language)
     text = "\n".join(written) + "\n"
     if len(text.encode()) > MAX_TEXT_BYTES:
         raise WriteError(f"the text has more than {MAX_TEXT_BYTES} bytes in {language.name}: shorten its names")
     return text
+
+
+def _check_length(line: str, language: Language) -> None:
+    if len(line) > MAX_LINE:
+        raise WriteError(
+            f"«{line[:40]}...» has {len(line)} characters in {language.name}, a line has at most"
+            f" {MAX_LINE}: shorten its names"
+        )
+
+
+def _example(example: Example, language: Language, currency: str) -> list[str]:
+    written = [*example.comments, f"{KEYWORDS[language.code]}: {example.title}"]
+    last = None
+    for line in example.lines:
+        assert line.statement is not None, "every line of an example is a sentence"
+        keyword = language.keywords[Phase.AND if line.phase == last else line.phase][0]
+        said = write_expectation(line.statement, language.code, currency)
+        written += [*line.comments, f"{keyword} {said}"]
+        last = line.phase
+    return written
 
 
 def _sentence(binding: Binding, line: Line, last: Phase | None, language: Language, currency: str) -> str:

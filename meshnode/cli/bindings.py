@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from meshnode.cli.output import Fault, Json, answer, colour
 from meshnode.cli.parser import FINE, MEND, Argument, Group, Option
 from meshnode.cli.place import read_input
+
+if TYPE_CHECKING:
+    from meshnode.examples import Outcome
 
 group = Group("Contracts in plain sentences: check, spell, translate them.")
 
@@ -18,12 +21,20 @@ File = Annotated[str, Argument("FILE", "The binding's text; - reads it from stdi
 
 def add_to(app: Group) -> None:
     """Add the group to the command line."""
+    from meshnode.cli import binding_pages
+
+    binding_pages.add_to(group)
     app.add("binding", group)
 
 
 @group.command()
 def check(file: File, json: Json = False) -> int:
-    """Say every mistake in a binding, and what of it this version does not carry out. Exit 2 if there is an error."""
+    """Say every mistake in a binding, what this version does not carry out, and examples that come to something else.
+
+    The examples at the end of the text are carried out on a ledger of their own. Exit 2 if there is an error or an
+    example does not come to what it says.
+    """
+    from meshnode.amounts import format_count
     from zencode import commands
 
     text = read_input(file)
@@ -35,22 +46,57 @@ def check(file: File, json: Json = False) -> int:
         place = f"{file}:{finding.line}" if finding.line else file
         level = colour(finding.level, "yellow" if finding.level == "warning" else "red", sys.stdout)
         lines.append(f"{place}: {level}: {finding.message}")
-    if not broken:
-        lines.append(f"{file}: {colour('fine', 'green', sys.stdout)}, hash {code}")
     hindering, beyond = ((), ()) if broken else _not_carried_out(text)
+    examples = () if broken or hindering else _examples(text)
+    lines += _unmet(file, examples)
+    failed = any(one.unmet for one in examples)
+    if not broken and not failed:
+        lines.append(f"{file}: {colour('fine', 'green', sys.stdout)}, hash {code}")
+    if examples and not failed:
+        lines.append(f"{file}: {format_count(len(examples), 'example')} carried out, with the results that they say")
     lines += [f"{file}: note: {line}" if line[0] != " " else line for line in _notes(hindering, beyond)]
     value = {
         "file": file,
-        "ok": not broken,
+        "ok": not broken and not failed,
         "hash": code,
         "findings": [
             {"level": one.level, "line": one.line, "column": one.column, "message": one.message} for one in found
         ],
         "prevents_founding": list(hindering),
         "not_carried_out": list(beyond),
+        "examples": [
+            {
+                "title": one.title,
+                "line": one.line,
+                "ok": not one.unmet,
+                "unmet": [{"line": bad.line, "expected": bad.expected, "found": bad.found} for bad in one.unmet],
+            }
+            for one in examples
+        ],
     }
     answer(value, "\n".join(lines), json)
-    return MEND if broken else FINE
+    return MEND if broken or failed else FINE
+
+
+def _examples(text: bytes) -> tuple[Outcome, ...]:
+    """What the examples of a binding come to. There are none to be carried out where it cannot be founded."""
+    from zencode.reader import read_document
+
+    document = read_document(text)
+    if not document.examples:
+        return ()
+    from meshnode.examples import run_examples
+    from meshnode.market.registry import installed_mechanisms
+
+    return run_examples(document, installed_mechanisms())
+
+
+def _unmet(file: str, examples: Sequence[Outcome]) -> list[str]:
+    error = colour("error", "red", sys.stdout)
+    return [
+        f"{file}:{bad.line}: {error}: example «{title}» says «{bad.expected}»\n    it came to: {bad.found}"
+        for title, bad in ((one.title, bad) for one in examples for bad in one.unmet)
+    ]
 
 
 def _not_carried_out(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:

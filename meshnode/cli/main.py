@@ -16,6 +16,7 @@ from meshnode.cli import (
     delivery,
     demonstration,
     feeds,
+    governance,
     ledgers,
     lies,
     market,
@@ -45,23 +46,10 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(
-        running,
-        microgrids,
-        newcomer,
-        community,
-        membership,
-        trading,
-        standing,
-        steps,
-        wishes,
-        auctions,
-        tokens,
-        cash,
-        contracts,
-    ),
+    *(running, microgrids, newcomer, community, membership, trading, standing, steps, wishes, auctions),
+    *(tokens, cash, contracts),
     *(delivery, phones, storage, credit, prices, compensation, origin, feeds),
-    *(bindings, market, sharing, meters, ledgers, lies, demonstration),
+    *(bindings, governance, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)
 

@@ -42,6 +42,10 @@ ENERGY: Final = frozenset(
     }
 )
 """Sharing, fees, levies, batteries, charging, meters and emergencies."""
+GOVERNANCE: Final = frozenset(
+    {ids.CHANGES, ids.MECHANISM, ids.MAY_PAUSE, ids.VOTE_OPENS, ids.VOTE_TIME, ids.TURNOUT, ids.PAUSE}
+)
+"""How the binding changes, and when the matching of orders stops."""
 WHOLE: Final = frozenset(
     {ids.LANGUAGE_RULE, ids.VERSION, ids.CATALOGUE, ids.IN_BAND, ids.BAND, ids.BAND_ON, *CONDITIONS}
 )
@@ -49,16 +53,15 @@ WHOLE: Final = frozenset(
 
 EARLIER: Final = frozenset(
     {
-        *(ids.ROUNDING, ids.CURRENCY_IS, ids.PERIOD, ids.GRACE, ids.CORRECTIONS, ids.GRID_PRICE, ids.FEED_IN),
-        *(ids.ALLOCATION, ids.JOIN, ids.LEAVE, ids.ORDER, ids.PERIOD_CLOSES, ids.BILL_DUE, ids.METER_SILENT),
-        *(ids.ACCEPT, ids.PAY_AS_CLEAR, ids.FLOOR, ids.CAP, ids.MAX_ORDER),
+        *(ids.PERIOD, ids.GRACE, ids.CORRECTIONS, ids.GRID_PRICE, ids.FEED_IN),
+        *(ids.ALLOCATION, ids.ORDER, ids.PERIOD_CLOSES, ids.PAY_AS_CLEAR, ids.FLOOR, ids.CAP, ids.MAX_ORDER),
         *(ids.MID_MARKET, ids.FIXED_SHARES, ids.BY_USE, ids.REOFFER, ids.FEE_PER_KWH, ids.SPLIT, ids.ESTIMATE),
-        *(ids.LET, ids.HIDE),
+        *(ids.PAY_AS_BID, ids.EQUAL_PARTS, ids.ROUNDS, ids.EQUAL_ROUNDS, ids.NAMED_KEY),
     }
 )
 """Carried out where they hold always, since before every one had to be proved."""
 
-CARRIED: Final = MEMBERS | MARKET | ENERGY | WHOLE | EARLIER
+CARRIED: Final = MEMBERS | MARKET | ENERGY | GOVERNANCE | WHOLE | EARLIER
 
 
 def not_carried(statements: Iterable[Statement]) -> tuple[Statement, ...]:

@@ -14,6 +14,7 @@ from meshnode.execution import (
     delivery,
     energy,
     feeds,
+    governance,
     joining,
     membership,
     orders,
@@ -40,6 +41,7 @@ EXECUTED: Handlers = merged(
     agreement.EXECUTED,
     origin.EXECUTED,
     feeds.EXECUTED,
+    governance.EXECUTED,
 )
 """Which of a member's keys signs which record, and what carries it out. What is not listed is not executed."""
 

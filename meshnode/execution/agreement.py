@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshnode.execution import governance
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import alarms, findings, rows, validators
 from meshnode.ledger.findings import FoundOut
@@ -36,7 +37,8 @@ def _alarm(call: Call, accused: bytes) -> None:
     """What the binding says of evidence against a validator; it is about the owner of the device."""
     key = call.state.keys.get(accused)
     account = b"" if key is None else key.account
-    outcome = call.ledger.rules().blocks.at(ids.EVIDENCE_FOUND, facts_of(call.state, account, call.time_s))
+    outcome = call.rules.blocks.at(ids.EVIDENCE_FOUND, facts_of(call.state, account, call.time_s))
+    governance.heed(call.ledger, call.moment, outcome, "evidence against a validator was found")
     alarms.raise_alarm(call.state, outcome, ids.EVIDENCE_FOUND, height=call.height, time_s=call.time_s, account=account)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from meshnode.execution.call import Call, Handlers
 from meshnode.execution.floor import Floor, Moment, OrderGone, Pair
 from meshnode.execution.orders import band_of, fault_of_price
-from meshnode.ledger import capacity, holds, rows
+from meshnode.ledger import capacity, holds, pausing, rows
 from meshnode.ledger.balances import balance
 from meshnode.ledger.order_rows import AUCTION_FALLING, AUCTION_RISING
 from meshnode.ledger.order_rows import Auction as AuctionRow
@@ -52,7 +52,9 @@ class AuctionClosed(msgspec.Struct, frozen=True):
 
 
 def close_due(state: State, floor: Floor, moment: Moment) -> None:
-    """Close every auction whose time is past, by time and then id."""
+    """Close every auction whose time is past, by time and then id; while matching is paused none is."""
+    if pausing.is_paused(state):
+        return
     due = [(row.closes_s, auction_id) for auction_id, row in state.auctions.items() if row.closes_s <= moment.time_s]
     for _, auction_id in sorted(due):
         _close(state, floor, moment, auction_id)

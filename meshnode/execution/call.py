@@ -67,6 +67,11 @@ class Turn(msgspec.Struct, frozen=True):
         return self.ledger.state
 
     @property
+    def rules(self) -> Rules:
+        """What the binding says that is in force at the block's time."""
+        return self.ledger.rules(self.time_s)
+
+    @property
     def moment(self) -> Moment:
         """The block, for what happens to standing orders."""
         return Moment(self.height, self.time_s, self.events)
@@ -77,7 +82,7 @@ class Turn(msgspec.Struct, frozen=True):
 
     def boundary_s(self) -> int:
         """The first period boundary at or after the block's time."""
-        return boundary_s(self.time_s, self.ledger.rules().period.length_s)
+        return boundary_s(self.time_s, self.rules.period.length_s)
 
 
 class Call(Turn, frozen=True):

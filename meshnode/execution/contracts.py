@@ -11,7 +11,7 @@ from protocols.records import Contract, ContractEnd, ContractOffer, ContractSign
 def _contract(call: Call, record: Contract) -> Verdict:
     match record.step:
         case ContractOffer() as step:
-            return contracts.offer(call.state, step, call.record_id, call.account, call.time_s)
+            return contracts.offer(call.state, step, call.record_id, call.account, call.rules.binding, call.time_s)
         case ContractSign() as step:
             return contracts.sign(call.state, step, call.account, call.time_s)
         case ContractEnd() as step:

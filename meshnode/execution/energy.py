@@ -162,7 +162,7 @@ def _cancel(call: Call, record: Cancel) -> Verdict:
         return orders.cancel(call, record.order)
     if record.order in call.state.committed:
         return orders.take_back(call, record.order)
-    return book.cancel(call.state, record, call.account, call.time_s, call.ledger.rules().period.length_s)
+    return book.cancel(call.state, record, call.account, call.time_s, call.rules.period.length_s)
 
 
 EXECUTED: Handlers = {

@@ -160,6 +160,13 @@ class Floor:
                 if order_id in self._state.standing:
                     self._back(moment, order_id)
 
+    def look_at_all(self, moment: Moment) -> None:
+        """Matching is paused from now on, or goes on: every order that rests has its turn."""
+        resting = sorted(self._state.standing.items(), key=lambda item: (item[1].height, item[1].position))
+        for order_id, _ in resting:
+            if order_id in self._state.standing:
+                self._back(moment, order_id)
+
     def stored(self, asset: str) -> None:
         """An asset is stored energy now, or other rules say how much a member may have: its orders get another look."""
         for order_id, row in self._state.standing.items():

@@ -73,8 +73,12 @@ def period_closed(ledger: Ledger, start_s: int, rules: Rules) -> list[DuesPosted
 
 def _listen(ledger: Ledger, moment: Moment) -> None:
     """Meters that have been silent for as long as the binding says, and those that speak again."""
-    state, rules = ledger.state, ledger.rules()
+    state, rules = ledger.state, ledger.rules(moment.time_s)
     thresholds = rules.blocks.events(ids.METER_SILENT)
+    for key, _ in state.silences.items():
+        # The binding says another time now.
+        if (key[1],) not in [event.slots for event in thresholds]:
+            state.silences.delete(key)
     postings: list[Posting] = []
     for event in thresholds:
         [threshold_s] = event.slots

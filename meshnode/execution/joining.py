@@ -96,7 +96,7 @@ def _join(call: Call, record: Join) -> Verdict:
     ledger, state = call.ledger, call.state
     if not members.is_administrator(state, call.account):
         return Verdict.NOT_ADMINISTRATOR
-    said = answer(ledger.rules(), record, call.time_s)
+    said = answer(call.rules, record, call.time_s)
     if said.verdict not in (Verdict.ACCEPTED, Verdict.MEMBERS_ASKED):
         return said.verdict
     fault = members.fault_of_join(state, record, ledger.chain_id, ledger.verifier)
@@ -127,7 +127,7 @@ def _vote(call: Call, record: JoinVote) -> Verdict:
         join = read_as(Join, row.join)
         # Its name may be taken by now; then nobody can be admitted by it.
         if members.fault_of_entry(state, join.member) == Verdict.ACCEPTED and not members.is_full(state):
-            _admit(call.ledger, call.moment, join, answer(call.ledger.rules(), join, call.time_s))
+            _admit(call.ledger, call.moment, join, answer(call.rules, join, call.time_s))
             call.events.append(Admitted(record.request, join))
     elif (len(there) - len(against)) * PPM < row.needed_ppm * len(there):
         state.join_requests.delete(record.request)
@@ -138,7 +138,7 @@ def _vote(call: Call, record: JoinVote) -> Verdict:
 
 
 def _admit(ledger: Ledger, moment: Moment, record: Join, said: Answer) -> None:
-    state, rules = ledger.state, ledger.rules()
+    state, rules = ledger.state, ledger.rules(moment.time_s)
     first_s = boundary_s(moment.time_s, rules.period.length_s)
     members.found(state, record.member, moment.height, moment.time_s, first_s)
     account = account_id_of(record.member.member_key)

@@ -18,7 +18,7 @@ from zencode.catalogue import ids
 
 
 def _leave(call: Call, record: Leave) -> Verdict:
-    state, rules = call.state, call.ledger.rules()
+    state, rules = call.state, call.rules
     # What holds for a member who leaves is asked while it is one.
     facts = facts_of(state, record.account, call.time_s)
     verdict = members.leave(
@@ -54,7 +54,7 @@ def _leave(call: Call, record: Leave) -> Verdict:
 
 def _give_back(call: Call, account: bytes, deposit_u: int) -> None:
     ledger = call.ledger
-    joining.hold(call.state, call.moment, account, ledger.next_period_s, ledger.rules().period.currency, -deposit_u)
+    joining.hold(call.state, call.moment, account, ledger.next_period_s, call.rules.period.currency, -deposit_u)
 
 
 def _unfreeze(call: Call, record: Unfreeze) -> Verdict:

@@ -377,6 +377,7 @@ def _as_it_would_rest(call: Turn, record: Order, terms: StandingTerms, state: St
         state=int(state),
         terms=terms_hash(record),
         contract=terms.contract or NOBODY,
+        binding=call.rules.binding,
     )
     ready_wh = standing.tradable_wh(call.state, call.record_id, row)
     return msgspec.structs.replace(row, ready_wh=ready_wh)
@@ -384,7 +385,7 @@ def _as_it_would_rest(call: Turn, record: Order, terms: StandingTerms, state: St
 
 def band_of(call: Turn, asset: str, paid_with: str) -> Band:
     """The prices that binding and law allow now."""
-    return band(call.state, call.ledger.rules().book, call.time_s, (asset, paid_with))
+    return band(call.state, call.rules.book, call.time_s, (asset, paid_with))
 
 
 def band(state: Tables, rules: BookRules, time_s: int, pair: Pair) -> Band:
@@ -448,7 +449,7 @@ def _allows(call: Turn, row: rows.Contract, wish: _Wish) -> bool:
     """
     if row.price_cap_u_kwh != contracts.NOT_AGREED and wish.limit_u_kwh > row.price_cap_u_kwh:
         return False
-    power_w = wish.energy_wh * HOUR_S // call.ledger.rules().period.length_s
+    power_w = wish.energy_wh * HOUR_S // call.rules.period.length_s
     if row.maximum_power_w != contracts.NOT_AGREED and power_w > row.maximum_power_w:
         return False
     if wish.ahead_s is not None and wish.ahead_s < row.response_time_s:
@@ -458,7 +459,7 @@ def _allows(call: Turn, row: rows.Contract, wish: _Wish) -> bool:
 
 def _makes(call: Turn, account: bytes, source: str) -> bool:
     """Whether a confirmed plant of an account makes energy from a source now."""
-    now_s = call.time_s - call.time_s % call.ledger.rules().period.length_s
+    now_s = call.time_s - call.time_s % call.rules.period.length_s
     plants = (row for _, row in installations.counting(call.state, now_s) if row.account == account)
     return any(row.kind == Kind.PRODUCTION and row.source == SOURCES[source] for row in plants)
 

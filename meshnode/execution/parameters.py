@@ -41,13 +41,13 @@ def _parameter(call: Call, record: Parameter) -> Verdict:
 def _keep_within(call: Call, from_s: int) -> None:
     """Orders of periods for which their price will not be allowed leave the book at once."""
     for start_s in book.periods(call.state, from_s):
-        allowed = parameters.book(call.state, start_s, call.ledger.rules(start_s).book)
+        allowed = parameters.book(call.state, start_s, call.ledger.rules(start_s).book.unbound())
         for order_id, row in book.keep_within(call.state, start_s, allowed):
             call.events.append(OrderGone(order_id, row.account, int(Leaving.OUT_OF_BAND), row.energy_wh, 0))
 
 
 def _start(call: Call, from_s: int | None) -> tuple[Verdict, int]:
-    return parameters.fault_of_start(call.time_s, call.ledger.rules().period.length_s, from_s)
+    return parameters.fault_of_start(call.time_s, call.rules.period.length_s, from_s)
 
 
 EXECUTED: Handlers = {

@@ -20,7 +20,7 @@ def _partner(call: Call, record: Partner) -> Verdict:
 def _fault_of(call: Call, step: PartnerFirst) -> Verdict:
     """Whether orders could be given at that limit, by the rules in force."""
     if step.asset is None and step.paid_with is None:
-        return call.ledger.rules().book.fault_of_price(step.price_u_kwh)
+        return call.rules.book.fault_of_price(step.price_u_kwh)
     if step.asset is None or step.paid_with is None:
         return Verdict.TERMS_CONTRADICT
     if any(code not in call.state.assets for code in (step.asset, step.paid_with)):

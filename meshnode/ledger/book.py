@@ -35,6 +35,10 @@ class BookRules(msgspec.Struct, frozen=True):
     max_ahead_s: int
     period_length_s: int
 
+    def unbound(self) -> BookRules:
+        """The same without the binding's own bounds of prices: an order keeps those that it was given under."""
+        return msgspec.structs.replace(self, open=True, floor_u_kwh=None, cap_u_kwh=None)
+
     def fault_of_price(self, price_u_kwh: int) -> Verdict:
         """Whether orders may be given, and at this price."""
         if not self.open:

@@ -26,8 +26,10 @@ NO_PRIORITY = 256
 Item = TypeVar("Item")
 
 
-def offer(state: State, step: ContractOffer, contract_id: bytes, account: bytes, time_s: int) -> Verdict:
-    """One member offers a contract to another."""
+def offer(
+    state: State, step: ContractOffer, contract_id: bytes, account: bytes, binding: bytes, time_s: int
+) -> Verdict:
+    """One member offers a contract to another, under the binding in force."""
     fault = assets.fault_of_receiver(state, step.to, account)
     if fault:
         return fault
@@ -51,6 +53,7 @@ def offer(state: State, step: ContractOffer, contract_id: bytes, account: bytes,
             source=level.source or "",
             price_cap_u_kwh=_or_not_agreed(level.price_cap_u_kwh),
             response_time_s=_or_not_agreed(level.response_time_s),
+            binding=binding,
         ),
     )
     state.contracts_of.put((account, contract_id), rows.ContractOf(step.to))

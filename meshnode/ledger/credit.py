@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from meshnode.amounts import value
-from meshnode.ledger import assets, contracts, holds, minting, rows
+from meshnode.ledger import assets, contracts, holds, minting, rows, standing
 from meshnode.ledger.balances import balance
 from meshnode.ledger.members import is_administrator
 from meshnode.ledger.parameter_rows import CreditLimit as LimitRow
@@ -192,7 +192,7 @@ def _unbacked_u(state: State, account: bytes, settling: str | None) -> int:
     found = state.standing_of.range((account, b""), (account, b"\xff" * 33))
     mine = (state.standing[order_id] for (_, order_id), _ in found)
     return sum(
-        value(max(row.price_u_kwh, row.partner_price_u_kwh), row.open_wh - row.ready_wh)
+        value(max(row.price_u_kwh, row.partner_price_u_kwh), row.open_wh - standing.backed_wh(row))
         for row in mine
         if row.side == SIDE_BUY and row.paid_with == settling
     )

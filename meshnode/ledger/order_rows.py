@@ -16,6 +16,7 @@ class Standing(msgspec.Struct, frozen=True):
     open_wh: units that it still wants; ready_wh: those that are held for, and may trade now; filled_wh: traded.
     height, position: its place in the sequence. unbacked: 1 if it may rest with less ready than open.
     state: of its life cycle. terms: hash of what it said. contract: that it was given under, empty if under none.
+    state: of its life cycle. terms: hash of what it said. binding: hash of the one that it was made under.
     """
 
     account: bytes
@@ -35,6 +36,7 @@ class Standing(msgspec.Struct, frozen=True):
     state: int
     terms: bytes
     contract: bytes = NOBODY
+    binding: bytes = b""
 
 
 class StandingOf(msgspec.Struct, frozen=True):

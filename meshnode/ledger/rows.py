@@ -164,13 +164,14 @@ class PeriodTrade(msgspec.Struct, frozen=True, gc=False):
 
 
 class Period(msgspec.Struct, frozen=True):
-    """A closed period."""
+    """A closed period. matched: 0 where orders did not meet when it closed, because that was paused."""
 
     length_s: int
     status: int
     completeness_ppm: int
     corrections: int
     binding: bytes
+    matched: int = 1
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -345,6 +346,7 @@ class Contract(msgspec.Struct, frozen=True):
     """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed.
 
     signed_s: time of the block in which the other party agreed; NOT_SIGNED: it has not.
+    binding: hash of the one that it was offered under.
     """
 
     offered_by: bytes
@@ -360,6 +362,7 @@ class Contract(msgspec.Struct, frozen=True):
     price_cap_u_kwh: int
     response_time_s: int
     signed_s: int = NOT_SIGNED
+    binding: bytes = b""
 
 
 class ContractOf(msgspec.Struct, frozen=True):

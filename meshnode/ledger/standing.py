@@ -12,7 +12,7 @@ import hashlib
 import msgspec
 
 from meshnode.amounts import value
-from meshnode.ledger import capacity, holds, rows
+from meshnode.ledger import capacity, holds, pausing, rows
 from meshnode.ledger.balances import balance
 from meshnode.ledger.order_rows import NO_PRICE, Committed, Execution, Standing, StandingOf, TradingDay
 from meshnode.ledger.state import State
@@ -60,8 +60,10 @@ def affordable_wh(state: State, order_id: bytes, row: Standing) -> int:
 def tradable_wh(state: State, order_id: bytes, row: Standing) -> int:
     """How many of an order's units may trade now: those that can be backed, and for which there is room.
 
-    Room is given to an account's purchases by sequence; those for which there is none wait.
+    None while matching is paused. Room is given to an account's purchases by sequence; those without it wait.
     """
+    if pausing.is_paused(state):
+        return 0
     backed = affordable_wh(state, order_id, row)
     space = capacity.room(state, row.asset, row.account) if row.side == SIDE_BUY else None
     if space is None or not backed:
@@ -190,5 +192,5 @@ def check(state: State) -> None:
         assert value(row.price_u_kwh, 1) * PRICE_TICK_U_KWH == row.price_u_kwh, f"order {order_id.hex()}: off tick"
         possible = tradable_wh(state, order_id, row)
         assert row.ready_wh == possible, f"order {order_id.hex()}: {row.ready_wh} ready, {possible} could be"
-        waits_for_room = row.side == SIDE_BUY and row.asset in state.storages
-        assert row.unbacked or waits_for_room or row.ready_wh == row.open_wh, f"order {order_id.hex()} rests unbacked"
+        waits = pausing.is_paused(state) or (row.side == SIDE_BUY and row.asset in state.storages)
+        assert row.unbacked or waits or row.ready_wh == row.open_wh, f"order {order_id.hex()} rests unbacked"

@@ -17,6 +17,7 @@ from meshnode.ledger import (
     delivery_rows,
     energy_rows,
     feed_rows,
+    governance_rows,
     member_rows,
     order_rows,
     origin_rows,
@@ -117,6 +118,10 @@ class State:
             self, 78, billing_rows.HourPoint
         )
         self.grants: Table[tuple[str, bytes], delivery_rows.Grant] = Table(self, 79, delivery_rows.Grant)
+        self.proposals: Table[bytes, governance_rows.Proposal] = Table(self, 80, governance_rows.Proposal)
+        self.proposal_texts: Table[bytes, governance_rows.ProposalText] = Table(self, 81, governance_rows.ProposalText)
+        self.ballots: Table[tuple[bytes, bytes], governance_rows.Ballot] = Table(self, 82, governance_rows.Ballot)
+        self.pauses: Table[int, governance_rows.Pause] = Table(self, 83, governance_rows.Pause)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
         self.join_requests: Table[bytes, member_rows.JoinRequest] = Table(self, 90, member_rows.JoinRequest)

@@ -152,6 +152,19 @@ class Verdict(IntEnum):
     DRIVEN_ALREADY = 190
     FUND_NOT_EMPTY = 191
     NOT_CORRECTED = 192
+    BINDING_UNFIT = 200
+    OTHER_BINDING = 201
+    BINDING_IN_FORCE = 202
+    OTHER_GROUND = 203
+    TOO_MANY_PROPOSALS = 204
+    UNKNOWN_PROPOSAL = 205
+    NOT_PROPOSER = 206
+    VOTE_NOT_OPEN = 207
+    VOTE_OVER = 208
+    NO_VOTE = 209
+    VOTED_ALREADY = 210
+    PAUSED_ALREADY = 211
+    NOT_PAUSED = 212
     JOIN_REFUSED = 220
     MEMBERS_ASKED = 221
     UNKNOWN_REQUEST = 222
@@ -305,6 +318,19 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.DRIVEN_ALREADY: "another feed says that price already",
     Verdict.FUND_NOT_EMPTY: "the fund for first access has money; it buys what it was promised for before that changes",
     Verdict.NOT_CORRECTED: "no reading of that period was corrected, or it is long past, or more is said with it",
+    Verdict.BINDING_UNFIT: "it is no binding that the ledger could carry out, or it needs more than the proposal says",
+    Verdict.OTHER_BINDING: "the proposal is to replace another binding than the one in force",
+    Verdict.BINDING_IN_FORCE: "that binding is in force already",
+    Verdict.OTHER_GROUND: "currency and settlement period are what the microgrid was founded with; they do not change",
+    Verdict.TOO_MANY_PROPOSALS: "the member has a proposal that is not decided, or the community has enough of them",
+    Verdict.UNKNOWN_PROPOSAL: "there is no such proposal, or it was long ago",
+    Verdict.NOT_PROPOSER: "only whoever made a proposal takes it back",
+    Verdict.VOTE_NOT_OPEN: "too few members' nodes have declared that they could carry the binding out",
+    Verdict.VOTE_OVER: "the proposal is decided already, or was taken back",
+    Verdict.NO_VOTE: "who joined after a proposal was made has no vote in it",
+    Verdict.VOTED_ALREADY: "the member has voted already; a vote stands",
+    Verdict.PAUSED_ALREADY: "the matching of orders is paused already",
+    Verdict.NOT_PAUSED: "the matching of orders is not paused",
     Verdict.JOIN_REFUSED: "the binding refuses who asks to join like this",
     Verdict.MEMBERS_ASKED: "the members are asked; the newcomer is one of them once enough have agreed in time",
     Verdict.UNKNOWN_REQUEST: "there is no such request to join; it was decided, has lapsed, or never was",

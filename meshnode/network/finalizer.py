@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from meshnode.machine import Machine, StateMismatch
+from meshnode.machine import Lacking, Machine, StateMismatch
 from meshnode.network.certificates import CertificateBook
 from meshnode.network.chain import Chain
 from meshnode.network.electorate import Electorate
@@ -201,7 +201,7 @@ class Finalizer:
                     self.halt(f"a certified block fails our own check: {fault}")
                     return
                 events = self._machine.apply(block)
-            except StateMismatch as error:
+            except (StateMismatch, Lacking) as error:
                 self.halt(str(error))
                 return
             self._final.append(FinalBlock(block, events))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from meshnode.ledger import members
-from meshnode.machine import Machine, StateMismatch
+from meshnode.machine import Lacking, Machine, StateMismatch
 from meshnode.network.chain import StoredLog
 from meshnode.network.heard import Heard
 from meshnode.network.watcher import COMPARED_BLOCKS, TWO_HISTORIES, Watcher
@@ -171,7 +171,7 @@ class Learner:
         except FormError as error:
             self._halt(f"a certified block fails our own check: {error}")
             return False
-        except StateMismatch as error:
+        except (StateMismatch, Lacking) as error:
             self._halt(str(error))
             return False
         self._parent = Parent.of(block)

@@ -8,10 +8,11 @@ is checked for conservation before anything is written.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 
-from meshnode.ledger import book, contracts, readings, rows
+from meshnode.ledger import book, contracts, pausing, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Band, Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
@@ -98,9 +99,14 @@ def is_complete(state: State, start_s: int) -> bool:
     )
 
 
-def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> PeriodClosed:
+def close(
+    state: State, start_s: int, rules: PeriodRules, binding: bytes, rules_of: Callable[[bytes], PeriodRules]
+) -> PeriodClosed:
     """Clear, settle and post one period.
 
+    Args:
+        rules, binding: in force in the period; everything but the clearing of older orders goes by them.
+        rules_of: what another binding says, under which an order was made.
     Raises:
         SettlementBroken: the result would make or lose energy or money; our bug.
     """
@@ -108,10 +114,6 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
         for account, meters in sorted(_meters(state, start_s, rules.agreed).items())
     )
-    tariff = tariff_of(state, start_s, rules)
-    trades: tuple[Trade, ...] = ()
-    fills: tuple[tuple[bytes, int, int], ...] = ()
-    price = None
     known = {entry.account for entry in energies}
     orders = [
         Order(
@@ -127,19 +129,12 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         # A member whose meter ended after it ordered has nothing to settle against.
         if row.account in known
     ]
-    if rules.mechanism is not None and orders:
-        allowed = driven.within(state, start_s, orders)
-        # Partners trade before, and the mechanism never sees it.
-        paired = pair(allowed, _preferences(state, start_s, allowed))
-        trades = paired.trades
-        traded: Counter[bytes] = Counter()
-        for trade in trades:
-            traded.update({trade.buy_order: trade.energy_wh, trade.sell_order: trade.energy_wh})
-        if paired.orders:
-            clearing = rules.mechanism.clear(paired.orders, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
-            trades, price = trades + clearing.trades, clearing.price_u_kwh
-            traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
-        fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
+    matched = _is_matched(state, start_s)
+    trades, price = _clear(state, start_s, orders, binding, rules_of) if matched else ((), None)
+    traded: Counter[bytes] = Counter()
+    for trade in trades:
+        traded.update({trade.buy_order: trade.energy_wh, trade.sell_order: trade.energy_wh})
+    fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
     # Where a seller exports less than it sold, its customers are served by the priorities that it agreed on.
     trades = tuple(contracts.in_turn(state, start_s, trades, lambda trade: (trade.seller, trade.buyer)))
@@ -152,10 +147,56 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
     _store_metered(state, start_s, energies)
     state.periods.put(
         start_s,
-        rows.Period(rules.length_s, rows.PERIOD_PROVISIONAL, settlement.completeness_ppm, 0, binding),
+        rows.Period(rules.length_s, rows.PERIOD_PROVISIONAL, settlement.completeness_ppm, 0, binding, int(matched)),
     )
     written = pairs.write(state, start_s, posted, energies)
     return PeriodClosed(start_s, rules.length_s, settlement, energies, trades, fills, price, written)
+
+
+def _clear(
+    state: State, start_s: int, orders: list[Order], binding: bytes, rules_of: Callable[[bytes], PeriodRules]
+) -> tuple[tuple[Trade, ...], int | None]:
+    """The trades of a period, and the one price of its own binding's if there is one.
+
+    Orders meet by the mechanism, and within the prices outside, of the binding that they were made under. Those
+    of several bindings meet together where these say the same of it, else each among its own.
+    """
+    allowed = driven.within(state, start_s, orders)
+    # Partners trade before, and the mechanism never sees it.
+    paired = pair(allowed, _preferences(state, start_s, allowed))
+    trades, price = paired.trades, None
+    made_under = {row.record_id: row.binding for _, row in book.of_period(state, start_s)}
+    ways = {one: _way(state, start_s, rules_of(one)) for one in {binding, *made_under.values()}}
+    groups: dict[_Way, list[Order]] = {}
+    for order in paired.orders:
+        groups.setdefault(ways[made_under[order.order_id]], []).append(order)
+    for way, group in groups.items():
+        mechanism = rules_of(made_under[group[0].order_id]).mechanism
+        assert mechanism is not None, "orders are taken only where a mechanism clears them"
+        clearing = mechanism.clear(group, way.limits)
+        trades += clearing.trades
+        if way == ways[binding]:
+            price = clearing.price_u_kwh
+    return trades, price
+
+
+class _Way(msgspec.Struct, frozen=True):
+    """How orders meet: by which mechanism, within which prices outside."""
+
+    mechanism: tuple[str, int] | None
+    limits: Terms
+
+
+def _way(state: State, start_s: int, rules: PeriodRules) -> _Way:
+    tariff, mechanism = tariff_of(state, start_s, rules), rules.mechanism
+    name = None if mechanism is None else (mechanism.name, mechanism.version)
+    return _Way(name, Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh))
+
+
+def _is_matched(state: State, start_s: int) -> bool:
+    """Whether orders meet in a period that is closing, or met in one that has closed."""
+    row = state.periods.get(start_s)
+    return not pausing.is_paused(state) if row is None else bool(row.matched)
 
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
@@ -335,7 +376,7 @@ def _inputs(
 ) -> PeriodInputs:
     fixed, period, agreed = tariff_of(state, start_s, rules), start_s // rules.length_s, rules.agreed
     at_set_prices: tuple[Trade, ...] = ()
-    if rules.mechanism is not None:
+    if rules.mechanism is not None and _is_matched(state, start_s):
         limits = Terms(fixed.grid_price_u_kwh, fixed.feed_in_price_u_kwh)
         orders = priced.orders(period, metered, trades, parameters.prices(state, start_s))
         at_set_prices = priced.trade(rules.mechanism, limits, driven.within(state, start_s, orders))

@@ -14,6 +14,7 @@ from meshnode.execution.joining import Admitted
 from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.movements import Moved, What
+from meshnode.ledger.proposals import BindingMoved
 from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGNED
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
@@ -54,6 +55,7 @@ from protocols.records.jsonform import to_json
 from zencode.binding import decode, statements
 from zencode.catalogue import ids
 from zencode.terms import terms
+from zencode.words import RECIPIENTS
 
 # Text of a summary longer than this stands as its size and hash: nobody reads 64 KiB of a
 # binding's tree in a list of records, and the record itself is on the ledger.
@@ -68,7 +70,7 @@ def found(db: sqlite3.Connection, genesis: Genesis) -> None:
         _insert(db, "counts", (table, 0))
     for entry in genesis.members:
         _enter_member(db, entry)
-    for account, name in ((GRID_ACCOUNT, "grid"), (POOL_ACCOUNT, "pool"), *_funds(genesis)):
+    for account, name in ((GRID_ACCOUNT, "grid"), (POOL_ACCOUNT, "pool"), *_funds(genesis.binding)):
         _enter_account(db, account, name)
 
 
@@ -268,13 +270,13 @@ def _settled(
         _insert(db, "lines", row, replace=True)
     trades = _trades_of(db, start)
     _deliver(db, start, settlement.postings, trades)
-    _posted(db, height, start, postings, trades)
+    _enter_postings(db, height, start, postings, trades)
 
 
 def _bill_posted(db: sqlite3.Connection, height: int, _time_s: int, event: BillingPosted) -> None:
     """Its postings stand with those of its last settlement period."""
     billing.enter(db, height, event, number_of)
-    _posted(db, height, event.last_s, event.postings, {})
+    _enter_postings(db, height, event.last_s, event.postings, {})
 
 
 def _bill_final(db: sqlite3.Connection, _height: int, _time_s: int, event: BillingFinal) -> None:
@@ -285,7 +287,7 @@ def _hour_shared(db: sqlite3.Connection, _height: int, _time_s: int, event: Hour
     billing.enter_hour(db, event, number_of)
 
 
-def _posted(
+def _enter_postings(
     db: sqlite3.Connection,
     height: int,
     start: int,
@@ -305,7 +307,7 @@ def _posted(
 
 
 def _dues(db: sqlite3.Connection, height: int, _time_s: int, event: DuesPosted) -> None:
-    _posted(db, height, event.start_s, event.postings, {})
+    _enter_postings(db, height, event.start_s, event.postings, {})
 
 
 def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], list[int]]:
@@ -362,6 +364,12 @@ def _gone(db: sqlite3.Connection, _height: int, _time_s: int, event: OrderGone) 
     db.execute("UPDATE orders SET state = ? WHERE place = ? AND state = ?", (CANCELLED, place, OPEN))
 
 
+def _binding_moved(db: sqlite3.Connection, height: int, time_s: int, event: BindingMoved) -> None:
+    """Proposals are asked from the state; of a binding that begins the names of its funds are entered."""
+    for account, name in _funds(event.tree) if event.tree else ():
+        db.execute("UPDATE accounts SET name = ? WHERE number = ?", (name, number_of(db, account)))
+
+
 _EVENTS: dict[type[Any], Callable[..., None]] = {
     RecordDone: _record_done,
     OrderGone: _gone,
@@ -375,6 +383,7 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     BillingPosted: _bill_posted,
     BillingFinal: _bill_final,
     HourShared: _hour_shared,
+    BindingMoved: _binding_moved,
 }
 
 
@@ -409,18 +418,19 @@ def _enter_account(db: sqlite3.Connection, account: bytes, name: str) -> int:
     return place
 
 
-def _funds(genesis: Genesis) -> list[tuple[bytes, str]]:
-    binding = decode(genesis.binding)
+def _funds(tree: bytes) -> list[tuple[bytes, str]]:
+    """The funds that a binding names."""
+    binding = decode(tree)
     facts = terms(binding)
     names = dict.fromkeys(name for name, _ in (*facts.fee_split, *facts.member_fee_split))
     found = tuple(statements(binding))
     said = {statement.id for statement in found}
-    members = {member.name for member in genesis.members}
     splits: list[Any] = [statement.slots[1] for statement in found if statement.id == ids.SPLIT]
     levies: list[Any] = [statement.slots[2] for statement in found if statement.id == ids.LEVY]
     receivers = (*(name for shares in splits for _, name in shares), *levies)
-    # Whom a fee or a levy is for is a fund, unless a member has the name.
-    names |= {str(name): None for name in receivers if name not in members}
+    # A name of the community's own may be a member's.
+    known = {word.canonical for word in RECIPIENTS}
+    names |= {str(name): None for name in receivers if name in known}
     names |= {name: None for id, name in ((ids.DEPOSIT, DEPOSITS), (ids.VAT_CATEGORY, TAX)) if id in said}
     return [(fund_account(name), name) for name in names]
 

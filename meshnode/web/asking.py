@@ -147,13 +147,15 @@ def takes(wanted: Sequence[Field]) -> Callable[[E], E]:
     return mark
 
 
-async def fields(request: Request, wanted: Sequence[Field]) -> dict[str, Any]:
+async def fields(request: Request, wanted: Sequence[Field], most: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The fields of a JSON object; those that are not optional are needed, no others are taken.
 
+    Args:
+        most: bytes that the body may have.
     Raises:
         Faults: 400 with every mistake, or as `body`.
     """
-    data = await body(request, "application/json", MAX_JSON_BYTES)
+    data = await body(request, "application/json", most)
     example = "{" + ", ".join(f'"{field.name}": {field.expected}' for field in wanted) + "}"
     try:
         given = msgspec.json.decode(data)

@@ -104,8 +104,9 @@ async def ask(question: Callable[[Views], T], views: Views) -> T:
 async def gather(backend: Backend) -> Figures:
     """The figures of this moment."""
     clock, machine, account = backend.clock, backend.machine, backend.account
-    state, genesis, rules = machine.state, machine.genesis, machine.rules()
-    now_s, length_s = clock.now_s(), rules.period.length_s
+    state, genesis, now_s = machine.state, machine.genesis, clock.now_s()
+    rules = machine.rules(now_s)
+    length_s = rules.period.length_s
     start_s = now_s - now_s % length_s
     fixed = parameters.tariff(state, start_s, rules.period.tariff)
     tariff = driven.likely(state, start_s, fixed, machine.time_s)

@@ -38,6 +38,7 @@ from meshnode.web.delivery import Deliveries
 from meshnode.web.events import Events
 from meshnode.web.faults import Fault, Faults, answer, answer_faults, shown
 from meshnode.web.feeds import Feeds
+from meshnode.web.governance import Governance
 from meshnode.web.guard import Guard
 from meshnode.web.history import History
 from meshnode.web.installations import Installations
@@ -108,6 +109,7 @@ def create_app(
         *Installations(backend, token).routes(),
         *Community(backend, token).routes(),
         *Membership(backend, token).routes(),
+        *Governance(backend, token).routes(),
         *Api(backend).routes(),
     ]
     return Starlette(

@@ -64,6 +64,7 @@ from protocols.records.genesis import (
     genesis_faults,
     keys_of,
 )
+from protocols.records.governance import BindingWithdraw, MatchingPause, PauseBegin, PauseEnd
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.live import LivePower
 from protocols.records.membership import JoinVote, Unfreeze
@@ -231,6 +232,7 @@ __all__ = [
     "AuctionRising",
     "BindingProposal",
     "BindingVote",
+    "BindingWithdraw",
     "Burn",
     "Cancel",
     "CapSet",
@@ -285,6 +287,7 @@ __all__ = [
     "Limits",
     "LivePower",
     "LocationSet",
+    "MatchingPause",
     "MemberCredit",
     "MemberEntry",
     "MeterEntry",
@@ -297,6 +300,8 @@ __all__ = [
     "Partner",
     "PartnerFirst",
     "PartnerNobody",
+    "PauseBegin",
+    "PauseEnd",
     "Point",
     "PointClose",
     "PreVote",

@@ -7,6 +7,7 @@ from protocols.records import (
     credit,
     delivery,
     feeds,
+    governance,
     membership,
     orders,
     origin,
@@ -52,6 +53,8 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         parameters.Parameter,
         wishes.Agent,
         wishes.Partner,
+        governance.BindingWithdraw,
+        governance.MatchingPause,
         membership.JoinVote,
         membership.Unfreeze,
     )

@@ -154,12 +154,12 @@ class Name(Text):
 class ListOf(Type):
     """An array of `low` to `high` items of one type; a tuple in the Struct.
 
-    `ascending` lists are sets: items (rows: their first columns) strictly ascend, text
+    `ascending` lists are sets: items (rows: their first columns, or `whole` rows) strictly ascend, text
     by its UTF-8 bytes, so that one set has one encoding and nothing stands in it twice.
     """
 
-    def __init__(self, item: Type, high: int, low: int = 0, *, ascending: bool = False) -> None:
-        self.item, self.low, self.high, self.ascending = item, low, high, ascending
+    def __init__(self, item: Type, high: int, low: int = 0, *, ascending: bool = False, whole: bool = False) -> None:
+        self.item, self.low, self.high, self.ascending, self.whole = item, low, high, ascending, whole
 
     def _size(self, value: Any, place: str, expected: type[list[Any]] | type[tuple[Any, ...]]) -> None:
         found: type = type(value)
@@ -171,7 +171,7 @@ class ListOf(Type):
     def _order(self, items: Sequence[Any], place: str) -> None:
         if not self.ascending:
             return
-        keys = [item[0] for item in items] if isinstance(self.item, Row) else items
+        keys = [item[0] for item in items] if isinstance(self.item, Row) and not self.whole else items
         for i, (before, after) in enumerate(pairwise(keys), 1):
             # Code point order of text is the order of its UTF-8 bytes.
             if not before < after:

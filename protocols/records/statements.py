@@ -55,6 +55,8 @@ MAX_AMOUNT = 10**15
 MAX_MEMO_BYTES = 512
 # A catalogue has a dozen mechanisms; it may grow for a long time.
 MAX_MECHANISMS = 64
+# A binding chooses one way for orders to meet and one to share; text, tree and these fit into a payload.
+MAX_NEEDED_MECHANISMS = 8
 # A code stands behind every amount on screens and bills.
 MAX_ASSET_BYTES = 24
 # What suppliers print on a contract.
@@ -248,6 +250,20 @@ class BindingProposal(Spoken, frozen=True, kw_only=True):
     text: Annotated[bytes, Field(4, Bytes(1, MAX_BINDING_TEXT_BYTES), "as its author wrote it")]
     previous: Annotated[bytes, Field(5, Bytes(HASH_BYTES), "hash of the binding it is to replace")]
     not_before_s: Annotated[int, Field(6, Second(), "earliest activation, UTC second")]
+    catalogue: Annotated[int, Field(7, Uint(UINT32_MAX), "catalogue version that a node needs to carry it out")]
+    mechanisms: Annotated[
+        tuple[tuple[str, int], ...],
+        Field(
+            8,
+            ListOf(
+                Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)),
+                MAX_NEEDED_MECHANISMS,
+                ascending=True,
+                whole=True,
+            ),
+            "mechanisms that a node needs to carry it out",
+        ),
+    ]
 
 
 @register(10)
@@ -267,8 +283,10 @@ class Support(Spoken, frozen=True, kw_only=True):
         tuple[tuple[str, int], ...],
         Field(
             4,
-            ListOf(Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)), MAX_MECHANISMS, ascending=True),
-            "what it has of each mechanism, by name",
+            ListOf(
+                Row(name=Name(MAX_NAME_BYTES), version=Uint(UINT32_MAX)), MAX_MECHANISMS, ascending=True, whole=True
+            ),
+            "the mechanisms that it has, each with all its versions",
         ),
     ]
 

@@ -9,9 +9,11 @@ import pytest
 
 from meshnode.ledger_tools import verify
 from meshnode.market.registry import installed_mechanisms
-from tests.benchmarks import settle, year
+from tests.benchmarks import binding, settle, year
 from tests.benchmarks.community import PERIODS_A_DAY, found, made, village
 from tests.data import data_path
+from tests.zencode.hostile import HOSTILE
+from zencode.presets import NAMES
 
 
 def test_a_year_is_replayed_to_the_state_that_made_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -63,3 +65,11 @@ def test_the_parts_of_the_work_are_printed(capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     for part in ("execute and settle", "without the state hash", "decode and check signatures", "own time by function"):
         assert part in out
+
+
+def test_every_preset_and_every_hostile_text_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert binding.main(["--rounds", "1", "--profile"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in (*NAMES, *HOSTILE):
+        assert sum(line.startswith(f"{name}  ") for line in lines) == 1, name
+    assert any("tokens_of" in line for line in lines), "the profile names the reader's functions"

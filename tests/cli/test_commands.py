@@ -220,6 +220,7 @@ def test_a_binding_that_is_fine() -> None:
         "findings": [],
         "prevents_founding": [],
         "not_carried_out": list(left_out(read(VILLAGE.read_bytes()))),
+        "examples": [],
     }
 
 

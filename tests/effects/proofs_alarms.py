@@ -133,7 +133,9 @@ def balance_below() -> None:
 
 def holding(condition: str) -> bool:
     """Whether bela, who has 30 SUN, is frozen for silence under a condition."""
-    chain = ledger(*silence("freeze the account", condition=condition))
+    assets = (f"the asset '{code}' is 'access' and at most 1000 of it exist" for code in ("SUN", "MOON"))
+    issued = (f"'anna' issues the asset '{code}'" for code in ("SUN", "MOON"))
+    chain = ledger(*silence("freeze the account", condition=condition), givens=(*assets, *issued))
     chain.block(chain.issue("anna"), chain.issue("anna", "MOON"))
     chain.block(chain.transfer("anna", "bela", 30))
     # What is held for an exchange is hers as well.

@@ -196,4 +196,5 @@ PROOFS: dict[int, Proof] = {
     ids.VAT_RATE: vat_rate,
     ids.IN_BAND: in_band,
     ids.BAND: band,
+    ids.BAND_ON: band_on,
 }

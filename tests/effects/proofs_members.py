@@ -117,7 +117,7 @@ def credit_limit() -> None:
     for sentence in ("\nAnd set a credit limit of 40 EUR", ""):
         chain = ledger(WELCOME + sentence)
         emil_joins(chain)
-        found.append(credit.account_of(chain.machine.state, account("emil"), chain.now_s).limit_u)
+        found.append(credit.limits(chain.machine.state, account("emil"), chain.now_s).get(credit.COMMUNITY))
     assert found == [40 * EUR, None]
 
 

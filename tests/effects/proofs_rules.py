@@ -48,7 +48,7 @@ def catalogue() -> None:
     newer = "When a settlement period closes\nThen charge 0.01 EUR in every settlement period"
     assert terms(read(text(newer, rules=("catalogue version 2",))))
     old = fault(lambda: terms(read(text(newer, rules=("catalogue version 1",)))), TermsError)
-    assert old == "the binding is of catalogue version 1 and has a sentence of version 2"
+    assert old == "its sentences need version 2 of the catalogue"
     assert "between 1 and 2" in fault(lambda: read(text(rules=("catalogue version 9",))), BindingErrors)
 
 

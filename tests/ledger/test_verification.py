@@ -23,7 +23,7 @@ from meshnode.store.rows import (
 )
 from protocols.block import Block, Parent
 from protocols.records import PHASE_PREPARE, BindingVote, Certificate, read_as, to_payload
-from tests.ledger.chain import Chain, a_busy_morning, member, period_s
+from tests.ledger.chain import Chain, a_busy_morning, member, meter_key, period_s
 from tests.protocols.keys import key_pair
 
 COLUMNS = {"log": LOG_COLUMNS, "certificate": CERTIFICATE_COLUMNS, "standing": STANDING_COLUMNS}
@@ -323,9 +323,9 @@ def expired(chain: Chain) -> Block:
     return chain.block(chain.bid("bela", 2, 100, 150_000, valid_until_s=period_s(0)), certify=False)
 
 
-def unknown_kind(chain: Chain) -> Block:
+def wrong_key(chain: Chain) -> Block:
     vote = BindingVote(**chain.spoken(), proposal=bytes(32), choice=1)
-    return chain.block(chain.sign(vote, key_pair("anna")), certify=False)
+    return chain.block(chain.sign(vote, meter_key("anna")), certify=False)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def unknown_kind(chain: Chain) -> Block:
         (stranger, "UNKNOWN_KEY"),
         (forged, "BAD_SIGNATURE"),
         (expired, "EXPIRED"),
-        (unknown_kind, "NOT_EXECUTED"),
+        (wrong_key, "WRONG_KEY"),
     ],
 )
 def test_a_quorum_cannot_write_what_is_wrong(tmp_path: Path, make: Callable[[Chain], Block], part: str) -> None:

@@ -126,9 +126,9 @@ def test_false_is_not_zero() -> None:
 
 
 def test_sets_have_one_order() -> None:
-    support = Support(nonce=1, valid_until_s=START_S, catalogue=1, mechanisms=(("a", 1), ("ä", 1), ("あ", 2)))
+    support = Support(nonce=1, valid_until_s=START_S, catalogue=1, mechanisms=(("a", 1), ("a", 3), ("ä", 1), ("あ", 2)))
     assert from_payload(to_payload(support)) == support
-    for wrong in ((("b", 1), ("a", 1)), (("a", 1), ("a", 2))):
+    for wrong in ((("b", 1), ("a", 1)), (("a", 2), ("a", 1)), (("a", 1), ("a", 1))):
         with pytest.raises(RecordError, match=r"mechanisms\[1\]: items must ascend"):
             to_payload(msgspec.structs.replace(support, mechanisms=wrong))
 
@@ -162,6 +162,8 @@ def test_the_largest_binding_proposal_fits_into_an_envelope() -> None:
         text=bytes(32 * 1024),
         previous=bytes(32),
         not_before_s=START_S,
+        catalogue=2**32 - 1,
+        mechanisms=tuple((f"{number}{'m' * 47}", 2**32 - 1) for number in range(8)),
     )
     village = Village()
     signed = village.sign(proposal, key_pair("anna"))

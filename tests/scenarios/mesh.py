@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from calendar import timegm
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -271,6 +271,7 @@ async def open_mesh(
     grace_minutes: int = 10,
     correction_minutes: int | None = None,
     billing_minutes: int | None = None,
+    changes: Mapping[str, str] | None = None,
     with_doors: bool = False,
     quorum_mode: int = QUORUM_MAJORITY,
     node: Sequence[str] = RUN,
@@ -285,13 +286,14 @@ async def open_mesh(
             minutes are a moment of a fast clock, in which a busy computer may not read a meter.
         correction_minutes: how long readings may correct a period; None: as the preset says.
         billing_minutes: of a billing period; None: as the preset says.
+        changes: what else the preset says, and what it shall say instead.
         node: what the interpreter is given to run a node.
     """
     shows_s = MORNING_S - LEAD_S * speed
     genesis, nodes = found_homes(
         place,
         "Scenario village",
-        _with_times(preset(binding), grace_minutes, correction_minutes, billing_minutes),
+        with_changes(_with_times(preset(binding), grace_minutes, correction_minutes, billing_minutes), changes or {}),
         [_home(home, place / home.name) for home in homes],
         clock=Clock(kind=CLOCK_DEMONSTRATION, speed=speed, origin_s=int(time.time()), shows_s=shows_s),
         start_s=shows_s,
@@ -343,6 +345,11 @@ def _with_times(
         changes["And corrections are accepted for 2 days"] = sentence
     if billing_minutes is not None:
         changes["And bills are issued every 1 month"] = f"And bills are issued every {billing_minutes} minutes"
+    return with_changes(text, changes)
+
+
+def with_changes(text: str, changes: Mapping[str, str]) -> str:
+    """A binding in which some sentences say something else."""
     for said, wanted in changes.items():
         assert said in text, f"the preset says it in other words now: {said}"
         text = text.replace(said, wanted)
