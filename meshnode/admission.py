@@ -15,6 +15,7 @@ from typing import Protocol
 import trio
 
 from meshnode import keys
+from meshnode.execution import joining
 from meshnode.invitations import Invitation, InvitationError, Invitations, Use
 from meshnode.keys import SigningKey
 from meshnode.ledger.members import fault_of_entry, is_administrator, signer
@@ -104,12 +105,17 @@ class Admission:
     async def _admit(self, knock: Knock) -> Admitted | Refused:
         use = await trio.to_thread.run_sync(self._invitations.use_of, knock.invitation)
         # Until its validity ends the first Join may still become final; after that it never will.
+        if use is not None and self._is_open(bytes.fromhex(use.record)):
+            return _refused(Reason.LEDGER, Verdict.MEMBERS_ASKED)
         if use is not None and (self._is_member(knock) or self._grid.machine.time_s <= use.valid_until_s):
             return await self._wait(knock, bytes.fromhex(use.record))
-        fault = self._fault(knock)
+        invitation = await trio.to_thread.run_sync(self._invitations.find, knock.invitation)
+        if invitation is None:
+            return _refused(Reason.UNKNOWN_INVITATION)
+        record = self._join(knock, invitation)
+        fault = self._fault(record)
         if fault != Verdict.ACCEPTED:
             return _refused(Reason.LEDGER, fault)
-        record = self._join(knock)
         signed = blocks.sign_record(
             record, self._grid.machine.chain_id, self._administrator.public, self._administrator.sign
         )
@@ -129,20 +135,27 @@ class Admission:
             return _refused(Reason.NOT_FINAL_YET)
         return await self._wait(knock, signed.record_id)
 
-    def _fault(self, knock: Knock) -> Verdict:
+    def _fault(self, record: Join) -> Verdict:
         """What the ledger would say now. Asked before the invitation is used up, so that a taken name costs nothing."""
         machine = self._grid.machine
-        if not set(knock.member.roles) <= machine.rules(machine.time_s).roles_admitted | {"administrator"}:
-            return Verdict.ROLE_NOT_ADMITTED
-        return fault_of_entry(machine.state, knock.member)
+        said = joining.answer(machine.rules(machine.time_s), record, machine.time_s).verdict
+        if said not in (Verdict.ACCEPTED, Verdict.MEMBERS_ASKED):
+            return said
+        return fault_of_entry(machine.state, record.member)
 
-    def _join(self, knock: Knock) -> Join:
+    def _is_open(self, request: bytes) -> bool:
+        """Whether the members are asked about this request, and have not decided."""
+        return request in self._grid.machine.state.join_requests
+
+    def _join(self, knock: Knock, invitation: Invitation) -> Join:
         return Join(
             nonce=self._grid.nonce(),
             valid_until_s=self._grid.valid_until_s(),
             member=knock.member,
             invitation=knock.invitation,
             proof=knock.proof,
+            shows=invitation.shows,
+            behind=invitation.behind,
         )
 
     async def _wait(self, knock: Knock, record_id: bytes) -> Admitted | Refused:
@@ -153,8 +166,12 @@ class Admission:
         if self._is_member(knock):
             log.info("%s was let in at height %d", knock.member.name, outcome.height)
             return Admitted(receipt=outcome.receipt)
+        if self._is_open(record_id):
+            return _refused(Reason.LEDGER, Verdict.MEMBERS_ASKED)
         await trio.to_thread.run_sync(self._invitations.release, knock.invitation)
-        return _refused(Reason.LEDGER, Verdict[outcome.verdict])
+        verdict = Verdict[outcome.verdict]
+        # Somebody about whom the members were asked, and who is neither in nor waiting, was turned down.
+        return _refused(Reason.LEDGER, Verdict.JOIN_REFUSED if verdict == Verdict.MEMBERS_ASKED else verdict)
 
     def _is_member(self, knock: Knock) -> bool:
         machine = self._grid.machine

@@ -142,7 +142,9 @@ class Attendant:
         # Forgotten by the ledger while this node was away: long over.
         if row is not None and row.point in self._meters:
             async with self._points.setdefault(row.point, trio.Lock()):
-                actuator = self._open(row.point, task.power_w)
+                point = self._node.machine.state.points.get(row.point)
+                most_w = point.power_w if point is not None and point.power_w else task.power_w
+                actuator = self._open(row.point, min(task.power_w, most_w))
                 task.actuator = actuator.name
                 key = self._meters[row.point]
                 controller = Controller(self._node, delivery_id, key, actuator, task.tell, lambda: task.ending)

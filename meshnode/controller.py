@@ -32,6 +32,7 @@ WAIT_S = 10
 AGAIN_S = 5.0
 VALID_S = 600
 NONCE_BITS = 63
+HOUR_S = 3_600
 OVER = (Phase.ENDED, Phase.CANCELLED)
 
 T = TypeVar("T")
@@ -108,8 +109,9 @@ class Controller:
             await self._on_device(self._actuator.stop)
             await self._say(TICK_BEGIN, found)
             return False
-        limit_wh = found.begin_wh + found.purchased_wh
-        if await self._on_device(self._actuator.counter_wh) >= limit_wh:
+        limit_wh = min(found.begin_wh + found.purchased_wh, self._paced_wh(found))
+        whole_wh = found.begin_wh + found.purchased_wh
+        if await self._on_device(self._actuator.counter_wh) >= whole_wh:
             await self._on_device(self._actuator.stop)
             await self._say(TICK_END, found)
             return False
@@ -120,6 +122,15 @@ class Controller:
         if self._clock.now_s() >= found.heard_s + TICK_EVERY_S:
             await self._say(TICK_RUN, found)
         return False
+
+    def _paced_wh(self, found: Delivery) -> int:
+        """The counter that may be reached by now: where the binding bounds the point's power, no faster than that."""
+        point = self._node.machine.state.points.get(found.point)
+        if point is None or not point.power_w:
+            return found.begin_wh + found.purchased_wh
+        ahead_s = max(1, int(RENEW_S * self._clock.speed))
+        passed_s = self._clock.now_s() - found.heard_s + ahead_s
+        return found.counter_wh + max(1, point.power_w * passed_s // HOUR_S)
 
     async def _let_go(self) -> None:
         try:

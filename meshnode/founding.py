@@ -10,9 +10,11 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import TZPATH, ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -22,7 +24,7 @@ from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SigningKey
 from meshnode.machine import Machine
 from meshnode.market import MechanismError
 from meshnode.market.registry import installed_mechanisms
-from meshnode.rules import hindrances
+from meshnode.rules import hindrances, zone_said
 from meshnode.store import Store
 from protocols.cose import FORMAT_VERSION
 from protocols.records import (
@@ -38,7 +40,8 @@ from protocols.records import (
     chain_id,
     to_payload,
 )
-from zencode.binding import encode
+from zencode.binding import Binding, encode
+from zencode.catalogue.ids import ZONE_DATA
 from zencode.reader import read_document
 
 # Offsets are tabled this far ahead; a later binding brings the next table.
@@ -121,6 +124,7 @@ def found(
             + "".join(f"      {sentence}\n" for sentence in hindering)
             + "    say it otherwise, or take another preset (meshnode binding preset); mechanisms may come as packages"
         )
+    _check_zone(document.binding, zone)
     genesis = Genesis(
         format_version=FORMAT_VERSION,
         community=community,
@@ -141,6 +145,37 @@ def found(
     except (ValueError, MechanismError) as error:
         raise ConfigError(f"the microgrid cannot be founded: {error}") from error
     return genesis
+
+
+def _check_zone(binding: Binding, zone: str) -> None:
+    """Whether a binding's times of day are those of the zone, made from the data that it names. Raises ConfigError."""
+    said, data = zone_said(binding), binding.given(ZONE_DATA)
+    if said not in (None, zone):
+        raise ConfigError(
+            f"the binding's times of day are those of {said}, and the microgrid would be founded in {zone}\n"
+            f"    found it with --zone {said}, or let the binding say the zone in which it is"
+        )
+    wanted, found = None if data is None else data.slots[0], zone_data_version()
+    if wanted not in (None, found):
+        raise ConfigError(
+            f"the binding needs time zone data of version {wanted}, this computer has {found or 'an unknown one'}\n"
+            "    install that version of tzdata, or found the microgrid on a computer that has it"
+        )
+
+
+def zone_data_version() -> str | None:
+    """The release of the IANA time zone database that this computer's tables are made from; None if it is not told."""
+    for place in TZPATH:
+        try:
+            with (Path(place) / "tzdata.zi").open(encoding="utf-8") as file:
+                first = file.readline(64)
+        except OSError:
+            continue
+        return first.removeprefix("# version").strip() or None
+    try:
+        return version_of("tzdata")
+    except PackageNotFoundError:
+        return None
 
 
 def zone_changes(zone: str, begin_s: int) -> tuple[tuple[int, int], ...]:

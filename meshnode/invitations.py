@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlencode
@@ -43,12 +44,17 @@ class InvitationError(Exception):
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
-    """An invitation as it is kept. Times are UTC seconds of the real clock; bytes are in hex."""
+    """An invitation as it is kept. Times are UTC seconds of the real clock; bytes are in hex.
+
+    shows: credentials that the administrator has seen, sorted. behind: substations of the newcomer's meters, sorted.
+    """
 
     id: str
     role: str
     expires_s: int
     secret_hash: str
+    shows: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
 
     def opens_with(self, secret: bytes) -> bool:
         """Whether this is the secret of its link, found out in the same time for every wrong one."""
@@ -125,9 +131,18 @@ class Invitations:
         self.chain_id = chain_id
         self._place = microgrid_directory(directory, chain_id) / INVITATIONS_DIRECTORY
 
-    def make(self, role: str, expires_s: int, addresses: tuple[str, ...]) -> Link:
+    def make(
+        self,
+        role: str,
+        expires_s: int,
+        addresses: tuple[str, ...],
+        shows: Collection[str] = (),
+        behind: Collection[str] = (),
+    ) -> Link:
         """A new invitation, on disk when this returns.
 
+        Args:
+            shows, behind: what the administrator says of the newcomer; see `Invitation`.
         Raises:
             InvitationError: there are too many, or the disk refuses.
         """
@@ -139,7 +154,14 @@ class Invitations:
             expires_s=expires_s,
             addresses=addresses,
         )
-        kept = Invitation(id=link.id.hex(), role=role, expires_s=expires_s, secret_hash=secret_hash(link.secret).hex())
+        kept = Invitation(
+            id=link.id.hex(),
+            role=role,
+            expires_s=expires_s,
+            secret_hash=secret_hash(link.secret).hex(),
+            shows=tuple(sorted(set(shows))),
+            behind=tuple(sorted(set(behind))),
+        )
         try:
             make_directory(self._place)
             count = sum(1 for _ in self._place.glob("*.json"))

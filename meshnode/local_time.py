@@ -55,9 +55,52 @@ def date_of(day: int) -> tuple[int, int, int]:
     return year, month, day_of_year - (153 * from_march + 2) // 5 + 1
 
 
+def day_of(year: int, month: int, day: int) -> int:
+    """The day, counted from 1970-01-01, of a date in the Gregorian calendar; the inverse of `date_of`."""
+    march_year, from_march = (year, month - 3) if month >= 3 else (year - 1, month + 9)
+    era, year_of_era = divmod(march_year, _ERA_YEARS)
+    day_of_year = (153 * from_march + 2) // 5 + day - 1
+    day_of_era = year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year
+    return era * _ERA_DAYS + day_of_era - _MARCH_BEFORE_EPOCH
+
+
+def later(zone: Zone, utc_s: int, months: int, seconds: int) -> int:
+    """The UTC second so many months and seconds later, at the same local time; on the last day of a shorter month."""
+    day, second = divmod(utc_s + offset_s(zone, utc_s), DAY_S)
+    year, month, day_of_month = date_of(day)
+    year, month = divmod(year * 12 + month - 1 + months, 12)
+    month += 1
+    first = day_of(year, month, 1)
+    length = day_of(year + month // 12, month % 12 + 1, 1) - first
+    local_s = (first + min(day_of_month, length) - 1) * DAY_S + second
+    return local_s - offset_s(zone, local_s - offset_s(zone, utc_s)) + seconds
+
+
+def cycle_of(zone: Zone, utc_s: int, months: int, seconds: int) -> int:
+    """The number of the cycle of so many calendar months, or else of so many seconds, that a moment lies in."""
+    if months:
+        year, month = local_month(zone, utc_s)
+        return (year * 12 + month - 1) // months
+    return (utc_s + offset_s(zone, utc_s)) // seconds
+
+
 def local_month(zone: Zone, utc_s: int) -> tuple[int, int]:
     """(year, month) of the local day."""
     return date_of(local_day(zone, utc_s))[:2]
+
+
+def month_of(zone: Zone, utc_s: int) -> tuple[int, int]:
+    """The first UTC second of the local month that a moment lies in, and of the next one."""
+    year, month, _ = date_of(local_day(zone, utc_s))
+    firsts = (day_of(year, month, 1), day_of(year + month // 12, month % 12 + 1, 1))
+    begin, end = (_utc_s(zone, day * DAY_S) for day in firsts)
+    return begin, end
+
+
+def _utc_s(zone: Zone, local_s: int) -> int:
+    """The UTC second of a local one; of two that a clock shows alike the earlier."""
+    # The offset before the local second is right but for the hours around a change, where the one after it may be.
+    return min(local_s - offset_s(zone, local_s - shift) for shift in (DAY_S, -DAY_S, offset_s(zone, local_s)))
 
 
 def spelled(zone: Zone, utc_s: int) -> str:

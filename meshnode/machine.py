@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import msgspec
 
-from meshnode.execution import EXECUTED, Call, agents, auctions, governance, orders
+from meshnode.execution import EXECUTED, Call, agents, auctions, governance, happenings, orders, watching
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
 from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded, Pair
+from meshnode.execution.joining import Admitted
 from meshnode.ledger import (
     assets,
     certificates,
@@ -36,10 +37,21 @@ from meshnode.ledger.proposals import BindingMoved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Mechanisms
-from meshnode.rules import Rules, rules_of
-from meshnode.settlement import billing_periods, closing, delivering, driven, parameters, storing
+from meshnode.rules import Rules, rules_of, zone_said
+from meshnode.settlement import (
+    billing_periods,
+    closing,
+    delivering,
+    driven,
+    introducing,
+    parameters,
+    storage_terms,
+    storing,
+)
+from meshnode.settlement.bills import BillIssued
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
+from meshnode.settlement.dues import DuesPosted
 from meshnode.settlement.restoring import Taken
 from meshnode.settlement.storing import FeeCharged
 from protocols.block import Block, SignedRecord
@@ -50,6 +62,7 @@ from protocols.records import Evidence, Genesis, QuorumChange, Record, Spoken, g
 from protocols.records.feeds import PRICES
 from protocols.roll import Roll
 from protocols.trial import EvidenceError
+from zencode.binding import decode
 from zencode.sentences import CATALOGUE_VERSION
 
 # State hashes are remembered this far back: a header names a state height that is
@@ -70,7 +83,8 @@ class RecordDone(msgspec.Struct, frozen=True):
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
 PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged | billing_periods.Event
-Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone | BindingMoved
+MemberDone = Admitted | DuesPosted | BillIssued | BindingMoved
+Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone | MemberDone
 
 
 class StateMismatch(Exception):
@@ -271,7 +285,11 @@ class Machine:
         events: list[Event] = [*holds.expire(self.state, head.time_s), *delivering.lapse(self.state, head.time_s)]
         moment = Moment(head.height, head.time_s, events)
         governance.begin(self, moment)
+        happenings.begin(self, self.time_s, moment)
+        watching.begin(self, self.time_s, moment)
         self._begin_periods(head.time_s)
+        for code in self._introduce(head.time_s):
+            self.floor.stored(code)
         self.floor.expire(moment)
         if parameters.cap_begins(self.state, self.time_s, head.time_s):
             self._keep_within(moment)
@@ -312,6 +330,9 @@ class Machine:
         faults = genesis_faults(genesis)
         if faults:
             raise ValueError("genesis: " + "; ".join(faults))
+        zone = zone_said(decode(genesis.binding))
+        if zone not in (None, genesis.zone):
+            raise ValueError(f"genesis: the times of day of the binding are those of {zone}, not of {genesis.zone}")
         rules = rules_of(genesis.binding, genesis.limits, self.mechanisms, genesis.zone_changes)
         self._rules[rules.binding] = rules
         if rules.catalogue > self._catalogue:
@@ -326,6 +347,7 @@ class Machine:
         for entry in genesis.members:
             members.found(state, entry, 0, genesis.start_s, first_period_s)
         validators.found(state, genesis)
+        self._introduce(genesis.start_s)
 
     def _binding(self, period_start_s: int) -> bytes:
         in_force = b""
@@ -360,6 +382,8 @@ class Machine:
             self.state.nonces.put(
                 (signed.key_id, record.nonce), rows.Nonce(signed.record_id, record.valid_until_s, height)
             )
+        if key.account in self.state.frozen and isinstance(record, happenings.ACTS):
+            return Verdict.FROZEN, key.account
         _, handler = EXECUTED[type(record)]
         call = Call(
             ledger=self,
@@ -412,6 +436,12 @@ class Machine:
                 driven.begin(self.state, start)
             start += self._rules_of(self._binding(start)).period.length_s
 
+    def _introduce(self, time_s: int) -> list[str]:
+        """What exists by the binding's word alone is there, on the terms of the period that runs."""
+        rules = self.rules(time_s).period
+        start_s, next_s = time_s - time_s % rules.length_s, boundary_s(time_s, rules.length_s)
+        return introducing.introduce(self.state, rules.agreed, rules.tariff, start_s, next_s, time_s)
+
     def _close_periods(self, time_s: int, events: list[Event]) -> tuple[int, int]:
         meta = self.state.meta.row
         start, final = meta.next_period_s, meta.next_final_s
@@ -423,7 +453,11 @@ class Machine:
                 break
             closed = closing.close(self.state, start, rules, binding, lambda other: self._rules_of(other).period)
             events += [closed, *billing_periods.closed(self.state, closed, rules, self.genesis.zone_changes)]
-            events += storing.charge_fees(self.state, start)
+            introducing.note_cover(self.state, start, closed.settlement.lines)
+            events += storing.charge_fees(self.state, storage_terms.fees(self.state, rules, start))
+            events += happenings.period_closed(self, start, self._rules_of(binding))
+            moment = Moment(meta.height + 1, time_s, events)
+            watching.period_closed(self, start, self._rules_of(binding), closed.metered, moment)
             start = end
         if start > meta.next_period_s:
             # No block may carry their records any more.

@@ -7,26 +7,26 @@ from typing import Any
 
 import msgspec
 
-from meshnode.effects import Blocks, Calendar
+from meshnode.effects import Blocks, Calendar, Facts
 from meshnode.effects.carried import not_carried
 from meshnode.ledger.book import BookRules
 from meshnode.ledger.verdicts import Verdict
 from meshnode.local_time import Zone
 from meshnode.market import Mechanism, MechanismError, Mechanisms
-from meshnode.settlement import MODES, SettlementError, Tariff, Weighing, fund_account
+from meshnode.settlement import MODES, SettlementError, Tariff, fund_account
+from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.closing import PeriodRules
+from meshnode.settlement.member_rules import MemberRules, member_rules
 from protocols.records import Genesis, Limits
 from zencode.binding import Binding, BindingTreeError, Statement, binding_hash, decode, statements
 from zencode.catalogue import ids
-from zencode.sentences import CURRENCY_IS
+from zencode.sentences import CURRENCY_IS, TIME_ZONE
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, TermsError, terms
 from zencode.versions import needs
 from zencode.writer import write_statement
 
 # The versions of the mechanisms that this catalogue's sentences mean.
 MECHANISM_VERSION = 1
-# What a way to share becomes when unused shares are offered again; ways that leave nothing unused stay.
-_REOFFERED = {"static": "static-reoffered"}
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Rules(msgspec.Struct, frozen=True):
         terms: its facts, one by one.
         catalogue: version of the catalogue that it needs.
         blocks: what it says of events.
-        roles_admitted: roles that its join rules accept.
+        members: what it says of membership and bills.
         pausing: (role, for how long at most, in seconds) that may pause the matching of orders.
     """
 
@@ -47,7 +47,7 @@ class Rules(msgspec.Struct, frozen=True):
     period: PeriodRules
     book: BookRules
     blocks: Blocks
-    roles_admitted: frozenset[str]
+    members: MemberRules
     pausing: tuple[tuple[str, int], ...] = ()
 
 
@@ -69,6 +69,12 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
         return orders is not None and orders == facts.order_mechanism and orders in absent
 
     return _spoken(binding, [one for one in statements(binding) if missing(one)], language)
+
+
+def zone_said(binding: Binding) -> str | None:
+    """The time zone that a binding's times of day are of; None if it does not say."""
+    said = binding.given(TIME_ZONE)
+    return None if said is None else str(said.slots[0])
 
 
 def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
@@ -124,12 +130,6 @@ def unfit(
     return Verdict.ACCEPTED
 
 
-def _sharing(facts: Terms) -> str | None:
-    """The mode of settlement that the sentences of sharing mean."""
-    chosen = facts.sharing_mechanism
-    return _REOFFERED.get(chosen, chosen) if chosen and facts.offer_unused_again else chosen
-
-
 def _has(mechanisms: Mechanisms, name: str, version: int) -> bool:
     try:
         mechanisms.get(name, version)
@@ -168,16 +168,18 @@ def _resolved(binding: Binding, facts: Terms, mechanism: Mechanism | None, limit
     Raises:
         SettlementError: no period could be settled by it.
     """
-    sharing = _sharing(facts)
+    calendar = Calendar(binding, zone)
+    blocks = Blocks(binding, calendar)
+    agreed = Agreed(binding, blocks, calendar)
     period = PeriodRules(
         length_s=facts.settlement_period_s,
         grace_s=facts.grace_s,
         correction_s=facts.correction_deadline_s,
         currency=facts.currency,
-        tariff=_tariff(facts),
+        tariff=_tariff(facts, agreed),
         mechanism=mechanism,
-        estimate_days=facts.estimate_days or 0,
-        shares=facts.allocation_shares if sharing and MODES[sharing].rule.weighing is Weighing.SHARES else (),
+        estimate_days=agreed.most_estimate_days,
+        agreed=agreed,
         billing_months=facts.billing_months,
         billing_s=facts.billing_s,
     )
@@ -195,17 +197,18 @@ def _resolved(binding: Binding, facts: Terms, mechanism: Mechanism | None, limit
         terms=facts,
         period=period,
         book=book,
-        blocks=Blocks(binding, Calendar(binding, zone)),
-        roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
+        blocks=blocks,
+        members=member_rules(binding, facts, zone),
         pausing=tuple((str(one.slots[0]), _whole(one.slots[1])) for one in binding.rules if one.id == ids.MAY_PAUSE),
     )
 
 
-def _tariff(facts: Terms) -> Tariff:
+def _tariff(facts: Terms, agreed: Agreed) -> Tariff:
     return Tariff(
         grid_price_u_kwh=facts.grid_price_u_kwh,
         feed_in_price_u_kwh=facts.feed_in_price_u_kwh,
-        sharing=_sharing(facts),
+        sharing=agreed.sharing(agreed.closing(Facts())),
+        shared_price_u_kwh=agreed.shared_price_u_kwh,
         fee_u_kwh=facts.fee_u_kwh,
         fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
     )

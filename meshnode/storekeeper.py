@@ -26,7 +26,7 @@ from meshnode.config import ConfigError
 from meshnode.keys import SigningKey
 from meshnode.ledger.rows import PERIOD_FINAL
 from meshnode.moved import Moved, MovedBook
-from meshnode.settlement import keeping
+from meshnode.settlement import keeping, storage_terms
 from meshnode.settlement.keeping import Parts
 from meshnode.views import END_S, MAX_ROWS
 from meshnode.web.backend import Backend, NotHere, Refused, StoreKept
@@ -179,8 +179,10 @@ class Storekeeper:
         store.corrections = found[0].corrections
         left = await self._ask(lambda: self._left(start_s))
         planned = keeping.plan(self._node.machine.state, code, left, _parts(store.due))
-        most_wh = store.power_w * length_s // 3600
-        store.plan, store.next_s = _told(_within(planned, most_wh)), start_s
+        state, agreed = self._node.machine.state, self._node.machine.rules().period.agreed
+        most_wh = storage_terms.power_w(state, agreed, code, store.power_w) * length_s // 3600
+        first = self._first(code, start_s)
+        store.plan, store.next_s = _told(_within(planned, most_wh, first)), start_s
         store.left, store.planned = {one.hex(): (given, taken) for one, given, taken in left}, _told(planned)
         await self._note()
 
@@ -195,7 +197,7 @@ class Storekeeper:
             battery = self._open(code, store.capacity_wh, efficiency_ppm)
             did = await trio.to_thread.run_sync(battery.move, store.next_s, into_wh, out_wh)
             self._said[code] = f"{battery.name}; charged {did[0]} Wh, discharged {did[1]} Wh"
-        parts = keeping.moved(planned, *did)
+        parts = keeping.moved(planned, *did, self._first(code, store.next_s))
         if parts:
             kept = Moved(
                 did=did, left=store.left, planned=store.planned, parts=_told(parts), corrections=store.corrections
@@ -296,6 +298,11 @@ class Storekeeper:
         store.sent, store.sent_id, store.parts, store.sent_until_s = "", "", {}, 0
         await self._note()
 
+    def _first(self, code: str, start_s: int) -> tuple[frozenset[bytes], frozenset[bytes]]:
+        """Whom the binding serves first in a period."""
+        machine = self._node.machine
+        return storage_terms.first_served(machine.state, machine.rules().period.agreed, code, start_s)
+
     def _left(self, start_s: int) -> list[tuple[bytes, int, int]]:
         """(account, Wh given to the grid, Wh taken from it) of everybody in a closed period."""
         found: list[tuple[bytes, int, int]] = []
@@ -331,10 +338,10 @@ def simulated_batteries(directory: Path) -> Callable[[str, int, int], Battery]:
     )
 
 
-def _within(planned: Parts, most_wh: int) -> Parts:
+def _within(planned: Parts, most_wh: int, first: tuple[frozenset[bytes], frozenset[bytes]]) -> Parts:
     """A plan that the battery's power allows over the period, either way."""
     into_wh, out_wh = (sum(part[side] for part in planned.values()) for side in (0, 1))
-    return keeping.moved(planned, min(into_wh, most_wh), min(out_wh, most_wh))
+    return keeping.moved(planned, min(into_wh, most_wh), min(out_wh, most_wh), first)
 
 
 def _side(fixes: Parts, sign: int) -> tuple[tuple[bytes, int, int], ...]:

@@ -8,13 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from zencode.binding import Binding, Statement, statements
-from zencode.sentences import BY_ID
+from zencode.sentences import BY_ID, CATALOGUE
 from zencode.words import word_since
 
 
 def needs(binding: Binding) -> int:
+    """The version of the catalogue that a node must know to follow a binding: as its rule says, else `newest`."""
+    said = binding.given(CATALOGUE)
+    number: Any = 1 if said is None else said.slots[0]
+    needed: int = max(number, newest(binding))
+    return needed
+
+
+def newest(binding: Binding) -> int:
     """The lowest version of the catalogue that has every sentence and every known word of a binding."""
-    return max(_since(statement) for statement in statements(binding))
+    return max(_since(statement) for statement in statements(binding) if statement.id != CATALOGUE)
 
 
 def _since(statement: Statement) -> int:

@@ -39,6 +39,12 @@ def remove_member(name: Annotated[str, Argument("NAME", "The member's name, or a
     return how.act("/api/members/leave", {"member": name})
 
 
+@members.command()
+def unfreeze(name: Annotated[str, Argument("NAME", "The member's name, or account id.")], *, how: Acting) -> int:
+    """Let a frozen account act again, as administrator. Exit 1 if refused, 3 if that is not known yet."""
+    return how.act("/api/members/unfreeze", {"member": name}, f"{name} may order, pay and redeem again")
+
+
 @validators.command("list")
 def list_validators(*, how: Where) -> None:
     """List the validators and the nodes that could become one, and what the autopilot proposes."""

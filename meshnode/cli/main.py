@@ -20,6 +20,7 @@ from meshnode.cli import (
     ledgers,
     lies,
     market,
+    membership,
     meters,
     microgrids,
     newcomer,
@@ -45,7 +46,8 @@ app = Group(
     "The version: meshnode --version.",
 )
 for part in (
-    *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
+    *(running, microgrids, newcomer, community, membership, trading, standing, steps, wishes, auctions),
+    *(tokens, cash, contracts),
     *(delivery, phones, storage, credit, prices, compensation, origin, feeds),
     *(bindings, governance, market, sharing, meters, ledgers, lies, demonstration),
 ):

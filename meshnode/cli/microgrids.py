@@ -53,7 +53,7 @@ def init(
     """Found a microgrid: keys, contract and ledger in a new directory. You are its first member."""
     from meshnode import founding
     from meshnode.config import web_address
-    from meshnode.rules import left_out
+    from meshnode.rules import left_out, zone_said
     from protocols.records import chain_id
     from zencode.binding import decode
     from zencode.reader import read_document
@@ -67,10 +67,10 @@ def init(
     sections = meters(meter or [])
     check_addresses(listen, joining)
     web_address(web, "--web")
-    here = zone or _own_zone()
     with mistakes_of(binding or preset):
         contract = read_document(text)
         facts = terms(contract.binding)
+    here = zone or zone_said(contract.binding) or _own_zone()
     roles = _roles(facts, role)
 
     def genesis_of(keys: NodeKeys) -> Genesis:
@@ -135,6 +135,12 @@ def invite(
     directory: DirArgument = None,
     role: Annotated[str, Option("--role", "What the newcomer will be.")] = "prosumer",
     valid: Annotated[str, Option("--valid", "For how long: 30min, 12h, 1d.")] = "1d",
+    shows: Annotated[
+        list[str] | None, Option("--shows", "A credential of the newcomer that you have seen, as the binding names it.")
+    ] = None,
+    behind: Annotated[
+        list[str] | None, Option("--behind", "The substation whose area the newcomer's meters lie in.")
+    ] = None,
     address: Annotated[
         list[str] | None,
         Option("--address", "Where this node is reached, if not at the address that it finds itself."),
@@ -165,8 +171,16 @@ def invite(
     device = keys.load(place / KEYS_DIRECTORY / keys.DEVICE_KEY)
     addresses = tuple(f"{one}/p2p/{peer_id_of(device.public)}" for one in _doors(address or [section.joining]))
     expires_s = int(time.time()) + valid_s
-    link = Invitations(place, chain_id).make(role, expires_s, addresses)
-    value = {"link": str(link), "id": link.id.hex(), "role": role, "expires_s": expires_s, "addresses": list(addresses)}
+    link = Invitations(place, chain_id).make(role, expires_s, addresses, shows or (), behind or ())
+    value = {
+        "link": str(link),
+        "id": link.id.hex(),
+        "role": role,
+        "expires_s": expires_s,
+        "addresses": list(addresses),
+        "shows": sorted(shows or ()),
+        "behind": sorted(behind or ()),
+    }
     answer(value, str(link), json)
     if not json:
         until = time.strftime("%Y-%m-%d %H:%M", time.localtime(expires_s))
@@ -199,7 +213,8 @@ def _check_role(ledger: Path, role: str) -> None:
     from zencode.terms import terms
 
     genesis = check_genesis(read_genesis(ledger))
-    admitted = {rule.role for rule in terms(decode(genesis.binding)).join_rules if rule.verdict == "accept"}
+    contract = terms(decode(genesis.binding))
+    admitted = {*contract.roles, *(rule.role for rule in contract.join_rules if rule.verdict != "refuse")}
     if role not in admitted | {"administrator"}:
         raise Fault(f"--role {role}: the binding admits {', '.join(sorted(admitted)) or 'nobody'} (and administrator)")
 

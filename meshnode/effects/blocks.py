@@ -7,7 +7,7 @@ Source of the order: the binding is read from top to bottom, and the first refus
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -60,12 +60,17 @@ class Blocks:
         """The different events of one id that blocks speak of, in order: «a meter is silent for 30 minutes»."""
         return tuple(dict.fromkeys(block.event for block in self._by_event.get(event, ())))
 
-    def at(self, event: int, facts: Facts, *slots: int | str) -> Outcome:
+    def says(self, *actions: int) -> bool:
+        """Whether any block has one of these actions, at whatever event."""
+        return any(one.id in actions for blocks in self._by_event.values() for block in blocks for one in block.actions)
+
+    def at(self, event: int, facts: Facts, *slots: int | str, deciding: Collection[int] = ()) -> Outcome:
         """What an event comes to.
 
         Args:
             event: its id.
             slots: the values of the event, all of them; blocks of the event with other values are not looked at.
+            deciding: ids of actions; the first block with one of them is the last that is looked at.
         """
         actions: list[Statement] = []
         unknown: list[Statement] = []
@@ -83,6 +88,8 @@ class Blocks:
                 actions.append(action)
                 if action.id in REFUSALS:
                     return Outcome(tuple(actions), tuple(unknown))
+            if any(action.id in deciding for action in block.actions):
+                break
         return Outcome(tuple(actions), tuple(unknown))
 
 

@@ -15,6 +15,7 @@ from meshnode.execution import (
     energy,
     feeds,
     governance,
+    joining,
     membership,
     orders,
     origin,
@@ -25,6 +26,7 @@ from meshnode.execution import (
 from meshnode.execution.call import Call, Handlers, Ledger, merged
 
 EXECUTED: Handlers = merged(
+    joining.EXECUTED,
     membership.EXECUTED,
     energy.EXECUTED,
     tokens.EXECUTED,

@@ -38,6 +38,8 @@ def act_all(ledger: Ledger, moment: Moment, position: int) -> None:
         position: the first one in the block after its records.
     """
     for number, ((account, asset), row) in enumerate(ledger.state.agents.items()):
+        if account in ledger.state.frozen:
+            continue
         turn = Turn(
             ledger=ledger,
             record_id=_order_id(account, asset, moment.height),

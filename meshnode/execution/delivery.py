@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from meshnode.execution import watching
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import rows
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import delivering, points, storing
+from meshnode.settlement import delivering, points, storage_terms, storing
 from protocols.records import (
+    TICK_BEGIN,
     CoinOffer,
     CoinRedeem,
     CredentialBind,
@@ -45,7 +47,7 @@ def _purchase(call: Call, record: Purchase) -> Verdict:
     match record.step:
         case SessionReserve() as step:
             chain_id, verifier = call.ledger.chain_id, call.ledger.verifier
-            return delivering.reserve(state, step, record_id, account, time_s, chain_id, verifier)
+            return delivering.reserve(state, step, record_id, account, time_s, chain_id, verifier, call.events)
         case CoinRedeem() as step:
             return delivering.redeem(state, step, record_id, account, time_s)
         case DeliveryCancel() as step:
@@ -57,12 +59,19 @@ def _purchase(call: Call, record: Purchase) -> Verdict:
 def _tick(call: Call, record: Tick) -> Verdict:
     verdict, happened = delivering.tick(call.state, record, call.key.meter, call.time_s)
     call.events.extend(happened)
+    if verdict == Verdict.ACCEPTED and record.sign == TICK_BEGIN:
+        watching.ticked(call, record)
     return verdict
 
 
 def _stored(call: Call, record: Stored) -> Verdict:
-    verdict, happened = storing.store(call.state, record, call.key.meter)
+    rules = call.ledger.rules(call.time_s).period
+    start_s = call.time_s - call.time_s % rules.length_s
+    fees = storage_terms.fees(call.state, rules, start_s)
+    verdict, happened = storing.store(call.state, record, call.key.meter, fees)
     call.events.extend(happened)
+    if verdict == Verdict.ACCEPTED:
+        watching.stored(call, record)
     return verdict
 
 

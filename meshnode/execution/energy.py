@@ -5,11 +5,14 @@ from __future__ import annotations
 from meshnode.amounts import value
 from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
-from meshnode.ledger import book, credit, preferences, readings, rows
+from meshnode.ledger import alarms, book, credit, preferences, readings, rows
+from meshnode.ledger.knowledge import facts_of
+from meshnode.ledger.members import ADMINISTRATOR
 from meshnode.ledger.order_rows import NO_PRICE
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import billing_periods, closing, driven, parameters
+from meshnode.settlement import billing_periods, closing, driven, dues, parameters
 from protocols.records import SIDE_BUY, Amend, Cancel, Order, Reading
+from zencode.catalogue import ids
 
 
 def _reading(call: Call, record: Reading) -> Verdict:
@@ -23,7 +26,11 @@ def _reading(call: Call, record: Reading) -> Verdict:
         return Verdict.PERIOD_NOT_OVER
     if start + rules.length_s + rules.correction_s < call.time_s:
         return Verdict.CORRECTION_TOO_LATE
+    if call.state.accounts[call.account].left_s and call.time_s > dues.turnover(call.state, call.account).closes_s:
+        return Verdict.ACCOUNT_CLOSED
     verdict = readings.accept(call.state, record, call.record_id, rules.length_s)
+    if verdict in (Verdict.IMPLAUSIBLE, Verdict.REGISTER_DECREASES):
+        _implausible(call, record)
     if verdict == Verdict.ACCEPTED:
         # Also a reading for a period that is still open explains the silence before it.
         first, last = readings.affected(call.state, record.meter, start, rules.length_s)
@@ -37,6 +44,22 @@ def _reading(call: Call, record: Reading) -> Verdict:
                 found.append((corrected, then))
         call.events.extend(billing_periods.corrected(call.state, found))
     return verdict
+
+
+def _implausible(call: Call, record: Reading) -> None:
+    """What the binding says of a reading that cannot be; where it does not refuse it, administrators look at it."""
+    facts = facts_of(call.state, call.account, call.time_s)
+    outcome = call.ledger.rules(record.period_start_s).blocks.at(ids.IMPLAUSIBLE, facts)
+    alarms.raise_alarm(
+        call.state,
+        outcome,
+        ids.IMPLAUSIBLE,
+        height=call.height,
+        time_s=call.time_s,
+        account=call.account,
+        meter=record.meter,
+        always=() if outcome.refused else (ADMINISTRATOR,),
+    )
 
 
 def _order(call: Call, record: Order) -> Verdict:

@@ -14,6 +14,8 @@ class Point(msgspec.Struct, frozen=True):
 
     price_u_kwh, fee_u_kwh, flat_u, energy_to: of a station. unit_wh, route: of one that takes coins.
     busy: what is reserved or under way; empty if nothing is. closed: 1: nothing new is reserved.
+    most_wh: of a session, and power_w: that it may take at most; 0: no bound. first: roles whose reservation comes
+    before another that has not begun. fee_split: (account, ppm) of the fee; empty: the owner's.
     """
 
     owner: bytes
@@ -28,6 +30,10 @@ class Point(msgspec.Struct, frozen=True):
     route: int = 0
     busy: bytes = b""
     closed: int = 0
+    most_wh: int = 0
+    power_w: int = 0
+    first: tuple[str, ...] = ()
+    fee_split: tuple[tuple[bytes, int], ...] = ()
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -36,7 +42,7 @@ class Delivery(msgspec.Struct, frozen=True):
     payer: whose escrow it is. guest: credential of who comes instead; empty: the payer. amount: held
     for it. carried_wh: delivered to the payer before and not paid with a coin yet. kind to route: as
     the point offered it. phase to heard_s: as in `meshnode.market.delivery`. paid, fee: what became of
-    the amount, once it is over; the rest went back.
+    the amount, once it is over; the rest went back. fee_split: as of the point.
     """
 
     point: bytes
@@ -62,6 +68,7 @@ class Delivery(msgspec.Struct, frozen=True):
     heard_s: int = 0
     paid: int = 0
     fee: int = 0
+    fee_split: tuple[tuple[bytes, int], ...] = ()
 
 
 class DeliveryEnd(msgspec.Struct, frozen=True):

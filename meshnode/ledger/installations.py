@@ -46,7 +46,9 @@ def announce(state: State, step: InstallationRegister, device: bytes, account: b
         return Verdict.NOT_AS_METERED
     if not stores and step.source not in _MADE_FROM:
         return Verdict.UNKNOWN_CODE
-    own = [row for _, row in of(state, account)]
+    introduced = {row.subject for _, row in state.introduced.items()}
+    # What only the binding says gives way to what its owner says.
+    own = [row for device, row in of(state, account) if device not in introduced]
     if len(own) >= MAX_INSTALLATIONS_PER_ACCOUNT:
         return Verdict.TOO_MANY_INSTALLATIONS
     place = (step.meter, step.installation, step.carrier)
@@ -94,11 +96,24 @@ def change(state: State, step: InstallationState, account: bytes, boundary_s: in
         changes |= {"from_s": boundary_s, "until_s": 0}
     elif row.status == INSTALLATION_CONFIRMED:
         changes |= {"until_s": boundary_s}
+    if step.state == INSTALLATION_CONFIRMED:
+        _replace_introduced(state, row, boundary_s)
     if row.status == INSTALLATION_ANNOUNCED and step.state == INSTALLATION_REMOVED:
         state.installations.delete(step.installation)
     else:
         state.installations.put(step.installation, msgspec.structs.replace(row, **changes))
     return Verdict.ACCEPTED
+
+
+def _replace_introduced(state: State, row: Installation, boundary_s: int) -> None:
+    """The binding's own entry of the same device ends where a confirmed one begins."""
+    place = (row.account, row.meter, row.kind, row.carrier)
+    for key, entry in state.introduced.items():
+        found = state.installations.get(entry.subject)
+        if found is not None and (found.account, found.meter, found.kind, found.carrier) == place:
+            ended = msgspec.structs.replace(found, status=INSTALLATION_REMOVED, until_s=boundary_s)
+            state.installations.put(entry.subject, ended)
+            state.introduced.put(key, msgspec.structs.replace(entry, overridden=1))
 
 
 def of(state: State, account: bytes) -> list[tuple[bytes, Installation]]:

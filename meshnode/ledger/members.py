@@ -60,31 +60,14 @@ def fault_of_entry(state: State, entry: MemberEntry) -> Verdict:
     return Verdict.ACCEPTED
 
 
-def join(
-    state: State,
-    record: Join,
-    signer_account: bytes,
-    roles_admitted: frozenset[str],
-    chain_id: bytes,
-    verifier: cose.Verifier,
-    *,
-    height: int,
-    time_s: int,
-    first_period_s: int,
-) -> Verdict:
-    """Admit a newcomer.
+def is_full(state: State) -> bool:
+    """Whether there are as many accounts as the ledger settles."""
+    return len(state.accounts) >= MAX_ACCOUNTS
 
-    Args:
-        roles_admitted: roles for which the binding's join rule accepts members; the
-            administrator's signature stands for the credentials that the rule asks for.
-        first_period_s: the first period boundary after the block's time: nobody
-            joins inside a period.
-    """
-    if not is_administrator(state, signer_account):
-        return Verdict.NOT_ADMINISTRATOR
-    if not set(record.member.roles) <= roles_admitted | {ADMINISTRATOR}:
-        return Verdict.ROLE_NOT_ADMITTED
-    if len(state.accounts) >= MAX_ACCOUNTS:
+
+def fault_of_join(state: State, record: Join, chain_id: bytes, verifier: cose.Verifier) -> Verdict:
+    """What stands against entering a newcomer whom the binding lets in."""
+    if is_full(state):
         return Verdict.COMMUNITY_FULL
     fault = fault_of_entry(state, record.member)
     if fault != Verdict.ACCEPTED:
@@ -92,7 +75,6 @@ def join(
     request = join_request_bytes(chain_id, record.invitation, record.member)
     if not verifier(record.member.member_key, request, record.proof):
         return Verdict.BAD_PROOF
-    found(state, record.member, height, time_s, first_period_s)
     return Verdict.ACCEPTED
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from meshnode.ledger import more_registers, rows
+from meshnode.ledger.energy_rows import Charge
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import QUALITY_CORRECTED, QUALITY_ESTIMATED, QUALITY_MEASURED, Reading
@@ -58,6 +59,9 @@ def accept(state: State, reading: Reading, record_id: bytes, period_length_s: in
         return Verdict.REGISTER_DECREASES
     state.registers.put((reading.meter, start), new)
     more_registers.enter(state, reading.meter, start, more)
+    known_charge = state.charge.get(reading.meter)
+    if values.charge_ppm is not None and (known_charge is None or known_charge.period_start_s <= start):
+        state.charge.put(reading.meter, Charge(start, values.charge_ppm))
     first = start if meter.first_s < 0 else min(start, meter.first_s)
     last = max(start, meter.last_s)
     if (first, last) != (meter.first_s, meter.last_s):

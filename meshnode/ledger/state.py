@@ -15,8 +15,10 @@ import msgspec
 from meshnode.ledger import (
     billing_rows,
     delivery_rows,
+    energy_rows,
     feed_rows,
     governance_rows,
+    member_rows,
     order_rows,
     origin_rows,
     parameter_rows,
@@ -101,6 +103,14 @@ class State:
             self, 63, parameter_rows.Parameter
         )
         self.period_prices: Table[tuple[int, int], feed_rows.PeriodPrice] = Table(self, 70, feed_rows.PeriodPrice)
+        self.period_facts: Table[int, energy_rows.PeriodFacts] = Table(self, 100, energy_rows.PeriodFacts)
+        self.member_facts: Table[tuple[int, bytes], energy_rows.MemberFacts] = Table(self, 101, energy_rows.MemberFacts)
+        self.charge: Table[bytes, energy_rows.Charge] = Table(self, 102, energy_rows.Charge)
+        self.stored_energy: Table[tuple[int, bytes], energy_rows.StoredEnergy] = Table(
+            self, 103, energy_rows.StoredEnergy
+        )
+        self.introduced: Table[tuple[int, str], energy_rows.Introduced] = Table(self, 104, energy_rows.Introduced)
+        self.cover: Table[bytes, energy_rows.Cover] = Table(self, 105, energy_rows.Cover)
         self.billing_periods: Table[int, billing_rows.BillingPeriod] = Table(self, 75, billing_rows.BillingPeriod)
         self.billing_sums: Table[tuple[int, bytes], billing_rows.BillingSum] = Table(self, 76, billing_rows.BillingSum)
         self.shared_hours: Table[tuple[int, str], billing_rows.SharedHour] = Table(self, 77, billing_rows.SharedHour)
@@ -114,6 +124,12 @@ class State:
         self.pauses: Table[int, governance_rows.Pause] = Table(self, 83, governance_rows.Pause)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
+        self.join_requests: Table[bytes, member_rows.JoinRequest] = Table(self, 90, member_rows.JoinRequest)
+        self.warnings: Table[tuple[int, int], member_rows.Warning] = Table(self, 91, member_rows.Warning)
+        self.silences: Table[tuple[bytes, int], member_rows.Silence] = Table(self, 92, member_rows.Silence)
+        self.frozen: Table[bytes, member_rows.Frozen] = Table(self, 93, member_rows.Frozen)
+        self.bills: Table[bytes, member_rows.Bill] = Table(self, 94, member_rows.Bill)
+        self.turnovers: Table[bytes, member_rows.Turnover] = Table(self, 95, member_rows.Turnover)
 
     def register(self, table: Table[Any, Any], number: int) -> None:
         """Give a table its number; part of every leaf, so never reused."""

@@ -165,6 +165,15 @@ class Verdict(IntEnum):
     VOTED_ALREADY = 210
     PAUSED_ALREADY = 211
     NOT_PAUSED = 212
+    JOIN_REFUSED = 220
+    MEMBERS_ASKED = 221
+    UNKNOWN_REQUEST = 222
+    TOO_MANY_REQUESTS = 223
+    FROZEN = 224
+    NOT_FROZEN = 225
+    ACCOUNT_CLOSED = 226
+    FACT_MISSING = 227
+    SESSION_TOO_LARGE = 234
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -322,4 +331,13 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.VOTED_ALREADY: "the member has voted already; a vote stands",
     Verdict.PAUSED_ALREADY: "the matching of orders is paused already",
     Verdict.NOT_PAUSED: "the matching of orders is not paused",
+    Verdict.JOIN_REFUSED: "the binding refuses who asks to join like this",
+    Verdict.MEMBERS_ASKED: "the members are asked; the newcomer is one of them once enough have agreed in time",
+    Verdict.UNKNOWN_REQUEST: "there is no such request to join; it was decided, has lapsed, or never was",
+    Verdict.TOO_MANY_REQUESTS: "the members are asked about as many requests to join as they can look at",
+    Verdict.FROZEN: "the account is frozen until an administrator lifts it; readings, sharing and bills go on",
+    Verdict.NOT_FROZEN: "that account is not frozen",
+    Verdict.ACCOUNT_CLOSED: "the member has left, and the account is closed; it takes no corrections any more",
+    Verdict.FACT_MISSING: "the binding asks for something that nobody knows of this case",
+    Verdict.SESSION_TOO_LARGE: "the binding delivers less than that in one session",
 }

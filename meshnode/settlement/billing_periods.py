@@ -16,7 +16,7 @@ import msgspec
 from meshnode.ledger import billing_rows as rows
 from meshnode.ledger.state import State
 from meshnode.local_time import Zone, date_of, local_day, offset_s
-from meshnode.settlement import closing, parameters
+from meshnode.settlement import closing, dues, parameters
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodRules
 from meshnode.settlement.compensation import HOUR_S, Compensation, Incentive, set_off
 from meshnode.settlement.metered import Metered
@@ -340,7 +340,7 @@ def _periods_of(state: State, entered: Iterable[HourShared]) -> set[int]:
 
 def _posted(state: State, first_s: int, postings: tuple[Posting, ...]) -> BillingPosted:
     period = state.billing_periods[first_s]
-    closing.post(state, postings)
+    dues.post(state, postings)
     for account, row in _sums(state, first_s):
         done = msgspec.structs.replace(row, lost_u=_compensation(row).lost_u, granted_u=row.incentive_u)
         if done != row:

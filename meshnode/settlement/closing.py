@@ -12,26 +12,24 @@ from collections.abc import Callable
 
 import msgspec
 
-from meshnode.amounts import PPM
 from meshnode.ledger import book, contracts, pausing, readings, rows
 from meshnode.ledger.state import State
 from meshnode.market import Band, Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
-from meshnode.settlement import driven, origins, pairs, parameters, priced
+from meshnode.settlement import driven, dues, origins, pairs, parameters, period_effects, priced
+from meshnode.settlement.agreed import Agreed
 from meshnode.settlement.correction import correct
 from meshnode.settlement.invariants import check_settlement
 from meshnode.settlement.metered import Metered, Quality, estimate
 from meshnode.settlement.origins import Origins
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.period import PeriodInputs, Settlement, Tariff, settle
-from meshnode.settlement.posting import GRID_ACCOUNT, Posting, changes_by_account
+from meshnode.settlement.posting import Posting
 
 DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
 # the nearest thing to it.
 RECENT_PERIODS = 4
-# Where surplus is compensated it is the member's own: what a fixed share exceeds its use is not the plant's.
-_OWN_SURPLUS = {"static": "es-static"}
 
 
 class PeriodRules(msgspec.Struct, frozen=True):
@@ -44,8 +42,8 @@ class PeriodRules(msgspec.Struct, frozen=True):
         currency: code of the currency of all claims.
         tariff: prices and fees.
         mechanism: what clears orders; None: no orders are taken.
-        estimate_days: how many similar days an estimate looks at.
-        shares: (name of a member, share in ppm) where the tariff shares by them; together a million.
+        estimate_days: how many similar days an estimate looks at, at most.
+        agreed: what the binding says of energy beyond that, at times or for some.
         billing_months, billing_s: a billing period is so many months, or so many seconds; one of the two is 0.
     """
 
@@ -56,7 +54,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
     tariff: Tariff
     mechanism: Mechanism | None
     estimate_days: int
-    shares: tuple[tuple[str, int], ...] = ()
+    agreed: Agreed
     billing_months: int = 1
     billing_s: int = 0
 
@@ -114,7 +112,7 @@ def close(
     """
     energies = tuple(
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
-        for account, meters in sorted(_meters(state, start_s).items())
+        for account, meters in sorted(_meters(state, start_s, rules.agreed).items())
     )
     known = {entry.account for entry in energies}
     orders = [
@@ -140,8 +138,10 @@ def close(
     book.close(state, start_s)
     # Where a seller exports less than it sold, its customers are served by the priorities that it agreed on.
     trades = tuple(contracts.in_turn(state, start_s, trades, lambda trade: (trade.seller, trade.buyer)))
-    settlement = _settle(state, start_s, rules, energies, trades)
-    post(state, settlement.postings)
+    period_effects.note(state, start_s, rules.length_s, rules.agreed, sorted(known))
+    settlement, moves = _settle(state, start_s, rules, energies, trades)
+    posted = settlement.postings if moves else ()
+    dues.post(state, posted)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
     _store_metered(state, start_s, energies)
@@ -149,7 +149,7 @@ def close(
         start_s,
         rows.Period(rules.length_s, rows.PERIOD_PROVISIONAL, settlement.completeness_ppm, 0, binding, int(matched)),
     )
-    written = pairs.write(state, start_s, settlement.postings, energies)
+    written = pairs.write(state, start_s, posted, energies)
     return PeriodClosed(start_s, rules.length_s, settlement, energies, trades, fills, price, written)
 
 
@@ -224,23 +224,29 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     period = state.periods.get(start_s)
     if stored is None or period is None:
         return None
-    meters = [meter_id for meter_id, meter in state.meters.of_account(account) if readings.counts(meter, start_s)]
+    own = state.meters.of_account(account)
+    meters = [meter_id for meter_id, meter in own if _counts(meter_id, meter, start_s, rules.agreed)]
     measured = _measured(state, account, meters, start_s, rules.length_s) if meters else None
-    if measured is None or _row(measured) == stored:
+    if measured is None:
+        return None
+    otherwise = period_effects.stored_otherwise(state, start_s, rules.length_s, rules.agreed, account)
+    if _row(measured) == stored and not otherwise:
         return None
     before = metered(state, start_s)
     after = tuple(measured if entry.account == account else entry for entry in before)
     trades = _trades(state, start_s)
-    old = _settle(state, start_s, rules, before, trades)
-    new = _settle(state, start_s, rules, after, trades)
+    old, _ = _settle(state, start_s, rules, before, trades)
+    period_effects.note_stored(state, start_s, rules.length_s, rules.agreed, (account,))
+    new, moves = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
-    post(state, postings)
+    posted = postings if moves else ()
+    dues.post(state, posted)
     state.metered.put((start_s, account), _row(measured))
     state.periods.put(
         start_s,
         msgspec.structs.replace(period, completeness_ppm=new.completeness_ppm, corrections=period.corrections + 1),
     )
-    written = pairs.write(state, start_s, postings, after, before)
+    written = pairs.write(state, start_s, posted, after, before)
     return PeriodCorrected(start_s, new, after, postings, written, before)
 
 
@@ -266,6 +272,7 @@ def finish(state: State, start_s: int, rules: PeriodRules) -> PeriodFinal:
         state.trades.delete(key)
     pairs.finish(state, start_s)
     driven.finish(state, start_s)
+    period_effects.finish(state, start_s)
     return PeriodFinal(start_s, origin)
 
 
@@ -285,20 +292,9 @@ def tariff_of(state: State, start_s: int, rules: PeriodRules) -> Tariff:
     the binding.
     """
     found = driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
-    if found.compensation and found.sharing in _OWN_SURPLUS:
-        found = msgspec.structs.replace(found, sharing=_OWN_SURPLUS[found.sharing])
+    if found.compensation and found.sharing in period_effects.OWN_SURPLUS:
+        found = msgspec.structs.replace(found, sharing=period_effects.OWN_SURPLUS[found.sharing])
     return found
-
-
-def post(state: State, postings: tuple[Posting, ...]) -> None:
-    """Enter postings in the claims of their accounts."""
-    for account, change in changes_by_account(postings).items():
-        known = state.claims.get(account)
-        amount = change + (known.amount_u if known else 0)
-        if amount:
-            state.claims.put(account, rows.Claim(amount))
-        elif known:
-            state.claims.delete(account)
 
 
 def check_claims(state: State) -> None:
@@ -311,13 +307,18 @@ def check_claims(state: State) -> None:
     assert total == 0, f"claims sum to {total} u"
 
 
-def _meters(state: State, start_s: int) -> dict[bytes, list[bytes]]:
+def _meters(state: State, start_s: int, agreed: Agreed) -> dict[bytes, list[bytes]]:
     """The meters that count in a period, by account."""
     found: dict[bytes, list[bytes]] = {}
     for meter_id, meter in state.meters.items():
-        if readings.counts(meter, start_s):
+        if _counts(meter_id, meter, start_s, agreed):
             found.setdefault(meter.account, []).append(meter_id)
     return found
+
+
+def _counts(meter_id: bytes, meter: rows.Meter, start_s: int, agreed: Agreed) -> bool:
+    """Whether a meter counts for its owner; what flows through a feeder is counted where it is used."""
+    return readings.counts(meter, start_s) and meter_id not in agreed.feeder_meters
 
 
 def _measured(state: State, account: bytes, meters: list[bytes], start_s: int, length_s: int) -> Metered | None:
@@ -340,9 +341,10 @@ def _measured(state: State, account: bytes, meters: list[bytes], start_s: int, l
 
 def _estimated(state: State, account: bytes, start_s: int, rules: PeriodRules) -> Metered:
     slot = start_s // rules.length_s
-    similar = _history(state, account, start_s, DAY_S, rules.estimate_days, rules.length_s)
+    days = period_effects.estimate_days(state, start_s, rules.agreed, account)
+    similar = _history(state, account, start_s, DAY_S, days, rules.length_s)
     if similar:
-        return estimate(account, slot, similar, max(1, DAY_S // rules.length_s), rules.estimate_days)
+        return estimate(account, slot, similar, max(1, DAY_S // rules.length_s), days)
     recent = _history(state, account, start_s, rules.length_s, RECENT_PERIODS, rules.length_s)
     return estimate(account, slot, recent, 1, RECENT_PERIODS)
 
@@ -361,45 +363,39 @@ def _history(
 
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
-) -> Settlement:
+) -> tuple[Settlement, bool]:
+    """A period's settlement, and whether somebody owes what it posts; else the binding only shows amounts."""
     inputs = _inputs(state, start_s, rules, metered, trades)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
-    return settlement
+    return settlement, inputs.tariff.moves
 
 
 def _inputs(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> PeriodInputs:
-    tariff, period = tariff_of(state, start_s, rules), start_s // rules.length_s
-    if rules.shares:
-        tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
+    fixed, period, agreed = tariff_of(state, start_s, rules), start_s // rules.length_s, rules.agreed
     at_set_prices: tuple[Trade, ...] = ()
     if rules.mechanism is not None and _is_matched(state, start_s):
-        limits = Terms(tariff.grid_price_u_kwh, tariff.feed_in_price_u_kwh)
+        limits = Terms(fixed.grid_price_u_kwh, fixed.feed_in_price_u_kwh)
         orders = priced.orders(period, metered, trades, parameters.prices(state, start_s))
         at_set_prices = priced.trade(rules.mechanism, limits, driven.within(state, start_s, orders))
-    return PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
+    tariff = period_effects.tariff(state, start_s, rules.length_s, fixed, agreed, metered)
+    stored = period_effects.stored_wh(state, start_s)
+    inputs = PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices, stored)
+    if agreed.asks_shared:
+        # Energy is shared before anybody can ask how much of it was.
+        shared_ppm = period_effects.shared_ppm(settle(inputs))
+        shared = msgspec.structs.replace(tariff, solidarity=fixed.solidarity)
+        charged = period_effects.money(state, start_s, shared, agreed, metered, shared_ppm)
+        inputs = msgspec.structs.replace(inputs, tariff=charged)
+    return inputs
 
 
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
     """The trades of a closed period that may still be corrected, in the order in which they are delivered."""
     found = state.trades.range((start_s, 0), (start_s + 1, 0))
     return tuple(Trade(*msgspec.structs.astuple(row)) for _, row in found)
-
-
-def _weights(
-    state: State, shares: tuple[tuple[str, int], ...], metered: tuple[Metered, ...]
-) -> tuple[tuple[bytes, int], ...]:
-    """The binding's shares, by account of those who are metered in the period.
-
-    What belongs to anybody else - not a member yet, without a meter, gone - goes to the grid as one
-    share. So a correction finds the shares that the first settlement found, whoever joined since.
-    """
-    by_name = dict(shares)
-    found = [(entry.account, by_name.get(state.accounts[entry.account].name, 0)) for entry in metered]
-    absent = PPM - sum(share for _, share in found)
-    return (*found, (GRID_ACCOUNT, absent)) if absent else tuple(found)
 
 
 def _store_metered(state: State, start_s: int, metered: tuple[Metered, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from meshnode.amounts import PPM, split
 from meshnode.ledger import delivery_rows, holds, rows
 from meshnode.ledger.balances import balance
 from meshnode.ledger.delivery_rows import POINT_COINS, POINT_STATION
@@ -57,20 +58,37 @@ def reserve(
     time_s: int,
     chain_id: bytes,
     verifier: Verifier,
+    events: list[Happened],
 ) -> Verdict:
-    """A session is paid for in full; its point waits for it."""
+    """A session is paid for in full; its point waits for it.
+
+    Args:
+        events: what happened to whom it comes before is added.
+    """
     point = state.points.get(step.point)
-    fault = _fault_of_point(point)
+    waiting = _gives_way(state, point, account)
+    fault = Verdict.ACCEPTED if waiting is not None else _fault_of_point(point)
     if point is None or fault:
         return fault
     asked = (step.price_u_kwh, step.fee_u_kwh, step.flat_u)
     if point.kind != POINT_STATION or asked != (point.price_u_kwh, point.fee_u_kwh, point.flat_u):
         return Verdict.OTHER_POINT_TERMS
+    if point.most_wh and step.cap_wh > point.most_wh:
+        return Verdict.SESSION_TOO_LARGE
     escrow_u = session.escrow_u(session.Tariff(*asked), step.cap_wh)
     payer = points.payer(state, step, account, escrow_u, chain_id, verifier)
     if isinstance(payer, Verdict):
         return payer
     row = _row(step.point, point, payer, escrow_u, step.cap_wh, step.until_s, guest=step.guest or b"")
+    if waiting is not None:
+        # Whoever cannot reserve after all takes nobody's place.
+        fault = _fault_of_place(state, row, time_s)
+        if fault:
+            return fault
+        before = state.deliveries[waiting]
+        called_off = delivery.cancel(_machine(before))
+        assert not isinstance(called_off, Refusal), f"{waiting.hex()} has begun"
+        events += _advance(state, waiting, before, called_off, time_s)
     verdict = _place(state, record_id, row, time_s)
     if verdict == Verdict.ACCEPTED and step.credential is not None:
         known = state.credentials[step.credential]
@@ -177,6 +195,16 @@ def _fault_of_point(point: delivery_rows.Point | None) -> Verdict:
     return Verdict.POINT_BUSY if point.busy else Verdict.ACCEPTED
 
 
+def _gives_way(state: State, point: delivery_rows.Point | None, account: bytes) -> bytes | None:
+    """The reservation that gives way to a member whom the point serves first: one of somebody else, not begun."""
+    if point is None or point.closed or not point.busy or not set(point.first) & set(state.accounts[account].roles):
+        return None
+    row = state.deliveries[point.busy]
+    before = state.accounts.get(row.payer)
+    is_first = before is not None and bool(set(point.first) & set(before.roles))
+    return None if is_first or row.phase != Phase.RESERVED else point.busy
+
+
 def _fault_of_route(state: State, point: delivery_rows.Point, account: bytes) -> Verdict:
     """Who may draw from where: from the own battery its owner, from the common one who has access to it."""
     if point.route == ROUTE_OWN and point.owner != account:
@@ -216,8 +244,18 @@ def _row(
         energy_to=point.energy_to,
         station=point.owner,
         unit_wh=point.unit_wh,
+        fee_split=point.fee_split,
         **_fields(fresh),
     )
+
+
+def _fault_of_place(state: State, row: delivery_rows.Delivery, time_s: int) -> Verdict:
+    """Whether a delivery can be reserved, as far as its payer and its end are concerned."""
+    if not time_s < row.deadline_s <= time_s + MAX_RESERVED_S:
+        return Verdict.END_NOT_AHEAD
+    if row.amount and not holds.has_room(state, row.payer):
+        return Verdict.TOO_MANY_HOLDS
+    return Verdict.ACCEPTED if balance(state, row.payer, row.asset).free >= row.amount else Verdict.NOT_ENOUGH
 
 
 def _place(state: State, record_id: bytes, row: delivery_rows.Delivery, time_s: int) -> Verdict:
@@ -260,9 +298,10 @@ def _settle_session(
     tariff = session.Tariff(row.price_u_kwh, row.fee_u_kwh, row.flat_u)
     bill = session.settle(tariff, row.purchased_wh, delivered_wh)
     events: list[Happened] = []
+    fees = split(bill.fee_u, row.fee_split or ((row.station, PPM),))
     for what, to, amount in (
         (What.CHARGED, row.energy_to, bill.energy_u),
-        (What.STATION_FEE, row.station, bill.fee_u),
+        *((What.STATION_FEE, to, part_u) for to, part_u in sorted(fees.items())),
     ):
         if amount:
             holds.pay(state, delivery_id, to, amount)

@@ -7,10 +7,24 @@ example. A violation is our bug: the node stops rather than go on with wrong mon
 from collections import Counter
 
 from meshnode.amounts import PPM, split, value
+from meshnode.settlement.levies import CONSUMED, GRID, INJECTED, NEIGHBOURS, SOLAR, STORED, charged_wh, solar_wh
 from meshnode.settlement.metered import Metered
 from meshnode.settlement.period import Line, PeriodInputs, Settlement
-from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Posting, Reason, changes_by_account
+from meshnode.settlement.posting import (
+    COMMUNITY_FUND,
+    CONSUMERS,
+    GRID_ACCOUNT,
+    POOL_ACCOUNT,
+    PRODUCERS,
+    Posting,
+    Reason,
+    changes_by_account,
+    fund_account,
+)
 from meshnode.settlement.sharing import Key, Weighing
+
+_Paid = tuple[int, bytes, bytes, int, int]
+"""(reason, payer, recipient, energy, price) of what is charged on energy."""
 
 
 class SettlementBroken(RuntimeError):
@@ -31,8 +45,9 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     Sharing, of the pot that trades left over (shared + fed in):
 
         nothing is shared where the tariff shares nothing
-        shared_i <= ceil(pot x share_i), in one round of fixed shares
-        grid_i = 0 or fed_in_j = 0 for i != j, where the last round goes by use or by rank
+        shared_i <= ceil(pot x share_i), in one round of fixed shares, where nobody is served first
+        shared_i <= most_i, where it is rationed
+        grid_i = 0 or fed_in_j = 0 for i != j, where the last round goes by use or by rank and nothing is rationed
         what is paid into the pool for it = |value(price, sum(shared))|
         surplus_i passed on to i <= ceil(pot x share_i), and by j <= fed_in_j; both sums are equal and paid for once
 
@@ -42,9 +57,10 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
         debit != credit, 0 <= amount, amount = |value(price, energy)| except where a total is divided
         out_i - in_i = what the postings say; pool = 0
         sum(out) - sum(in) = funds + grid, that is: buyers' payments = sellers' receipts + fees + grid
-        fees of i = value(fee, neighbours_i), divided by the splitter
+        fees and levies of i = value(price, energy_i of the base), divided by the splitter; what is for those
+            who share is divided among them by what they took, or gave
+        incentive = value(incentive, sum(neighbours)), divided in the same way
         energy of the grid fees of i <= neighbours_i, each at a price of the table; equal if none of them is 0
-        levy of i = value(levy, energy_i of its base)
         given by i = income_i x share, rounded down, 0 of who is helped; sum(given) = sum(received by the helped)
     """
     by_account = {metered.account: metered for metered in inputs.metered}
@@ -60,10 +76,10 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     _check_sharing(inputs, settlement)
     _check_surplus(inputs, settlement)
     _check_money(settlement)
-    _check_fees(inputs, settlement)
+    _check_charges(inputs, settlement)
     _check_grid_fees(inputs, settlement)
-    _check_levies(inputs, settlement)
     _check_solidarity(inputs, settlement)
+    _check_incentive(inputs, settlement)
 
 
 def _taker(posting: Posting) -> bytes:
@@ -113,7 +129,8 @@ def _check_posting(settlement: Settlement, posting: Posting) -> None:
     other = {Reason.GRID: _giver, Reason.FEED_IN: _taker}.get(posting.reason)
     if other is not None and other(posting) != GRID_ACCOUNT:
         raise SettlementBroken(f"period {settlement.period}: the grid's side of a posting is {other(posting).hex()}")
-    if posting.reason not in (Reason.SHARED, Reason.SURPLUS, Reason.FEE, Reason.SOLIDARITY):
+    divided = (Reason.SHARED, Reason.SURPLUS, Reason.FEE, Reason.LEVY, Reason.SOLIDARITY, Reason.INCENTIVE)
+    if posting.reason not in divided:
         expected_u = abs(value(posting.price_u_kwh, posting.energy_wh))
         _expect(settlement, f"amount of {posting.reason.name}", posting.amount_u, expected_u, posting.debit)
 
@@ -179,7 +196,7 @@ def _check_sharing(inputs: PeriodInputs, settlement: Settlement) -> None:
     shared_wh = sum(posting.energy_wh for posting in takers)
     paid_u = sum(posting.amount_u for posting in payers)
     _expect(settlement, "paid for shared energy", paid_u, abs(value(tariff.shared_u_kwh, shared_wh)))
-    if rule.rounds == (Key.STATIC,) and rule.weighing is Weighing.SHARES:
+    if rule.rounds == (Key.STATIC,) and rule.weighing is Weighing.SHARES and not tariff.first:
         pot_wh = shared_wh + sum(line.fed_in_wh for line in settlement.lines)
         shares = dict(tariff.weights)
         for posting in takers:
@@ -189,7 +206,11 @@ def _check_sharing(inputs: PeriodInputs, settlement: Settlement) -> None:
                     f"period {settlement.period}, account {account.hex()}: {posting.energy_wh} Wh of a pot of "
                     f"{pot_wh} Wh, beyond its share of {shares.get(account, 0)} ppm"
                 )
-    if rule.rounds[-1] in (Key.PRO_RATA, Key.PRIORITY):
+    for posting in takers:
+        most_wh = dict(tariff.most_wh).get(_taker(posting), posting.energy_wh)
+        if posting.energy_wh > most_wh:
+            _expect(settlement, "energy beyond the ration", posting.energy_wh, most_wh, _taker(posting))
+    if rule.rounds[-1] in (Key.PRO_RATA, Key.PRIORITY) and not tariff.most_wh:
         drawing = [line.account for line in settlement.lines if line.grid_wh]
         feeding = [line.account for line in settlement.lines if line.fed_in_wh]
         # Who is on both sides may remain so alone, since nobody is his own neighbour.
@@ -244,23 +265,86 @@ def _check_money(settlement: Settlement) -> None:
         _expect(settlement, "in - out", line.in_u - line.out_u, changes_u.get(line.account, 0), line.account)
 
 
-def _check_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
-    """Each member pays each fund its part of the fee on energy from neighbours, and nothing else."""
-    neighbours_wh = {line.account: line.neighbours_wh for line in settlement.lines}
-    paid_u: Counter[tuple[bytes, bytes]] = Counter()
+def _check_charges(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Each member pays each recipient its part of each fee and levy on its own energy, and nothing else."""
+    energies = _energies(inputs, settlement)
+    paid_u: Counter[_Paid] = Counter()
     for posting in settlement.postings:
-        if posting.reason is Reason.FEE:
-            energy_wh = neighbours_wh.get(posting.debit, 0)
-            _expect(settlement, "energy of a fee", posting.energy_wh, energy_wh, posting.debit)
-            paid_u[posting.debit, posting.credit] += posting.amount_u
-    for account, energy_wh in neighbours_wh.items():
-        fee_u = value(inputs.tariff.fee_u_kwh, energy_wh)
-        for fund, part_u in split(fee_u, inputs.tariff.fee_split).items():
-            # Who is also a fund keeps its own part, and no posting says so.
-            expected_u = 0 if fund == account else part_u
-            _expect(settlement, f"fee to {fund.hex()}", paid_u.pop((account, fund), 0), expected_u, account)
-    for account, fund in sorted(paid_u):
-        raise SettlementBroken(f"period {settlement.period}: a fee from {account.hex()} to {fund.hex()}")
+        if posting.reason in (Reason.FEE, Reason.LEVY):
+            legs = (posting.debit, posting.credit)
+            paid_u[posting.reason, *legs, posting.energy_wh, posting.price_u_kwh] += posting.amount_u
+    expected_u: Counter[_Paid] = Counter()
+    for one in (*inputs.tariff.fees, *inputs.tariff.all_levies):
+        waiting_u: Counter[bytes] = Counter()
+        for account, energy_wh in charged_wh(one, energies).items():
+            for fund, part_u in _parts(value(one.u_kwh, energy_wh), one.shares, settlement).items():
+                is_group = fund in (CONSUMERS, PRODUCERS)
+                waiting_u[fund] += part_u if is_group else 0
+                # Who is also a fund keeps its own part, and no posting says so.
+                if fund != account:
+                    to = POOL_ACCOUNT if is_group else fund
+                    expected_u[one.reason, account, to, energy_wh, one.u_kwh] += part_u
+        for group, whole_u in waiting_u.items():
+            for account, part_u in _shared_out(group, whole_u, settlement).items():
+                energy_wh = _weights(group, settlement).get(account, 0)
+                expected_u[one.reason, POOL_ACCOUNT, account, energy_wh, one.u_kwh] += part_u
+    for key in sorted(expected_u.keys() | paid_u.keys()):
+        reason, payer, to, energy_wh, _ = key
+        what = f"{Reason(reason).name} to {to.hex()} on {energy_wh} Wh"
+        _expect(settlement, what, paid_u[key], expected_u[key], payer)
+
+
+def _check_incentive(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """All that was shared is rewarded once, from outside, and each recipient gets its part."""
+    shared_wh = sum(line.neighbours_wh for line in settlement.lines)
+    expected_u: Counter[bytes] = Counter()
+    if inputs.tariff.incentive_u_kwh:
+        whole_u = value(inputs.tariff.incentive_u_kwh, shared_wh)
+        for fund, part_u in _parts(whole_u, inputs.tariff.incentive_split, settlement).items():
+            expected_u.update(_shared_out(fund, part_u, settlement))
+    found_u: Counter[bytes] = Counter()
+    for posting in settlement.postings:
+        if posting.reason is Reason.INCENTIVE:
+            _expect(settlement, "an incentive from elsewhere", posting.debit == GRID_ACCOUNT, True, posting.debit)
+            found_u[posting.credit] += posting.amount_u
+    for account in sorted(expected_u.keys() | found_u.keys()):
+        _expect(settlement, "incentive", found_u[account], expected_u[account], account)
+
+
+def _parts(amount_u: int, shares: tuple[tuple[bytes, int], ...], settlement: Settlement) -> dict[bytes, int]:
+    """An amount by recipient; for those who share while nobody does, by what the community fund stands for."""
+    if any(line.neighbours_wh for line in settlement.lines):
+        return split(amount_u, shares)
+    merged: Counter[bytes] = Counter()
+    for recipient, ppm in shares:
+        merged[fund_account(COMMUNITY_FUND) if recipient in (CONSUMERS, PRODUCERS) else recipient] += ppm
+    return split(amount_u, merged.items())
+
+
+def _shared_out(recipient: bytes, amount_u: int, settlement: Settlement) -> dict[bytes, int]:
+    """What is for many, by account."""
+    if recipient not in (CONSUMERS, PRODUCERS) or not amount_u:
+        return {recipient: amount_u}
+    return split(amount_u, _weights(recipient, settlement).items())
+
+
+def _weights(group: bytes, settlement: Settlement) -> dict[bytes, int]:
+    """By what those who share divide what is for them."""
+    return {line.account: line.neighbours_wh if group == CONSUMERS else line.sold_wh for line in settlement.lines}
+
+
+def _energies(inputs: PeriodInputs, settlement: Settlement) -> dict[int, dict[bytes, int]]:
+    lines = settlement.lines
+    neighbours_wh = {line.account: line.neighbours_wh for line in lines}
+    produced_wh = {metered.account: metered.produced_wh or 0 for metered in inputs.metered}
+    return {
+        CONSUMED: {line.account: line.consumption_wh for line in lines},
+        NEIGHBOURS: neighbours_wh,
+        GRID: {line.account: line.grid_wh for line in lines},
+        INJECTED: {line.account: line.sold_wh + line.fed_in_wh for line in lines},
+        SOLAR: solar_wh(produced_wh, {line.account: line.sold_wh for line in lines}, neighbours_wh),
+        STORED: dict(inputs.stored_wh),
+    }
 
 
 def _check_grid_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
@@ -278,23 +362,6 @@ def _check_grid_fees(inputs: PeriodInputs, settlement: Settlement) -> None:
             _expect(settlement, "energy of the grid fees", found_wh, line.neighbours_wh, line.account)
     for account in charged_wh:
         raise SettlementBroken(f"period {settlement.period}: a grid fee of {account.hex()}, which is no member")
-
-
-def _check_levies(inputs: PeriodInputs, settlement: Settlement) -> None:
-    """Each member pays each levy on its own energy, and no other."""
-    expected_u: Counter[tuple[bytes, bytes]] = Counter()
-    for levy in inputs.tariff.levies:
-        for line in settlement.lines:
-            energy_wh = (line.consumption_wh, line.neighbours_wh, line.grid_wh)[levy.base]
-            if line.account != levy.fund:
-                expected_u[line.account, levy.fund] += value(levy.u_kwh, energy_wh)
-    found_u: Counter[tuple[bytes, bytes]] = Counter()
-    for posting in settlement.postings:
-        if posting.reason is Reason.LEVY:
-            found_u[posting.debit, posting.credit] += posting.amount_u
-    for account, fund in sorted(expected_u.keys() | found_u.keys()):
-        place = (account, fund)
-        _expect(settlement, f"levies for {fund.hex()}", found_u[place], expected_u[place], account)
 
 
 def _check_solidarity(inputs: PeriodInputs, settlement: Settlement) -> None:

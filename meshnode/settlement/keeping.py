@@ -55,12 +55,31 @@ def plan(
     return found
 
 
-def moved(planned: Mapping[bytes, tuple[int, int]], charged_wh: int, discharged_wh: int) -> Parts:
-    """Divide what a storage really moved as it was planned; the parts add up to it."""
-    into = split(charged_wh, [(account, part[0]) for account, part in planned.items()]) if charged_wh else {}
-    out = split(discharged_wh, [(account, part[1]) for account, part in planned.items()]) if discharged_wh else {}
+def moved(
+    planned: Mapping[bytes, tuple[int, int]],
+    charged_wh: int,
+    discharged_wh: int,
+    first: tuple[frozenset[bytes], frozenset[bytes]] = (frozenset(), frozenset()),
+) -> Parts:
+    """Divide what a storage really moved as it was planned; the parts add up to it.
+
+    Args:
+        first: whose plan is carried out whole before the others', charging and discharging.
+    """
+    into = _divided(charged_wh, {account: part[0] for account, part in planned.items()}, first[0])
+    out = _divided(discharged_wh, {account: part[1] for account, part in planned.items()}, first[1])
     both = {account: (into.get(account, 0), out.get(account, 0)) for account in planned}
     return {account: part for account, part in both.items() if any(part)}
+
+
+def _divided(moved_wh: int, planned_wh: Mapping[bytes, int], first: frozenset[bytes]) -> dict[bytes, int]:
+    if not moved_wh:
+        return {}
+    before = {account: wh for account, wh in planned_wh.items() if account in first}
+    after = {account: wh for account, wh in planned_wh.items() if account not in first}
+    served_wh = min(moved_wh, sum(before.values())) if any(after.values()) else moved_wh
+    parts = split(served_wh, before.items()) if served_wh else {}
+    return parts | (split(moved_wh - served_wh, after.items()) if moved_wh > served_wh else {})
 
 
 def add(one: Mapping[bytes, tuple[int, int]], other: Mapping[bytes, tuple[int, int]], sign: int = 1) -> Parts:

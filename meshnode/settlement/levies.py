@@ -19,6 +19,12 @@ NEIGHBOURS: Final = 1
 GRID: Final = 2
 LEVY_BASES: Final = {CONSUMED: "consumed", NEIGHBOURS: "neighbours", GRID: "grid"}
 """The energy that a levy may be on: what a home uses, takes from neighbours, or draws from the grid."""
+INJECTED: Final = 3
+SOLAR: Final = 4
+STORED: Final = 5
+BASES: Final = LEVY_BASES | {INJECTED: "injected", SOLAR: "solar", STORED: "stored"}
+"""Also what a binding may charge for: what a home injects, what it takes from neighbours who make it in
+that period, and what it takes out of its storages."""
 
 EARNING: Final = frozenset({Reason.TRADE, Reason.PRICED, Reason.SHARED, Reason.FEED_IN})
 """What a member earns by energy; what it gets because a partner did not keep a trade is no income."""
@@ -40,6 +46,53 @@ class Levy(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.base not in LEVY_BASES or not 0 <= self.u_kwh <= PRICE_MAX_U_KWH:
             raise AmountError(f"levy on {self.base} of {self.u_kwh} u/kWh: expected 0 to 2, and 0 to {PRICE_MAX_U_KWH}")
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What is charged on energy: a fee or a levy.
+
+    Fields:
+        base: one of BASES.
+        u_kwh: micro-units per kWh, 0 or more.
+        shares: (recipient, ppm) of it, together a million.
+        reason: FEE or LEVY.
+        payers: whom it is for; None: everybody.
+    """
+
+    base: int
+    u_kwh: int
+    shares: tuple[tuple[bytes, int], ...]
+    reason: Reason = Reason.FEE
+    payers: frozenset[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        if self.base not in BASES or not 0 <= self.u_kwh <= PRICE_MAX_U_KWH:
+            raise AmountError(
+                f"charge on {self.base} of {self.u_kwh} u/kWh: expected 0 to {max(BASES)}, and 0 to {PRICE_MAX_U_KWH}"
+            )
+        split(0, self.shares)  # refuses an account that is named twice and a share below zero
+        whole = sum(ppm for _, ppm in self.shares)
+        if whole != PPM:
+            raise AmountError(f"charge of {self.u_kwh} u/kWh: its shares add up to {whole} ppm, expected {PPM}")
+
+
+def charged_wh(one: Charge, energies: Mapping[int, Mapping[bytes, int]]) -> dict[bytes, int]:
+    """Who pays for how much, in order of the accounts. energies: Wh by account, by base."""
+    return {
+        account: wh for account, wh in sorted(energies[one.base].items()) if one.payers is None or account in one.payers
+    }
+
+
+def solar_wh(
+    produced_wh: Mapping[bytes, int], sold_wh: Mapping[bytes, int], neighbours_wh: Mapping[bytes, int]
+) -> dict[bytes, int]:
+    """What each took from neighbours who made it in the same period.
+
+    A Wh in the wires has no name: what all sold of what they made at the time is everybody's who took energy
+    from neighbours, in proportion.
+    """
+    whole_wh = sum(min(wh, produced_wh.get(account, 0)) for account, wh in sold_wh.items())
+    return split(whole_wh, neighbours_wh.items()) if whole_wh else dict.fromkeys(neighbours_wh, 0)
 
 
 class Solidarity(msgspec.Struct, frozen=True):

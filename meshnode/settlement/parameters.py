@@ -190,6 +190,11 @@ def charges(state: State, start_s: int, binding: Tariff) -> Tariff:
     return msgspec.structs.replace(binding, **changes) if changes else binding
 
 
+def levied(state: State, start_s: int) -> frozenset[bytes]:
+    """The funds for which an administrator has set a levy, or none, in a period; the binding's own do not hold then."""
+    return frozenset(fund_account(name.decode()) for name, _ in _all_at(state, LEVY, start_s))
+
+
 def on_top_u_kwh(state: State, starts_s: Iterable[int], binding_of: Callable[[int], Tariff]) -> dict[int, int]:
     """The most that a kWh that is ordered costs beyond its price, in each of some periods, as far as it is known now.
 

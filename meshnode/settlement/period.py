@@ -14,14 +14,13 @@ from meshnode.market.clearing import Trade
 from meshnode.market.grid_fees import GridFees, Location
 from meshnode.market.mid_market import NAME as MID_MARKET_RATE
 from meshnode.market.mid_market import mid_market_rate
+from meshnode.settlement import fees
 from meshnode.settlement.books import Books
 from meshnode.settlement.compensation import Incentive, passed_on
-from meshnode.settlement.credit import levy as charge_levy
-from meshnode.settlement.credit import solidarity
-from meshnode.settlement.levies import CONSUMED, GRID, NEIGHBOURS, Levy, Solidarity, earned_u, taken_by_fee
+from meshnode.settlement.levies import CONSUMED, GRID, NEIGHBOURS, Charge, Levy, Solidarity
 from meshnode.settlement.metered import Metered, Quality, completeness_ppm
 from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Posting, Reason
-from meshnode.settlement.sharing import Rule, SharingError, allocate, faults_of_weights
+from meshnode.settlement.sharing import Allocation, Key, Rule, SharingError, allocate, faults_of_weights
 from meshnode.settlement.sharing_modes import MODES
 
 MEMBERS_MAX: Final = 4_096
@@ -52,6 +51,11 @@ class Tariff(msgspec.Struct, frozen=True):
         solidarity: of what members earn; None: nothing.
         grid_fees: what the grid takes for energy from neighbours; None: nothing.
         locations: where members are connected, by account; who is not named shares nothing with anybody.
+        charges: further fees and levies, on other energy or for some members.
+        incentive_u_kwh, incentive_split: what is paid from outside for a shared kWh, and to whom, as the fee's.
+        first: accounts that are served before the others, one group after the other, each by its need.
+        most_wh: (account, Wh) that it gets from neighbours at most, without a trade.
+        moves: whether anybody is owed what is posted; else it is only shown.
         compensation: surplus takes off at most what a member's bought energy costs in its billing period
             (Spain, simplified compensation). Energy that is shared by fixed shares is then es-static.
         hourly_incentive: paid from outside for energy shared within an hour behind one substation, which is the
@@ -69,6 +73,12 @@ class Tariff(msgspec.Struct, frozen=True):
     solidarity: Solidarity | None = None
     grid_fees: GridFees | None = None
     locations: tuple[tuple[bytes, Location], ...] = ()
+    charges: tuple[Charge, ...] = ()
+    incentive_u_kwh: int = 0
+    incentive_split: tuple[tuple[bytes, int], ...] = ()
+    first: tuple[frozenset[bytes], ...] = ()
+    most_wh: tuple[tuple[bytes, int], ...] = ()
+    moves: bool = True
     compensation: bool = False
     hourly_incentive: Incentive | None = None
 
@@ -89,10 +99,14 @@ class Tariff(msgspec.Struct, frozen=True):
             found = faults_of_weights(mode.rule, {}, dict(self.weights))
             if found:
                 raise SettlementError(f"tariff: {'; '.join(found)}")
-        split(0, self.fee_split)  # refuses an account that is named twice and a share below zero
-        whole = sum(ppm for _, ppm in self.fee_split)
-        if whole != PPM and (self.fee_split or self.fee_u_kwh):
-            raise SettlementError(f"tariff: the shares of the fee add up to {whole} ppm, expected {PPM}")
+        for what, charged, shares in (
+            ("fee", self.fee_u_kwh, self.fee_split),
+            ("incentive", self.incentive_u_kwh, self.incentive_split),
+        ):
+            split(0, shares)  # refuses an account that is named twice and a share below zero
+            whole = sum(ppm for _, ppm in shares)
+            if whole != PPM and (shares or charged):
+                raise SettlementError(f"tariff: the shares of the {what} add up to {whole} ppm, expected {PPM}")
 
     @property
     def on_top_u_kwh(self) -> int:
@@ -117,6 +131,18 @@ class Tariff(msgspec.Struct, frozen=True):
         return None if self.sharing is None else MODES[self.sharing].rule
 
     @property
+    def fees(self) -> tuple[Charge, ...]:
+        """Every fee on energy."""
+        network = (Charge(NEIGHBOURS, self.fee_u_kwh, self.fee_split),) if self.fee_u_kwh else ()
+        return (*network, *(one for one in self.charges if one.reason is Reason.FEE))
+
+    @property
+    def all_levies(self) -> tuple[Charge, ...]:
+        """Every levy on energy."""
+        named = (Charge(one.base, one.u_kwh, ((one.fund, PPM),), Reason.LEVY) for one in self.levies)
+        return (*named, *(one for one in self.charges if one.reason is Reason.LEVY))
+
+    @property
     def shared_u_kwh(self) -> int:
         """What a kWh costs that is shared without a trade."""
         if self.sharing == MID_MARKET_RATE:
@@ -136,6 +162,7 @@ class PeriodInputs(msgspec.Struct, frozen=True):
         tariff: prices of this period.
         priced: trades at prices that both partners have set, of energy that their meters show beyond
             `trades`, so that all of it is delivered.
+        stored_wh: (account, Wh) that it took out of its storages.
     """
 
     period: int
@@ -144,6 +171,7 @@ class PeriodInputs(msgspec.Struct, frozen=True):
     trades: tuple[Trade, ...]
     tariff: Tariff
     priced: tuple[Trade, ...] = ()
+    stored_wh: tuple[tuple[bytes, int], ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True):
@@ -221,9 +249,10 @@ def settle(inputs: PeriodInputs) -> Settlement:
        the pool. Without sharing this is skipped.
     5. **Grid**: the rest, at grid price and feed-in price. Where a member's unused share is its own
        surplus, who feeds it in passes its feed-in price on, through the pool.
-    6. **Fee** on energy from neighbours, paid by who took it, divided among the funds.
+    6. **Fees** on energy, paid by who took it, divided among funds, members, and those who share.
     7. **Grid fees** on the same energy, by who gave it to whom.
     8. **Levies** on energy, for their funds; then the **solidarity** share of what was earned.
+    9. **Incentive**: what is paid from outside for all that came from neighbours.
 
     A price below zero turns the payment around. Where a member is a fund too, its part of its
     own fee is not posted, since nothing moves.
@@ -245,14 +274,15 @@ def settle(inputs: PeriodInputs) -> Settlement:
     surplus_wh = {} if tariff.rule is None else _settle_sharing(books, inputs.period, tariff.rule, tariff)
     _settle_grid(books, tariff)
     _settle_surplus(books, surplus_wh, tariff.feed_in_price_u_kwh)
-    if tariff.fee_u_kwh:
-        _settle_fees(books, tariff)
+    found = fees.energies(members, books.neighbours_wh, books.import_wh, books.sold_wh, dict(inputs.stored_wh))
+    fees.charge(books, found, tariff.fees)
     if tariff.grid_fees is not None:
-        _settle_grid_fees(books, tariff.grid_fees, dict(tariff.locations))
-    for one in tariff.levies:
-        _settle_levy(books, members, one)
+        fees.charge_grid(books, tariff.grid_fees, dict(tariff.locations))
+    fees.charge(books, found, tariff.all_levies)
     if tariff.solidarity is not None:
-        _settle_solidarity(books, tariff.solidarity)
+        fees.solidarity(books, tariff.solidarity)
+    if tariff.incentive_u_kwh:
+        fees.incentive(books, tariff.incentive_u_kwh, tariff.incentive_split)
     received_u, paid_u = _flows(books.postings)
     return Settlement(
         period=inputs.period,
@@ -324,7 +354,7 @@ def _settle_priced(books: Books, trade: Trade) -> None:
 def _settle_sharing(books: Books, period: int, rule: Rule, tariff: Tariff) -> dict[bytes, int]:
     """Share what no trade covered, at one rate, through the pool; gives what is left where it is a member's own."""
     try:
-        allocation = allocate(rule, books.import_wh, books.export_wh, dict(tariff.weights))
+        allocation = serve(rule, books.import_wh, books.export_wh, tariff)
     except SharingError as error:
         raise SettlementError(f"period {period}, sharing {tariff.sharing}: {error}") from error
     taken, given = _open(allocation.taken_wh), _open(allocation.given_wh)
@@ -336,7 +366,29 @@ def _settle_sharing(books: Books, period: int, rule: Rule, tariff: Tariff) -> di
     for account, amount_u in split(total_u, given.items()).items():
         books.give(account, given[account])
         books.post(POOL_ACCOUNT, account, given[account], rate_u_kwh, Reason.SHARED, amount_u=amount_u)
-    return allocation.surplus_wh if rule.own_surplus else {}
+    # Who is served first leaves no part by shares.
+    return allocation.surplus_wh if rule.own_surplus and not tariff.first else {}
+
+
+def serve(rule: Rule, import_wh: dict[bytes, int], export_wh: dict[bytes, int], tariff: Tariff) -> Allocation:
+    """Share out: who is first by its need, then the rest by the rule, each at most what the tariff allows it."""
+    most_wh = dict(tariff.most_wh)
+    needs_wh = {account: min(wh, most_wh.get(account, wh)) for account, wh in import_wh.items()}
+    if not tariff.first:
+        return allocate(rule, needs_wh, export_wh, dict(tariff.weights))
+    left_wh, taken_wh, given_wh = dict(export_wh), dict.fromkeys(needs_wh, 0), dict.fromkeys(export_wh, 0)
+    everybody = frozenset(needs_wh)
+    by_need = Rule((Key.PRO_RATA,))
+    groups: list[tuple[Rule, frozenset[bytes], dict[bytes, int]]] = [(by_need, group, {}) for group in tariff.first]
+    for key, group, weights in (*groups, (rule, everybody, dict(tariff.weights))):
+        wants_wh = {one: wh - taken_wh[one] if one in group else 0 for one, wh in needs_wh.items()}
+        part = allocate(key, wants_wh, left_wh, weights)
+        for one, wh in part.taken_wh.items():
+            taken_wh[one] += wh
+        for one, wh in part.given_wh.items():
+            given_wh[one] += wh
+            left_wh[one] -= wh
+    return Allocation(taken_wh, given_wh, left_wh)
 
 
 def _open(energy_wh: dict[bytes, int]) -> dict[bytes, int]:
@@ -363,45 +415,6 @@ def _settle_surplus(books: Books, surplus_wh: dict[bytes, int], feed_in_u_kwh: i
         books.post(account, POOL_ACCOUNT, feeding[account], feed_in_u_kwh, Reason.SURPLUS, amount_u=amount_u)
     for account, amount_u in split(total_u, holders.items()).items():
         books.post(POOL_ACCOUNT, account, holders[account], feed_in_u_kwh, Reason.SURPLUS, amount_u=amount_u)
-
-
-def _settle_fees(books: Books, tariff: Tariff) -> None:
-    """The fee on energy from neighbours, divided among the funds."""
-    for account, energy_wh in books.neighbours_wh.items():
-        fee_u = value(tariff.fee_u_kwh, energy_wh)
-        for fund, amount_u in split(fee_u, tariff.fee_split).items():
-            if amount_u and fund != account:
-                books.post(account, fund, energy_wh, tariff.fee_u_kwh, Reason.FEE, amount_u=amount_u)
-
-
-def _settle_grid_fees(books: Books, fees: GridFees, locations: dict[bytes, Location]) -> None:
-    """What the grid takes for energy from neighbours; who took it pays."""
-    for (account, fee_u_kwh), energy_wh in taken_by_fee(fees, locations, books.postings).items():
-        if fee_u_kwh:
-            books.post(account, GRID_ACCOUNT, energy_wh, fee_u_kwh, Reason.GRID_FEE)
-
-
-def _settle_levy(books: Books, members: dict[bytes, Metered], levy: Levy) -> None:
-    """A levy, for its fund; what is left of the import is from the grid by now."""
-    on_wh = {
-        CONSUMED: {account: metered.consumption_wh for account, metered in members.items()},
-        NEIGHBOURS: books.neighbours_wh,
-        GRID: books.import_wh,
-    }[levy.base]
-    for account, amount_u in charge_levy(on_wh, levy.u_kwh).items():
-        if amount_u and account != levy.fund:
-            books.post(account, levy.fund, on_wh[account], levy.u_kwh, Reason.LEVY)
-
-
-def _settle_solidarity(books: Books, rule: Solidarity) -> None:
-    """A part of what was earned, through the pool."""
-    given_u, received_u = solidarity(earned_u(books.postings), rule.share_ppm, dict(rule.helped))
-    for account, amount_u in given_u.items():
-        if amount_u:
-            books.post(account, POOL_ACCOUNT, 0, 0, Reason.SOLIDARITY, amount_u=amount_u)
-    for account, amount_u in received_u.items():
-        if amount_u:
-            books.post(POOL_ACCOUNT, account, 0, 0, Reason.SOLIDARITY, amount_u=amount_u)
 
 
 def _flows(postings: Iterable[Posting]) -> tuple[dict[bytes, int], dict[bytes, int]]:

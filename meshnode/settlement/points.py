@@ -9,8 +9,10 @@ import msgspec
 
 from meshnode.ledger import delivery_rows, rows
 from meshnode.ledger.delivery_rows import POINT_COINS, POINT_STATION
+from meshnode.ledger.energy_rows import POINT
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
+from meshnode.settlement import introducing
 from protocols.cose import Verifier
 from protocols.records import (
     ROUTE_COMMON,
@@ -60,6 +62,7 @@ def offer(state: State, step: StationOffer | CoinOffer, account: bytes) -> Verdi
             busy=busy,
         )
     state.points.put(step.meter, row)
+    introducing.override(state, POINT, step.meter)
     return Verdict.ACCEPTED
 
 
@@ -71,6 +74,7 @@ def close(state: State, step: PointClose, account: bytes) -> Verdict:
     if point.owner != account:
         return Verdict.NOT_FOR_YOU
     state.points.put(step.meter, msgspec.structs.replace(point, closed=1))
+    introducing.override(state, POINT, step.meter)
     return Verdict.ACCEPTED
 
 

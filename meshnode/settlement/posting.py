@@ -17,6 +17,9 @@ together with the members and the funds it sums to zero."""
 POOL_ACCOUNT: Final = b"pool".ljust(16, b"\0")
 """What is shared without naming a partner is paid through this account; at zero after every settlement."""
 
+COMMUNITY_FUND: Final = "community fund"
+"""Who receives what nobody else is named for."""
+
 _FUND_PREFIX: Final = b"fund"
 _FUND_DIGEST_BYTES: Final = 12
 
@@ -27,6 +30,12 @@ def fund_account(name: str) -> bytes:
     Equal names give equal ids, to the byte: the caller passes the name as the binding's tree has it.
     """
     return _FUND_PREFIX + hashlib.sha256(name.encode()).digest()[:_FUND_DIGEST_BYTES]
+
+
+CONSUMERS: Final = fund_account("consumers")
+PRODUCERS: Final = fund_account("producers")
+"""Recipients that stand for many: whoever took energy from neighbours in the period, and whoever gave it, in
+proportion. Nothing is ever posted to them."""
 
 
 class Reason(enum.IntEnum):
@@ -45,7 +54,7 @@ class Reason(enum.IntEnum):
     FEED_IN = 6
     """Energy fed into the grid, at the feed-in price."""
     FEE = 7
-    """A fund's part of the fee on energy from neighbours."""
+    """A fund's or a member's part of a fee on energy; what is for many goes through the pool."""
     GRID_FEE = 8
     """What the grid takes for energy from neighbours, by the level at which the two are connected."""
     LEVY = 9
@@ -54,12 +63,24 @@ class Reason(enum.IntEnum):
     """A part of what members earned, through the pool, for those whom the community helps; of no energy."""
     PRICED = 11
     """Energy between two members who have set what they sell and buy at and ordered nothing."""
+    INCENTIVE = 12
+    """What the authority pays for shared energy; it comes from outside, as what the grid pays."""
+    STORAGE_FEE = 13
+    """A fee for stored energy, where no asset pays it; of no energy, as all that follow."""
     SURPLUS = 20
     """What a member's share exceeds its use, at the feed-in price, from who feeds it in, through the pool."""
     LOST = 21
     """Of a billing period: surplus beyond what the bought energy cost, taken back by the grid; of no energy."""
     SHARED_HOURS = 22
     """Of a billing period: what is paid from outside for energy shared within its hours; of no energy."""
+    MEMBERSHIP = 30
+    """A fee of membership."""
+    TAX = 31
+    """Value added tax on a bill."""
+    DEPOSIT = 32
+    """What the community holds of a member's money for as long as it is one; or gives back when it leaves."""
+    PAID_BACK = 33
+    """What the community pays a member whose meter it does not hear."""
 
 
 class Entry(enum.IntEnum):
@@ -89,8 +110,8 @@ class Posting(msgspec.Struct, frozen=True):
             them; empty otherwise.
         entry: first, reversal or replacement.
 
-    Invariant: amount_u = |value(price_u_kwh, energy_wh)|, except for SHARED, SURPLUS and FEE, where the
-    value is computed once for all and divided by the splitter, and for what has no energy.
+    Invariant: amount_u = |value(price_u_kwh, energy_wh)|, except for SHARED, SURPLUS, FEE, LEVY and INCENTIVE, where
+    the value is computed once for all and divided by the splitter, and for what has no energy.
     """
 
     debit: bytes

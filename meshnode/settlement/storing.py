@@ -7,20 +7,41 @@ paid is owed as arrears, which are paid as soon as there is money, before anythi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
-from meshnode.amounts import PPM
+from meshnode.amounts import PPM, value
 from meshnode.ledger import assets, capacity, credit, delivery_rows
 from meshnode.ledger.balances import balance, change
+from meshnode.ledger.energy_rows import STORED
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import education, points, restoring
+from meshnode.settlement import dues, education, introducing, points, restoring
 from meshnode.settlement.credit import Standing
 from meshnode.settlement.delivering import put_keep
+from meshnode.settlement.posting import Reason
 from meshnode.settlement.restoring import Taken
 from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh
 from protocols.records import POLICY_ISSUER, StorageSet, Stored
+
+
+class Fees(msgspec.Struct, frozen=True):
+    """What is due for stored energy in a settlement period.
+
+    Fields:
+        currency: that is owed where no asset pays a storage's fees.
+        start_s: of the period.
+        per_period: (asset, account) to what a kWh costs that is stored at its end; None: as each storage says.
+        per_kwh: (asset, account, Wh charged, Wh discharged) to what is due at once; None: nothing.
+    """
+
+    currency: str
+    start_s: int
+    per_period: Callable[[str, bytes], int] | None = None
+    per_kwh: Callable[[str, bytes, int, int], int] | None = None
+
 
 # Stands for all owners in the fee's division; account ids have 16 bytes, so it is nobody's.
 OWNERS = b"owners"
@@ -37,6 +58,10 @@ class FeeCharged(msgspec.Struct, frozen=True):
     due_u: int
     paid_u: int
     arrears_u: int
+
+
+Charged = Taken | FeeCharged | Moved | dues.DuesPosted
+"""What comes of stored energy, and of what it costs."""
 
 
 def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
@@ -91,10 +116,11 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
         **registers,
     )
     state.storages.put(step.asset, row)
+    introducing.override(state, STORED, step.asset.encode())
     return Verdict.ACCEPTED
 
 
-def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Taken | Moved]]:
+def store(state: State, record: Stored, meter: bytes, fees: Fees) -> tuple[Verdict, list[Charged]]:
     """What went into a storage is minted, less its losses; what was consumed of it is burned."""
     storage = state.storages.get(record.asset)
     if storage is None or storage.meter != meter:
@@ -103,7 +129,7 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
     fault = fault or restoring.fault(state, record)
     if fault:
         return fault, []
-    moved: list[Taken | Moved] = restoring.restore(state, record)
+    moved: list[Charged] = [*restoring.restore(state, record)]
     storage = state.storages[record.asset]
     minted = 0
     for account, charged_wh, discharged_wh in record.parts:
@@ -128,6 +154,9 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
         minted += units - owed + sum(one.amount for one in paid)
         if discharged_wh > redeemed_wh:
             moved += restoring.take(state, record.asset, account, discharged_wh - redeemed_wh, What.TAKEN_OUT)
+        if fees.per_kwh is not None:
+            due_u = fees.per_kwh(record.asset, account, charged_wh, discharged_wh)
+            moved += _charge(state, record.asset, account, due_u, fees)
     changed = msgspec.structs.replace(
         storage,
         charged_wh=record.charged_wh,
@@ -138,13 +167,23 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
     return Verdict.ACCEPTED, moved
 
 
-def charge_fees(state: State, start_s: int) -> list[FeeCharged | Moved]:
+def charge_fees(state: State, fees: Fees) -> list[Charged]:
     """Every storage's fee for a period that is closed now, by what is stored now; what is owed comes first."""
-    events = collect(state)
+    events: list[Charged] = [*collect(state)]
     for code, storage in state.storages.items():
-        if storage.fee_u_kwh:
-            events += _charge_fee(state, code, storage, start_s)
-        events += education.grant(state, code, start_s)
+        prices: dict[int, list[bytes]] = {}
+        for account, _ in state.accounts.items() if storage.fee_u_kwh or fees.per_period else ():
+            u_kwh = storage.fee_u_kwh if fees.per_period is None else fees.per_period(code, account)
+            if u_kwh:
+                prices.setdefault(u_kwh, []).append(account)
+        for u_kwh, accounts in sorted(prices.items()):
+            priced = msgspec.structs.replace(storage, fee_u_kwh=u_kwh)
+            if storage.fee_asset:
+                events += _charge_fee(state, code, priced, fees.start_s, accounts)
+            else:
+                owed = {one: value(u_kwh, _stored_wh(state, code, one)) for one in accounts}
+                events += _owe(state, code, priced, owed, fees)
+        events += education.grant(state, code, fees.start_s)
     return events
 
 
@@ -249,12 +288,13 @@ def _minted(
     return divmod(keep.rest + charged_wh * storage.efficiency_ppm, PPM)
 
 
-def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s: int) -> list[FeeCharged | Moved]:
+def _charge_fee(
+    state: State, code: str, storage: delivery_rows.Storage, start_s: int, accounts: Sequence[bytes]
+) -> list[FeeCharged | Moved]:
     """What is due now, as far as there is money; the rest is owed. Only what was paid is divided."""
     stored: list[tuple[bytes, int, Standing]] = []
-    for account, _ in state.accounts.items():
-        has = balance(state, account, code)
-        if stored_wh := has.free + has.held:
+    for account in accounts:
+        if stored_wh := _stored_wh(state, code, account):
             keep = state.keeps.get((code, account)) or delivery_rows.Keep()
             free = balance(state, account, storage.fee_asset).free
             stored.append((account, stored_wh, Standing(free, arrears_u=keep.arrears_u)))
@@ -264,6 +304,33 @@ def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s
         events += _take_fee(state, code, storage, one.account, one.paid_u, one.after.arrears_u)
         events.append(FeeCharged(code, one.account, start_s, one.stored_wh, one.due_u, one.paid_u, one.after.arrears_u))
     return events + _divide(state, storage, charges.received_u)
+
+
+def _charge(state: State, code: str, account: bytes, due_u: int, fees: Fees) -> list[Charged]:
+    """A fee on what was just stored or taken out: paid as far as there is money, the rest is owed."""
+    storage = state.storages[code]
+    if not due_u or not storage.fee_asset:
+        return _owe(state, code, storage, {account: due_u}, fees)
+    keep = state.keeps.get((code, account)) or delivery_rows.Keep()
+    paid_u = min(due_u, balance(state, account, storage.fee_asset).free) if not keep.arrears_u else 0
+    events: list[Charged] = [*_take_fee(state, code, storage, account, paid_u, keep.arrears_u + due_u - paid_u)]
+    return [*events, *_divide(state, storage, divide_fee(_fee(code, storage), paid_u, dict(storage.owners)))]
+
+
+def _owe(state: State, code: str, storage: delivery_rows.Storage, due_u: dict[bytes, int], fees: Fees) -> list[Charged]:
+    """Without an asset that pays for debts a fee is a claim, as every other amount of the community."""
+    postings = [
+        dues.one(account, receiver, fees.currency, part_u, Reason.STORAGE_FEE)
+        for account, amount_u in sorted(due_u.items())
+        for receiver, part_u in divide_fee(_fee(code, storage), amount_u, dict(storage.owners)).items()
+        if part_u and receiver != account
+    ]
+    return [*dues.due(state, fees.start_s, postings)]
+
+
+def _stored_wh(state: State, code: str, account: bytes) -> int:
+    has = balance(state, account, code)
+    return has.free + has.held
 
 
 def _fee(code: str, storage: delivery_rows.Storage) -> StorageFee:

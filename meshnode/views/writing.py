@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from meshnode.execution.floor import OrderGone
+from meshnode.execution.joining import Admitted
 from meshnode.ledger.certificates import CertificatesMoved
 from meshnode.ledger.findings import FoundOut
 from meshnode.ledger.movements import Moved, What
@@ -19,7 +20,9 @@ from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
 from meshnode.settlement.billing_periods import BillingFinal, BillingPosted, HourShared
+from meshnode.settlement.bills import BillIssued
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
+from meshnode.settlement.dues import DEPOSITS, TAX, DuesPosted
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.restoring import Taken
 from meshnode.settlement.storing import FeeCharged
@@ -49,8 +52,10 @@ from protocols.records import (
     keys_of,
 )
 from protocols.records.jsonform import to_json
-from zencode.binding import decode
+from zencode.binding import decode, statements
+from zencode.catalogue import ids
 from zencode.terms import terms
+from zencode.words import RECIPIENTS
 
 # Text of a summary longer than this stands as its size and hash: nobody reads 64 KiB of a
 # binding's tree in a list of records, and the record itself is on the ledger.
@@ -78,7 +83,9 @@ def write_block(db: sqlite3.Connection, block: Block, events: tuple[Event, ...])
     _insert(db, "blocks", (*values, len(block.records), accepted, len(block.encoded)))
     for event in events:
         # Who was found out, what is held, what stands, and what is delivered, is asked from the state itself.
-        if isinstance(event, OrderGone) or not isinstance(event, FoundOut | Ended | MarketDone | Taken | FeeCharged):
+        if isinstance(event, OrderGone) or not isinstance(
+            event, FoundOut | Ended | MarketDone | Taken | FeeCharged | BillIssued
+        ):
             _EVENTS[type(event)](db, head.height, head.time_s, event)
 
 
@@ -145,6 +152,10 @@ def _cancel(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, re
 
 def _join(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Join) -> None:
     _enter_member(db, record.member)
+
+
+def _admitted(db: sqlite3.Connection, _height: int, _time_s: int, event: Admitted) -> None:
+    _enter_member(db, event.join.member)
 
 
 def _leave(db: sqlite3.Connection, _place: int, time_s: int, _account: int, record: Leave) -> None:
@@ -295,6 +306,10 @@ def _enter_postings(
         )
 
 
+def _dues(db: sqlite3.Connection, height: int, _time_s: int, event: DuesPosted) -> None:
+    _enter_postings(db, height, event.start_s, event.postings, {})
+
+
 def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], list[int]]:
     """Numbers of a period's trades by their two orders, as they are delivered."""
     trades: dict[tuple[bytes, ...], list[int]] = {}
@@ -363,6 +378,8 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,
     PeriodFinal: _final,
+    Admitted: _admitted,
+    DuesPosted: _dues,
     BillingPosted: _bill_posted,
     BillingFinal: _bill_final,
     HourShared: _hour_shared,
@@ -403,8 +420,18 @@ def _enter_account(db: sqlite3.Connection, account: bytes, name: str) -> int:
 
 def _funds(tree: bytes) -> list[tuple[bytes, str]]:
     """The funds that a binding names."""
-    facts = terms(decode(tree))
+    binding = decode(tree)
+    facts = terms(binding)
     names = dict.fromkeys(name for name, _ in (*facts.fee_split, *facts.member_fee_split))
+    found = tuple(statements(binding))
+    said = {statement.id for statement in found}
+    splits: list[Any] = [statement.slots[1] for statement in found if statement.id == ids.SPLIT]
+    levies: list[Any] = [statement.slots[2] for statement in found if statement.id == ids.LEVY]
+    receivers = (*(name for shares in splits for _, name in shares), *levies)
+    # A name of the community's own may be a member's.
+    known = {word.canonical for word in RECIPIENTS}
+    names |= {str(name): None for name in receivers if name in known}
+    names |= {name: None for id, name in ((ids.DEPOSIT, DEPOSITS), (ids.VAT_CATEGORY, TAX)) if id in said}
     return [(fund_account(name), name) for name in names]
 
 

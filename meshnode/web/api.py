@@ -25,7 +25,9 @@ from meshnode.web.backend import Backend
 from meshnode.web.faults import Fault, Faults, answer
 from meshnode.web.figures import ask, gather, live_rows
 from meshnode.web.fresh import Answerer, with_fresh
-from meshnode.web.speaking import LAST_SECOND, account_asked
+from meshnode.web.sight import CURVES, NAMES, PERIODS, TRADES, account_seen, nameless, not_shown, sight_of
+from meshnode.web.speaking import LAST_SECOND
+from meshnode.web.tokens import name_of
 from protocols.records.statements import RECORD_ID_BYTES
 
 # How long /api/records/{id} holds a request that waits for finality, real seconds.
@@ -81,7 +83,8 @@ class Api:
 
     async def live(self, _request: Request) -> Response:
         """GET /api/live: {"live": newest power of every meter}."""
-        return answer({"live": live_rows(self._backend)})
+        own, seen = self._backend.account.hex(), sight_of(self._backend).of_others(*CURVES)
+        return answer({"live": [row for row in live_rows(self._backend) if seen or row["account"] == own]})
 
     async def home(self, _request: Request) -> Response:
         """GET /api/home: what the page shows (`meshnode.web.figures.Figures`)."""
@@ -89,6 +92,8 @@ class Api:
 
     async def periods(self, request: Request) -> Response:
         """GET /api/periods?from_s&to_s&limit: closed periods in order; without from_s the newest."""
+        if not sight_of(self._backend).of_others(*PERIODS):
+            raise not_shown(PERIODS)
         limit, (from_s, to_s) = _limit(request), _span(request)
         newest = "from_s" not in request.query_params
         rows = await self._ask(lambda views: views.periods(from_s, to_s, limit, newest=newest))
@@ -98,7 +103,7 @@ class Api:
     async def lines(self, request: Request) -> Response:
         """GET /api/lines?account&from_s&to_s&limit&skip: a member's periods in order; account=all: everybody's."""
         limit, skip, (from_s, to_s) = _limit(request), _skip(request), _span(request)
-        account = account_asked(self._backend, request)
+        account = account_seen(self._backend, request, CURVES)
         rows = await self._ask(lambda views: views.lines(account, from_s, to_s, limit, skip))
         more = _next("from_s", [row.start_s for row in rows], limit, from_s, skip)
         return answer({"lines": rows, "next": more})
@@ -107,8 +112,10 @@ class Api:
         """GET /api/trades?account&before_s&limit&skip: newest period first; account=all, the default: everybody's."""
         limit, skip = _limit(request), _skip(request)
         before_s = asking.whole(request, "before_s", END_S, 0, END_S)
-        account = account_asked(self._backend, request, "all")
+        account = account_seen(self._backend, request, TRADES, "all")
         rows = await self._ask(lambda views: views.trades(limit, account, before_s, skip))
+        if not sight_of(self._backend).of_others(*NAMES):
+            rows = nameless(rows, self._backend.account.hex())
         more = _next("before_s", [row.start_s + 1 for row in rows], limit, before_s, skip)
         return answer({"trades": rows, "next": more})
 
@@ -117,7 +124,7 @@ class Api:
         limit, skip = _limit(request), _skip(request)
         below = asking.whole(request, "below", END_S, 0, END_S)
         only_open = bool(asking.whole(request, "open", 0, 0, 1))
-        account = account_asked(self._backend, request)
+        account = account_seen(self._backend, request, NAMES)
         rows = await self._ask(lambda views: views.orders(account, limit, only_open=only_open, below=below, skip=skip))
         more = _next("below", [row.height + 1 for row in rows], limit, below, skip)
         return answer({"orders": rows, "next": more})
@@ -127,7 +134,7 @@ class Api:
         limit = _limit(request)
         below = asking.whole(request, "below", END_POSTING, 0, END_POSTING)
         start_s = asking.whole(request, "period_start_s", -1, 0, END_S)
-        account = account_asked(self._backend, request)
+        account = account_seen(self._backend, request, CURVES)
         rows = await self._ask(lambda views: views.postings(account, None if start_s < 0 else start_s, limit, below))
         more = {"below": rows[-1].number} if len(rows) == limit else None
         return answer({"postings": rows, "next": more})
@@ -170,7 +177,12 @@ class Api:
 
     async def report(self, _request: Request) -> Response:
         """GET /api/report: the newest periods, each with every member's sources and money, and counts."""
-        return answer(await self._ask(lambda views: views.report()))
+        found = await self._ask(lambda views: views.report())
+        if not sight_of(self._backend).of_others(*CURVES):
+            own = name_of(self._backend, self._backend.account)
+            for period in found["periods"]:
+                period["members"] = {name: line for name, line in period["members"].items() if name == own}
+        return answer(found)
 
     async def state(self, request: Request) -> Response:
         """GET /api/state/{height}: the hash of the state after a height, as long as the node remembers it."""

@@ -15,7 +15,8 @@ from meshnode.web.asking import Field, takes
 from meshnode.web.backend import Backend
 from meshnode.web.faults import answer
 from meshnode.web.fresh import with_fresh
-from meshnode.web.speaking import account_asked, say, spoken_once
+from meshnode.web.sight import PLATES, account_seen
+from meshnode.web.speaking import say, spoken_once
 from meshnode.web.tokens import asset_field, name_of
 from protocols.cose import HASH_BYTES, PUBLIC_KEY_BYTES
 from protocols.records import CredentialBind, CredentialRemove, Point
@@ -50,7 +51,7 @@ class Credentials:
 
     async def credentials(self, request: Request) -> Response:
         """GET /api/credentials?account: the cards and phones by which a member is known, and where."""
-        account = account_asked(self._backend, request)
+        account = account_seen(self._backend, request, PLATES)
         rows = self._backend.machine.state.credentials.items()
         return answer({"credentials": [self._row(key, row) for key, row in rows if account in (None, row.account)]})
 

@@ -19,6 +19,7 @@ from meshnode.web.asking import Field, takes
 from meshnode.web.backend import Attending, Backend, NotHere, Refused
 from meshnode.web.faults import Fault, Faults, answer
 from meshnode.web.fresh import with_fresh
+from meshnode.web.sight import SESSIONS, sight_of
 from meshnode.web.speaking import account_of, refused, say, spoken_once
 from meshnode.web.tokens import MEMBER, amount_field, asset_field, name_of, page
 from protocols.cose import HASH_BYTES, SIGNATURE_BYTES
@@ -126,7 +127,9 @@ class Deliveries:
 
     async def deliveries(self, request: Request) -> Response:
         """GET /api/deliveries?limit&skip: sessions and redemptions, open or over since less than a day."""
-        found, more = page(request, self._backend.machine.state.deliveries.items())
+        seen, own = sight_of(self._backend).of_others(*SESSIONS), self._backend.account
+        rows = self._backend.machine.state.deliveries.items()
+        found, more = page(request, ((key, row) for key, row in rows if seen or own in (row.payer, row.station)))
         return answer({"deliveries": [self._row(key, row) for key, row in found], "next": more})
 
     async def delivery(self, request: Request) -> Response:
@@ -221,6 +224,10 @@ class Deliveries:
             **{name: getattr(row, name) for name in terms},
             "route": _word(ROUTES, row.route),
             "energy_to": name_of(self._backend, row.energy_to),
+            "most_wh": row.most_wh,
+            "power_w": row.power_w,
+            "first": list(row.first),
+            "fee_split": {name_of(self._backend, to): ppm for to, ppm in row.fee_split},
             "busy": row.busy.hex(),
             "closed": bool(row.closed),
         }

@@ -12,26 +12,25 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from meshnode.ledger.members import ADMINISTRATOR
 from meshnode.settlement import driven, parameters
 from meshnode.views import BlockRow, DayRow, LineRow, OrderRow, PeriodRow, TradeRow, Views
 from meshnode.views.views import READERS_KEPT
+from meshnode.web.alarms import warnings_for
 from meshnode.web.backend import Backend
 from meshnode.web.history import Power, now_ms, power_now
+from meshnode.web.sight import NAMES, TRADES, sight_of
 from meshnode.web.zone import DAY_S, Zone
+from zencode.sentences import BY_ID
 
 # What a page lists; more is asked of the API.
 TRADES_SHOWN = 8
 ORDERS_SHOWN = 8
 BLOCKS_SHOWN = 10
+WARNINGS_SHOWN = 5
 # A day of quarter-hours in the chart.
 CHART_PERIODS = 96
 # Questions to the views at a time: as many as there are connections kept to answer them.
 ASKING_THREADS = trio.CapacityLimiter(READERS_KEPT)
-
-# How a binding hides from its members who ordered (the words of its catalogue).
-ORDER_OWNERS = "order owner names"
-EVERYONE = "everyone"
 
 T = TypeVar("T")
 
@@ -64,7 +63,8 @@ class Figures(msgspec.Struct, frozen=True):
     now_ms: the microgrid's clock. period_*: the settlement period that runs. day: this
     home's sums since local midnight. claim_u: what the community owes this home
     (positive) or it owes. chart: this home's newest lines. orders_open: whether the
-    binding takes orders. names_hidden: it hides who ordered.
+    binding takes orders. names_hidden: it hides who ordered. warnings: events that the
+    member is warned of, by their names in the catalogue, newest first.
     """
 
     account: str
@@ -92,6 +92,7 @@ class Figures(msgspec.Struct, frozen=True):
     orders: list[OrderRow]
     orders_open: bool
     names_hidden: bool
+    warnings: tuple[str, ...]
     blocks: list[BlockRow]
 
 
@@ -111,7 +112,7 @@ async def gather(backend: Backend) -> Figures:
     tariff = driven.likely(state, start_s, fixed, machine.time_s)
     day_start_s, day_end_s = Zone(genesis.zone_changes).day(now_s)
     member, claim = state.accounts.get(account), state.claims.get(account)
-    roles = () if member is None else member.roles
+    sight = sight_of(backend)
     known: dict[str, Any] = {
         "account": account.hex(),
         "name": "" if member is None else member.name,
@@ -133,11 +134,8 @@ async def gather(backend: Backend) -> Figures:
             for (_, asset), row in state.balances.range((account, ""), (account + b"\0", ""))
         ),
         "orders_open": rules.book.open,
-        "names_hidden": ADMINISTRATOR not in roles
-        and any(
-            not rule.shown and rule.view == ORDER_OWNERS and rule.role in (EVERYONE, *roles)
-            for rule in rules.terms.visibility
-        ),
+        "names_hidden": not sight.of_others(*NAMES),
+        "warnings": tuple(BY_ID[row.event].name for row in warnings_for(backend)[:WARNINGS_SHOWN]),
     }
 
     def question(views: Views) -> dict[str, Any]:
@@ -148,7 +146,7 @@ async def gather(backend: Backend) -> Figures:
             "community_day": views.day(None, day_start_s, day_end_s),
             "last_period": last[0] if last else None,
             "chart": views.lines(account, since_s, now_s)[-CHART_PERIODS:],
-            "trades": views.trades(TRADES_SHOWN),
+            "trades": views.trades(TRADES_SHOWN, None if sight.of_others(*TRADES) else account),
             "orders": views.orders(account, ORDERS_SHOWN),
             "blocks": views.recent_blocks(BLOCKS_SHOWN),
         }

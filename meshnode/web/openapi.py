@@ -36,6 +36,7 @@ QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "below": (_COUNT, "go on where an answer ended: its last height or number"),
     "limit": (_COUNT, "at most so many rows"),
     "skip": (_COUNT, "leave out the first so many"),
+    "view": (_TEXT, "what is summed, as the binding names it"),
     "open": (_COUNT, "1: only what is open"),
     "depth": (_COUNT, "so many orders of each side"),
     "said": (_TEXT, "an attribute that the order's documents state, as NAME=TEXT; may be given again"),

@@ -371,10 +371,14 @@ def node(moment: Moment) -> Html:
     elif status.notice:
         halted = fill('<p class="alarm">{text}</p>', text=words("notice", why=status.notice))
     found_out = join(fill('<p class="alarm">{text}</p>', text=_found_out(words, found)) for found in status.found_out)
+    warned = join(
+        fill('<p class="alarm">{text}</p>', text=words("warned", what=what)) for what in moment.figures.warnings
+    )
     return fill(
-        '{halted}{found_out}<dl class="facts">{facts}</dl>{advice}',
+        '{halted}{found_out}{warned}<dl class="facts">{facts}</dl>{advice}',
         halted=halted,
         found_out=found_out,
+        warned=warned,
         facts=facts,
         advice=_advice(moment),
     )

@@ -42,6 +42,7 @@ from meshnode.web.governance import Governance
 from meshnode.web.guard import Guard
 from meshnode.web.history import History
 from meshnode.web.installations import Installations
+from meshnode.web.membership import Membership
 from meshnode.web.openapi import Description
 from meshnode.web.origin import Origin
 from meshnode.web.page import Page
@@ -107,6 +108,7 @@ def create_app(
         *Origin(backend).routes(),
         *Installations(backend, token).routes(),
         *Community(backend, token).routes(),
+        *Membership(backend, token).routes(),
         *Governance(backend, token).routes(),
         *Api(backend).routes(),
     ]

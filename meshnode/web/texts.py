@@ -35,6 +35,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "offline": ("No connection to the node", "Nessuna connessione al nodo"),
     "halted": ("This node has stopped taking part: {why}", "Questo nodo ha smesso di partecipare: {why}"),
     "notice": ("This node takes part only in part: {why}", "Questo nodo partecipa solo in parte: {why}"),
+    "warned": ("Please look: {what}.", "Da controllare: {what}."),
     "found_out": ("Found out: the node of {name} {what}.", "Scoperto: il nodo di {name} {what}."),
     "found_out_asked": (
         "The node of {name} is asked why it {what}.",

@@ -67,6 +67,7 @@ from protocols.records.genesis import (
 from protocols.records.governance import BindingWithdraw, MatchingPause, PauseBegin, PauseEnd
 from protocols.records.identity import account_id_of, meter_id_of
 from protocols.records.live import LivePower
+from protocols.records.membership import JoinVote, Unfreeze
 from protocols.records.orders import (
     Amend,
     OrderBooked,
@@ -279,6 +280,7 @@ __all__ = [
     "InstallationRegister",
     "InstallationState",
     "Join",
+    "JoinVote",
     "KeyChange",
     "Leave",
     "LevySet",
@@ -325,6 +327,7 @@ __all__ = [
     "Tip",
     "TradeReversed",
     "Transfer",
+    "Unfreeze",
     "ValidatorEntry",
     "Vote",
     "account_id_of",

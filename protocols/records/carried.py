@@ -8,6 +8,7 @@ from protocols.records import (
     delivery,
     feeds,
     governance,
+    membership,
     orders,
     origin,
     parameters,
@@ -54,6 +55,8 @@ BLOCK_RECORDS: frozenset[int] = frozenset(
         wishes.Partner,
         governance.BindingWithdraw,
         governance.MatchingPause,
+        membership.JoinVote,
+        membership.Unfreeze,
     )
 )
 """Kinds that a block may carry."""

@@ -36,6 +36,8 @@ from protocols.records.schema import (
 RECORD_ID_BYTES = HASH_BYTES
 # Drawn at random, among the few that a community has open: no two are ever alike.
 INVITATION_BYTES = 16
+# A join rule asks for a proof or two.
+MAX_SHOWN = 8
 NONCE_MAX = UINT63_MAX
 # A feeder of ten megawatts for a hundred years. A whole counter at the highest price
 # would leave int64, so values are made of the difference over a period, which
@@ -129,6 +131,14 @@ class Join(Spoken, frozen=True, kw_only=True):
     member: Annotated[MemberEntry, Field(3, Nested(MemberEntry), "who, with which keys and meters")]
     invitation: Annotated[bytes, Field(4, Bytes(INVITATION_BYTES), "id of the invitation that was used")]
     proof: Annotated[bytes, Field(5, Bytes(SIGNATURE_BYTES), "the newcomer's member key over `join_request_bytes`")]
+    shows: Annotated[
+        tuple[str, ...],
+        Field(6, ListOf(Name(MAX_NAME_BYTES), MAX_SHOWN, ascending=True), "credentials that the signer has seen"),
+    ] = ()
+    behind: Annotated[
+        tuple[str, ...],
+        Field(7, ListOf(Name(MAX_NAME_BYTES), MAX_SHOWN, ascending=True), "substations whose areas its meters lie in"),
+    ] = ()
 
 
 # A newcomer's consent has a kind of its own, so that no other signature passes for it.

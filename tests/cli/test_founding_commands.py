@@ -126,7 +126,7 @@ def test_an_invitation_is_a_link_of_which_only_a_hash_is_kept(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--role", "king"), "--role king: the binding admits prosumer (and administrator)"),
+        (("--role", "king"), "--role king: the binding admits admin, prosumer (and administrator)"),
         (("--valid", "soon"), "--valid soon: not a duration\n    write it like 30min, 12h or 1d"),
         (("--valid", "90d"), "--valid 90d: expected one minute to 31 days"),
         (("--address", "/ip4/10.0.0.1/tcp/0"), "port 0 is another one at every start"),

@@ -8,6 +8,7 @@ from unittest import mock
 
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import GOOD_AT_ONCE, OrderStep, TradeReversed, credential_of
+from tests.effects.village import contract
 from tests.ledger import delivering as say
 from tests.ledger import order_stories, tokens
 from tests.ledger.chain import Chain, account, meter_id, period_s
@@ -73,6 +74,16 @@ def _() -> Found:
         say.redeem(chain, "anna", "bela", 1, 100),
         say.reserve(chain, "anna", "carla"),
     )
+
+
+@story(Verdict.SESSION_TOO_LARGE)
+def _() -> Found:
+    """The binding delivers 8 kWh in a session at most."""
+    point = "the charging point 'bay 1' has 22 kW and belongs to 'bela'"
+    chain = Chain(3, binding=contract("a car charges at 'bay 1'; deliver at most 8 kWh in a session", given=(point,)))
+    chain.block(chain.issue("anna", "EURO", 10**6, 10**9, asset_kind=0, settles=1))
+    chain.block()
+    return chain.say(say.reserve(chain, "anna", "bela", 8_001, price_u_kwh=0, fee_u_kwh=0, flat_u=0))
 
 
 @story(Verdict.POINT_BUSY)

@@ -126,7 +126,7 @@ def test_the_presets_that_share_so_have_rules(name: str) -> None:
     rules = rules_of(encode(tree), DEFAULT_LIMITS, installed_mechanisms())
     spanish = name.startswith("spanish")
     assert rules.period.tariff.sharing == ("static-reoffered" if spanish else "pro-rata")
-    assert sum(share for _, share in rules.period.shares) == (1_000_000 if spanish else 0)
+    assert sum(rules.period.agreed.shares(0).values()) == (1_000_000 if spanish else 0)
     # With nobody metered there is nothing to share and nothing to refuse.
     inputs = PeriodInputs(1, b"EUR", (), (), rules.period.tariff)
     if not spanish:

@@ -23,6 +23,7 @@ from tests.ledger import (
     delivery_stories,
     feed_stories,
     governance_stories,
+    membership_stories,
     order_verdicts,
     origin_stories,
     token_stories,
@@ -44,6 +45,7 @@ STORIES: dict[Verdict, Callable[[], Verdict | list[Verdict]]] = {
     **credit_stories.STORIES,
     **validator_verdicts.STORIES,
     **wish_stories.STORIES,
+    **membership_stories.STORIES,
 }
 
 

@@ -89,7 +89,7 @@ def purchases(draw: st.DrawFn) -> PeriodInputs:
     tariff = msgspec.structs.replace(draw(tariffs()), levies=levies, feed_in_price_u_kwh=feed_in)
     if draw(st.booleans()):
         # Shared energy may be dearer than the grid's.
-        tariff = msgspec.structs.replace(tariff, sharing="pro-rata", shared_price_u_kwh=400_000)
+        tariff = msgspec.structs.replace(tariff, sharing="pro-rata", weights=(), shared_price_u_kwh=400_000)
     return period(Metered(BELA, used_wh, 0), *others, trades=tuple(bought), tariff=tariff)
 
 

@@ -54,7 +54,7 @@ def test_the_neighbour_market_trades_inside_its_bounds_and_takes_a_fee() -> None
         fee_u_kwh=10_000,
         fee_split=((fund_account("community fund"), 800_000), (fund_account("node operators"), 200_000)),
     )
-    assert found.roles_admitted == {"prosumer"}
+    assert found.members.roles == {"admin", "auditor"}
 
 
 def test_the_mid_market_village_shares_and_has_no_book() -> None:

@@ -27,7 +27,7 @@ CDDL = re.sub(
 )
 VILLAGE = Village()
 # So many draw every field of every kind at least once; a step that only one of many unions has is rare.
-RECORDS = 4000
+RECORDS = 5000
 
 
 @pytest.fixture(scope="module")

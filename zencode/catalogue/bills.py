@@ -97,7 +97,6 @@ BILLS: tuple[Sentence, ...] = (
         example=("readings",),
         under=VIEW_EVENTS,
         since=2,
-        meaning="On the ledger this stands as a sealed commitment; only its owner, and whom the owner lets,"
-        " can open it.",
+        meaning="Nodes show this to its owner alone, and to the roles that are let see it; not even to administrators.",
     ),
 )

@@ -78,8 +78,8 @@ CARE: tuple[Sentence, ...] = (
         de="lehne den Zählerstand ab",
         under=(IMPLAUSIBLE,),
         since=2,
-        meaning="The implausible reading counts for nothing; where this is not said the ledger keeps it"
-        " marked, and an administrator decides.",
+        meaning="The implausible reading counts for nothing, and that is all; where this is not said administrators"
+        " are warned of it.",
     ),
     row(
         SERVE_FIRST,
