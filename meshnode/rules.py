@@ -124,6 +124,9 @@ def unfit(
         return Verdict.BINDING_UNFIT
     if needed_catalogue(binding) > catalogue or not set(needed_mechanisms(binding, facts)) <= set(mechanisms):
         return Verdict.BINDING_UNFIT
+    # The table of local time is the genesis's.
+    if zone_said(binding) not in (None, genesis.zone):
+        return Verdict.OTHER_GROUND
     # Amounts of another currency, and registers of other periods, could not be set against those that there are.
     if (facts.currency, facts.settlement_period_s) != (ground.period.currency, ground.period.length_s):
         return Verdict.OTHER_GROUND

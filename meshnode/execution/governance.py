@@ -8,7 +8,7 @@ from functools import partial
 from meshnode.effects import Facts, Outcome
 from meshnode.execution.call import Call, Handlers, Ledger
 from meshnode.execution.floor import Moment
-from meshnode.ledger import pausing, proposals, rows
+from meshnode.ledger import alarms, pausing, proposals, rows
 from meshnode.ledger.governance_rows import UNFIT, Proposal
 from meshnode.ledger.proposals import BindingMoved, VoteTerms
 from meshnode.ledger.verdicts import Verdict
@@ -19,6 +19,7 @@ from protocols.records import (
     BindingVote,
     BindingWithdraw,
     Join,
+    JoinVote,
     KeyChange,
     Leave,
     MatchingPause,
@@ -29,7 +30,7 @@ from protocols.records import (
 from zencode.catalogue import ids
 
 # After these a vote may have another result, or may open.
-_STIRRING = (BindingProposal, BindingVote, Support, Join, Leave, KeyChange)
+_STIRRING = (BindingProposal, BindingVote, Support, Join, JoinVote, Leave, KeyChange)
 
 
 def due(ledger: Ledger, height: int, time_s: int) -> Proposal | None:
@@ -55,7 +56,7 @@ def review(ledger: Ledger, moment: Moment, records: tuple[SignedRecord, ...]) ->
     """What a block's records changed may decide a vote."""
     if any(isinstance(signed.record, _STIRRING) for signed in records):
         length_s = ledger.rules(moment.time_s).period.length_s
-        terms_of = partial(_vote_terms, ledger, moment.time_s)
+        terms_of = partial(_vote_terms, ledger, moment)
         moment.events.extend(proposals.review(ledger.state, moment.time_s, length_s, terms_of))
 
 
@@ -70,10 +71,12 @@ def heed(ledger: Ledger, moment: Moment, outcome: Outcome, reason: str) -> None:
         ledger.floor.look_at_all(moment)
 
 
-def _vote_terms(ledger: Ledger, time_s: int, row: Proposal) -> VoteTerms:
-    """What the binding in force says when a vote opens."""
+def _vote_terms(ledger: Ledger, moment: Moment, row: Proposal) -> VoteTerms:
+    """What the binding in force says when a vote opens; whom it warns of one is warned."""
+    time_s = moment.time_s
     roles = frozenset(ledger.state.accounts[row.proposer].roles)
     outcome = ledger.rules(time_s).blocks.at(ids.VOTE_OPENS, Facts(time_s=time_s, roles=roles))
+    alarms.raise_alarm(ledger.state, outcome, ids.VOTE_OPENS, height=moment.height, time_s=time_s, account=row.proposer)
     time, turnout = outcome.last(ids.VOTE_TIME), outcome.last(ids.TURNOUT)
     return VoteTerms(time[0] if time else proposals.VOTING_S, turnout[0] if turnout else 0)
 

@@ -321,7 +321,7 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.BINDING_UNFIT: "it is no binding that the ledger could carry out, or it needs more than the proposal says",
     Verdict.OTHER_BINDING: "the proposal is to replace another binding than the one in force",
     Verdict.BINDING_IN_FORCE: "that binding is in force already",
-    Verdict.OTHER_GROUND: "currency and settlement period are what the microgrid was founded with; they do not change",
+    Verdict.OTHER_GROUND: "currency, settlement period and zone are what the microgrid was founded with; they stay",
     Verdict.TOO_MANY_PROPOSALS: "the member has a proposal that is not decided, or the community has enough of them",
     Verdict.UNKNOWN_PROPOSAL: "there is no such proposal, or it was long ago",
     Verdict.NOT_PROPOSER: "only whoever made a proposal takes it back",

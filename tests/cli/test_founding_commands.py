@@ -76,7 +76,7 @@ def test_the_mistakes_of_a_contract_are_said_with_its_file_and_found_nothing(tmp
         (("--preset", "utopia"), "no preset «utopia»"),
         (("--preset", "island-order-book"), "with\n      match orders in a continuous order book\n"),
         (("--binding", "/nowhere"), "/nowhere: No such file or directory"),
-        (("--binding", __file__), "the first sentence says the language"),
+        (("--binding", __file__), "begin with «Rule language"),
         (("--binding", "x", "--preset", "y"), "found both"),
         (("--meter", "seed=1"), "no driver\n    write it like driver=dsmr"),
         (("--meter", "driver=abacus"), 'driver "abacus": there is none of that name'),
