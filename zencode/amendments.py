@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from zencode.binding import Binding, Block, Statement, same_fact, sorted_statements
 from zencode.kinds import Value
+from zencode.sentences import BY_ID
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ class _Found:
             head = self._amend((old.event, *old.conditions), (new.event, *new.conditions))
         else:
             self._pass(new.event)
-        actions = [self._fact(*pair) for pair in _aligned(old.actions, new.actions, (_itself, _id))]
+        actions = [self._fact(*pair) for pair in _aligned(old.actions, new.actions, (_itself, _id, _under))]
         return _Case(old, new, head, tuple(actions))
 
     def _amend(self, removed: tuple[Statement, ...], added: tuple[Statement, ...]) -> int:
@@ -169,6 +170,11 @@ def _id(statement: Statement) -> object:
     return statement.id
 
 
+def _under(statement: Statement) -> object:
+    # Another way to share in the place of one: not nothing in between.
+    return BY_ID[statement.id].under
+
+
 def _aligned(
     old: Sequence[T], new: Sequence[T], alike: Sequence[Callable[[T], object]]
 ) -> list[tuple[T | None, T | None]]:
@@ -179,10 +185,11 @@ def _aligned(
     found: list[tuple[T | None, T | None]] = []
     before, after = 0, 0
     for left, right in _common([like(one) for one in old], [like(one) for one in new]):
-        found += _aligned(old[before:left], new[after:right], weaker)
-        found.append((old[left], new[right]))
+        between = _aligned(old[before:left], new[after:right], weaker)
+        found += [*between, (old[left], new[right])]
         before, after = left + 1, right + 1
-    return found + _aligned(old[before:], new[after:], weaker)
+    rest = _aligned(old[before:], new[after:], weaker)
+    return found + rest
 
 
 def _common(old: Sequence[object], new: Sequence[object]) -> list[tuple[int, int]]:

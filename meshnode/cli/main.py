@@ -26,6 +26,7 @@ from meshnode.cli import (
     prices,
     running,
     sharing,
+    simulating,
     standing,
     steps,
     storage,
@@ -45,7 +46,7 @@ app = Group(
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
     *(delivery, phones, storage, credit, prices, origin, feeds),
-    *(bindings, market, sharing, meters, ledgers, lies, demonstration),
+    *(bindings, simulating, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)
 

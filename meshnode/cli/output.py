@@ -29,6 +29,7 @@ ERRORS: Final[Mapping[str, int]] = {
     "meshnode.invitations.InvitationError": MEND,
     "meshnode.keys.KeyFileError": MEND,
     "meshnode.ledger_tools.inspection.NotInLedger": NO,
+    "meshnode.ledger_tools.simulation.SimulationError": MEND,
     "meshnode.market.mechanism.MechanismError": MEND,
     "meshnode.network.joining.NoDoor": MEND,
     "meshnode.network.libp2p.ListenError": MEND,

@@ -12,12 +12,12 @@ Nobody acts otherwise here than on the ledger: who would have ordered or joined 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from meshnode import keys
+from meshnode.execution.call import boundary_s
 from meshnode.ledger.parameter_rows import LEVY
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
@@ -29,18 +29,20 @@ from meshnode.rules import Rules, rules_of
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, fund_account
 from meshnode.store import LedgerReader, chain_of, microgrids, read_genesis
 from meshnode.store.place import check_genesis
-from meshnode.store.rows import read_log_row
+from meshnode.store.rows import DamagedRow, read_log_row
 from protocols import block as blocks
-from protocols.block import Block
+from protocols.block import Block, BlockError
 from protocols.records import Genesis
 from zencode.amendments import Amendment, Amendments
 from zencode.binding import Binding, binding_hash, check_tree, decode, encode, statements
 from zencode.document import Document
 from zencode.kinds import Value
+from zencode.terms import DEFAULT_FUND
 
 MAX_VERDICTS = 1_000
 """So many records that fare otherwise are listed; each is counted. Nobody reads more, and each is kept in memory."""
 _NEVER_S = 1 << 60
+_VERIFY = "see what is wrong with: meshnode ledger verify"
 
 Progress = Callable[[int, int], None]
 """(blocks executed, blocks to execute); called after every block. What it raises ends the simulation."""
@@ -75,7 +77,7 @@ class Step(msgspec.Struct, frozen=True):
 
     Attributes:
         amendments: one, or several that took the step together.
-        gains: (account, micro-units) of all that gain or lose by it; together zero.
+        gains: (account, micro-units) of all that gain or lose by it, who gains most first; together zero.
         refused: how many records more are refused by it; below zero: fewer.
         replayed: False where the sentences mean nothing to the machine, and there was nothing to replay.
     """
@@ -115,6 +117,7 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
         blocks, records: that were executed, from the genesis on.
         periods: how many of the range have closed; `final`: of these can no more be corrected.
         hashes: how many state hashes, signed by leaders, the machine that made the ledger came to again.
+        claims: how many accounts' bills add up to what the ledger says that they owe or are owed.
         in_force: hash of the binding in force at from_s; old: of the one that is compared.
         outcomes: members by name, then funds, then the grid.
         names: of all accounts that anything here is about.
@@ -131,6 +134,7 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     periods: int
     final: int
     hashes: int
+    claims: int
     in_force: bytes
     old: bytes
     new: bytes
@@ -162,8 +166,9 @@ def simulate(
         against: what to compare it with; else the binding in force.
         from_s, to_s: only settlement periods that begin in between; `new` is in force from the first one on.
     Raises:
-        StoreError, DamagedRow: there is no ledger, or it cannot be read.
-        SimulationError: the replay is not what was agreed, or the bindings cannot be compared on this ledger.
+        StoreError: there is no ledger, or it cannot be read.
+        SimulationError: the ledger is damaged, its replay is not what was agreed, or the bindings cannot be
+            compared on it.
         TermsError, MechanismError: a binding that cannot be carried out here.
     """
     place, *others = microgrids(directory)
@@ -190,7 +195,11 @@ class _Ledger:
     def blocks(self, after: int) -> Iterator[Block]:
         """The blocks above a height; each is counted when the next one is asked for."""
         for row in self._reader.log_rows(after + 1, self.final + 1):
-            yield blocks.read(read_log_row(row).data, self.chain_id)
+            try:
+                block = blocks.read(read_log_row(row).data, self.chain_id)
+            except (DamagedRow, BlockError) as error:
+                raise SimulationError(f"{error}\n    {_VERIFY}") from error
+            yield block
             self._read += 1
             if self._progress is not None:
                 self._progress(self._read, self.to_read)
@@ -218,7 +227,9 @@ class _Trial:
     def run(self) -> Simulation:
         """Both bindings side by side, then those on the way."""
         self._reach(self._span[0])
-        made, first = self._made.machine, max(self._span[0], self._made.machine.next_period_s)
+        made = self._made.machine
+        length_s = made.rules(self._span[0]).period.length_s
+        first = max(boundary_s(self._span[0], length_s), made.next_period_s)
         in_force = made.rules(first)
         old_binding = self._against or decode(made.state.bindings[in_force.binding].tree)
         amendments = Amendments(old_binding, self._new.binding, self._new.line_of)
@@ -233,9 +244,10 @@ class _Trial:
         between = [stage for stage in way[:-1] if stage.replay]
         self._ledger.to_read += len(between) * (self._ledger.final - height)
         self._side_by_side(old, new, in_force, height)
-        self._check_claims()
+        claims = self._check_claims()
         runs = [self._replayed(start, stage, height) if stage in between else None for stage in way[:-1]]
-        return self._report(first, in_force, old, new, _steps(way, old, [*runs, new]))
+        told = _steps(way, old, [*runs, new])
+        return self._report(first, in_force, old, new, told, claims)
 
     # --- replays
 
@@ -274,7 +286,7 @@ class _Trial:
         except StateMismatch as error:
             raise SimulationError(
                 f"block {head.height}: replaying the binding in force gives something else than was agreed: {error}\n"
-                "    see what is wrong with: meshnode ledger verify"
+                f"    {_VERIFY}"
             ) from error
         self._records += len(done)
         return done
@@ -290,16 +302,17 @@ class _Trial:
 
     # --- checks
 
-    def _check_claims(self) -> None:
-        """What the bills add up to is what the ledger says that everybody is owed."""
+    def _check_claims(self) -> int:
+        """What the bills add up to is what the ledger says that everybody is owed; of how many accounts."""
         on_ledger = {account: row.amount_u for account, row in self._made.machine.state.claims.items()}
-        for account in sorted(on_ledger.keys() | self._made.tally.claims.keys()):
+        accounts = sorted(on_ledger.keys() | self._made.tally.claims.keys())
+        for account in accounts:
             issued, again = on_ledger.get(account, 0), self._made.tally.claims.get(account, 0)
             if issued != again:
                 raise SimulationError(
-                    f"account {account.hex()}: its bills add up to {again} u, the ledger says {issued} u\n"
-                    "    see what is wrong with: meshnode ledger verify"
+                    f"account {account.hex()}: its bills add up to {again} u, the ledger says {issued} u\n    {_VERIFY}"
                 )
+        return len(accounts)
 
     def _refuse_another(self, in_force: Rules) -> None:
         machine = self._made.machine
@@ -329,13 +342,16 @@ class _Trial:
 
     # --- what is told
 
-    def _report(self, first_s: int, in_force: Rules, old: Run, new: Run, steps: tuple[Step, ...]) -> Simulation:
+    def _report(
+        self, first_s: int, in_force: Rules, old: Run, new: Run, steps: tuple[Step, ...], claims: int
+    ) -> Simulation:
         machine = self._made.machine
         holdings = _holdings(old.machine, new.machine)
         outcomes = self._outcomes(old, new)
         names = self._names(old.machine, new.machine)
-        told = [outcome.account for outcome in outcomes]
-        told += [one.account for one in (*holdings, *self._verdicts)]
+        told = {outcome.account for outcome in outcomes} | {holding.account for holding in holdings}
+        told |= {other.account for other in self._verdicts}
+        told.update(account for step in steps for account, _ in step.gains)
         return Simulation(
             community=self._ledger.genesis.community,
             chain_id=self._ledger.chain_id,
@@ -347,6 +363,7 @@ class _Trial:
             periods=self._made.tally.periods,
             final=self._made.tally.final,
             hashes=self._hashes,
+            claims=claims,
             in_force=in_force.binding,
             old=in_force.binding if self._against is None else binding_hash(self._against),
             new=binding_hash(self._new.binding),
@@ -377,7 +394,8 @@ class _Trial:
 
     def _names(self, *machines: Machine) -> dict[bytes, str]:
         """Members by their names; funds by those that bindings and levies give them."""
-        texts = {text for binding in (self._new.binding, self._against) if binding for text in _texts(binding)}
+        texts = {DEFAULT_FUND}
+        texts |= {text for binding in (self._new.binding, self._against) if binding for text in _texts(binding)}
         found: dict[bytes, str] = {GRID_ACCOUNT: "grid"}
         for machine in machines:
             for _, row in machine.state.bindings.items():
@@ -414,7 +432,7 @@ def _steps(way: Sequence[Stage], old: Run, runs: Sequence[Run | None]) -> tuple[
             (account, bills[0].get(account, Bill()).total_u - bills[1].get(account, Bill()).total_u)
             for account in sorted(bills[0].keys() | bills[1].keys())
         ]
-        moved = tuple([(account, gain_u) for account, gain_u in gains if gain_u])
+        moved = tuple(sorted([one for one in gains if one[1]], key=lambda one: -one[1]))
         found.append(Step(stage.amendments, moved, after.refused - before.refused, stage.replay))
         before = after
     return tuple(found)
