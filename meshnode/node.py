@@ -35,13 +35,13 @@ from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SignatureCheck, SigningKey
 from meshnode.ledger.rows import PURPOSE_DEVICE, PURPOSE_MEMBER, PURPOSE_METER
 from meshnode.ledger.state import State
 from meshnode.machine import Machine
-from meshnode.market.registry import installed_mechanisms
 from meshnode.microgrid import Microgrid
 from meshnode.network.gossip import TOPICS, topic
 from meshnode.network.joining import keep_door
 from meshnode.network.libp2p import open_libp2p
 from meshnode.network.transport import PeerId, Transport
 from meshnode.outbox import Outbox
+from meshnode.plugins import install
 from meshnode.renewal import Renewal, follows_a_retired_key
 from meshnode.replaying import replay
 from meshnode.store import Damage, Store, read_genesis
@@ -330,7 +330,7 @@ class Node:
         with store:
             genesis = read_as(Genesis, read_genesis(store.place))
             check = SignatureCheck()
-            mechanisms = installed_mechanisms()
+            mechanisms = install()
             machine = Machine(genesis, chain_id, mechanisms, check)
             views = Views.open(store.place, genesis, store.kept_height())
             outbox = Outbox.open(store.place, chain_id)

@@ -9,9 +9,11 @@ import msgspec
 from meshnode.ledger.book import BookRules
 from meshnode.market import MechanismError, Mechanisms
 from meshnode.settlement import MODES, Tariff, Weighing, fund_account
+from meshnode.settlement.additions import Chosen
 from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
 from zencode.binding import Binding, Statement, decode, statements
+from zencode.packages import Pin, number_of, package_of
 from zencode.sentences import BY_ID, CURRENCY_IS
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, terms
 from zencode.writer import write_statement
@@ -50,7 +52,12 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
         sharing, orders = SHARING_MECHANISMS.get(statement.id), ORDER_MECHANISMS.get(statement.id)
         if sharing is not None:
             return sharing == facts.sharing_mechanism and sharing not in MODES
-        return orders is not None and orders == facts.order_mechanism and not _has(mechanisms, orders)
+        package = package_of(statement.id)
+        if package is not None:
+            return statement.id in package.mechanisms and not _has(mechanisms, package.mechanisms[statement.id])
+        return (
+            orders is not None and orders == facts.order_mechanism and not _has(mechanisms, (orders, MECHANISM_VERSION))
+        )
 
     return _spoken(binding, [one for one in statements(binding) if missing(one)], language)
 
@@ -71,9 +78,29 @@ def _sharing(facts: Terms) -> str | None:
     return _REOFFERED.get(chosen, chosen) if chosen and facts.offer_unused_again else chosen
 
 
-def _has(mechanisms: Mechanisms, name: str) -> bool:
+def _pinned(binding: Binding) -> Pin | None:
+    """The mechanism that a statement of a package chooses for orders."""
+    for statement in statements(binding):
+        package = package_of(statement.id)
+        if package is not None and statement.id in package.mechanisms:
+            return package.mechanisms[statement.id]
+    return None
+
+
+def _additions(binding: Binding, length_s: int) -> tuple[Chosen, ...]:
+    """The statements of packages that charge something, in the order of the binding."""
+    found = []
+    for statement in statements(binding):
+        package = package_of(statement.id)
+        if package is not None and statement.id not in package.mechanisms:
+            number = number_of(statement.id)
+            found.append(Chosen(*package.pin, number, statement.slots, length_s, package.effect))
+    return tuple(found)
+
+
+def _has(mechanisms: Mechanisms, pin: Pin) -> bool:
     try:
-        mechanisms.get(name, MECHANISM_VERSION)
+        mechanisms.get(*pin)
     except MechanismError:
         return False
     return True
@@ -91,12 +118,15 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
     Args:
         tree: canonical bytes of the binding's tree.
     Raises:
+        PackageMissing: it uses a package that is not installed.
         BindingTreeError: not a tree of this catalogue.
         TermsError: a binding that contradicts itself.
         MechanismError: it chooses a mechanism that is not installed.
     """
-    facts = terms(decode(tree))
-    mechanism = mechanisms.get(facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else None
+    binding = decode(tree)
+    facts = terms(binding)
+    pin = (facts.order_mechanism, MECHANISM_VERSION) if facts.order_mechanism else _pinned(binding)
+    mechanism = mechanisms.get(*pin) if pin is not None else None
     sharing = _sharing(facts)
     tariff = Tariff(
         grid_price_u_kwh=facts.grid_price_u_kwh,
@@ -104,6 +134,7 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         sharing=sharing,
         fee_u_kwh=facts.fee_u_kwh,
         fee_split=tuple((fund_account(name), ppm) for name, ppm in facts.fee_split),
+        additions=_additions(binding, facts.settlement_period_s),
     )
     period = PeriodRules(
         length_s=facts.settlement_period_s,

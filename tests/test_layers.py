@@ -89,7 +89,7 @@ LAYERS = (
     ("origin",),
     ("market", "ledger"),
     ("settlement",),
-    ("rules",),
+    ("rules", "plugins"),
     ("execution",),
     ("machine",),
     ("billing", "balancing", "mempool"),

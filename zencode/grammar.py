@@ -19,7 +19,8 @@ from msgspec import Struct
 
 from zencode.kinds import COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase
-from zencode.sentences import SENTENCES, Sentence
+from zencode.packages import catalogue
+from zencode.sentences import Sentence
 from zencode.values import write_value
 
 #: What a token is: its group in _TOKEN.
@@ -148,7 +149,7 @@ def spelled(tokens: Sequence[Token]) -> str:
 @cache
 def trees(code: str) -> dict[Phase, Node]:
     """The token trees of a language, by phase."""
-    return build(SENTENCES, LANGUAGES[code])
+    return build(catalogue(), LANGUAGES[code])
 
 
 @cache
@@ -160,6 +161,12 @@ def keywords(code: str) -> dict[str, list[tuple[list[str], Phase]]]:
             words = folded(spelling).split()
             found.setdefault(words[0], []).append((words, phase))
     return found
+
+
+def forget() -> None:
+    """The catalogue has changed: what was made from it is made anew."""
+    trees.cache_clear()
+    _likeness_index.cache_clear()
 
 
 def build(sentences: tuple[Sentence, ...], language: Language) -> dict[Phase, Node]:
@@ -185,15 +192,16 @@ def nearest(tokens: list[Token], phase: Phase | None, language: Language) -> Sug
     """
     triples = _triples(" ".join(token.text for token in tokens if token.sort == WORD))
     index, sizes = _likeness_index(language.code)
+    sentences = catalogue()
     shared: Counter[int] = Counter()
     for triple in triples:
         shared.update(index.get(triple, ()))
     best, score = None, _LEAST_LIKENESS_PERMILLE
     for row, count in sorted(shared.items()):
         likeness = 2_000 * count // (len(triples) + sizes[row])
-        likeness += _SAME_PHASE_PERMILLE if SENTENCES[row].phase == phase else 0
+        likeness += _SAME_PHASE_PERMILLE if sentences[row].phase == phase else 0
         if likeness > score:
-            best, score = SENTENCES[row], likeness
+            best, score = sentences[row], likeness
     return None if best is None else Suggestion(best.phase, _filled(best, tokens, language))
 
 
@@ -284,7 +292,7 @@ def _own_words(token: Token, tokens: list[Token], form: str) -> str:
 def _likeness_index(code: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
     index: dict[str, list[int]] = {}
     sizes = []
-    for row, sentence in enumerate(SENTENCES):
+    for row, sentence in enumerate(catalogue()):
         words = folded(" ".join(part for part in sentence.words[code][0].split() if not _SLOT.fullmatch(part)))
         triples = _triples(words)
         sizes.append(len(triples))

@@ -18,6 +18,7 @@ from zencode import sentences as s
 from zencode.binding import Binding, Block, Statement
 from zencode.kinds import DAY_S, ROLE, WHOLE_PPM
 from zencode.languages import AUDIENCES
+from zencode.packages import FIRST_ID, package_of
 from zencode.sentences import BY_ID
 
 ERROR, WARNING = "error", "warning"
@@ -130,17 +131,26 @@ def prices(binding: Binding) -> Findings:
 def mechanisms(binding: Binding) -> Findings:
     """Orders that nothing matches, and events for which two mechanisms would do the same thing."""
     orders = [block for block in binding.blocks if block.event.id == s.ORDER]
-    matching = [a for block in orders for a in block.actions if a.id in _ORDER_MECHANISMS]
+    matching = [a for block in orders for a in block.actions if _clears(a)]
     if orders and not matching:
         reason = "orders are taken and nothing matches them: say how, or delete the event"
         yield _error("no-mechanism", reason, orders[0].event)
-    for event, known in ((s.ORDER, _ORDER_MECHANISMS), (s.PERIOD_CLOSES, _SHARING_MECHANISMS)):
+    for event, is_mechanism in ((s.ORDER, _clears), (s.PERIOD_CLOSES, _shares)):
         # Under conditions, several may take turns.
         plain = [b for b in binding.blocks if b.event.id == event and not b.conditions]
-        found = [action for block in plain for action in block.actions if action.id in known]
+        found = [action for block in plain for action in block.actions if is_mechanism(action)]
         for second in found[1:]:
             reason = f"{BY_ID[found[0].id].name} and {BY_ID[second.id].name} for one event: only one can act"
             yield _error("two-mechanisms", reason, second)
+
+
+def packages_under_conditions(binding: Binding) -> Findings:
+    """Statements of packages that would hold only at times."""
+    for block in binding.blocks:
+        for action in block.actions:
+            if block.conditions and action.id >= FIRST_ID:
+                reason = f"«{BY_ID[action.id].name}» is of a package and cannot stand under a condition"
+                yield _error("package-under-condition", reason, action)
 
 
 def said_twice(binding: Binding) -> Findings:
@@ -317,6 +327,15 @@ def _slot(statement: Statement, name: str) -> Any:
     return statement.slots[BY_ID[statement.id].index(name)]
 
 
+def _clears(action: Statement) -> bool:
+    package = package_of(action.id)
+    return action.id in _ORDER_MECHANISMS if package is None else action.id in package.mechanisms
+
+
+def _shares(action: Statement) -> bool:
+    return action.id in _SHARING_MECHANISMS
+
+
 def _price(statement: Statement) -> int:
     price: int = _slot(statement, "price")
     return price
@@ -346,6 +365,7 @@ RULES: tuple[Callable[[Binding], Findings], ...] = (
     shares_not_whole,
     prices,
     mechanisms,
+    packages_under_conditions,
     said_twice,
     misplaced,
     fees,

@@ -16,6 +16,7 @@ from zencode import sentences as s
 from zencode.binding import Binding, Block, Statement
 from zencode.kinds import DAY_S, WHOLE_PPM
 from zencode.lint import TRADED, errors
+from zencode.packages import FIRST_ID
 from zencode.sentences import BY_ID
 
 #: Names of mechanisms, as the market knows them.
@@ -126,7 +127,8 @@ class Terms(Struct, frozen=True):
     join_rules: tuple[JoinRule, ...] = ()
     visibility: tuple[Visibility, ...] = ()
     beyond: tuple[str, ...] = ()
-    """Names of the statements that this view does not carry, in catalogue order."""
+    """Names of the catalogue's statements that this view does not carry, in its order. What statements of packages
+    do, their packages know."""
 
 
 def terms(binding: Binding) -> Terms:
@@ -188,7 +190,7 @@ class _View:
             roles=tuple(self._roles),
             join_rules=tuple(self._join_rules),
             visibility=tuple(self._visibility),
-            beyond=tuple(BY_ID[id].name for id in sorted(self._beyond)),
+            beyond=tuple(BY_ID[id].name for id in sorted(self._beyond) if id < FIRST_ID),
         )
 
     def take_fact(self, fact: Statement) -> None:

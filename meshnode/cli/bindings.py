@@ -24,8 +24,10 @@ def add_to(app: Group) -> None:
 @group.command()
 def check(file: File, json: Json = False) -> int:
     """Say every mistake in a binding, and what of it this version does not carry out. Exit 2 if there is an error."""
+    from meshnode.plugins import install
     from zencode import commands
 
+    install()
     text = read_input(file)
     found = commands.check(text)
     broken = any(finding.level in (commands.MISTAKE, "error") for finding in found)
@@ -55,13 +57,13 @@ def check(file: File, json: Json = False) -> int:
 
 def _not_carried_out(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Sentences that keep this version from founding a microgrid with a binding, and those that it leaves out."""
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
     from meshnode.rules import hindrances, left_out
     from zencode.reader import read_document
 
     document = read_document(text)
     binding, language = document.binding, document.language
-    return hindrances(binding, installed_mechanisms(), language), left_out(binding, language)
+    return hindrances(binding, install(), language), left_out(binding, language)
 
 
 def _notes(hindering: tuple[str, ...], beyond: tuple[str, ...]) -> list[str]:
@@ -123,10 +125,15 @@ def translate(
 
 @contextmanager
 def mistakes_of(file: str) -> Iterator[None]:
-    """Mistakes of a binding are said with the name of the file that they are in. Raises Fault."""
+    """Mistakes of a binding are said with the name of the file that they are in. Raises Fault.
+
+    What packages add to the catalogue is known from then on.
+    """
+    from meshnode.plugins import install
     from zencode.mistakes import BindingErrors
     from zencode.terms import TermsError
 
+    install()
     try:
         yield
     except BindingErrors as error:

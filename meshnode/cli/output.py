@@ -39,7 +39,9 @@ ERRORS: Final[Mapping[str, int]] = {
     "protocols.joining.JoiningError": NO,
     "protocols.receipt.ReceiptError": NO,
     "protocols.records.schema.RecordError": MEND,
+    "zencode.binding.BindingTreeError": MEND,
     "zencode.mistakes.BindingErrors": MEND,
+    "zencode.packages.PackageError": MEND,
     "zencode.terms.TermsError": MEND,
     "zencode.writer.WriteError": MEND,
 }

@@ -40,7 +40,7 @@ def simulate(
     """
     from meshnode.ledger_tools.simulation import simulate as run
     from meshnode.ledger_tools.simulation_form import form
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
     from zencode.reader import read, read_document
 
     with mistakes_of(file):
@@ -54,7 +54,7 @@ def simulate(
         found = run(
             place,
             new,
-            installed_mechanisms(),
+            install(),
             against=old,
             from_s=_second(from_, "--from"),
             to_s=_second(to, "--to"),

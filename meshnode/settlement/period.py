@@ -14,6 +14,7 @@ from meshnode.market.clearing import Trade
 from meshnode.market.grid_fees import GridFees, Location
 from meshnode.market.mid_market import NAME as MID_MARKET_RATE
 from meshnode.market.mid_market import mid_market_rate
+from meshnode.settlement.additions import Chosen, Home, PeriodFacts, charges
 from meshnode.settlement.books import Books
 from meshnode.settlement.credit import levy as charge_levy
 from meshnode.settlement.credit import solidarity
@@ -51,6 +52,7 @@ class Tariff(msgspec.Struct, frozen=True):
         solidarity: of what members earn; None: nothing.
         grid_fees: what the grid takes for energy from neighbours; None: nothing.
         locations: where members are connected, by account; who is not named shares nothing with anybody.
+        additions: statements of packages, in the order of the binding.
     """
 
     grid_price_u_kwh: int
@@ -64,6 +66,7 @@ class Tariff(msgspec.Struct, frozen=True):
     solidarity: Solidarity | None = None
     grid_fees: GridFees | None = None
     locations: tuple[tuple[bytes, Location], ...] = ()
+    additions: tuple[Chosen, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("grid_price_u_kwh", "feed_in_price_u_kwh", "shared_price_u_kwh"):
@@ -198,6 +201,7 @@ def settle(inputs: PeriodInputs) -> Settlement:
     6. **Fee** on energy from neighbours, paid by who took it, divided among the funds.
     7. **Grid fees** on the same energy, by who gave it to whom.
     8. **Levies** on energy, for their funds; then the **solidarity** share of what was earned.
+    9. **Packages**: what their statements charge, each shown the same period.
 
     A price below zero turns the payment around. Where a member is a fund too, its part of its
     own fee is not posted, since nothing moves.
@@ -227,6 +231,8 @@ def settle(inputs: PeriodInputs) -> Settlement:
         _settle_levy(books, members, one)
     if tariff.solidarity is not None:
         _settle_solidarity(books, tariff.solidarity)
+    if tariff.additions:
+        _settle_additions(books, members, inputs)
     received_u, paid_u = _flows(books.postings)
     return Settlement(
         period=inputs.period,
@@ -363,6 +369,38 @@ def _settle_solidarity(books: Books, rule: Solidarity) -> None:
     for account, amount_u in received_u.items():
         if amount_u:
             books.post(POOL_ACCOUNT, account, 0, 0, Reason.SOLIDARITY, amount_u=amount_u)
+
+
+def _settle_additions(books: Books, members: dict[bytes, Metered], inputs: PeriodInputs) -> None:
+    """What statements of packages charge; they see the energy, and not what one another charge."""
+    lines = [_line(books, metered, 0, 0) for metered in members.values()]
+    for chosen in inputs.tariff.additions:
+        for charge in charges(chosen, period_facts(inputs, chosen, lines)):
+            books.post(charge.payer, charge.payee, 0, 0, Reason.PACKAGE, amount_u=charge.amount_u)
+
+
+def period_facts(inputs: PeriodInputs, chosen: Chosen, lines: Iterable[Line]) -> PeriodFacts:
+    """What a statement of a package is shown of a period."""
+    return PeriodFacts(
+        start_s=inputs.period * chosen.length_s,
+        length_s=chosen.length_s,
+        homes=tuple(
+            [
+                Home(
+                    account=line.account,
+                    own_wh=line.own_wh,
+                    neighbours_wh=line.neighbours_wh,
+                    grid_wh=line.grid_wh,
+                    consumption_wh=line.consumption_wh,
+                    sold_wh=line.sold_wh,
+                    fed_in_wh=line.fed_in_wh,
+                )
+                for line in lines
+            ]
+        ),
+        grid_price_u_kwh=inputs.tariff.grid_price_u_kwh,
+        feed_in_price_u_kwh=inputs.tariff.feed_in_price_u_kwh,
+    )
 
 
 def _flows(postings: Iterable[Posting]) -> tuple[dict[bytes, int], dict[bytes, int]]:

@@ -29,6 +29,11 @@ def fund_account(name: str) -> bytes:
     return _FUND_PREFIX + hashlib.sha256(name.encode()).digest()[:_FUND_DIGEST_BYTES]
 
 
+def is_fund(account: bytes) -> bool:
+    """Whether an account id is that of a fund."""
+    return account.startswith(_FUND_PREFIX)
+
+
 class Reason(enum.IntEnum):
     """Why money moves. Codes are stored: they are never reused or renumbered."""
 
@@ -55,6 +60,9 @@ class Reason(enum.IntEnum):
     PRICED = 11
     """Energy between two members who have set what they sell and buy at and ordered nothing."""
 
+    PACKAGE = 100
+    """What a statement of a package charges, see `meshnode.settlement.additions`; of no energy."""
+
 
 class Entry(enum.IntEnum):
     """How a posting came about. Codes are stored."""
@@ -75,7 +83,7 @@ class Posting(msgspec.Struct, frozen=True):
         credit: account that receives; never the same.
         asset: id of the asset that moves.
         amount_u: how much, 0 or more (direction is told by the legs).
-        energy_wh: energy the amount is for, above 0 but for SOLIDARITY.
+        energy_wh: energy the amount is for, above 0 but for SOLIDARITY and PACKAGE.
         price_u_kwh: price of that energy. Delivered energy goes from credit to debit; a price
             below zero turns the legs around, so that energy goes from debit to credit.
         reason: why.
@@ -84,7 +92,7 @@ class Posting(msgspec.Struct, frozen=True):
         entry: first, reversal or replacement.
 
     Invariant: amount_u = |value(price_u_kwh, energy_wh)|, except for SHARED and FEE, where the
-    value is computed once for all and divided by the splitter, and for SOLIDARITY, which has no energy.
+    value is computed once for all and divided by the splitter, and for SOLIDARITY and PACKAGE, which have no energy.
     """
 
     debit: bytes
