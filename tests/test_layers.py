@@ -15,6 +15,8 @@ from tests.source import PACKAGES, Import, imports, modules, tree
 APPLY_PATH = (
     "protocols",
     "meshnode/amounts.py",
+    "meshnode/local_time.py",
+    "meshnode/effects",
     "meshnode/origin",
     "meshnode/ledger",
     "meshnode/market",
@@ -85,7 +87,8 @@ LIBRARIES = ("protocols", "zencode", "drivers")
 # The layers of meshnode, lowest first. A part may import its own modules and those of
 # lower layers; within one layer the parts do not know one another.
 LAYERS = (
-    ("amounts", "errors"),
+    ("amounts", "errors", "local_time"),
+    ("effects",),
     ("origin",),
     ("market", "ledger"),
     ("settlement",),

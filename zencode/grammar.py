@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from zencode.kinds import COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
+from zencode.kinds import CALENDAR, COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase
 from zencode.packages import catalogue
 from zencode.sentences import Sentence
@@ -25,12 +25,13 @@ from zencode.values import write_value
 
 #: What a token is: its group in _TOKEN.
 WORD, NUMBER, PUNCTUATION, OTHER_QUOTES, UNCLOSED = "word", "number", "punctuation", "other", "unclosed"
-CLOCK_TIME = "time"
+CLOCK_TIME, DATE = "time", "date"
 
 _TOKEN = re.compile(
     r"""
     (?P<name>'(?:[^']|'')*+'(?!\w))
   | (?P<time>[0-9]{1,2}:[0-9]{2}(?![0-9:]))
+  | (?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9-]))
   | (?P<number>-?[0-9]++(?:[.,][0-9]++)*+)
   | (?P<punctuation>[,:%])
   | (?P<other>"[^"]*+"|“[^”]*+”|«[^»]*+»|‘[^’]*+’)
@@ -42,7 +43,7 @@ _TOKEN = re.compile(
 _SLOT = re.compile(r"\{(\w+)\}")
 _END = "\0end"
 #: Edges for slots; \0 is refused in texts, so no word collides with them.
-_EDGES = {form: f"\0{form}" for form in (NAME, COUNT, QUANTITY, TIME, SHARES)}
+_EDGES = {form: f"\0{form}" for form in (NAME, COUNT, QUANTITY, TIME, CALENDAR, SHARES)}
 _NUMERIC = (_EDGES[COUNT], _EDGES[QUANTITY], _EDGES[SHARES])
 #: A sentence is suggested when it has this part of its letter triples in common with the line.
 _LEAST_LIKENESS_PERMILLE = 400
@@ -225,8 +226,10 @@ def _slot(tokens: list[Token], at: int, node: Node) -> tuple[Piece, Node] | None
         return Piece(NAME, (token,), token.sort == NAME), node[_EDGES[NAME]]
     if _EDGES[TIME] in node and token.sort in (CLOCK_TIME, NUMBER, NAME):
         return Piece(TIME, (token,), token.sort == CLOCK_TIME), node[_EDGES[TIME]]
+    if _EDGES[CALENDAR] in node and token.sort in (DATE, CLOCK_TIME, NUMBER, NAME):
+        return Piece(CALENDAR, (token,), token.sort == DATE), node[_EDGES[CALENDAR]]
     edge = next((edge for edge in _NUMERIC if edge in node), None)
-    if edge is None or token.sort not in (NUMBER, NAME, CLOCK_TIME):
+    if edge is None or token.sort not in (NUMBER, NAME, CLOCK_TIME, DATE):
         return None
     fits, after = token.sort == NUMBER, node[edge]
     if edge == _EDGES[COUNT]:
@@ -263,7 +266,7 @@ def _plant(root: Node, sentence: Sentence, pattern: str) -> None:
 
 
 def _refuse_forks(node: Node, phase: Phase) -> None:
-    numeric = [edge for edge in (*_NUMERIC, _EDGES[TIME]) if edge in node]
+    numeric = [edge for edge in (*_NUMERIC, _EDGES[TIME], _EDGES[CALENDAR]) if edge in node]
     if len(numeric) > 1 or (_EDGES[SHARES] in node and node[_EDGES[SHARES]].keys() != {_END}):
         raise CatalogueError(f"a number could begin two sorts of value in {phase.name}: {sorted(node)}")
     for key, after in node.items():
@@ -273,9 +276,9 @@ def _refuse_forks(node: Node, phase: Phase) -> None:
 
 def _filled(sentence: Sentence, tokens: list[Token], language: Language) -> str:
     values = examples(sentence, language)
-    own = [token for token in tokens if token.sort in (NAME, NUMBER, CLOCK_TIME)]
+    own = [token for token in tokens if token.sort in (NAME, NUMBER, CLOCK_TIME, DATE)]
     wanted = [sentence.slots[sentence.index(slot)] for slot in _SLOT.findall(sentence.words[language.code][0])]
-    sorts = {NAME: NAME, TIME: CLOCK_TIME, COUNT: NUMBER, QUANTITY: NUMBER}
+    sorts = {NAME: NAME, TIME: CLOCK_TIME, CALENDAR: DATE, COUNT: NUMBER, QUANTITY: NUMBER}
     if [token.sort for token in own] == [sorts.get(slot.kind.form) for slot in wanted]:
         for slot, token in zip(wanted, own, strict=True):
             values[sentence.index(slot.name)] = _own_words(token, tokens, slot.kind.form)

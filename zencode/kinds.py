@@ -2,7 +2,8 @@
 
 In the tree a value is an int, a str or a tuple of those: energy in Wh, power in
 W, money in micro-units, prices in micro-units per kWh, shares in parts per
-million, durations in seconds, times of day in seconds after midnight.
+million, durations in seconds, times of day in seconds after midnight, dates in
+days after 1970-01-01.
 
 What a tree may hold is checked here; how a value is read and written is in `values`.
 """
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from zencode.characters import is_label
-from zencode.languages import KNOWN_WORDS
+from zencode.words import KNOWN_WORDS
 
 Value: TypeAlias = "int | str | tuple[Any, ...]"
 
@@ -33,7 +34,7 @@ MAX_MONTHS = 120
 PRICE_TICK_U_KWH = 1_000
 
 #: What kind of tokens a slot takes; the reader may not meet two of the numeric ones in one place.
-NAME, COUNT, QUANTITY, TIME, SHARES = "name", "count", "quantity", "time", "shares"
+NAME, COUNT, QUANTITY, TIME, CALENDAR, SHARES = "name", "count", "quantity", "time", "calendar", "shares"
 
 
 class Unit(Struct, frozen=True):
@@ -81,9 +82,26 @@ ENERGY_SORT = Kind(
     "sort of energy", NAME, "what a fee is charged on", "traded energy", vocabulary="energy", closed=True
 )
 FEE = Kind("fee", NAME, "something that can be split", "network fee", vocabulary="fee", closed=True)
+RECIPIENT = Kind("recipient", NAME, "who receives money", "community fund", vocabulary="recipient")
+ASSET_SORT = Kind("sort of asset", NAME, "what an asset is", "money", vocabulary="asset sort", closed=True)
+WEEKDAYS = Kind("weekdays", NAME, "days of the week", "Monday to Friday", vocabulary="weekdays", closed=True)
+SHARING_KEY = Kind(
+    "sharing key",
+    NAME,
+    "a key that a law or grid operator defines",
+    "at-dynamic",
+    vocabulary="sharing key",
+    closed=True,
+)
+ENERGY_SOURCE = Kind(
+    "source of energy", NAME, "where delivered energy comes from", "common battery",
+    vocabulary="energy source", closed=True,
+)  # fmt: skip
 CURRENCY = Kind("currency", NAME, "3 to 8 capital letters: an ISO 4217 code or the community's own", "EUR")
 LANGUAGE = Kind("language", NAME, "the code of a spoken language", "en")
 NUMBER = Kind("number", COUNT, "a whole number without unit", 1, least=1, most=1_000)
+# As many units as an asset of the ledger can have.
+UNITS = Kind("count", COUNT, "how many, a whole number without unit", 1_000_000, least=0, most=10**15)
 SHARE = Kind("share", QUANTITY, "0 to 100 %, at most 4 decimals", 600_000, (Unit("%", 10_000, 4),), 0, WHOLE_PPM)
 # 1 GWh at the highest price is below 2^63 micro-units x 1000: value() stays in int64.
 ENERGY = Kind(
@@ -142,6 +160,8 @@ CYCLE = Kind(
     10 * YEAR_S,
 )
 CLOCK = Kind("time of day", TIME, "hours and minutes, 00:00 to 24:00, local time", 17 * 3_600, least=0, most=DAY_S)
+# To the year 2199: no contract is for longer.
+DATE = Kind("date", CALENDAR, "year, month and day, 2000-01-01 to 2199-12-31", 20_819, least=10_957, most=84_005)
 # ((ppm, recipient), ...) in the order written.
 SHARE_LIST = Kind(
     "list of shares",
@@ -152,8 +172,9 @@ SHARE_LIST = Kind(
 )
 
 KINDS = (
-    TEXT, ROLE, VIEW, ENERGY_SORT, FEE, CURRENCY, LANGUAGE, NUMBER,
-    SHARE, ENERGY, POWER, MONEY, PRICE, DURATION, CYCLE, CLOCK, SHARE_LIST,
+    TEXT, ROLE, VIEW, ENERGY_SORT, FEE, RECIPIENT, ASSET_SORT, WEEKDAYS, SHARING_KEY,
+    ENERGY_SOURCE, CURRENCY, LANGUAGE, NUMBER, UNITS,
+    SHARE, ENERGY, POWER, MONEY, PRICE, DURATION, CYCLE, CLOCK, DATE, SHARE_LIST,
 )  # fmt: skip
 #: The kinds that need a currency.
 PRICED = frozenset((MONEY.name, PRICE.name))

@@ -12,11 +12,12 @@ from zencode.binding import MAX_STATEMENTS, MAX_TITLE
 from zencode.document import MAX_LINE, MAX_TEXT_BYTES
 from zencode.grammar import examples, spell
 from zencode.kinds import DAY_S, KINDS, MAX_NAME, NAME
-from zencode.languages import KNOWN_WORDS, LANGUAGES, Language, Phase, spoken_words
+from zencode.languages import LANGUAGES, Language, Phase
 from zencode.lint import RULES
 from zencode.presets import NAMES
 from zencode.sentences import BINDING_VERSION, BY_ID, CATALOGUE_VERSION, SENTENCES, Sentence
 from zencode.values import write_value
+from zencode.words import KNOWN_WORDS, spoken_words
 
 PATH = Path(__file__).with_name("LANGUAGE.md")
 

@@ -1,13 +1,12 @@
-"""Languages: the spoken languages of bindings, with their keywords, unit words and known names.
+"""Languages: the spoken languages of bindings, with their keywords and unit words.
 
-The sentences themselves are in `sentences`; a language is one entry of
-LANGUAGES, one column of KNOWN_WORDS and one column of the catalogue.
+The sentences themselves are in `sentences`, known names in `words`; a language is one
+entry of LANGUAGES, one column of KNOWN_WORDS and one column of the catalogue.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from functools import cache
 
 from msgspec import Struct
 
@@ -96,91 +95,59 @@ ITALIAN = Language(
     list_and="e",
 )
 
-LANGUAGES: dict[str, Language] = {language.code: language for language in (ENGLISH, ITALIAN)}
-
-
-class Word(Struct, frozen=True):
-    """A quoted name whose meaning the product knows, so that it translates.
-
-    `canonical` is what the tree holds and never changes; `words` has the
-    spelling of each language. The spellings of all languages are read in a text
-    of any language: otherwise a name could change its meaning in translation.
-    """
-
-    canonical: str
-    words: dict[str, str]
-
-
-def _word(en: str, it: str) -> Word:
-    return Word(canonical=en, words={"en": en, "it": it})
-
-
-#: What may be shown or hidden.
-VIEWS = (
-    _word("all trades", "tutti gli scambi"),
-    _word("order owner names", "nomi di chi ordina"),
-    _word("readings", "letture"),
-    _word("own readings", "letture proprie"),
-    _word("readings of other homes", "letture delle altre case"),
-    _word("load curves", "curve di carico"),
-    _word("own hourly curve", "curva oraria propria"),
-    _word("curves of other homes", "curve delle altre case"),
-    _word("period totals", "totali di periodo"),
-    _word("monthly totals", "totali mensili"),
-    _word("session totals", "totali di ricarica"),
-    _word("own bill", "bolletta propria"),
-    _word("car plate", "targa dell'auto"),
+SPANISH = Language(
+    code="es",
+    name="Spanish",
+    decimal_mark=",",
+    keywords={
+        Phase.RULE: ("Regla",),
+        Phase.SCENARIO: ("Escenario",),
+        Phase.GIVEN: ("Dado que", "Dado"),
+        Phase.WHEN: ("Cuando",),
+        Phase.IF: ("Si",),
+        Phase.THEN: ("Entonces",),
+        Phase.AND: ("Y",),
+        Phase.END_IF: ("FinSi",),
+    },
+    units={
+        "second": ("segundo", "segundos", "s"),
+        "minute": ("minuto", "minutos", "min"),
+        "hour": ("hora", "horas", "h"),
+        "day": ("día", "días", "dia", "dias"),
+        "week": ("semana", "semanas"),
+        "month": ("mes", "meses"),
+        "year": ("año", "años"),
+    },
+    share_to="a",
+    list_and="y",
 )
 
-#: What a fee per kWh is charged on.
-ENERGIES = (
-    _word("traded energy", "energia scambiata"),
-    _word("stored energy", "energia accumulata"),
-    _word("solar energy", "energia solare"),
-    _word("grid energy", "energia di rete"),
+#: Its sentences take durations in the nominative or accusative, which are written; datives are read.
+GERMAN = Language(
+    code="de",
+    name="German",
+    decimal_mark=",",
+    keywords={
+        Phase.RULE: ("Regel",),
+        Phase.SCENARIO: ("Szenario",),
+        Phase.GIVEN: ("Angenommen", "Gegeben sei"),
+        Phase.WHEN: ("Wenn",),
+        Phase.IF: ("Falls",),
+        Phase.THEN: ("Dann",),
+        Phase.AND: ("Und",),
+        Phase.END_IF: ("EndeFalls",),
+    },
+    units={
+        "second": ("Sekunde", "Sekunden", "s"),
+        "minute": ("Minute", "Minuten", "min"),
+        "hour": ("Stunde", "Stunden", "h"),
+        "day": ("Tag", "Tage", "Tagen"),
+        "week": ("Woche", "Wochen"),
+        "month": ("Monat", "Monate", "Monaten"),
+        "year": ("Jahr", "Jahre", "Jahren"),
+    },
+    share_to="an",
+    list_and="und",
 )
 
-#: What may be split.
-FEES = (
-    _word("network fee", "commissione di rete"),
-    _word("membership fee", "quota associativa"),
-    _word("storage fee", "commissione di accumulo"),
-    _word("charging fee", "commissione di ricarica"),
-    _word("incentive", "incentivo"),
-)
-
-#: Audiences that need no «there is a role».
-AUDIENCES = (
-    _word("everyone", "tutti"),
-    _word("other members", "altri membri"),
-)
-
-#: Recipients of a split that are known without a name of their own.
-RECIPIENTS = (
-    _word("community fund", "fondo della comunità"),
-    _word("social fund", "fondo sociale"),
-    _word("node operators", "gestori dei nodi"),
-    _word("battery owner", "proprietario della batteria"),
-    _word("consumers", "consumatori"),
-    _word("producers", "produttori"),
-)
-
-KNOWN_WORDS: dict[str, tuple[Word, ...]] = {
-    "view": VIEWS,
-    "energy": ENERGIES,
-    "fee": FEES,
-    "audience": AUDIENCES,
-    "recipient": RECIPIENTS,
-}
-
-
-@cache
-def canonical_words(vocabulary: str) -> dict[str, str]:
-    """Case-folded spelling in any language -> canonical word."""
-    return {spelling.casefold(): word.canonical for word in KNOWN_WORDS[vocabulary] for spelling in word.words.values()}
-
-
-@cache
-def spoken_words(vocabulary: str, language: str) -> dict[str, str]:
-    """Canonical word -> its spelling in `language`."""
-    return {word.canonical: word.words[language] for word in KNOWN_WORDS[vocabulary]}
+LANGUAGES: dict[str, Language] = {language.code: language for language in (ENGLISH, ITALIAN, SPANISH, GERMAN)}

@@ -17,9 +17,9 @@ from msgspec import Struct
 from zencode import sentences as s
 from zencode.binding import Binding, Block, Statement
 from zencode.kinds import DAY_S, ROLE, WHOLE_PPM
-from zencode.languages import AUDIENCES
 from zencode.packages import FIRST_ID, package_of
 from zencode.sentences import BY_ID
+from zencode.words import AUDIENCES
 
 ERROR, WARNING = "error", "warning"
 

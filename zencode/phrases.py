@@ -22,18 +22,20 @@ from zencode.grammar import (
     nearest,
     spelled,
 )
-from zencode.kinds import COUNT, MAX_SHARES, NAME, SHARE, SHARES, TIME, Value
-from zencode.languages import Language, Phase, spoken_words
+from zencode.kinds import CALENDAR, COUNT, MAX_SHARES, NAME, SHARE, SHARES, TIME, Value
+from zencode.languages import Language, Phase
 from zencode.sentences import LANGUAGE_RULE, Sentence, Slot
 from zencode.values import (
     WrongValueError,
     read_bounds,
     read_clock,
     read_count,
+    read_date,
     read_name,
     read_quantity,
     write_value,
 )
+from zencode.words import spoken_words
 
 
 class Fault(Struct, frozen=True):
@@ -119,6 +121,8 @@ def _read(slot: Slot, piece: Piece, language: Language, currencies: list[NamedCu
         return read_count(slot.kind, first.text, language)
     if piece.form == TIME:
         return read_clock(slot.kind, first.text)
+    if piece.form == CALENDAR:
+        return read_date(slot.kind, first.text)
     if piece.form == SHARES:
         return _shares(slot, piece.tokens, language)
     unit = piece.tokens[1].spelled if len(piece.tokens) > 1 else ""
@@ -135,7 +139,8 @@ def _misquoted(piece: Piece) -> WrongValueError:
         return WrongValueError("names stand between ' and '", "write '" + bare.replace("'", "''") + "'")
     if token.sort == NAME:
         return WrongValueError("numbers are not quoted", f"write {token.text}")
-    return WrongValueError("a time of day is expected" if piece.form == TIME else "a number is expected")
+    expected = {TIME: "a time of day is expected", CALENDAR: "a date is expected"}
+    return WrongValueError(expected.get(piece.form, "a number is expected"))
 
 
 def _name(slot: Slot, text: str, language: Language) -> str:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from zencode.dates import date_of, day_of
 from zencode.kinds import (
+    CALENDAR,
     COUNT,
     CURRENCY,
     CYCLE,
@@ -37,7 +39,8 @@ from zencode.kinds import (
     is_currency,
     noun,
 )
-from zencode.languages import ENGLISH, Language, canonical_words, spoken_words
+from zencode.languages import ENGLISH, Language
+from zencode.words import canonical_words, spoken_words
 
 _MONEY_UNIT = re.compile(r"([A-Za-z]{3,8})(/[kK][wW][hH])?")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})")
@@ -108,6 +111,14 @@ def read_clock(kind: Kind, text: str) -> int:
     return seconds
 
 
+def read_date(kind: Kind, text: str) -> int:
+    """Days after 1970-01-01 of «2027-01-01»."""
+    day = day_of(text)
+    if day is None or not kind.least <= day <= kind.most:
+        raise WrongValueError("a date is a day of the calendar from 2000-01-01 to 2199-12-31", "write it as 2027-01-01")
+    return day
+
+
 def _scaled(kind: Kind, number: str, unit: Unit, language: Language) -> int:
     parts = _NUMBER[language.decimal_mark].fullmatch(number)
     if parts is None:
@@ -160,7 +171,7 @@ def _plain_bound(kind: Kind, bound: int) -> str:
     if kind is CYCLE:
         return write_value(DURATION, bound, ENGLISH, "")
     if kind.name in PRICED:
-        return f"{bound // 1_000_000}"
+        return _decimal(bound, 1_000_000, 0, ENGLISH)
     return write_value(kind, bound, ENGLISH, "")
 
 
@@ -211,6 +222,8 @@ def write_value(kind: Kind, value: Any, language: Language, currency: str) -> st
         return _quoted(_said(kind.vocabulary, value, language))
     if kind.form == TIME:
         return f"{value // 3_600:02}:{value % 3_600 // 60:02}"
+    if kind.form == CALENDAR:
+        return date_of(value)
     if kind.form == COUNT:
         return str(value)
     if kind.form == SHARES:

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from meshnode.amounts import ENERGY_MAX_WH, PPM, PRICE_MAX_U_KWH
+from meshnode.local_time import Zone, by_day, date_of, local_month, spelled
 from meshnode.settlement.compensation import Hour, Point, compensate, shared_hours
-from meshnode.settlement.local_time import Zone, by_day, date_of, local_month, spelled
 from meshnode.settlement.period import MEMBERS_MAX
 from meshnode.settlement.sharing import (
     RANK_MAX,

@@ -5,9 +5,9 @@ They use the product's own functions only; `tests.market.stories` plays them.
 
 from meshnode.amounts import AmountError, format_money, parse_energy, parse_money, parse_price
 from meshnode.ledger.capacity import room_wh
+from meshnode.local_time import by_day, date_of, local_month, spelled
 from meshnode.settlement.compensation import Hour, Point, compensate, divide_incentive, shared_hours
 from meshnode.settlement.credit import Standing, charge, close, levy, receive, solidarity
-from meshnode.settlement.local_time import by_day, date_of, local_month, spelled
 from meshnode.settlement.sharing import SharingError, Weighing, allocate, allocate_by_source
 from meshnode.settlement.sharing_modes import MODES
 from meshnode.settlement.storage import StorageFee, charge_storage, most_stored_wh

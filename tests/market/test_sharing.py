@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from meshnode.amounts import PPM, AmountError, split
+from meshnode.local_time import date_of, local_day, spelled
 from meshnode.market.mid_market import share
 from meshnode.settlement import (
     MODES,
@@ -23,7 +24,6 @@ from meshnode.settlement import (
 )
 from meshnode.settlement.compensation import Hour, Point, compensate, divide_incentive, shared_hours
 from meshnode.settlement.credit import Standing, charge, close, exposure_u, receive, solidarity
-from meshnode.settlement.local_time import date_of, local_day, spelled
 from meshnode.settlement.sharing import Allocation, Key, Rule, allocate, allocate_by_source, fill
 from meshnode.settlement.storage import StorageFee, charge_storage, most_stored_wh
 from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, energies, meters

@@ -47,6 +47,9 @@ TWIN = "'"
 # Parcels of its own and of others that a liar keeps to send them again.
 KEPT = 200
 SCHEME_MS = 4_000
+# Every campaign is three questions that the honest answer, and a liar asks whoever speaks to it: without a pause they
+# would be most of what a run does.
+CAMPAIGN_PAUSE_MS = 10
 
 Sent = tuple[int, Parcel]
 """The number of the validator that a parcel goes to, and the parcel."""
@@ -74,6 +77,7 @@ class Liar:
         self._certificate: Certificate | None = None
         self._asked: dict[bytes, tuple[int, Tip]] = {}
         self._records: deque[SignedRecord] = deque(maxlen=KEPT)
+        self._campaigns_ms = 0
 
     def proposals(self, pool: Mempool) -> Proposals:
         """Where the liar's blocks get their records from."""
@@ -124,8 +128,9 @@ class Liar:
         if (
             "endless campaigns" in self._lies
             and self._world.honest_home(self._world.home_of(sender))
-            and self._chance.randrange(4) == 0
+            and self._world.timeline.now_ms >= self._campaigns_ms
         ):
+            self._campaigns_ms = self._world.timeline.now_ms + CAMPAIGN_PAUSE_MS
             yield from ((sender, campaign) for campaign in self._campaigns(message.term))
         if parcel.vote is not None:
             self._votes.append(parcel)

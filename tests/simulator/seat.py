@@ -40,6 +40,7 @@ class Seat:
     key: KeyPair
     disk: Disk
     lost: str | None
+    _tick_ms: int
     _world: World
     _timeline: Timeline
     _chance: Random
@@ -126,6 +127,7 @@ class Seat:
         assert pool is not None
         self._world.counts["validators that follow" if voted else "learners that vote"] += 1
         self._world.note("follows" if voted else "votes", self.name, f"from height {machine.height}")
+        self._world.witness.turns(self)
         before = self._signer()
         self._part()
         self._begin(machine, pool, may_vote=not voted)
@@ -152,6 +154,8 @@ class Seat:
             self._inquiry = inquiry(self._world, self, self.validator.machine, self._chance, self._leave)
 
     def _leave(self) -> None:
+        if self.validator is not None:
+            self._world.witness.leaves(self, self.validator._finalizer.unable * self._tick_ms)
         self._leaving = True
         self._work()
 

@@ -7,7 +7,7 @@ about by lying is set down as a lie that worked; whatever else breaks is a viola
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,13 @@ from protocols.records import PHASE_COMMIT, QUORUM_BYZANTINE, Ack, Certificate, 
 if TYPE_CHECKING:
     from tests.simulator.disk import Disk
     from tests.simulator.node import Node
+    from tests.simulator.seat import Seat
     from tests.simulator.world import World
+
+# A change of the ledger makes one turn, and patience outlasts several elections: who turns so often in so short a
+# time, and every time for nothing, would do it for ever while hardly any simulated time passes.
+TURNS = 20
+TURNS_MS = 5_000
 
 
 class Violation(Exception):
@@ -91,6 +97,7 @@ class Witness:
         self._certified: dict[int, bytes] = {0: root.block_hash}
         self._certified_terms: list[tuple[int, int]] = [(0, 0)]
         self._states: dict[int, bytes | None] = {}
+        self._turned: dict[str, deque[int]] = {}
         self._writing: dict[str, Batch] = {}
         self.effective: dict[bytes, int] = {}
 
@@ -431,6 +438,31 @@ class Witness:
         newest = node.disk.certificate_below(final)
         if final and (newest is None or newest[0] != final):
             self.broken("final can be proved", f"{node.name}: {final} is final, the newest certificate is {newest}")
+
+    def leaves(self, seat: Seat, stuck_ms: int) -> None:
+        """A validator goes to fetch what it lacks, because it could not get on for so long.
+
+        That mends what it met while something was wrong; without it, who votes gets on by itself. Whoever missed
+        a change of the validators cannot know that a leader was rightly elected, and has to look.
+        """
+        self.checked["gets on by itself"] += 1
+        healed_ms = self._world.healed_ms
+        if healed_ms is None or not stuck_ms or self._world.may_fork or not self._world.honest_home(seat.home):
+            return
+        in_force = self._headers[self._certified[self.certified_height]].following
+        if seat.validator is None or seat.validator._electorate.of(in_force) is None:
+            return
+        if stuck_ms < self._world.timeline.now_ms - healed_ms:
+            self.broken("gets on by itself", f"{seat.name} was stuck for {stuck_ms // 1000} s, and nothing was wrong")
+
+    def turns(self, seat: Seat) -> None:
+        """A node votes from now on, or follows: as the ledger says, or after a time of patience."""
+        self.checked["changes sides seldom"] += 1
+        now_ms = self._world.timeline.now_ms
+        turned = self._turned.setdefault(seat.name, deque(maxlen=TURNS))
+        turned.append(now_ms)
+        if len(turned) == TURNS and now_ms - turned[0] < TURNS_MS:
+            self.broken("changes sides seldom", f"{seat.name} did {TURNS} times in {now_ms - turned[0]} ms")
 
     def ended(self, node: Node) -> None:
         """A node is off."""

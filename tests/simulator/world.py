@@ -111,6 +111,8 @@ class World(Post):
         self._undo: dict[int, Undo] = {}
         # The honest could only settle when the time of a wrong clock had come: the plan is over by then.
         self._late = False
+        # Since when nothing is wrong any more; None while something may be.
+        self.healed_ms: int | None = None
         self.witness = Witness(self)
         self.prosecutor = Prosecutor(self)
         self.images = Images(self)
@@ -189,7 +191,9 @@ class World(Post):
             if self.plan.mode == "byzantine" and self.liars:
                 self._prevail()
             self._heal()
+            self.healed_ms = self.timeline.now_ms
             self._settle()
+            self.healed_ms = None
             if self.witness.stopped:
                 self._watch_fork()
                 return

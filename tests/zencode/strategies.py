@@ -22,8 +22,9 @@ from zencode.kinds import (
     WHOLE_PPM,
     Kind,
 )
-from zencode.languages import KNOWN_WORDS, Phase
+from zencode.languages import Phase
 from zencode.sentences import BINDING_VERSION, CURRENCY_IS, LANGUAGE_RULE, SENTENCES, VERSION, Sentence, Slot
+from zencode.words import KNOWN_WORDS
 
 _CHARACTERS = st.one_of(
     st.sampled_from("abcXYZ019 '’.,:%#/-€àÉŽλЖ"),

@@ -10,9 +10,13 @@ import pytest
 import zencode
 
 ROOT = Path(zencode.__file__).parent
-MODULES = {f"zencode.{path.stem}": path for path in ROOT.glob("*.py") if path.stem != "__init__"}
+MODULES = {
+    ".".join(("zencode", *path.relative_to(ROOT).with_suffix("").parts)): path
+    for path in ROOT.rglob("*.py")
+    if path.stem != "__init__"
+}
 #: What `apply` may use: the tree and its view. It compares bytes and numbers and never parses text.
-STATE_MACHINE = ("zencode.binding", "zencode.terms")
+STATE_MACHINE = ("zencode.binding", "zencode.terms", "zencode.versions")
 
 
 def _imports(path: Path) -> set[str]:

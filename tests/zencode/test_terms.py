@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from zencode.languages import LANGUAGES
 from zencode.presets import NAMES, preset
 from zencode.reader import read
 from zencode.terms import JoinRule, Terms, Visibility, terms
@@ -56,8 +57,9 @@ def test_what_is_not_said_has_its_default() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_languages_have_the_same_terms(name: str) -> None:
-    assert terms(read(preset(name))) == terms(read(preset(name, "it")))
+@pytest.mark.parametrize("code", sorted(LANGUAGES))
+def test_all_languages_have_the_same_terms(name: str, code: str) -> None:
+    assert terms(read(preset(name))) == terms(read(preset(name, code)))
 
 
 def test_fixed_shares() -> None:

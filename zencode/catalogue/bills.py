@@ -1,0 +1,103 @@
+"""Bills: actions of billing, and of who may see what."""
+
+from __future__ import annotations
+
+from zencode.catalogue.ids import BILL_DUE, COLLECT, HIDE, LET, NET, PROOF, PUBLISH, SEAL, VIEW_EVENTS
+from zencode.catalogue.row import Sentence, Slot, row
+from zencode.kinds import DAY_S, DURATION, NUMBER, ROLE, TEXT, VIEW
+from zencode.languages import Phase
+
+BILLS: tuple[Sentence, ...] = (
+    row(
+        NET,
+        "net debts",
+        Phase.THEN,
+        en="net all debts before payment",
+        it="compensa i debiti prima del pagamento",
+        es="compensa las deudas antes del pago",
+        de="verrechne alle Schulden vor der Zahlung",
+        under=(BILL_DUE,),
+        meaning="A member's debts and claims of the billing period are set off; one amount remains to pay.",
+    ),
+    row(
+        COLLECT,
+        "collect",
+        Phase.THEN,
+        en="collect through {company} within {time}",
+        it="incassa tramite {company} entro {time}",
+        es="cobra a través de {company} en un plazo de {time}",
+        de="kassiere über {company} bis {time} nach Rechnungsstellung",
+        slots=(Slot("company", TEXT), Slot("time", DURATION)),
+        example=("Village Cooperative", 30 * DAY_S),
+        under=(BILL_DUE,),
+        meaning="This company collects the bill, due this long after its issue.",
+    ),
+    row(
+        LET,
+        "let see",
+        Phase.THEN,
+        en="let {role} see {view}",
+        it="permetti a {role} di vedere {view}",
+        es="permite que {role} vea {view}",
+        de="lass {role} {view} sehen",
+        slots=(Slot("role", ROLE), Slot("view", VIEW)),
+        example=("auditor", "all trades"),
+        under=VIEW_EVENTS,
+        meaning="Nodes show this to whoever has the role.",
+    ),
+    row(
+        HIDE,
+        "hide",
+        Phase.THEN,
+        en="hide {view} from {role}",
+        it="nascondi {view} a {role}",
+        es="oculta {view} a {role}",
+        de="verbirg {view} vor {role}",
+        slots=(Slot("view", VIEW), Slot("role", ROLE)),
+        example=("order owner names", "everyone"),
+        under=VIEW_EVENTS,
+        meaning="Nodes do not show this to whoever has the role.",
+    ),
+    row(
+        PROOF,
+        "accept a proof",
+        Phase.THEN,
+        en="accept a proof in place of {view}",
+        it="accetta una prova al posto di {view}",
+        es="acepta una prueba en lugar de {view}",
+        de="akzeptiere einen Nachweis statt {view}",
+        slots=(Slot("view", VIEW),),
+        example=("readings",),
+        under=VIEW_EVENTS,
+        meaning="A member may keep this sealed and prove the sums that a bill needs.",
+    ),
+    row(
+        PUBLISH,
+        "publish totals",
+        Phase.THEN,
+        en="publish {view} of at least {members} members",
+        it="pubblica {view} di almeno {members} membri",
+        es="publica {view} de al menos {members} miembros",
+        de="veröffentliche {view} von mindestens {members} Mitgliedern",
+        slots=(Slot("view", VIEW), Slot("members", NUMBER, 2)),
+        example=("monthly totals", 5),
+        under=VIEW_EVENTS,
+        since=2,
+        meaning="Anybody may see these sums, also outside the community, where at least so many members are in them.",
+    ),
+    row(
+        SEAL,
+        "keep sealed",
+        Phase.THEN,
+        en="keep {view} sealed",
+        it="tieni sotto sigillo {view}",
+        es="mantén bajo sello {view}",
+        de="halte {view} unter Verschluss",
+        slots=(Slot("view", VIEW),),
+        example=("readings",),
+        under=VIEW_EVENTS,
+        since=2,
+        meaning="On the ledger this stands as a sealed commitment; only its owner, and whom the owner lets,"
+        " can open it.",
+    ),
+)
