@@ -12,7 +12,7 @@ import msgspec
 from meshnode.execution import EXECUTED, Call, agents, auctions, orders
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.call import boundary_s
-from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded
+from meshnode.execution.floor import Floor, Moment, OrderGone, OrderReversed, OrderTraded, Pair
 from meshnode.ledger import (
     assets,
     certificates,
@@ -32,12 +32,13 @@ from meshnode.ledger.holds import HoldEnded
 from meshnode.ledger.movements import Moved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.market import Mechanisms
+from meshnode.market import Band, Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import closing, delivering, driven, parameters, storing
+from meshnode.settlement import bills, closing, delivering, driven, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
-from meshnode.settlement.storing import FeeCharged, Taken
+from meshnode.settlement.restoring import Taken
+from meshnode.settlement.storing import FeeCharged
 from protocols.block import Block, SignedRecord
 from protocols.certificate import QuorumConfig
 from protocols.cose import Verifier
@@ -64,7 +65,7 @@ class RecordDone(msgspec.Struct, frozen=True):
 
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
-PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged
+PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged | bills.Event
 Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
 
 
@@ -248,8 +249,7 @@ class Machine:
         self._begin_periods(head.time_s)
         self.floor.expire(moment)
         if parameters.cap_begins(self.state, self.time_s, head.time_s):
-            allowed = self.rules().book
-            self.floor.keep_within(moment, lambda pair: orders.band(self.state, allowed, head.time_s, pair))
+            self._keep_within(moment)
         auctions.close_due(self.state, self.floor, moment)
         self.floor.look_again(moment)
         for position, signed in enumerate(block.records):
@@ -270,6 +270,7 @@ class Machine:
         """Assert conservation over the whole state; slow, for tests and verification."""
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
+        bills.check(self.state)
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
@@ -284,7 +285,7 @@ class Machine:
         faults = genesis_faults(genesis)
         if faults:
             raise ValueError("genesis: " + "; ".join(faults))
-        rules = rules_of(genesis.binding, genesis.limits, self._mechanisms)
+        rules = rules_of(genesis.binding, genesis.limits, self._mechanisms, genesis.zone_changes)
         self._rules[rules.binding] = rules
         first_period_s = boundary_s(genesis.start_s, rules.period.length_s)
         state.meta.put(0, rows.Meta(0, genesis.start_s, first_period_s, first_period_s))
@@ -306,7 +307,9 @@ class Machine:
         known = self._rules.get(binding)
         if known is None:
             tree = self.state.bindings[binding].tree
-            known = self._rules[binding] = rules_of(tree, self.genesis.limits, self._mechanisms)
+            known = self._rules[binding] = rules_of(
+                tree, self.genesis.limits, self._mechanisms, self.genesis.zone_changes
+            )
         return known
 
     def _execute(
@@ -339,6 +342,16 @@ class Machine:
         )
         return handler(call, record), key.account
 
+    def _keep_within(self, moment: Moment) -> None:
+        """Other prices are allowed: what stands in books and auctions and is outside goes."""
+        allowed = self.rules().book
+
+        def band_of(pair: Pair) -> Band:
+            return orders.band(self.state, allowed, moment.time_s, pair)
+
+        self.floor.keep_within(moment, band_of)
+        auctions.keep_within(self.state, moment, band_of)
+
     def _begin_periods(self, time_s: int) -> None:
         """Write down the prices of the periods that have begun since the block before."""
         if not any(feed.drives in PRICES for _, feed in self.state.feeds.items()):
@@ -358,13 +371,14 @@ class Machine:
             end = start + rules.length_s
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
-            events.append(closing.close(self.state, start, rules, binding))
+            closed = closing.close(self.state, start, rules, binding)
+            events += [closed, *bills.closed(self.state, closed, rules, self.genesis.zone_changes)]
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
             # No block may carry their records any more.
             self.state.nonces.drop(time_s)
-            contracts.forget(self.state, time_s)
+            contracts.forget(self.state, start)
             credit.forget(self.state, time_s)
             standing.forget(self.state, time_s)
         while final < start:
@@ -378,6 +392,7 @@ class Machine:
             closing.forget(self.state, final - history_s, rules.length_s)
         if final > meta.next_final_s:
             self.floor.close(final)
+            events += bills.finish(self.state, final)
             parameters.forget(self.state, final)
         return start, final
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import msgspec
 
+from meshnode.effects import Blocks, Calendar
+from meshnode.effects.carried import not_carried
 from meshnode.ledger.book import BookRules
+from meshnode.local_time import Zone
 from meshnode.market import MechanismError, Mechanisms
 from meshnode.settlement import MODES, Tariff, Weighing, fund_account
 from meshnode.settlement.additions import Chosen
@@ -14,7 +18,7 @@ from meshnode.settlement.closing import PeriodRules
 from protocols.records import Limits
 from zencode.binding import Binding, Statement, decode, statements
 from zencode.packages import Pin, number_of, package_of
-from zencode.sentences import BY_ID, CURRENCY_IS
+from zencode.sentences import CURRENCY_IS
 from zencode.terms import ORDER_MECHANISMS, SHARING_MECHANISMS, Terms, terms
 from zencode.writer import write_statement
 
@@ -30,6 +34,7 @@ class Rules(msgspec.Struct, frozen=True):
     Attributes:
         binding: its hash.
         terms: its facts, one by one.
+        blocks: what it says of events.
         roles_admitted: roles that its join rules accept.
     """
 
@@ -37,6 +42,7 @@ class Rules(msgspec.Struct, frozen=True):
     terms: Terms
     period: PeriodRules
     book: BookRules
+    blocks: Blocks
     roles_admitted: frozenset[str]
 
 
@@ -63,13 +69,9 @@ def hindrances(binding: Binding, mechanisms: Mechanisms, language: str = "en") -
 
 
 def left_out(binding: Binding, language: str = "en") -> tuple[str, ...]:
-    """The sentences of a binding that this version reads and does not carry out, each once.
-
-    Raises:
-        TermsError: a binding that contradicts itself.
-    """
-    beyond = set(terms(binding).beyond)
-    return _spoken(binding, [one for one in statements(binding) if BY_ID[one.id].name in beyond], language)
+    """The sentences of a binding that this version reads and does not carry out, each once."""
+    catalogue = [statement for statement in statements(binding) if package_of(statement.id) is None]
+    return _spoken(binding, not_carried(catalogue), language)
 
 
 def _sharing(facts: Terms) -> str | None:
@@ -106,17 +108,18 @@ def _has(mechanisms: Mechanisms, pin: Pin) -> bool:
     return True
 
 
-def _spoken(binding: Binding, found: list[Statement], language: str) -> tuple[str, ...]:
+def _spoken(binding: Binding, found: Iterable[Statement], language: str) -> tuple[str, ...]:
     given = binding.given(CURRENCY_IS)
     currency = str(given.slots[0]) if given else ""
     return tuple(dict.fromkeys(write_statement(one, language, currency) for one in found))
 
 
-def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
+def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms, zone: Zone = ()) -> Rules:
     """The rules of a binding.
 
     Args:
         tree: canonical bytes of the binding's tree.
+        zone: offsets from UTC, as the genesis has them; without, bands run in UTC.
     Raises:
         PackageMissing: it uses a package that is not installed.
         BindingTreeError: not a tree of this catalogue.
@@ -145,6 +148,8 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         mechanism=mechanism,
         estimate_days=facts.estimate_days or 0,
         shares=facts.allocation_shares if sharing and MODES[sharing].rule.weighing is Weighing.SHARES else (),
+        billing_months=facts.billing_months,
+        billing_s=facts.billing_s,
     )
     book = BookRules(
         open=mechanism is not None,
@@ -159,5 +164,6 @@ def rules_of(tree: bytes, limits: Limits, mechanisms: Mechanisms) -> Rules:
         terms=facts,
         period=period,
         book=book,
+        blocks=Blocks(binding, Calendar(binding, zone)),
         roles_admitted=frozenset(rule.role for rule in facts.join_rules if rule.verdict == "accept"),
     )

@@ -3,7 +3,8 @@
 After every settlement period the storage is told to take in what its members had over and to give what they lacked
 (`meshnode.settlement.keeping`); what it really did is reported, signed by its meter's key. Each step is written down
 before the next, and a record that was signed is the same one until it is known what became of it: a node that
-is killed at any moment neither loses a Wh of the registers nor reports one twice.
+is killed at any moment neither loses a Wh of the registers nor reports one twice. A reading that is corrected later
+moves nothing again: whose energy it was is worked out anew, and the ledger is told the difference.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from meshnode.actuator import ActuatorError, write_whole
 from meshnode.battery import Battery, SimulatedBattery
 from meshnode.config import ConfigError
 from meshnode.keys import SigningKey
+from meshnode.ledger.rows import PERIOD_FINAL
+from meshnode.moved import Moved, MovedBook
 from meshnode.settlement import keeping
 from meshnode.settlement.keeping import Parts
 from meshnode.views import END_S, MAX_ROWS
@@ -46,8 +50,10 @@ NONCE_BITS = 63
 class _Store(msgspec.Struct, kw_only=True):
     """One storage. period_s: handled last. plan: of the period after it, begun and not noted as done; else none.
 
-    due: moved and not reported. sent: the envelope of a report that it is not known of what became of it, in hex, or
-    empty; parts: what it reports.
+    left, planned: what the plan was made from, and the plan before the battery's power bounded it. corrections: of the
+    period by then. due: moved and not reported. fixes: what a correction of the period fixed_s changes of what was
+    reported. mended: that period as it is then, while it is not noted. sent: the envelope of a report that it is not
+    known of what became of it, in hex, or empty; parts: what it reports.
     """
 
     capacity_wh: int
@@ -55,6 +61,12 @@ class _Store(msgspec.Struct, kw_only=True):
     period_s: int
     next_s: int = 0
     plan: dict[str, tuple[int, int]] | None = None
+    left: dict[str, tuple[int, int]] = {}
+    planned: dict[str, tuple[int, int]] = {}
+    corrections: int = 0
+    fixes: dict[str, tuple[int, int]] = {}
+    fixed_s: int = 0
+    mended: Moved | None = None
     due: dict[str, tuple[int, int]] = {}
     sent: str = ""
     sent_id: str = ""
@@ -84,6 +96,7 @@ class Storekeeper:
         self._meters = meters
         self._open = open_battery
         self._stores: dict[str, _Store] = {}
+        self._books: dict[str, MovedBook] = {}
         self._said: dict[str, str] = {}
         self._writing = trio.Lock()
 
@@ -146,6 +159,10 @@ class Storekeeper:
                 await self._plan(code, store)
             if store.plan is not None:
                 await self._move(code, store)
+            if store.mended is not None and not store.sent and not store.fixes:
+                await self._mended(code, store, store.mended)
+            if not store.sent and not store.fixes:
+                await self._mend(code, store)
             if not store.sent:
                 await self._report(code, store)
         except (ActuatorError, Refused) as error:
@@ -159,10 +176,12 @@ class Storekeeper:
         if not found:
             return
         start_s, length_s = found[0].start_s, found[0].length_s
+        store.corrections = found[0].corrections
         left = await self._ask(lambda: self._left(start_s))
         planned = keeping.plan(self._node.machine.state, code, left, _parts(store.due))
         most_wh = store.power_w * length_s // 3600
         store.plan, store.next_s = _told(_within(planned, most_wh)), start_s
+        store.left, store.planned = {one.hex(): (given, taken) for one, given, taken in left}, _told(planned)
         await self._note()
 
     async def _move(self, code: str, store: _Store) -> None:
@@ -176,8 +195,52 @@ class Storekeeper:
             battery = self._open(code, store.capacity_wh, efficiency_ppm)
             did = await trio.to_thread.run_sync(battery.move, store.next_s, into_wh, out_wh)
             self._said[code] = f"{battery.name}; charged {did[0]} Wh, discharged {did[1]} Wh"
-        store.due = _told(keeping.add(_parts(store.due), keeping.moved(planned, *did)))
+        parts = keeping.moved(planned, *did)
+        if parts:
+            kept = Moved(
+                did=did, left=store.left, planned=store.planned, parts=_told(parts), corrections=store.corrections
+            )
+            await self._note_moved(code, store.next_s, kept)
+        store.due = _told(keeping.add(_parts(store.due), parts))
+        store.left, store.planned = {}, {}
         store.period_s, store.plan = store.next_s, None
+        await self._note()
+
+    async def _mend(self, code: str, store: _Store) -> None:
+        """The oldest period whose readings were corrected since: whose energy was it then?"""
+        book, state = await self._book(code), self._node.machine.state
+        for start_s, moved in list(book.periods.items()):
+            period = state.periods.get(start_s)
+            if period is not None and period.corrections > moved.corrections:
+                shown = await self._ask(partial(self._node.views.periods, start_s, start_s + 1, 1))
+                if shown and shown[0].corrections == period.corrections:
+                    await self._work_out(code, store, start_s, moved, period.corrections)
+                # Else the views are a moment behind.
+                return
+            if period is None or period.status == PERIOD_FINAL:
+                await self._ask(partial(book.drop, start_s))
+
+    async def _work_out(self, code: str, store: _Store, start_s: int, moved: Moved, corrections: int) -> None:
+        """Write down what changes: of what is not reported yet at once, of the rest what the ledger is told."""
+        state = self._node.machine.state
+        left = await self._ask(lambda: self._left(start_s))
+        after = {account: (given_wh, taken_wh) for account, given_wh, taken_wh in left}
+        planned = keeping.replan(state, code, _parts(moved.left), after, _parts(moved.planned))
+        keeper = state.meters[state.storages[code].meter].account
+        parts = keeping.divided(planned, moved.did, keeper)
+        due, fixes = keeping.shifted(_parts(store.due), _parts(moved.parts), parts)
+        store.due, store.fixes, store.fixed_s = _told(due), _told(fixes), start_s
+        store.mended = Moved(
+            did=moved.did, left=_told(after), planned=_told(planned), parts=_told(parts), corrections=corrections
+        )
+        await self._note()
+        if not fixes:
+            await self._mended(code, store, store.mended)
+
+    async def _mended(self, code: str, store: _Store, mended: Moved) -> None:
+        """The correction is on the ledger, or there was nothing to tell it."""
+        await self._note_moved(code, store.fixed_s, mended)
+        store.mended = None
         await self._note()
 
     async def _report(self, code: str, store: _Store) -> None:
@@ -185,8 +248,9 @@ class Storekeeper:
         state, clock = self._node.machine.state, self._node.clock
         storage = state.storages[code]
         first = storage.charged_wh < 0
-        parts = {} if first else keeping.reportable(state, code, _parts(store.due))
-        if not parts and not first:
+        fixes = _parts(store.fixes)
+        parts = {} if first or fixes else keeping.reportable(state, code, _parts(store.due))
+        if not parts and not fixes and not first:
             return
         into_wh, out_wh = (sum(part[side] for part in parts.values()) for side in (0, 1))
         valid_s = min(VALID_S * clock.speed, self._node.machine.genesis.limits.max_validity_s // 2)
@@ -197,6 +261,9 @@ class Storekeeper:
             charged_wh=max(0, storage.charged_wh) + into_wh,
             discharged_wh=max(0, storage.discharged_wh) + out_wh,
             parts=tuple(sorted((account, *part) for account, part in parts.items())),
+            of_s=store.fixed_s if fixes else None,
+            less=_side(fixes, -1),
+            more=_side(fixes, 1),
         )
         key = self._meters[storage.meter]
         signed = sign_record(record, self._node.chain_id, key.public, key.sign)
@@ -224,6 +291,8 @@ class Storekeeper:
             store.due = _told(keeping.add(_parts(store.due), _parts(store.parts), -1))
         elif known.sentence:
             self._said[code] = f"the report was not taken: {known.sentence}"
+        # What the ledger refuses to put right it refuses again; the rest of what is due goes on.
+        store.fixes = {}
         store.sent, store.sent_id, store.parts, store.sent_until_s = "", "", {}, 0
         await self._note()
 
@@ -235,6 +304,15 @@ class Storekeeper:
             found += [(bytes.fromhex(line.account), line.fed_in_wh, line.grid_wh) for line in lines]
             if len(lines) < MAX_ROWS:
                 return found
+
+    async def _book(self, code: str) -> MovedBook:
+        if code not in self._books:
+            self._books[code] = await trio.to_thread.run_sync(MovedBook, self._path.parent, code)
+        return self._books[code]
+
+    async def _note_moved(self, code: str, start_s: int, moved: Moved) -> None:
+        book = await self._book(code)
+        await trio.to_thread.run_sync(book.put, start_s, moved)
 
     async def _ask(self, question: Callable[[], Any]) -> Any:
         return await trio.to_thread.run_sync(question)
@@ -257,6 +335,12 @@ def _within(planned: Parts, most_wh: int) -> Parts:
     """A plan that the battery's power allows over the period, either way."""
     into_wh, out_wh = (sum(part[side] for part in planned.values()) for side in (0, 1))
     return keeping.moved(planned, min(into_wh, most_wh), min(out_wh, most_wh))
+
+
+def _side(fixes: Parts, sign: int) -> tuple[tuple[bytes, int, int], ...]:
+    """What is more, or with sign -1 less, by account."""
+    found = ((account, max(0, sign * part[0]), max(0, sign * part[1])) for account, part in sorted(fixes.items()))
+    return tuple(part for part in found if any(part[1:]))
 
 
 def _parts(told: Mapping[str, tuple[int, int]]) -> Parts:

@@ -97,7 +97,7 @@ LAYERS = (
     ("machine",),
     ("billing", "balancing", "mempool"),
     ("clock", "keys", "config", "vitals", "actuator"),
-    ("battery",),
+    ("battery", "moved"),
     ("store", "memos"),
     ("views", "ledger_tools", "outbox", "room"),
     ("autopilot",),

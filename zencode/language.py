@@ -1,169 +1,137 @@
-"""Language manual: LANGUAGE.md, made from the catalogue so that it cannot differ from it.
+"""Language manual: LANGUAGE.md and its like in every language, made from the catalogue so that none can differ from it.
 
-`python -m zencode.language` writes it; a test fails while it is stale.
+`python -m zencode.language` writes them; a test fails while one is stale. What stands around the tables is
+`manual/CODE.md`, a text with places between braces.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from zencode import terms
 from zencode.binding import MAX_STATEMENTS, MAX_TITLE
 from zencode.document import MAX_LINE, MAX_TEXT_BYTES
 from zencode.grammar import examples, spell
-from zencode.kinds import DAY_S, KINDS, MAX_NAME, NAME
+from zencode.kinds import DAY_S, KINDS, MAX_NAME
 from zencode.languages import LANGUAGES, Language, Phase
-from zencode.lint import RULES
+from zencode.meanings import kind_words, meaning, texts
 from zencode.presets import NAMES
 from zencode.sentences import BINDING_VERSION, BY_ID, CATALOGUE_VERSION, SENTENCES, Sentence
 from zencode.values import write_value
 from zencode.words import KNOWN_WORDS, spoken_words
 
-PATH = Path(__file__).with_name("LANGUAGE.md")
+_FOLDER = Path(__file__).parent
+PATHS = {code: _FOLDER.joinpath(f"LANGUAGE{'' if code == 'en' else '.' + code}.md") for code in LANGUAGES}
 
-_INTRODUCTION = f"""\
-# The binding language, version {BINDING_VERSION}
-
-<!-- Made by `python -m zencode.language` from zencode/sentences.py; change that, not this. -->
-
-A binding is the contract of an energy community in plain sentences. It is data, not a program: it has no
-loops, variables or arithmetic. Every sentence is one of those below, with its own values in it. A text is
-read into a tree, the tree has one encoding, and the SHA-256 of that is the binding's identity: the same
-binding in two languages has one hash. This is version {CATALOGUE_VERSION} of the catalogue: {len(SENTENCES)} sentences.
-
-## Form
-
-- One sentence a line. A line begins with a keyword; `And` goes on with what the line before it was.
-- Order: rules, the scenario, givens, then events. The first rule says the language of the text.
-- An event (`When`) has actions (`Then`). Conditions (`If`, all of them must hold) stand around actions and
-  end with `EndIf`; they do not nest. Events are handled in the order of the file.
-- Rules and givens have no order of their own: changing it leaves the hash as it is. Each is said once, those
-  with a name once for each name.
-- Case does not matter, nor how many spaces there are; a full stop may end a sentence.
-- Names stand between `'` and `'`; inside, `''` is an apostrophe. They are the community's own and the same in
-  every language. So are the scenario's id and title.
-- Numbers have a unit and no quotes and no thousands marks; the decimal mark is the language's own.
-- A line that begins with `#` is a comment.
-- A text has at most {MAX_STATEMENTS} statements and {MAX_TEXT_BYTES // 1024} KiB, a line {MAX_LINE}
-  characters, a name {MAX_NAME} and a title {MAX_TITLE}. It is UTF-8; a byte-order mark at the start and CRLF
-  line ends are accepted, control and invisible characters are not. Names use Latin, Greek and Cyrillic
-  letters.
-"""
+#: «values», «stands under» and «since version» in each language.
+_VALUES = {"en": "Values", "it": "Valori", "es": "Valores", "de": "Werte"}
+_UNDER = {"en": "Stands under", "it": "Sta sotto", "es": "Va bajo", "de": "Steht unter"}
+_SINCE = {
+    "en": "Since version {} of the catalogue.",
+    "it": "Dalla versione {} del catalogo.",
+    "es": "Desde la versión {} del catálogo.",
+    "de": "Seit Version {} des Katalogs.",
+}
 
 
-def manual() -> str:
-    """The whole text of LANGUAGE.md."""
-    parts = [
-        _INTRODUCTION,
-        _keywords(),
-        _kinds(),
-        _sentences(),
-        _known_words(),
-        _defaults(),
-        _lints(),
-        _presets(),
-    ]
-    return "\n".join(parts)
+def manual(code: str) -> str:
+    """The whole text of the manual in a language."""
+    spoken, unsaid = LANGUAGES[code], terms.Terms()
+    text = _FOLDER.joinpath("manual", f"{code}.md").read_text(encoding="utf-8")
+    return (
+        text.format(
+            binding=BINDING_VERSION,
+            catalogue=CATALOGUE_VERSION,
+            count=len(SENTENCES),
+            languages=len(LANGUAGES),
+            others=", ".join(f"[{PATHS[other].name}]({PATHS[other].name})" for other in LANGUAGES if other != code),
+            statements=MAX_STATEMENTS,
+            kib=MAX_TEXT_BYTES // 1024,
+            line=MAX_LINE,
+            name=MAX_NAME,
+            title=MAX_TITLE,
+            keywords=_list(", ".join(_code(word) for word in spoken.keywords[phase]) for phase in Phase),
+            kinds=_table(
+                _kind(kind_words(kind, code), write_value(kind, kind.example, spoken, "EUR")) for kind in KINDS
+            ),
+            sentences=_sentences(spoken),
+            words=_known_words(spoken),
+            period=unsaid.settlement_period_s // 60,
+            grace=unsaid.grace_s // 60,
+            corrections=unsaid.correction_deadline_s // DAY_S,
+            notice=unsaid.notice_s // DAY_S,
+            lints=_list(text for key, text in texts(code).items() if key.startswith("lint ")),
+            presets=_list(_code(name) for name in NAMES),
+        ).rstrip("\n")
+        + "\n"
+    )
 
 
-def _keywords() -> str:
-    rows = [[_code(" ".join(language.keywords[phase][:1])) for language in LANGUAGES.values()] for phase in Phase]
-    return "## Keywords\n\n" + _table([language.name for language in LANGUAGES.values()], rows)
+def _kind(words: tuple[str, str], example: str) -> list[str]:
+    return [words[0], words[1], _code(example)]
 
 
-def _kinds() -> str:
-    rows = [
-        [
-            kind.name,
-            kind.meaning,
-            *(_code(write_value(kind, kind.example, spoken, "EUR")) for spoken in _spoken()),
-        ]
-        for kind in KINDS
-    ]
-    return "## Values\n\n" + _table(["kind", "what it is", *(spoken.name for spoken in _spoken())], rows)
-
-
-def _sentences() -> str:
-    parts = ["## Sentences\n"]
+def _sentences(spoken: Language) -> str:
+    parts = []
     for phase in (Phase.RULE, Phase.GIVEN, Phase.WHEN, Phase.IF, Phase.THEN):
-        parts.append(f"### {LANGUAGES['en'].keywords[phase][0]}\n")
-        parts += [_sentence(sentence) for sentence in SENTENCES if sentence.phase == phase]
+        parts.append(f"### {spoken.keywords[phase][0]}\n")
+        parts += [_sentence(sentence, spoken) for sentence in SENTENCES if sentence.phase == phase]
     return "\n".join(parts)
 
 
-def _sentence(sentence: Sentence) -> str:
-    lines = [f"**{sentence.name}** ({sentence.id}): {sentence.meaning}"]
-    if sentence.under:
-        lines[0] += " Stands under: " + ", ".join(BY_ID[id].name for id in sentence.under) + "."
-    slots = ", ".join(f"{slot.name}: {slot.kind.name}" for slot in sentence.slots)
-    if slots:
-        lines[0] += f" Values: {slots}."
-    lines.append("")
-    for language in _spoken():
-        keyword = language.keywords[sentence.phase][0]
-        lines.append(f"- {language.code}: `{keyword} {spell(sentence, examples(sentence, language), language)}`")
+def _sentence(sentence: Sentence, spoken: Language) -> str:
+    code = spoken.code
+    said = f"{spoken.keywords[sentence.phase][0]} {spell(sentence, examples(sentence, spoken), spoken)}"
+    lines = [f"**{_code(said)}** ({sentence.id})", "", meaning(sentence, code)]
+    values = ", ".join(kind_words(slot.kind, code)[0] for slot in sentence.slots)
+    lines += [f"{_VALUES[code]}: {values}."] if values else []
+    events = ", ".join(_code(_pattern(BY_ID[id], spoken)) for id in sentence.under)
+    lines += [f"{_UNDER[code]}: {events}."] if events else []
+    lines += [_SINCE[code].format(sentence.since)] if sentence.since > 1 else []
     return "\n".join(lines) + "\n"
 
 
-def _known_words() -> str:
+def _pattern(sentence: Sentence, spoken: Language) -> str:
+    """The words of an event with «...» for its values."""
+    return spell(sentence, ["..."] * len(sentence.slots), spoken)
+
+
+def _known_words(spoken: Language) -> str:
     kinds = {kind.vocabulary: kind for kind in KINDS if kind.vocabulary}
-    parts = [
-        "## Known names\n",
-        "These names have a meaning of their own and are translated; the spellings of all languages are read"
-        " in a text of any language.\n",
-    ]
+    parts = []
     for vocabulary, words in KNOWN_WORDS.items():
-        kind = kinds[vocabulary]
-        names = [word.canonical for word in words]
-        only = " (no others)" if kind.closed else " (or a name of the community)"
-        what = kind.meaning if kind.form == NAME else "a recipient in a list of shares"
-        rows = [[_code(_spoken_name(vocabulary, word, spoken)) for spoken in _spoken()] for word in names]
-        parts.append(f"{what[0].upper()}{what[1:]}{only}:\n")
-        parts.append(_table([spoken.name for spoken in _spoken()], rows))
+        name, what = kind_words(kinds[vocabulary], spoken.code)
+        parts.append(f"**{name}** ({what}):\n")
+        parts.append(
+            _table([_code(_quoted(vocabulary, word.canonical, other)) for other in _first(spoken)] for word in words)
+        )
     return "\n".join(parts)
 
 
-def _defaults() -> str:
-    unsaid = terms.Terms()
-    lines = [
-        f"- the settlement period is {unsaid.settlement_period_s // 60} minutes,"
-        f" and a period settles {unsaid.grace_s // 60} minutes after its end;",
-        f"- corrections are accepted for {unsaid.correction_deadline_s // DAY_S} days;",
-        "- bills are issued every month, and debts are not netted;",
-        "- grid energy and feed-in cost and pay nothing here: they are left to the suppliers;",
-        "- orders are refused, and production is not shared;",
-        "- a request to join that meets no block is refused;",
-        "- fees go to the community fund;",
-        f"- the binding changes with all votes and {unsaid.notice_s // DAY_S} days notice.",
-    ]
-    return "## What is not said\n\nWhere a binding is silent:\n\n" + "\n".join(lines) + "\n"
+def _first(spoken: Language) -> list[Language]:
+    """All languages, the manual's own first."""
+    return [spoken, *(other for other in LANGUAGES.values() if other is not spoken)]
 
 
-def _lints() -> str:
-    lines = [f"- {(rule.__doc__ or '').strip()}" for rule in RULES]
-    return "## What a check warns of\n\n" + "\n".join(lines) + "\n"
-
-
-def _presets() -> str:
-    return "## Presets\n\n" + "\n".join(f"- `{name}`" for name in NAMES) + "\n"
-
-
-def _spoken_name(vocabulary: str, word: str, language: Language) -> str:
+def _quoted(vocabulary: str, word: str, language: Language) -> str:
     return "'" + spoken_words(vocabulary, language.code)[word].replace("'", "''") + "'"
-
-
-def _spoken() -> list[Language]:
-    return list(LANGUAGES.values())
 
 
 def _code(text: str) -> str:
     return f"`{text}`"
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in [heads, ["---"] * len(heads), *rows]]
+def _list(items: Iterable[str]) -> str:
+    return "".join(f"- {item}\n" for item in items)
+
+
+def _table(rows: Iterable[list[str]]) -> str:
+    cells = list(rows)
+    lines = ["| " + " | ".join(row) + " |" for row in [[""] * len(cells[0]), ["---"] * len(cells[0]), *cells]]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    PATH.write_text(manual(), encoding="utf-8")
+    for language, path in PATHS.items():
+        path.write_text(manual(language), encoding="utf-8")

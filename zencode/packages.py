@@ -24,8 +24,8 @@ FIRST_ID = 1 << 48
 MAX_ROWS = 255
 #: Bytes of the digest in an id: by chance alone two packages of a million would meet once in a million worlds.
 _DIGEST_BYTES = 5
-#: As in package indexes; it stands in error messages.
-MAX_PACKAGE_NAME = 40
+#: Nodes declare on the ledger which packages they have, and a name there has 48 bytes, some of them for saying so.
+MAX_PACKAGE_NAME = 32
 #: A version is a whole number that counts from 1.
 MAX_VERSION = 65_535
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")

@@ -138,7 +138,8 @@ def _misquoted(piece: Piece) -> WrongValueError:
         bare = token.spelled[1:-1] if token.sort == OTHER_QUOTES else token.spelled
         return WrongValueError("names stand between ' and '", "write '" + bare.replace("'", "''") + "'")
     if token.sort == NAME:
-        return WrongValueError("numbers are not quoted", f"write {token.text}")
+        what = "dates" if piece.form == CALENDAR else "numbers"
+        return WrongValueError(f"{what} are not quoted", f"write {token.text}")
     expected = {TIME: "a time of day is expected", CALENDAR: "a date is expected"}
     return WrongValueError(expected.get(piece.form, "a number is expected"))
 

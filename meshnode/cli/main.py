@@ -10,6 +10,7 @@ from meshnode.cli import (
     bindings,
     cash,
     community,
+    compensation,
     contracts,
     credit,
     delivery,
@@ -45,7 +46,7 @@ app = Group(
 )
 for part in (
     *(running, microgrids, newcomer, community, trading, standing, steps, wishes, auctions, tokens, cash, contracts),
-    *(delivery, phones, storage, credit, prices, origin, feeds),
+    *(delivery, phones, storage, credit, prices, compensation, origin, feeds),
     *(bindings, simulating, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)

@@ -10,7 +10,7 @@ from meshnode.cli.tokens import when
 from meshnode.cli.trading import Acting, Asking, currency_of, second_of
 
 price = Group("Prices: what you sell and buy at without ordering, and the prices of the grid.")
-parameter = Group("Parameters: levies, solidarity, grid fees, places in the grid, and price caps (administrators).")
+parameter = Group("Parameters: levies, solidarity, fees and places in the grid, caps, national rules (administrators).")
 
 PPM_PER_PERCENT = 10_000
 
@@ -136,6 +136,47 @@ def cap(
     body = _from(from_) | _prices(how, floor_u_kwh=least, cap_u_kwh=most)
     what = f"prices from {least or 'any'} to {most or 'any'} are allowed, {_since(from_)}"
     return how.act("/api/parameters/caps", body, what)
+
+
+@parameter.command()
+def compensation(
+    applies: Annotated[str, Argument("YES|NO", "Whether surplus takes off what was bought, and no more than that.")],
+    from_: From = "next",
+    *,
+    how: Acting,
+) -> int:
+    """Set surplus off against what a member bought in the same billing period; the rest of it is lost. Exit 1 if the
+    community refuses it, 3 if that is not known yet.
+    """
+    if applies not in _SWITCH:
+        raise Fault(f"{applies}: not yes or no\n    write: meshnode parameter compensation yes")
+    what = "surplus takes off what was bought" if _SWITCH[applies] else "surplus is paid for"
+    body = _from(from_) | {"applies": _SWITCH[applies]}
+    return how.act("/api/parameters/compensation", body, f"{what}, {_since(from_)}")
+
+
+_SWITCH = {"yes": 1, "no": 0}
+
+
+@parameter.command()
+def incentive(
+    amount: Annotated[str, Argument("PRICE", 'For each kWh that is shared, like "0.11 EUR/kWh"; 0 of it ends it.')],
+    producers: Annotated[int, Option("--producers", "Of it, to who injected.", "PERCENT", low=0, high=100)] = 50,
+    consumers: Annotated[int, Option("--consumers", "Of it, to who withdrew.", "PERCENT", low=0, high=100)] = 50,
+    fund: Annotated[str, Option("--fund", "The fund that gets the rest.", "NAME")] = "",
+    from_: From = "next",
+    *,
+    how: Acting,
+) -> int:
+    """Set what is paid for energy shared within an hour behind one substation. Exit 1 if the community refuses it, 3 if
+    not known yet.
+    """
+    body = _from(from_) | _prices(how, incentive_u_kwh=amount)
+    body |= {"producers_ppm": producers * PPM_PER_PERCENT, "consumers_ppm": consumers * PPM_PER_PERCENT}
+    body |= {"fund": fund} if fund else {}
+    rest = f", {fund} the rest" if fund else ""
+    what = f"shared energy earns {amount}: producers {producers} %, consumers {consumers} %{rest}, {_since(from_)}"
+    return how.act("/api/parameters/incentive", body, what)
 
 
 @parameter.command("list")

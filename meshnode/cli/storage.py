@@ -42,6 +42,10 @@ def set_(
         int, Option("--owners-get", "Of the fee, divided by contribution.", "PPM", low=0, high=1_000_000)
     ] = 0,
     others: Annotated[str, Option("--others", "Who gets what else of the fee, in PPM: carla:100000.")] = "",
+    education: Annotated[
+        int, Option("--education", "Of the fee, to the fund for first access.", "PPM", low=0, high=1_000_000)
+    ] = 0,
+    grant: Annotated[int, Option("--first-access", "What the fund pays the issuer for a first access.", low=0)] = 0,
     metering_point: Meter = "",
     *,
     how: Acting,
@@ -57,6 +61,7 @@ def set_(
     }
     more: dict[str, Any] = {"access": access, "fee_asset": fee_asset, "fee_u_kwh": fee, "fee_to": fee_to}
     more |= {"owners_ppm": owners_ppm, "owners": _weights("--owners", owners), "others": _weights("--others", others)}
+    more |= {"education_ppm": education, "grant_u": grant}
     body |= {name: value for name, value in more.items() if value}
     return how.act("/api/storages", body, f"{asset} is energy in the storage")
 
@@ -185,8 +190,11 @@ def _storages(found: list[dict[str, Any]]) -> str:
             f"{one['fee_u_kwh']} {one['fee_asset']}" if one["fee_asset"] else "",
             str(one["arrears_u"]),
             ", ".join(f"{owner} {weight}" for owner, weight in one["owners"].items()),
+            f"{one['education_u']} of {one['grant_u']} {one['fee_asset']}" if one["grant_u"] else "",
             f"{one['kept']['battery']}; {one['kept']['said']}".rstrip("; ") if one["kept"] else "",
         )
         for one in found
     ]
-    return table(lines, ("asset", "minted", "your room", "fee a kWh", "you owe", "owners", "kept here"))
+    return table(
+        lines, ("asset", "minted", "your room", "fee a kWh", "you owe", "owners", "for first access", "kept here")
+    )

@@ -24,7 +24,18 @@ WHOLE: Final = frozenset(
 )
 """What holds for every part: the text itself, and when conditions hold."""
 
-CARRIED: Final = MEMBERS | MARKET | ENERGY | WHOLE
+EARLIER: Final = frozenset(
+    {
+        *(ids.ROUNDING, ids.CURRENCY_IS, ids.PERIOD, ids.GRACE, ids.CORRECTIONS, ids.GRID_PRICE, ids.FEED_IN),
+        *(ids.ALLOCATION, ids.JOIN, ids.LEAVE, ids.ORDER, ids.PERIOD_CLOSES, ids.BILL_DUE, ids.METER_SILENT),
+        *(ids.ACCEPT, ids.PAY_AS_CLEAR, ids.FLOOR, ids.CAP, ids.MAX_ORDER),
+        *(ids.MID_MARKET, ids.FIXED_SHARES, ids.BY_USE, ids.REOFFER, ids.FEE_PER_KWH, ids.SPLIT, ids.ESTIMATE),
+        *(ids.LET, ids.HIDE),
+    }
+)
+"""Carried out where they hold always, since before every one had to be proved."""
+
+CARRIED: Final = MEMBERS | MARKET | ENERGY | WHOLE | EARLIER
 
 
 def not_carried(statements: Iterable[Statement]) -> tuple[Statement, ...]:

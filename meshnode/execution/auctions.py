@@ -6,10 +6,12 @@ moves both legs of each trade out of these holds, and gives back the rest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from meshnode.execution.call import Call, Handlers
-from meshnode.execution.floor import Floor, Moment
+from meshnode.execution.floor import Floor, Moment, OrderGone, Pair
 from meshnode.execution.orders import band_of, fault_of_price
 from meshnode.ledger import capacity, holds, rows
 from meshnode.ledger.balances import balance
@@ -19,7 +21,7 @@ from meshnode.ledger.order_rows import AuctionBid as BidRow
 from meshnode.ledger.standing import PRICE_TICK_U_KWH
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.market import Award, Placed, Refusal, falling_auction, rising_auction
+from meshnode.market import Award, Band, Leaving, Placed, Refusal, falling_auction, rising_auction
 from protocols.records import Auction, AuctionBid, AuctionFalling, AuctionRising
 
 # A month: whoever wants to sell later calls later.
@@ -54,6 +56,22 @@ def close_due(state: State, floor: Floor, moment: Moment) -> None:
     due = [(row.closes_s, auction_id) for auction_id, row in state.auctions.items() if row.closes_s <= moment.time_s]
     for _, auction_id in sorted(due):
         _close(state, floor, moment, auction_id)
+
+
+def keep_within(state: State, moment: Moment, band_of: Callable[[Pair], Band]) -> None:
+    """Other prices are allowed from now on: bids outside go with what they held, and an auction whose own limit is
+    outside ends without a trade. What stays open goes on, for bids that are allowed.
+
+    By auction and, within one, by the sequence of its bids; as `Floor.keep_within` for what rests in books.
+    """
+    for auction_id, row in state.auctions.items():
+        band = band_of((row.asset, row.paid_with))
+        for bid_id, bid in bids(state, auction_id):
+            if not band.admits(bid.price_u_kwh):
+                _drop_bid(state, auction_id, bid_id)
+                moment.events.append(OrderGone(bid_id, bid.account, int(Leaving.OUT_OF_BAND), bid.units, 0))
+        if not band.admits(row.limit_u_kwh):
+            _end(state, moment, auction_id, Award((), row.units))
 
 
 def leave(state: State, moment: Moment, account: bytes) -> None:

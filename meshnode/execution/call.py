@@ -5,7 +5,7 @@ A `Turn` is what a call has of a block, whoever acts in it: also what no record 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ from meshnode.ledger import rows
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.rules import Rules
+from meshnode.settlement import parameters
 from protocols.block import SignedRecord
 from protocols.cose import Verifier
 from protocols.evidence import Case
@@ -70,6 +71,10 @@ class Turn(msgspec.Struct, frozen=True):
         """The block, for what happens to standing orders."""
         return Moment(self.height, self.time_s, self.events)
 
+    def on_top_u_kwh(self, starts_s: Iterable[int]) -> dict[int, int]:
+        """What is charged for energy that is ordered, beside its price, in each of some periods."""
+        return on_top_u_kwh(self.ledger, starts_s)
+
     def boundary_s(self) -> int:
         """The first period boundary at or after the block's time."""
         return boundary_s(self.time_s, self.ledger.rules().period.length_s)
@@ -105,6 +110,11 @@ def merged(*tables: Handlers) -> Handlers:
             raise ValueError(f"{', '.join(twice)}: executed by two modules")
         found.update(table)
     return found
+
+
+def on_top_u_kwh(ledger: Ledger, starts_s: Iterable[int]) -> dict[int, int]:
+    """The most that a kWh that is ordered costs beyond its price, in each of some periods."""
+    return parameters.on_top_u_kwh(ledger.state, starts_s, lambda start_s: ledger.rules(start_s).period.tariff)
 
 
 def boundary_s(time_s: int, length_s: int) -> int:

@@ -6,8 +6,9 @@ from meshnode.amounts import value
 from meshnode.execution import orders
 from meshnode.execution.call import Call, Handlers
 from meshnode.ledger import book, credit, preferences, readings, rows
+from meshnode.ledger.order_rows import Preference
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import closing, driven, parameters
+from meshnode.settlement import bills, closing, driven, parameters
 from protocols.records import SIDE_BUY, Cancel, Order, Reading
 
 
@@ -28,9 +29,10 @@ def _reading(call: Call, record: Reading) -> Verdict:
         first, last = readings.affected(call.state, record.meter, start, rules.length_s)
         first = max(first, call.state.meta[0].next_final_s)
         for period in range(first, min(last + rules.length_s, ledger.next_period_s), rules.length_s):
-            corrected = closing.correct_period(call.state, period, call.account, ledger.rules(period).period)
+            then = ledger.rules(period).period
+            corrected = closing.correct_period(call.state, period, call.account, then)
             if corrected is not None:
-                call.events.append(corrected)
+                call.events.extend([corrected, *bills.corrected(call.state, corrected, then)])
     return verdict
 
 
@@ -38,32 +40,36 @@ def _order(call: Call, record: Order) -> Verdict:
     if record.standing is not None:
         return orders.place(call, record, record.standing)
     rules = call.ledger.rules(record.period_start_s)
-    fault = orders.fault_of_supply(call, record)
-    if fault:
+    if fault := orders.fault_of_supply(call, record):
         return fault
-    if record.side == SIDE_BUY:
-        most_u = value(record.price_u_kwh, record.energy_wh)
-        fault = credit.fault_of_promise(call.state, call.account, most_u, call.time_s)
-        if fault:
-            return fault
     expected = driven.book(call.state, record.period_start_s, rules.book, call.time_s)
     allowed = parameters.book(call.state, record.period_start_s, expected)
-    verdict = book.place(
+    wish = preferences.find(call.state, call.account, record.side)
+    if wish is not None and allowed.fault_of_price(wish.price_u_kwh):
+        # Where the rules have changed since, a limit that is not allowed any more does not count.
+        wish = None
+    if record.side == SIDE_BUY and (fault := _fault_of_credit(call, record, wish)):
+        return fault
+    return book.place(
         call.state,
         record,
         call.record_id,
         call.account,
         allowed,
         rules.binding,
+        wish,
         height=call.height,
         position=call.position,
         time_s=call.time_s,
     )
-    wish = preferences.find(call.state, call.account, record.side)
-    # Where the rules have changed since, a limit that is not allowed any more does not count.
-    if verdict == Verdict.ACCEPTED and wish is not None and not allowed.fault_of_price(wish.price_u_kwh):
-        preferences.note(call.state, call.record_id, wish)
-    return verdict
+
+
+def _fault_of_credit(call: Call, record: Order, wish: Preference | None) -> Verdict:
+    """Whether the member's credit allows what an order may cost at most: a partner's price, fees and levies count."""
+    price_u_kwh = record.price_u_kwh if wish is None else max(record.price_u_kwh, wish.price_u_kwh)
+    on_top = call.on_top_u_kwh([record.period_start_s])[record.period_start_s]
+    most_u = value(price_u_kwh, record.energy_wh) + value(on_top, record.energy_wh)
+    return credit.fault_of_promise(call.state, call.account, most_u, call.time_s, call.on_top_u_kwh)
 
 
 def _cancel(call: Call, record: Cancel) -> Verdict:

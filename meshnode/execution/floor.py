@@ -3,7 +3,8 @@
 A book is made from the rows, and is no part of the state: one for each asset and the asset that pays for it.
 Nothing stays half done: before a step everything is checked, and both legs of every trade
 are moved with it. Whatever changes a balance may back an order that rests without, or take its room; `look_again` gives
-each its turn by the sequence of booking, until nothing changes any more (invariant I7: nothing rests that could trade).
+each its turn by the sequence of booking, a supplier's own by the priorities of its customers, until nothing changes any
+more (invariant I7: nothing rests that could trade).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from meshnode.amounts import value
-from meshnode.ledger import standing
+from meshnode.ledger import contracts, standing
 from meshnode.ledger.balances import change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.order_rows import NO_EXPIRY, NO_PRICE, NOBODY, Execution, Standing
@@ -152,7 +153,8 @@ class Floor:
         """Balances have changed: pay arrears, back what can be backed now, and trade it, until nothing changes."""
         while changed := self._changed(moment):
             waiting = [(order_id, self._state.standing[order_id]) for who in changed for order_id in self._waiting[who]]
-            for order_id, _ in sorted(waiting, key=lambda item: (item[1].height, item[1].position)):
+            waiting.sort(key=lambda item: (item[1].height, item[1].position))
+            for order_id, _ in contracts.in_turn(self._state, moment.time_s, waiting, self._parties):
                 # What came before it in this round may have filled it, or brought money to who owes some.
                 self._pay_arrears(moment)
                 if order_id in self._state.standing:
@@ -164,6 +166,15 @@ class Floor:
             if row.asset == asset:
                 self._note(order_id, row)
                 self._state.balances.stir(row.account)
+
+    def _parties(self, item: tuple[bytes, Standing]) -> tuple[bytes, bytes]:
+        """Who gives an order, and for whom it is: the customer of its contract, else the partner, if it sells."""
+        _, row = item
+        if row.side != Side.SELL:
+            return row.account, NOBODY
+        contract = self._state.contracts.get(row.contract)
+        named = contract is not None and contract.offered_by == row.account
+        return row.account, contract.to if contract is not None and named else row.partner
 
     def _changed(self, moment: Moment) -> list[bytes]:
         """Who waits for means and has something new, after old debts were paid."""

@@ -375,6 +375,7 @@ def _as_it_would_rest(call: Turn, record: Order, terms: StandingTerms, state: St
         unbacked=terms.unbacked,
         state=int(state),
         terms=terms_hash(record),
+        contract=terms.contract or NOBODY,
     )
     ready_wh = standing.tradable_wh(call.state, call.record_id, row)
     return msgspec.structs.replace(row, ready_wh=ready_wh)
@@ -421,7 +422,7 @@ def fault_of_promise(call: Turn, row: Standing, already_u: int) -> Verdict:
     if row.side != SIDE_BUY or row.paid_with != minting.settling(call.state, call.time_s):
         return Verdict.ACCEPTED
     more_u = max(0, standing.need(row, row.open_wh) - already_u)
-    return credit.fault_of_promise(call.state, call.account, more_u, call.time_s)
+    return credit.fault_of_promise(call.state, call.account, more_u, call.time_s, call.on_top_u_kwh)
 
 
 class _Wish(msgspec.Struct, frozen=True):
@@ -441,7 +442,8 @@ def _allows(call: Turn, row: rows.Contract, wish: _Wish) -> bool:
 
     No dearer; no more power over one settlement period; energy of a period no sooner than the response takes; and
     of whoever gives the energy, if that is known, a confirmed plant of the source that was agreed - if the ledger
-    knows the source by its word. Who comes first when energy is scarce is no property of an order.
+    knows the source by its word. Whom a supplier serves first when energy is scarce is no property of an order: see
+    `meshnode.ledger.contracts.in_turn`.
     """
     if row.price_cap_u_kwh != contracts.NOT_AGREED and wish.limit_u_kwh > row.price_cap_u_kwh:
         return False

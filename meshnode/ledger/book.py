@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from meshnode.ledger import rows
+from meshnode.ledger.order_rows import Preference
 from meshnode.ledger.readings import counts
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
@@ -52,12 +53,17 @@ def place(
     account: bytes,
     rules: BookRules,
     binding: bytes,
+    partner: Preference | None,
     *,
     height: int,
     position: int,
     time_s: int,
 ) -> Verdict:
-    """Enter an order into the book of its period."""
+    """Enter an order into the book of its period.
+
+    Args:
+        partner: who it serves first.
+    """
     if not rules.open:
         return Verdict.NO_MARKET
     start = order.period_start_s
@@ -78,10 +84,10 @@ def place(
         or _count(state, start, _EVERYBODY) >= MAX_ORDERS_PER_PERIOD
     ):
         return Verdict.TOO_MANY_ORDERS
-    state.orders.put(
-        (start, height, position),
-        rows.OpenOrder(record_id, account, order.side, order.energy_wh, order.price_u_kwh, binding),
-    )
+    row = rows.OpenOrder(record_id, account, order.side, order.energy_wh, order.price_u_kwh, binding)
+    if partner is not None:
+        row = msgspec.structs.replace(row, partner=partner.partner, partner_price_u_kwh=partner.price_u_kwh)
+    state.orders.put((start, height, position), row)
     state.order_places.put(record_id, rows.OrderPlace(start, height, position))
     _add_count(state, start, account, 1)
     return Verdict.ACCEPTED
@@ -129,8 +135,6 @@ def _remove(state: State, key: tuple[int, int, int]) -> None:
     row = state.orders[key]
     state.orders.delete(key)
     state.order_places.delete(row.record_id)
-    if row.record_id in state.order_partners:
-        state.order_partners.delete(row.record_id)
     _add_count(state, key[0], row.account, -1)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
 import msgspec
 
 from meshnode.ledger import assets, rows
@@ -16,6 +20,10 @@ MAX_CONTRACTS_PER_ACCOUNT = 2000
 NOT_AGREED = -1
 # In this role a member supplies the other party, and may bind its orders and what it owes.
 SUPPLIER = "supplier"
+# Who has agreed on no priority comes after all who have; the last that can be agreed on is 255.
+NO_PRIORITY = 256
+
+Item = TypeVar("Item")
 
 
 def offer(state: State, step: ContractOffer, contract_id: bytes, account: bytes, time_s: int) -> Verdict:
@@ -61,7 +69,8 @@ def sign(state: State, step: ContractSign, account: bytes, time_s: int) -> Verdi
         return Verdict.CONTRACT_SIGNED
     if contract.status == rows.CONTRACT_ENDED or contract.until_s <= time_s:
         return Verdict.CONTRACT_ENDED
-    state.contracts.put(step.contract, msgspec.structs.replace(contract, status=rows.CONTRACT_SIGNED))
+    signed = msgspec.structs.replace(contract, status=rows.CONTRACT_SIGNED, signed_s=time_s)
+    state.contracts.put(step.contract, signed)
     return Verdict.ACCEPTED
 
 
@@ -89,6 +98,44 @@ def supplies(row: rows.Contract, account: bytes, time_s: int) -> bool:
     return signed and row.role == SUPPLIER and row.to == account
 
 
+def priorities(state: State, supplier: bytes, at_s: int) -> dict[bytes, int]:
+    """Whom a supplier serves first when there is not enough for all: a number by customer, the lowest comes first.
+
+    Those of the contracts that held at a time, signed before it, whatever became of them since: what was agreed
+    afterwards pushes nobody back. Who has several contracts has the best of their numbers.
+    """
+    found: dict[bytes, int] = {}
+    for _, row in of(state, supplier):
+        signed = row.signed_s != rows.NOT_SIGNED and max(row.signed_s, row.from_s) <= at_s < row.until_s
+        supplied = row.role == SUPPLIER and row.offered_by == supplier and row.priority != NOT_AGREED
+        if signed and supplied:
+            found[row.to] = min(found.get(row.to, NO_PRIORITY), row.priority)
+    return found
+
+
+def in_turn(
+    state: State, at_s: int, items: Sequence[Item], parties: Callable[[Item], tuple[bytes, bytes]]
+) -> list[Item]:
+    """What suppliers are to do for customers, in the order in which they do it.
+
+    A supplier's own places are filled with its items by the priority of their customers, equal ones in the order in
+    which they are given; nobody else's place changes.
+
+    Args:
+        at_s: when the contracts hold that tell.
+        parties: of an item, as (supplier, customer).
+    """
+    by_supplier: dict[bytes, list[Item]] = {}
+    for item in items:
+        by_supplier.setdefault(parties(item)[0], []).append(item)
+    turns: dict[bytes, Iterator[Item]] = {}
+    for supplier, own in by_supplier.items():
+        # Who has one thing to do only needs no order for it.
+        numbers = priorities(state, supplier, at_s) if len(own) > 1 else {}
+        turns[supplier] = iter(sorted(own, key=partial(_number, numbers, parties)))
+    return [next(turns[parties(item)[0]]) for item in items]
+
+
 def of(state: State, account: bytes) -> list[tuple[bytes, rows.Contract]]:
     """An account's contracts, in order of their ids."""
     found = state.contracts_of.range((account, b""), (account, _AFTER_ALL))
@@ -96,7 +143,7 @@ def of(state: State, account: bytes) -> list[tuple[bytes, rows.Contract]]:
 
 
 def forget(state: State, before_s: int) -> None:
-    """Drop contracts whose end is before a time; the views keep them."""
+    """Drop contracts whose end is before a time, that of the oldest period that is open; the views keep them."""
     for contract_id, row in state.contracts.items():
         if row.until_s < before_s:
             state.contracts.delete(contract_id)
@@ -111,6 +158,10 @@ _AFTER_ALL = b"\xff" * 33
 def _holds(row: rows.Contract, account: bytes, other: bytes, time_s: int) -> bool:
     parties = {row.offered_by, row.to} == {account, other}
     return parties and row.status == rows.CONTRACT_SIGNED and row.from_s <= time_s < row.until_s
+
+
+def _number(numbers: Mapping[bytes, int], parties: Callable[[Item], tuple[bytes, bytes]], item: Item) -> int:
+    return numbers.get(parties(item)[1], NO_PRIORITY)
 
 
 def _or_not_agreed(value: int | None) -> int:

@@ -2,7 +2,8 @@
 
 What a member may promise is bounded where somebody has set a limit: exposure <= cash + limit, where
 
-    exposure = what it owes on claims + storage fees in arrears + open orders that buy + standing ones without backing
+    exposure = what it owes on claims + storage fees in arrears + open orders that buy, at the partner's price if that
+               is higher, with fees and levies + standing ones without backing
     cash     = what it has free of the asset that settles + what it is owed on claims
 
 A balance itself is never below zero: a limit lets a member owe, never spend what is not there. The community's
@@ -11,6 +12,8 @@ lowered takes nothing back, and a member who owes fees promises nothing new.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -26,6 +29,8 @@ from protocols.records import SIDE_BUY, CreditLimit, DepositPlace, DepositReleas
 # Said for the whole community, or of everybody in it.
 COMMUNITY = b""
 EVERYBODY = b""
+# For each of some periods, by its start: u/kWh that are charged for energy that is ordered, beside its price.
+OnTop = Callable[[Iterable[int]], Mapping[int, int]]
 # Account ids have 16 bytes.
 _AFTER_ALL = b"\xff" * 17
 
@@ -37,7 +42,8 @@ class Account(msgspec.Struct, frozen=True):
         cash_u: free of the asset that settles, and owed to it on claims.
         owed_u: what it owes on claims.
         arrears_u: storage fees that it could not pay, paid in the asset that settles.
-        promised_u: the most that its open orders may cost beyond what is held for them.
+        promised_u: the most that its open orders may cost beyond what is held for them, with all that is charged
+            on top of the price.
         limit_u: how far it may go beyond its cash; None: nobody has set a limit.
     """
 
@@ -96,8 +102,12 @@ def limits(state: State, account: bytes, time_s: int) -> dict[bytes, int]:
     return found
 
 
-def account_of(state: State, account: bytes, time_s: int) -> Account:
-    """How a member stands."""
+def account_of(state: State, account: bytes, time_s: int, on_top: OnTop) -> Account:
+    """How a member stands.
+
+    Args:
+        on_top: what is charged for energy that is ordered, beside its price.
+    """
     settling = minting.settling(state, time_s)
     claim = state.claims.get(account)
     claim_u = 0 if claim is None else claim.amount_u
@@ -106,7 +116,7 @@ def account_of(state: State, account: bytes, time_s: int) -> Account:
         cash_u=free_u + max(0, claim_u),
         owed_u=max(0, -claim_u),
         arrears_u=sum(arrears(state, account, settling).values()) if settling is not None else 0,
-        promised_u=state.orders.promised_u(account) + _unbacked_u(state, account, settling),
+        promised_u=_ordered_u(state, account, on_top) + _unbacked_u(state, account, settling),
         limit_u=min(limits(state, account, time_s).values(), default=None),
     )
 
@@ -121,11 +131,11 @@ def arrears(state: State, account: bytes, asset: str | None = None) -> dict[str,
     return found
 
 
-def fault_of_promise(state: State, account: bytes, more_u: int, time_s: int) -> Verdict:
+def fault_of_promise(state: State, account: bytes, more_u: int, time_s: int, on_top: OnTop) -> Verdict:
     """Whether a member may promise so much more; ACCEPTED without a limit."""
     if not more_u or not limits(state, account, time_s):
         return Verdict.ACCEPTED
-    stands = account_of(state, account, time_s)
+    stands = account_of(state, account, time_s, on_top)
     if stands.arrears_u:
         return Verdict.IN_ARREARS
     left_u = stands.left_u
@@ -168,6 +178,13 @@ def forget(state: State, time_s: int) -> None:
 def _is_member(state: State, account: bytes) -> bool:
     row = state.accounts.get(account)
     return row is not None and not row.left_s
+
+
+def _ordered_u(state: State, account: bytes, on_top: OnTop) -> int:
+    """What an account's orders of periods may cost: their own limits, or their partners', and what comes on top."""
+    wanted_wh = state.orders.wanted_wh(account)
+    charged = on_top(wanted_wh)
+    return state.orders.promised_u(account) + sum(value(charged[start_s], wh) for start_s, wh in wanted_wh.items())
 
 
 def _unbacked_u(state: State, account: bytes, settling: str | None) -> int:

@@ -74,7 +74,8 @@ class Storage(msgspec.Struct, frozen=True):
     """An asset that is stored energy; the table's key is its code. As `StorageSet`, where nothing else is said.
 
     most_wh: what a member may have. charged_wh, discharged_wh: the registers so far; -1: none known yet.
-    minted: units so far. divided: parts of the fee by account, other than the owners'.
+    minted: units so far. divided: parts of the fee by account, other than the owners'. education_ppm: the part of
+    the fund that buys first access; grant_u: what it pays for one, 0 where it buys none.
     """
 
     meter: bytes
@@ -89,6 +90,18 @@ class Storage(msgspec.Struct, frozen=True):
     charged_wh: int = -1
     discharged_wh: int = -1
     minted: int = 0
+    education_ppm: int = 0
+    grant_u: int = 0
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A member got its first access to a storage, or had it; the table's key is (asset, account).
+
+    start_s: of the period that closed then. paid_u: from the fund; 0: the member had access without it.
+    """
+
+    start_s: int
+    paid_u: int = 0
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -96,13 +109,20 @@ class Keep(msgspec.Struct, frozen=True):
 
     unpaid_wh: delivered for coins, and less than one. redeemed_wh: burned as coins already, when the storage
     reports it as discharged. rest: millionths of a Wh that were charged and not minted. arrears_u: storage
-    fees that could not be paid.
+    fees that could not be paid. charged_wh, burned_wh, short_wh: so far, what was charged, and of what was
+    discharged what burned and what was grid energy. owed_wh: taken back by corrections and passed on before;
+    due_wh: owed by others.
     """
 
     unpaid_wh: int = 0
     redeemed_wh: int = 0
     rest: int = 0
     arrears_u: int = 0
+    charged_wh: int = 0
+    burned_wh: int = 0
+    short_wh: int = 0
+    owed_wh: int = 0
+    due_wh: int = 0
 
 
 class Credential(msgspec.Struct, frozen=True):

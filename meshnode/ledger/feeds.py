@@ -96,10 +96,8 @@ def agree(values: Sequence[int], needed: int, deviation_ppm: int) -> tuple[int, 
 
 def current(state: State, feed: str, at_s: int) -> tuple[int, Agreed] | None:
     """(since when, what) the feed says at a time; None if nothing was agreed, or only what is stale by then."""
-    found = None
-    for (_, since_s), row in state.agreed.range((feed, 0), (feed, at_s + 1)):
-        found = since_s, row
-    return found if found is not None and at_s <= found[1].until_s else None
+    found = state.agreed.last((feed, 0), (feed, at_s + 1))
+    return (found[0][1], found[1]) if found is not None and at_s <= found[1].until_s else None
 
 
 def reports(state: State, feed: str, at_s: int) -> dict[bytes, Report]:

@@ -27,6 +27,8 @@ class What(IntEnum):
     STORED = 33
     TAKEN_OUT = 34
     STORAGE_FEE = 35
+    FIRST_ACCESS = 36
+    RESTORED = 37
     CLAIM_PAID = 60
 
 

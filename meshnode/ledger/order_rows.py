@@ -15,7 +15,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     open_wh: units that it still wants; ready_wh: those that are held for, and may trade now; filled_wh: traded.
     height, position: its place in the sequence. unbacked: 1 if it may rest with less ready than open.
-    state: of its life cycle. terms: hash of what it said.
+    state: of its life cycle. terms: hash of what it said. contract: that it was given under, empty if under none.
     """
 
     account: bytes
@@ -34,6 +34,7 @@ class Standing(msgspec.Struct, frozen=True):
     unbacked: int
     state: int
     terms: bytes
+    contract: bytes = NOBODY
 
 
 class StandingOf(msgspec.Struct, frozen=True):
@@ -133,13 +134,6 @@ class Agent(msgspec.Struct, frozen=True):
 
 class Preference(msgspec.Struct, frozen=True):
     """Who is served first, at which limit; the table's key is (account, side, asset, what pays), "" for periods."""
-
-    partner: bytes
-    price_u_kwh: int
-
-
-class OrderPartner(msgspec.Struct, frozen=True):
-    """Who an order of a period serves first, at which limit; the table's key is the order's record id."""
 
     partner: bytes
     price_u_kwh: int

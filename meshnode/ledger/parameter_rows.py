@@ -37,6 +37,8 @@ SOLIDARITY = 2
 GRID_FEES = 3
 LOCATION = 4
 PRICE_CAPS = 5
+COMPENSATION = 6
+INCENTIVE = 7
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -44,7 +46,8 @@ class Parameter(msgspec.Struct, frozen=True):
 
     values: COMMUNITY_PRICES ((grid price) or (), (feed-in price) or ()); LEVY (base, u_kwh);
     SOLIDARITY (ppm, ((account, weight), ...)); GRID_FEES (u_kwh, ...); LOCATION (level, ...);
-    PRICE_CAPS (floor or NOT_SET, cap or NOT_SET).
+    PRICE_CAPS (floor or NOT_SET, cap or NOT_SET); COMPENSATION (0 or 1,);
+    INCENTIVE (u_kwh, ppm of producers, ppm of consumers, name of the fund of the rest or "").
     """
 
     values: tuple[int | str | tuple[int | tuple[bytes, int], ...], ...]

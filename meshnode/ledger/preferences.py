@@ -7,7 +7,7 @@ that is set, changed or ended later is for later orders.
 from __future__ import annotations
 
 from meshnode.ledger.assets import fault_of_receiver
-from meshnode.ledger.order_rows import OrderPartner, Preference
+from meshnode.ledger.order_rows import Preference
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import PartnerFirst, PartnerNobody
@@ -51,11 +51,6 @@ def find(state: State, account: bytes, side: int, asset: str = PERIODS, paid_wit
     """Whom an order of an account serves first; None: nobody, or somebody who has left."""
     row = state.preferences.get((account, side, asset, paid_with))
     return None if row is None or fault_of_receiver(state, row.partner, account) else row
-
-
-def note(state: State, record_id: bytes, row: Preference) -> None:
-    """An order of a period serves a partner first."""
-    state.order_partners.put(record_id, OrderPartner(row.partner, row.price_u_kwh))
 
 
 def leave(state: State, account: bytes) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from meshnode.ledger.order_rows import NO_PRICE, NOBODY
+
 PURPOSE_MEMBER = 0
 PURPOSE_DEVICE = 1
 PURPOSE_METER = 2
@@ -101,7 +103,10 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
-    """An order of a period that is not closed; its table key (period, height, position) is its priority."""
+    """An order of a period that is not closed; its table key (period, height, position) is its priority.
+
+    partner, partner_price_u_kwh: who it serves first, at which limit; NOBODY and NO_PRICE without one.
+    """
 
     record_id: bytes
     account: bytes
@@ -109,6 +114,8 @@ class OpenOrder(msgspec.Struct, frozen=True):
     energy_wh: int
     price_u_kwh: int
     binding: bytes
+    partner: bytes = NOBODY
+    partner_price_u_kwh: int = NO_PRICE
 
 
 class OrderCount(msgspec.Struct, frozen=True):
@@ -146,7 +153,7 @@ class PeriodEnergy(msgspec.Struct, frozen=True, gc=False):
 
 
 class PeriodTrade(msgspec.Struct, frozen=True, gc=False):
-    """A trade of a closed period, in fill order."""
+    """A trade of a closed period, in the order in which they are delivered."""
 
     buyer: bytes
     seller: bytes
@@ -331,10 +338,14 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 CONTRACT_OFFERED = 0
 CONTRACT_SIGNED = 1
 CONTRACT_ENDED = 2
+NOT_SIGNED = -1
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed."""
+    """A contract; the table's key is the record id of its offer. service: -1 and "" where nothing is agreed.
+
+    signed_s: time of the block in which the other party agreed; NOT_SIGNED: it has not.
+    """
 
     offered_by: bytes
     to: bytes
@@ -348,6 +359,7 @@ class Contract(msgspec.Struct, frozen=True):
     source: str
     price_cap_u_kwh: int
     response_time_s: int
+    signed_s: int = NOT_SIGNED
 
 
 class ContractOf(msgspec.Struct, frozen=True):

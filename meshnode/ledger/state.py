@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import delivery_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
+from meshnode.ledger import bill_rows, delivery_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
 from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, Orders, PeriodTable, Quorums, Table
 from protocols import cbor
 
@@ -64,7 +64,6 @@ class State:
         self.preferences: Table[tuple[bytes, int, str, str], order_rows.Preference] = Table(
             self, 66, order_rows.Preference
         )
-        self.order_partners: Table[bytes, order_rows.OrderPartner] = Table(self, 67, order_rows.OrderPartner)
         self.points: Table[bytes, delivery_rows.Point] = Table(self, 35, delivery_rows.Point)
         self.deliveries: Table[bytes, delivery_rows.Delivery] = Table(self, 36, delivery_rows.Delivery)
         self.delivery_ends: Table[tuple[int, bytes], delivery_rows.DeliveryEnd] = Table(
@@ -93,6 +92,11 @@ class State:
             self, 63, parameter_rows.Parameter
         )
         self.period_prices: Table[tuple[int, int], feed_rows.PeriodPrice] = Table(self, 70, feed_rows.PeriodPrice)
+        self.bills: Table[int, bill_rows.Bill] = Table(self, 75, bill_rows.Bill)
+        self.bill_sums: Table[tuple[int, bytes], bill_rows.BillSum] = Table(self, 76, bill_rows.BillSum)
+        self.shared_hours: Table[tuple[int, str], bill_rows.SharedHour] = Table(self, 77, bill_rows.SharedHour)
+        self.hour_points: Table[tuple[int, str, bytes], bill_rows.HourPoint] = Table(self, 78, bill_rows.HourPoint)
+        self.grants: Table[tuple[str, bytes], delivery_rows.Grant] = Table(self, 79, delivery_rows.Grant)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)
 

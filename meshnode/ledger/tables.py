@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from heapq import heappop, heappush
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
@@ -95,6 +95,12 @@ class Table(Generic[Key, RowT]):
         keys = self._sorted()
         for key in keys[bisect_left(keys, low) : bisect_left(keys, high)]:
             yield key, self._rows[key]
+
+    def last(self, low: Key, high: Key) -> tuple[Key, RowT] | None:
+        """The last row with low <= key < high, at the cost of a search, however many there are; None if none is."""
+        keys = self._sorted()
+        end = bisect_left(keys, high)
+        return (keys[end - 1], self._rows[keys[end - 1]]) if end > bisect_left(keys, low) else None
 
     def count(self, low: Key, high: Key) -> int:
         """How many rows have low <= key < high."""
@@ -202,6 +208,10 @@ class PeriodTable(Table[Key, RowT]):
             )
         yield from self._select(periods, low, high)
 
+    def last(self, low: Key, high: Key) -> tuple[Key, RowT] | None:
+        """The last row with low <= key < high; None if none is."""
+        return next(reversed(tuple(self.range(low, high))), None)
+
     def count(self, low: Key, high: Key) -> int:
         """How many rows have low <= key < high."""
         return sum(1 for _ in self.range(low, high))
@@ -286,35 +296,42 @@ class Meters(Table[bytes, rows.Meter]):
 class Orders(Table[tuple[int, int, int], rows.OpenOrder]):
     """The table of open orders of periods, which also knows what each account would pay for those that buy.
 
-    That sum is made from the rows and is no part of the state hash. Whoever has a credit limit is asked for it
-    with every order.
+    These sums are made from the rows and are no part of the state hash. Whoever has a credit limit is asked for
+    them with every order.
     """
 
     def __init__(self, state: Register, number: int) -> None:
         super().__init__(state, number, rows.OpenOrder)
         self._promised_u: dict[bytes, int] = {}
+        self._wanted_wh: dict[bytes, dict[int, int]] = {}
 
     def put(self, key: tuple[int, int, int], row: rows.OpenOrder) -> None:
         """Write a row; an order never changes."""
         assert key not in self, f"order {row.record_id.hex()} would be written twice"
-        self._promise(row, 1)
+        self._promise(key[0], row, 1)
         super().put(key, row)
 
     def delete(self, key: tuple[int, int, int]) -> None:
         """Remove a row; it must be there."""
-        self._promise(self[key], -1)
+        self._promise(key[0], self[key], -1)
         super().delete(key)
 
     def promised_u(self, account: bytes) -> int:
-        """What an account pays at most if all its open orders are filled."""
+        """What an account pays at most to others if all its open orders are filled, by a partner if it names one."""
         return self._promised_u.get(account, 0)
 
-    def _promise(self, row: rows.OpenOrder, sign: int) -> None:
+    def wanted_wh(self, account: bytes) -> Mapping[int, int]:
+        """How much an account's open orders buy at most, by the start of the period."""
+        return self._wanted_wh.get(account, {})
+
+    def _promise(self, start_s: int, row: rows.OpenOrder, sign: int) -> None:
         if row.side == SIDE_BUY:
-            left_u = self.promised_u(row.account) + sign * value(row.price_u_kwh, row.energy_wh)
-            self._promised_u[row.account] = left_u
-            if not left_u:
-                del self._promised_u[row.account]
+            price_u_kwh = max(row.price_u_kwh, row.partner_price_u_kwh)
+            _add(self._promised_u, row.account, sign * value(price_u_kwh, row.energy_wh))
+            wanted = self._wanted_wh.setdefault(row.account, {})
+            _add(wanted, start_s, sign * row.energy_wh)
+            if not wanted:
+                del self._wanted_wh[row.account]
 
 
 class Balances(Table[tuple[bytes, str], rows.Balance]):
@@ -422,6 +439,13 @@ class Meta(Table[int, rows.Meta]):
     def delete(self, key: int) -> None:
         """Never: a ledger is always somewhere."""
         raise AssertionError("the row of the ledger's height is never removed")
+
+
+def _add(sums: dict[Any, int], key: Any, change: int) -> None:
+    """Change a sum; one of nothing is not kept."""
+    sums[key] = sums.get(key, 0) + change
+    if not sums[key]:
+        del sums[key]
 
 
 def _tuples(value: Any) -> Any:

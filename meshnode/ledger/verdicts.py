@@ -150,6 +150,8 @@ class Verdict(IntEnum):
     TOO_MANY_PREFERENCES = 184
     STORED_PAYS = 185
     DRIVEN_ALREADY = 190
+    FUND_NOT_EMPTY = 191
+    NOT_CORRECTED = 192
 
 
 SENTENCES: dict[Verdict, str] = {
@@ -292,4 +294,6 @@ SENTENCES: dict[Verdict, str] = {
     Verdict.TOO_MANY_PREFERENCES: "the member has stated too many preferences",
     Verdict.STORED_PAYS: "stored energy is bought and sold; it pays for nothing",
     Verdict.DRIVEN_ALREADY: "another feed says that price already",
+    Verdict.FUND_NOT_EMPTY: "the fund for first access has money; it buys what it was promised for before that changes",
+    Verdict.NOT_CORRECTED: "no reading of that period was corrected, or it is long past, or more is said with it",
 }

@@ -15,6 +15,7 @@ import msgspec
 from meshnode.ledger.movements import Moved, What
 from meshnode.machine import Event
 from meshnode.settlement import Line, Posting, Reason
+from meshnode.settlement.bills import BillPosted
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.posting import changes_by_account
 
@@ -30,7 +31,9 @@ PARTS: Final = {
     Reason.BUYER_SHORT: NEIGHBOURS,
     Reason.SHARED: NEIGHBOURS,
     Reason.PRICED: NEIGHBOURS,
+    Reason.SURPLUS: NEIGHBOURS,
     Reason.GRID: GRID,
+    Reason.LOST: GRID,
     Reason.FEED_IN: GRID,
     Reason.FEE: FEES,
     Reason.GRID_FEE: FEES,
@@ -70,7 +73,7 @@ class Bill(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """Adds up the bills of the periods that begin in [from_s, to_s).
+    """Adds up the bills of the periods that begin in [from_s, to_s), and of billing periods that end with one of them.
 
     Attributes:
         claims: of every account from the beginning of the ledger on, whatever the range: what was
@@ -99,6 +102,8 @@ class Tally:
                 case PeriodFinal():
                     self._open.pop(event.start_s, None)
                     self.final += self._counts(event.start_s)
+                case BillPosted():
+                    self._posted(event.last_s, event.postings)
                 case Moved(what=What.CLAIM_PAID):
                     self._pay(event.taker or event.giver, event.amount if event.taker else -event.amount)
 
@@ -116,16 +121,11 @@ class Tally:
         return self._from_s <= start_s < self.to_s
 
     def _settled(self, event: PeriodClosed | PeriodCorrected, postings: tuple[Posting, ...]) -> None:
-        for account, change in changes_by_account(postings).items():
-            self._pay(account, -change)
+        self._posted(event.start_s, postings)
         for pair in event.pairs:
             self._pay(pair.account, pair.pair.paid_u)
         if not self._counts(event.start_s):
             return
-        for posting in postings:
-            part = PARTS.get(posting.reason, OTHER)
-            self._add(posting.debit, part, posting.amount_u)
-            self._add(posting.credit, part, -posting.amount_u)
         self._count(self._open.get(event.start_s, ()), -1)
         self._count(event.settlement.lines, 1)
         self._open[event.start_s] = event.settlement.lines
@@ -135,6 +135,16 @@ class Tally:
             known = self._energy.setdefault(line.account, [0] * len(Energy.__struct_fields__))
             for place, name in enumerate(Energy.__struct_fields__):
                 known[place] += sign * getattr(line, name)
+
+    def _posted(self, start_s: int, postings: tuple[Posting, ...]) -> None:
+        for account, change in changes_by_account(postings).items():
+            self._pay(account, -change)
+        if not self._counts(start_s):
+            return
+        for posting in postings:
+            part = PARTS.get(posting.reason, OTHER)
+            self._add(posting.debit, part, posting.amount_u)
+            self._add(posting.credit, part, -posting.amount_u)
 
     def _add(self, account: bytes, part: str, amount_u: int) -> None:
         parts = self._parts.setdefault(account, {})

@@ -12,6 +12,7 @@ Nobody acts otherwise here than on the ledger: who would have ordered or joined 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -79,13 +80,11 @@ class Step(msgspec.Struct, frozen=True):
         amendments: one, or several that took the step together.
         gains: (account, micro-units) of all that gain or lose by it, who gains most first; together zero.
         refused: how many records more are refused by it; below zero: fewer.
-        replayed: False where the sentences mean nothing to the machine, and there was nothing to replay.
     """
 
     amendments: tuple[Amendment, ...]
     gains: tuple[tuple[bytes, int], ...]
     refused: int
-    replayed: bool
 
 
 class OtherVerdict(msgspec.Struct, frozen=True):
@@ -226,37 +225,51 @@ class _Trial:
 
     def run(self) -> Simulation:
         """Both bindings side by side, then those on the way."""
-        self._reach(self._span[0])
-        made = self._made.machine
-        length_s = made.rules(self._span[0]).period.length_s
-        first = max(boundary_s(self._span[0], length_s), made.next_period_s)
-        in_force = made.rules(first)
-        old_binding = self._against or decode(made.state.bindings[in_force.binding].tree)
+        block = self._reach(self._span[0])
+        start, height = self._made.machine.state.dump(), self._made.machine.height
+        first, in_force, tree = self._in_force(start, block)
+        old_binding = self._against or decode(tree)
         amendments = Amendments(old_binding, self._new.binding, self._new.line_of)
         old_rules = in_force if self._against is None else self._resolve(self._against)
-        way = stages(amendments, old_rules, self._resolve)
+        way = stages(amendments, self._resolve)
         new_rules = way[-1].rules if way else self._resolve(self._new.binding)
         for rules in (old_rules, new_rules):
             _refuse_others(in_force, rules)
-        start, height = made.state.dump(), made.height
         old = self._made if self._against is None else self._suppose(start, old_rules)
         new = self._suppose(start, new_rules)
-        between = [stage for stage in way[:-1] if stage.replay]
-        self._ledger.to_read += len(between) * (self._ledger.final - height)
+        self._ledger.to_read += len(way[:-1]) * (self._ledger.final - height)
         self._side_by_side(old, new, in_force, height)
+        if not self._made.tally.periods:
+            raise SimulationError("no settlement period of the ledger lies in the range\n    name an earlier --from")
         claims = self._check_claims()
-        runs = [self._replayed(start, stage, height) if stage in between else None for stage in way[:-1]]
-        told = _steps(way, old, [*runs, new])
+        between = [self._replayed(start, stage, height) for stage in way[:-1]]
+        told = _steps(way, [old, *between, new])
         return self._report(first, in_force, old, new, told, claims)
 
     # --- replays
 
-    def _reach(self, from_s: int) -> None:
-        """Execute what is before the range."""
+    def _reach(self, from_s: int) -> Block | None:
+        """Execute what is before the range; the first block in it."""
         for block in self._ledger.blocks(0):
             if block.header.time_s >= from_s:
-                return
+                return block
             self._execute(block)
+        return None
+
+    def _in_force(self, start: list[list[object]], block: Block | None) -> tuple[int, Rules, bytes]:
+        """The first settlement period that is told, and the rules and the tree in force in it.
+
+        The range's first block may itself begin a binding; so it is executed once beforehand.
+        """
+        machine = Machine(
+            self._ledger.genesis, self._ledger.chain_id, self._mechanisms, keys.verify, State.restore(start)
+        )
+        length_s = machine.rules(self._span[0]).period.length_s
+        first = max(boundary_s(self._span[0], length_s), machine.next_period_s)
+        if block is not None:
+            machine.apply(block)
+        rules = machine.rules(first)
+        return first, rules, machine.state.bindings[rules.binding].tree
 
     def _side_by_side(self, old: Run, new: Run, in_force: Rules, height: int) -> None:
         runs = [self._made, new] if old is self._made else [self._made, old, new]
@@ -298,7 +311,8 @@ class _Trial:
 
     def _resolve(self, binding: Binding) -> Rules:
         check_tree(binding)
-        return rules_of(encode(binding), self._ledger.genesis.limits, self._mechanisms)
+        genesis = self._ledger.genesis
+        return rules_of(encode(binding), genesis.limits, self._mechanisms, genesis.zone_changes)
 
     # --- checks
 
@@ -422,19 +436,17 @@ def _refuse_others(in_force: Rules, other: Rules) -> None:
         )
 
 
-def _steps(way: Sequence[Stage], old: Run, runs: Sequence[Run | None]) -> tuple[Step, ...]:
-    """What each stage changed; a stage without a run is as the one before."""
-    found, before = [], old
-    for stage, run in zip(way, runs, strict=False):
-        after = run or before
-        bills = before.tally.bills(), after.tally.bills()
+def _steps(way: Sequence[Stage], runs: Sequence[Run]) -> tuple[Step, ...]:
+    """What each stage changed. runs: that of the beginning, and one after each stage; without stages two alike."""
+    found = []
+    for stage, (before, after) in zip(way, pairwise(runs), strict=False):
+        old, new = before.tally.bills(), after.tally.bills()
         gains = [
-            (account, bills[0].get(account, Bill()).total_u - bills[1].get(account, Bill()).total_u)
-            for account in sorted(bills[0].keys() | bills[1].keys())
+            (account, old.get(account, Bill()).total_u - new.get(account, Bill()).total_u)
+            for account in sorted(old.keys() | new.keys())
         ]
         moved = tuple(sorted([one for one in gains if one[1]], key=lambda one: -one[1]))
-        found.append(Step(stage.amendments, moved, after.refused - before.refused, stage.replay))
-        before = after
+        found.append(Step(stage.amendments, moved, after.refused - before.refused))
     return tuple(found)
 
 

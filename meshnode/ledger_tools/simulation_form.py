@@ -9,7 +9,7 @@
      "reproduced": {"state_hashes", "claims"}   signed state hashes come to again; accounts whose bills add up
      "in_force", "old", "new"           hashes of bindings
      "accounts": [{"account", "kind", "name", "gain_u", "old", "new"}],
-     "steps": [{"changes", "gains", "refused", "replayed"}],
+     "steps": [{"changes", "gains", "refused"}],
      "differing_records", "records_listed": [{"id", "kind", "height", "position", "account", "name", "old", "new"}],
      "holdings": [{"account", "name", "asset", "old", "new"}]}
 
@@ -117,7 +117,6 @@ def _step(step: Step, simulation: Simulation, language: str) -> dict[str, Any]:
             for account, gain_u in step.gains
         ],
         "refused": step.refused,
-        "replayed": step.replayed,
     }
 
 

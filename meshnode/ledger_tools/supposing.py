@@ -13,6 +13,7 @@ from meshnode.ledger_tools.bills import Tally
 from meshnode.machine import Event, Machine, RecordDone
 from meshnode.market import MechanismError, Mechanisms
 from meshnode.rules import Rules
+from meshnode.settlement import SettlementError
 from protocols.block import Block
 from protocols.records import Genesis
 from zencode.amendments import Amendment, Amendments
@@ -84,53 +85,36 @@ class Run:
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """The binding after some more amendments. replay: it means something else than the one before."""
+    """The binding after some more amendments."""
 
     amendments: tuple[Amendment, ...]
     rules: Rules
-    replay: bool
 
 
-def stages(amendments: Amendments, old: Rules, resolve: Callable[[Binding], Rules]) -> list[Stage]:
+def stages(amendments: Amendments, resolve: Callable[[Binding], Rules]) -> list[Stage]:
     """The way from one binding to another, amendment by amendment; where one alone makes no binding, with the next.
 
     Args:
-        old: the rules at its beginning.
         resolve: gives the rules of a binding.
     Raises:
-        BindingTreeError, TermsError, MechanismError: the binding at its end cannot be carried out.
+        BindingTreeError, TermsError, MechanismError, SettlementError: the binding at its end cannot be carried out.
     """
     found: list[Stage] = []
     waiting: list[Amendment] = []
-    before = old
     for count, amendment in enumerate(amendments.changes, 1):
         waiting.append(amendment)
         try:
             rules = resolve(amendments.after(count))
-        except (BindingTreeError, TermsError, MechanismError):
+        except (BindingTreeError, TermsError, MechanismError, SettlementError):
             if count == len(amendments.changes):
                 raise
             continue
-        found.append(Stage(tuple(waiting), rules, not _same(before, rules)))
-        before, waiting = rules, []
-    return _bounded(found)
+        found.append(Stage(tuple(waiting), rules))
+        waiting = []
+    # More than are replayed one by one: neighbours together.
+    each = -(-len(found) // MAX_STEPS) or 1
+    return [_joined(found[first : first + each]) for first in range(0, len(found), each)]
 
 
-def _same(one: Rules, other: Rules) -> bool:
-    """Whether two bindings mean the same to the machine."""
-    return msgspec.structs.replace(one, binding=other.binding) == other
-
-
-def _bounded(found: Sequence[Stage]) -> list[Stage]:
-    costly = sum(stage.replay for stage in found)
-    each = -(-costly // MAX_STEPS) or 1
-    joined: list[Stage] = []
-    room = 0
-    for stage in found:
-        if not stage.replay or not room:
-            joined.append(stage)
-            room = each - 1 if stage.replay else 0
-        else:
-            joined[-1] = Stage(joined[-1].amendments + stage.amendments, stage.rules, True)
-            room -= 1
-    return joined
+def _joined(found: Sequence[Stage]) -> Stage:
+    return Stage(tuple([one for stage in found for one in stage.amendments]), found[-1].rules)

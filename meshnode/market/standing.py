@@ -64,6 +64,14 @@ class Band(msgspec.Struct, frozen=True):
             return price_u_kwh if self.cap_u_kwh is None else min(price_u_kwh, self.cap_u_kwh)
         return price_u_kwh if self.floor_u_kwh is None else max(price_u_kwh, self.floor_u_kwh)
 
+    def bring(self, side: Side, price_u_kwh: int) -> int | None:
+        """A limit that may have been given when other prices were allowed: as good as is allowed now.
+
+        Who would pay more pays the cap, who would take less takes the floor; None where nothing is allowed.
+        """
+        limit = self.protect(side, price_u_kwh)
+        return limit if self.admits(limit) else None
+
 
 FREE: Final = Band()
 """No bounds."""

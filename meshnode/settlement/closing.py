@@ -12,9 +12,9 @@ from collections import Counter
 import msgspec
 
 from meshnode.amounts import PPM
-from meshnode.ledger import book, readings, rows
+from meshnode.ledger import book, contracts, readings, rows
 from meshnode.ledger.state import State
-from meshnode.market import Mechanism, Order, Side, Terms, Trade
+from meshnode.market import Band, Mechanism, Order, Side, Terms, Trade
 from meshnode.market.partners import Preference, pair
 from meshnode.settlement import driven, origins, pairs, parameters, priced
 from meshnode.settlement.correction import correct
@@ -29,6 +29,8 @@ DAY_S = 86400
 # Without a similar day on the ledger (a young community), the home's own last hour is
 # the nearest thing to it.
 RECENT_PERIODS = 4
+# Where surplus is compensated it is the member's own: what a fixed share exceeds its use is not the plant's.
+_OWN_SURPLUS = {"static": "es-static"}
 
 
 class PeriodRules(msgspec.Struct, frozen=True):
@@ -43,6 +45,7 @@ class PeriodRules(msgspec.Struct, frozen=True):
         mechanism: what clears orders; None: no orders are taken.
         estimate_days: how many similar days an estimate looks at.
         shares: (name of a member, share in ppm) where the tariff shares by them; together a million.
+        billing_months, billing_s: a billing period is so many months, or so many seconds; one of the two is 0.
     """
 
     length_s: int
@@ -53,10 +56,12 @@ class PeriodRules(msgspec.Struct, frozen=True):
     mechanism: Mechanism | None
     estimate_days: int
     shares: tuple[tuple[str, int], ...] = ()
+    billing_months: int = 1
+    billing_s: int = 0
 
 
 class PeriodClosed(msgspec.Struct, frozen=True):
-    """A period was settled for the first time."""
+    """A period was settled for the first time. trades: in the order in which they were delivered."""
 
     start_s: int
     length_s: int
@@ -69,13 +74,14 @@ class PeriodClosed(msgspec.Struct, frozen=True):
 
 
 class PeriodCorrected(msgspec.Struct, frozen=True):
-    """A closed period was settled again; `postings` are what changed."""
+    """A closed period was settled again; `postings` are what changed, `metered_before` is what it was settled with."""
 
     start_s: int
     settlement: Settlement
     metered: tuple[Metered, ...]
     postings: tuple[Posting, ...]
     pairs: tuple[PairWritten, ...] = ()
+    metered_before: tuple[Metered, ...] = ()
 
 
 class PeriodFinal(msgspec.Struct, frozen=True):
@@ -104,7 +110,7 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
         _measured(state, account, meters, start_s, rules.length_s) or _estimated(state, account, start_s, rules)
         for account, meters in sorted(_meters(state, start_s).items())
     )
-    tariff = _tariff(state, start_s, rules)
+    tariff = tariff_of(state, start_s, rules)
     trades: tuple[Trade, ...] = ()
     fills: tuple[tuple[bytes, int, int], ...] = ()
     price = None
@@ -137,8 +143,10 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
             traded.update({fill.order_id: fill.traded_wh for fill in clearing.fills})
         fills = tuple((order.order_id, order.energy_wh, traded[order.order_id]) for order in orders)
     book.close(state, start_s)
+    # Where a seller exports less than it sold, its customers are served by the priorities that it agreed on.
+    trades = tuple(contracts.in_turn(state, start_s, trades, lambda trade: (trade.seller, trade.buyer)))
     settlement = _settle(state, start_s, rules, energies, trades)
-    _post(state, settlement.postings)
+    post(state, settlement.postings)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
     _store_metered(state, start_s, energies)
@@ -151,15 +159,20 @@ def close(state: State, start_s: int, rules: PeriodRules, binding: bytes) -> Per
 
 
 def _preferences(state: State, start_s: int, orders: list[Order]) -> list[Preference]:
-    """Whom these orders serve first. Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody."""
-    caps = (driven.cap(state, start_s), parameters.caps(state, start_s)[1])
-    cap_u_kwh = min((one for one in caps if one is not None), default=None)
+    """Whom these orders serve first, at the limits that were given, as far as the prices that came since allow it.
+
+    Beyond the lowest cap a buyer pays that cap, and a seller prefers nobody; below the floor a seller gets the
+    floor, and a buyer prefers nobody.
+    """
+    floor_u_kwh, lawful_u_kwh = parameters.caps(state, start_s)
+    caps = (driven.cap(state, start_s), lawful_u_kwh)
+    allowed = Band(floor_u_kwh, min((one for one in caps if one is not None), default=None))
+    partners = {row.record_id: row for _, row in book.of_period(state, start_s) if row.partner}
     found = []
     for order in orders:
-        row = state.order_partners.get(order.order_id)
-        beyond = row is not None and cap_u_kwh is not None and row.price_u_kwh > cap_u_kwh
-        if row is not None and not (beyond and order.side is Side.SELL):
-            limit = cap_u_kwh if beyond and cap_u_kwh is not None else row.price_u_kwh
+        row = partners.get(order.order_id)
+        limit = None if row is None else allowed.bring(order.side, row.partner_price_u_kwh)
+        if row is not None and limit is not None:
             found.append(Preference(order.order_id, row.partner, limit))
     return found
 
@@ -180,14 +193,14 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     old = _settle(state, start_s, rules, before, trades)
     new = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
-    _post(state, postings)
+    post(state, postings)
     state.metered.put((start_s, account), _row(measured))
     state.periods.put(
         start_s,
         msgspec.structs.replace(period, completeness_ppm=new.completeness_ppm, corrections=period.corrections + 1),
     )
     written = pairs.write(state, start_s, postings, after, before)
-    return PeriodCorrected(start_s, new, after, postings, written)
+    return PeriodCorrected(start_s, new, after, postings, written, before)
 
 
 def settled(state: State, start_s: int, rules: PeriodRules) -> tuple[Settlement, tuple[Metered, ...]]:
@@ -224,6 +237,27 @@ def forget(state: State, before_s: int, length_s: int) -> None:
             state.metered.delete(key)
         state.periods.delete(start)
     readings.prune(state, before_s, length_s)
+
+
+def tariff_of(state: State, start_s: int, rules: PeriodRules) -> Tariff:
+    """What holds in a period: what a feed says of a price comes before what an administrator has set, and that before
+    the binding.
+    """
+    found = driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
+    if found.compensation and found.sharing in _OWN_SURPLUS:
+        found = msgspec.structs.replace(found, sharing=_OWN_SURPLUS[found.sharing])
+    return found
+
+
+def post(state: State, postings: tuple[Posting, ...]) -> None:
+    """Enter postings in the claims of their accounts."""
+    for account, change in changes_by_account(postings).items():
+        known = state.claims.get(account)
+        amount = change + (known.amount_u if known else 0)
+        if amount:
+            state.claims.put(account, rows.Claim(amount))
+        elif known:
+            state.claims.delete(account)
 
 
 def check_claims(state: State) -> None:
@@ -296,7 +330,7 @@ def _settle(
 def _inputs(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
 ) -> PeriodInputs:
-    tariff, period = _tariff(state, start_s, rules), start_s // rules.length_s
+    tariff, period = tariff_of(state, start_s, rules), start_s // rules.length_s
     if rules.shares:
         tariff = msgspec.structs.replace(tariff, weights=_weights(state, rules.shares, metered))
     at_set_prices: tuple[Trade, ...] = ()
@@ -307,13 +341,8 @@ def _inputs(
     return PeriodInputs(period, rules.currency.encode(), metered, trades, tariff, at_set_prices)
 
 
-def _tariff(state: State, start_s: int, rules: PeriodRules) -> Tariff:
-    """What a feed says of a price comes before what an administrator has set, and that before the binding."""
-    return driven.tariff(state, start_s, parameters.tariff(state, start_s, rules.tariff))
-
-
 def _trades(state: State, start_s: int) -> tuple[Trade, ...]:
-    """The trades of a closed period that may still be corrected, in fill order."""
+    """The trades of a closed period that may still be corrected, in the order in which they are delivered."""
     found = state.trades.range((start_s, 0), (start_s + 1, 0))
     return tuple(Trade(*msgspec.structs.astuple(row)) for _, row in found)
 
@@ -330,16 +359,6 @@ def _weights(
     found = [(entry.account, by_name.get(state.accounts[entry.account].name, 0)) for entry in metered]
     absent = PPM - sum(share for _, share in found)
     return (*found, (GRID_ACCOUNT, absent)) if absent else tuple(found)
-
-
-def _post(state: State, postings: tuple[Posting, ...]) -> None:
-    for account, change in changes_by_account(postings).items():
-        known = state.claims.get(account)
-        amount = change + (known.amount_u if known else 0)
-        if amount:
-            state.claims.put(account, rows.Claim(amount))
-        elif known:
-            state.claims.delete(account)
 
 
 def _store_metered(state: State, start_s: int, metered: tuple[Metered, ...]) -> None:

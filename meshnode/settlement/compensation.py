@@ -1,7 +1,8 @@
 """Compensation: what national rules pay for a month's surplus and for an hour's shared energy.
 
 Pure sums over many periods: Spain's simplified compensation of surplus, Italy's incentive on
-shared energy. Prices are parameters; which ones are in force is the community's to know.
+shared energy. Prices are parameters; which ones are in force is the community's to know, and
+`meshnode.settlement.bills` works them out on the ledger.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from meshnode.amounts import int64, split, value
+from meshnode.amounts import PPM, PRICE_MAX_U_KWH, AmountError, int64, split, value
 from meshnode.settlement.sharing import SharingError
 
 HOUR_S: Final = 3600
@@ -67,9 +68,72 @@ def compensate(hours: Iterable[Hour]) -> Compensation:
         bought_u += value(hour.bought_u_kwh, hour.bought_wh)
         surplus_wh += hour.surplus_wh
         surplus_u += value(hour.surplus_u_kwh, hour.surplus_wh)
+    return set_off(bought_wh, bought_u, surplus_wh, surplus_u)
+
+
+def set_off(bought_wh: int, bought_u: int, surplus_wh: int, surplus_u: int) -> Compensation:
+    """Set sums of a billing period off: as `compensate`, of hours that are added up already."""
     # A price below zero makes a surplus that costs something; there is nothing to limit about that.
     compensated_u = min(int64("value of surplus", surplus_u), max(0, int64("value of bought energy", bought_u)))
     return Compensation(bought_wh, bought_u, surplus_wh, surplus_u, compensated_u, surplus_u - compensated_u)
+
+
+def passed_on(fed_in_wh: Mapping[bytes, int], surplus_wh: Mapping[bytes, int]) -> dict[bytes, int]:
+    """Whose surplus somebody else feeds in: what each holds beyond what it feeds in itself, below zero the other way.
+
+    A share of nobody who takes part stays with those who feed in, in proportion to what they do.
+
+    Args:
+        fed_in_wh: what each member feeds in.
+        surplus_wh: what each holder of a share has left of it; the sums are equal.
+    Returns:
+        Wh by account, without those of zero; the sum is zero.
+    """
+    nobodys_wh = sum(wh for account, wh in surplus_wh.items() if account not in fed_in_wh)
+    kept_wh = split(nobodys_wh, fed_in_wh.items()) if nobodys_wh else {}
+    beyond_wh = {
+        account: surplus_wh.get(account, 0) + kept_wh.get(account, 0) - wh for account, wh in sorted(fed_in_wh.items())
+    }
+    return {account: wh for account, wh in beyond_wh.items() if wh}
+
+
+PRODUCERS: Final = b"producers"
+CONSUMERS: Final = b"consumers"
+# Account ids have 16 bytes, so that no group is one.
+
+
+class Incentive(msgspec.Struct, frozen=True):
+    """What is paid for energy shared within an hour behind one primary substation, and who receives it.
+
+    Fields:
+        u_kwh: for each shared kWh, 0 or more.
+        producers_ppm: of it to who injected in the hour, by what each injected.
+        consumers_ppm: to who withdrew, by what each withdrew.
+        fund: account that receives the rest; empty only without a rest.
+    """
+
+    u_kwh: int
+    producers_ppm: int
+    consumers_ppm: int
+    fund: bytes = b""
+
+    def __post_init__(self) -> None:
+        rest_ppm = PPM - self.producers_ppm - self.consumers_ppm
+        if not 0 <= self.u_kwh <= PRICE_MAX_U_KWH or min(self.producers_ppm, self.consumers_ppm, rest_ppm) < 0:
+            raise AmountError(
+                f"incentive of {self.u_kwh} u/kWh, {self.producers_ppm} and {self.consumers_ppm} ppm: expected "
+                f"0 to {PRICE_MAX_U_KWH}, and at most {PPM} together"
+            )
+        if rest_ppm and not self.fund:
+            raise AmountError(f"incentive: {rest_ppm} ppm are nobody's; name a fund for them")
+
+    def of_hour(self, injected_wh: Mapping[bytes, int], withdrawn_wh: Mapping[bytes, int]) -> dict[bytes, int]:
+        """What each receives for an hour behind one substation, by account; the sum is what `shared_hours` earns."""
+        earned_u = value(self.u_kwh, min(sum(injected_wh.values()), sum(withdrawn_wh.values())))
+        parts = {PRODUCERS: self.producers_ppm, CONSUMERS: self.consumers_ppm}
+        parts[self.fund] = PPM - self.producers_ppm - self.consumers_ppm
+        groups = {PRODUCERS: injected_wh, CONSUMERS: withdrawn_wh}
+        return divide_incentive(earned_u, {name: ppm for name, ppm in parts.items() if ppm}, groups)
 
 
 class Point(msgspec.Struct, frozen=True):

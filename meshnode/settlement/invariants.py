@@ -35,6 +35,7 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
         shared_i <= ceil(pot x share_i), in one round of fixed shares
         grid_i = 0 or fed_in_j = 0 for i != j, where the last round goes by use or by rank
         what is paid into the pool for it = |value(price, sum(shared))|
+        surplus_i passed on to i <= ceil(pot x share_i), and by j <= fed_in_j; both sums are equal and paid for once
 
     Money:
 
@@ -59,6 +60,7 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     _check_trades(inputs, settlement)
     _check_sources(settlement)
     _check_sharing(inputs, settlement)
+    _check_surplus(inputs, settlement)
     _check_money(settlement)
     _check_fees(inputs, settlement)
     _check_grid_fees(inputs, settlement)
@@ -117,7 +119,7 @@ def _check_posting(settlement: Settlement, posting: Posting) -> None:
     other = {Reason.GRID: _giver, Reason.FEED_IN: _taker}.get(posting.reason)
     if other is not None and other(posting) != GRID_ACCOUNT:
         raise SettlementBroken(f"period {settlement.period}: the grid's side of a posting is {other(posting).hex()}")
-    if posting.reason not in (Reason.SHARED, Reason.FEE, *_OF_NO_ENERGY):
+    if posting.reason not in (Reason.SHARED, Reason.SURPLUS, Reason.FEE, *_OF_NO_ENERGY):
         expected_u = abs(value(posting.price_u_kwh, posting.energy_wh))
         _expect(settlement, f"amount of {posting.reason.name}", posting.amount_u, expected_u, posting.debit)
 
@@ -203,6 +205,40 @@ def _check_sharing(inputs: PeriodInputs, settlement: Settlement) -> None:
             )
 
 
+def _check_surplus(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """Nobody is given more surplus than its share of the pot, nor takes more than it feeds in from who feeds in."""
+    tariff, rule = inputs.tariff, inputs.tariff.rule
+    found = [posting for posting in settlement.postings if posting.reason is Reason.SURPLUS]
+    if rule is None or not rule.own_surplus:
+        _expect(settlement, "number of postings for members' own surplus, of which there is none,", len(found), 0)
+        return
+    fed_in_wh = {line.account: line.fed_in_wh for line in settlement.lines}
+    shared_wh = sum(p.energy_wh for p in settlement.postings if p.reason is Reason.SHARED and _giver(p) == POOL_ACCOUNT)
+    pot_wh, shares = sum(fed_in_wh.values()) + shared_wh, dict(tariff.weights)
+    # The feed-in price goes the way of the money, whatever its sign: who feeds in pays it on.
+    held_wh: Counter[bytes] = Counter()
+    paid_u = 0
+    for posting in found:
+        _expect(settlement, "price of surplus", posting.price_u_kwh, tariff.feed_in_price_u_kwh, posting.debit)
+        holder, feeder = _giver(posting), _taker(posting)
+        if holder == POOL_ACCOUNT:
+            held_wh[POOL_ACCOUNT] += posting.energy_wh
+            if posting.energy_wh > fed_in_wh.get(feeder, 0):
+                _expect(settlement, "surplus fed in", posting.energy_wh, fed_in_wh.get(feeder, 0), feeder)
+        else:
+            held_wh[holder] += posting.energy_wh
+            paid_u += posting.amount_u
+    whole_wh = held_wh.pop(POOL_ACCOUNT, 0)
+    _expect(settlement, "surplus passed on", held_wh.total(), whole_wh)
+    _expect(settlement, "paid for surplus", paid_u, abs(value(tariff.feed_in_price_u_kwh, whole_wh)))
+    for account, energy_wh in held_wh.items():
+        most_wh = -(-pot_wh * shares.get(account, 0) // PPM)
+        # What nobody's share leaves over stays with those who feed in; of it somebody may hold a part too.
+        most_wh += -(-pot_wh * sum(ppm for one, ppm in shares.items() if one not in fed_in_wh) // PPM)
+        if energy_wh > most_wh:
+            _expect(settlement, "surplus", energy_wh, most_wh, account)
+
+
 def _check_money(settlement: Settlement) -> None:
     changes_u = changes_by_account(settlement.postings)
     _expect(settlement, "the pool", changes_u.get(POOL_ACCOUNT, 0), 0)
@@ -278,6 +314,9 @@ def _check_solidarity(inputs: PeriodInputs, settlement: Settlement) -> None:
     for posting in settlement.postings:
         if posting.reason in (Reason.TRADE, Reason.PRICED, Reason.SHARED, Reason.FEED_IN) and posting.price_u_kwh > 0:
             income_u[posting.credit] += posting.amount_u
+        elif posting.reason is Reason.SURPLUS and posting.price_u_kwh > 0:
+            income_u[posting.credit] += posting.amount_u
+            income_u[posting.debit] -= posting.amount_u
         elif posting.reason is Reason.SOLIDARITY and posting.credit == POOL_ACCOUNT:
             given_u[posting.debit] += posting.amount_u
         elif posting.reason is Reason.SOLIDARITY:
@@ -286,7 +325,7 @@ def _check_solidarity(inputs: PeriodInputs, settlement: Settlement) -> None:
             received_u += posting.amount_u
     del income_u[POOL_ACCOUNT]
     for account in sorted(income_u.keys() | given_u.keys()):
-        expected_u = 0 if helped.get(account, 0) else income_u[account] * share_ppm // PPM
+        expected_u = 0 if helped.get(account, 0) else max(0, income_u[account]) * share_ppm // PPM
         _expect(settlement, "solidarity share", given_u[account], expected_u, account)
     _expect(settlement, "solidarity received", received_u, given_u.total())
 

@@ -83,3 +83,67 @@ def reportable(state: State, code: str, due: Mapping[bytes, tuple[int, int]]) ->
             found[account] = part
             left_units -= part[0] * storage.efficiency_ppm // PPM + 1
     return found
+
+
+def replan(
+    state: State,
+    code: str,
+    before: Mapping[bytes, tuple[int, int]],
+    after: Mapping[bytes, tuple[int, int]],
+    planned: Mapping[bytes, tuple[int, int]],
+) -> Parts:
+    """The plan of a period after its readings were corrected.
+
+    Who gave and took what it did before keeps its plan. Others may get what they should have got, as far as they
+    have room and energy now besides.
+
+    Args:
+        before, after: (Wh given to the grid, Wh taken from it) by account, as it was planned with and as it is.
+        planned: the plan so far.
+    """
+    found: Parts = {}
+    for account in sorted(before.keys() | after.keys() | planned.keys()):
+        part = planned.get(account, (0, 0))
+        given_wh, taken_wh = after.get(account, (0, 0))
+        if before.get(account, (0, 0)) != (given_wh, taken_wh):
+            into_wh = min(given_wh, part[0] + chargeable_wh(state, code, account))
+            part = into_wh, min(taken_wh, part[1] + balance(state, account, code).free)
+        if any(part):
+            found[account] = part
+    return found
+
+
+def divided(planned: Mapping[bytes, tuple[int, int]], did: tuple[int, int], keeper: bytes) -> Parts:
+    """Divide what a storage moved by a plan that may be less than that: what is nobody's is its keeper's."""
+    most = tuple(sum(part[side] for part in planned.values()) for side in (0, 1))
+    found = moved(planned, min(did[0], most[0]), min(did[1], most[1]))
+    rest = did[0] - min(did[0], most[0]), did[1] - min(did[1], most[1])
+    return add(found, {keeper: rest}) if any(rest) else found
+
+
+def shifted(due: Mapping[bytes, tuple[int, int]], old: Parts, new: Parts) -> tuple[Parts, Parts]:
+    """What is still to be reported after whose it was has changed, and what the ledger must put right besides.
+
+    Whatever was not reported is just reported otherwise; only what was cannot be. Both sums of `due` stay as they
+    are, and those of the corrections are zero.
+
+    Args:
+        old, new: of one period, with equal sums.
+    Returns:
+        (due, corrections).
+    """
+    change = add(new, old, -1)
+    wanted = add(due, change)
+    lacking = tuple(sum(-min(0, part[side]) for part in wanted.values()) for side in (0, 1))
+    gains = [
+        split(lacking[side], [(one, part[side]) for one, part in change.items() if part[side] > 0])
+        if lacking[side]
+        else {}
+        for side in (0, 1)
+    ]
+    corrections: Parts = {}
+    for account, part in wanted.items():
+        into_wh, out_wh = (gains[side].get(account, 0) + min(0, part[side]) for side in (0, 1))
+        if into_wh or out_wh:
+            corrections[account] = into_wh, out_wh
+    return add(wanted, corrections, -1), corrections

@@ -60,11 +60,19 @@ class Solidarity(msgspec.Struct, frozen=True):
 
 
 def earned_u(postings: Sequence[Posting]) -> dict[bytes, int]:
-    """What each account was paid for its energy, by account; a price below zero earns nothing."""
+    """What each account was paid for its energy, by account; a price below zero earns nothing.
+
+    What somebody was paid for another one's surplus, and passed on, is the other one's income.
+    """
     found: dict[bytes, int] = {}
     for posting in postings:
-        if posting.reason in EARNING and posting.price_u_kwh > 0 and posting.credit != POOL_ACCOUNT:
+        passes_on = posting.reason is Reason.SURPLUS
+        if posting.price_u_kwh <= 0 or not (passes_on or posting.reason in EARNING):
+            continue
+        if posting.credit != POOL_ACCOUNT:
             found[posting.credit] = found.get(posting.credit, 0) + posting.amount_u
+        elif passes_on:
+            found[posting.debit] = found.get(posting.debit, 0) - posting.amount_u
     return dict(sorted(found.items()))
 
 

@@ -16,6 +16,7 @@ from meshnode.market.mid_market import NAME as MID_MARKET_RATE
 from meshnode.market.mid_market import mid_market_rate
 from meshnode.settlement.additions import Chosen, Home, PeriodFacts, charges
 from meshnode.settlement.books import Books
+from meshnode.settlement.compensation import Incentive, passed_on
 from meshnode.settlement.credit import levy as charge_levy
 from meshnode.settlement.credit import solidarity
 from meshnode.settlement.levies import CONSUMED, GRID, NEIGHBOURS, Levy, Solidarity, earned_u, taken_by_fee
@@ -53,6 +54,10 @@ class Tariff(msgspec.Struct, frozen=True):
         grid_fees: what the grid takes for energy from neighbours; None: nothing.
         locations: where members are connected, by account; who is not named shares nothing with anybody.
         additions: statements of packages, in the order of the binding.
+        compensation: surplus takes off at most what a member's bought energy costs in its billing period
+            (Spain, simplified compensation). Energy that is shared by fixed shares is then es-static.
+        incentive: paid from outside for energy shared within an hour behind one substation, which is the
+            first level of a location (Italy); None: nothing.
     """
 
     grid_price_u_kwh: int
@@ -67,6 +72,8 @@ class Tariff(msgspec.Struct, frozen=True):
     grid_fees: GridFees | None = None
     locations: tuple[tuple[bytes, Location], ...] = ()
     additions: tuple[Chosen, ...] = ()
+    compensation: bool = False
+    incentive: Incentive | None = None
 
     def __post_init__(self) -> None:
         for name in ("grid_price_u_kwh", "feed_in_price_u_kwh", "shared_price_u_kwh"):
@@ -91,6 +98,23 @@ class Tariff(msgspec.Struct, frozen=True):
             raise SettlementError(f"tariff: the shares of the fee add up to {whole} ppm, expected {PPM}")
 
     @property
+    def on_top_u_kwh(self) -> int:
+        """The most that a kWh bought in a trade costs beyond the trade's price, whatever becomes of it.
+
+        Delivered, it costs fee, grid fee - from as far away as can be - and levies. If the seller is short, it
+        makes up for the grid's price, not for the levies on what comes from there, nor for what others share
+        at a price above the grid's. If the buyer does not use it, it pays what the trade's price is
+        above the feed-in price, which may be below zero.
+        """
+        fees = 0 if self.grid_fees is None else self.grid_fees.fees_u_kwh[0]
+        shared = 0 if self.rule is None else max(0, self.shared_u_kwh - self.grid_price_u_kwh)
+        from_neighbours = shared + self.fee_u_kwh + fees + self._levies(CONSUMED, NEIGHBOURS)
+        return max(from_neighbours, self._levies(CONSUMED, GRID), -self.feed_in_price_u_kwh)
+
+    def _levies(self, *bases: int) -> int:
+        return sum(one.u_kwh for one in self.levies if one.base in bases)
+
+    @property
     def rule(self) -> Rule | None:
         """How what no trade covered is shared."""
         return None if self.sharing is None else MODES[self.sharing].rule
@@ -110,7 +134,8 @@ class PeriodInputs(msgspec.Struct, frozen=True):
         period: its number.
         asset: the asset that is paid in.
         metered: one entry for each member, in any order; a missing reading is estimated before.
-        trades: in fill order; both partners are in `metered`.
+        trades: in the order in which they are delivered: fill order, but for those whom a seller that is short
+            has agreed to serve first; both partners are in `metered`.
         tariff: prices of this period.
         priced: trades at prices that both partners have set, of energy that their meters show beyond
             `trades`, so that all of it is delivered.
@@ -167,7 +192,7 @@ class Settlement(msgspec.Struct, frozen=True):
     Fields:
         period, asset: as given.
         lines: one for each member, by account id.
-        postings: trades in fill order, then sharing, grid and fees, each by account id.
+        postings: trades as they were given, then sharing, grid and fees, each by account id.
         completeness_ppm: share of members with a real reading.
         provisional: some reading is estimated, so a correction may follow.
     """
@@ -183,7 +208,7 @@ class Settlement(msgspec.Struct, frozen=True):
 def settle(inputs: PeriodInputs) -> Settlement:
     """Settle one period.
 
-    1. **Trades** are delivered in fill order, each up to what the seller still exports and
+    1. **Trades** are delivered in the order in which they are given, each up to what the seller still exports and
        the buyer still imports; the buyer pays the trade's price.
     2. **Imbalance**, the undelivered rest of a trade. Where both sides are short they
        wanted the same: that part is cancelled. Where only the seller is short, the
@@ -197,7 +222,8 @@ def settle(inputs: PeriodInputs) -> Settlement:
        first, by the tariff's mode and at its price (`meshnode.settlement.sharing.allocate`). The
        value is computed once for all that is shared and divided by the splitter on both sides of
        the pool. Without sharing this is skipped.
-    5. **Grid**: the rest, at grid price and feed-in price.
+    5. **Grid**: the rest, at grid price and feed-in price. Where a member's unused share is its own
+       surplus, who feeds it in passes its feed-in price on, through the pool.
     6. **Fee** on energy from neighbours, paid by who took it, divided among the funds.
     7. **Grid fees** on the same energy, by who gave it to whom.
     8. **Levies** on energy, for their funds; then the **solidarity** share of what was earned.
@@ -220,9 +246,9 @@ def settle(inputs: PeriodInputs) -> Settlement:
         _settle_trade(books, trade, tariff)
     for trade in inputs.priced:
         _settle_priced(books, trade)
-    if tariff.rule is not None:
-        _settle_sharing(books, inputs.period, tariff.rule, tariff)
+    surplus_wh = {} if tariff.rule is None else _settle_sharing(books, inputs.period, tariff.rule, tariff)
     _settle_grid(books, tariff)
+    _settle_surplus(books, surplus_wh, tariff.feed_in_price_u_kwh)
     if tariff.fee_u_kwh:
         _settle_fees(books, tariff)
     if tariff.grid_fees is not None:
@@ -301,8 +327,8 @@ def _settle_priced(books: Books, trade: Trade) -> None:
     books.post(trade.buyer, trade.seller, trade.energy_wh, trade.price_u_kwh, Reason.PRICED, orders=orders)
 
 
-def _settle_sharing(books: Books, period: int, rule: Rule, tariff: Tariff) -> None:
-    """Share what no trade covered, at one rate, through the pool."""
+def _settle_sharing(books: Books, period: int, rule: Rule, tariff: Tariff) -> dict[bytes, int]:
+    """Share what no trade covered, at one rate, through the pool; gives what is left where it is a member's own."""
     try:
         allocation = allocate(rule, books.import_wh, books.export_wh, dict(tariff.weights))
     except SharingError as error:
@@ -316,6 +342,7 @@ def _settle_sharing(books: Books, period: int, rule: Rule, tariff: Tariff) -> No
     for account, amount_u in split(total_u, given.items()).items():
         books.give(account, given[account])
         books.post(POOL_ACCOUNT, account, given[account], rate_u_kwh, Reason.SHARED, amount_u=amount_u)
+    return allocation.surplus_wh if rule.own_surplus else {}
 
 
 def _open(energy_wh: dict[bytes, int]) -> dict[bytes, int]:
@@ -330,6 +357,18 @@ def _settle_grid(books: Books, tariff: Tariff) -> None:
     for account, energy_wh in books.export_wh.items():
         if energy_wh:
             books.post(GRID_ACCOUNT, account, energy_wh, tariff.feed_in_price_u_kwh, Reason.FEED_IN)
+
+
+def _settle_surplus(books: Books, surplus_wh: dict[bytes, int], feed_in_u_kwh: int) -> None:
+    """Who feeds in another one's surplus passes on what it is worth."""
+    beyond_wh = passed_on(books.export_wh, surplus_wh) if surplus_wh else {}
+    holders = {account: wh for account, wh in beyond_wh.items() if wh > 0}
+    feeding = {account: -wh for account, wh in beyond_wh.items() if wh < 0}
+    total_u = value(feed_in_u_kwh, sum(holders.values()))
+    for account, amount_u in split(total_u, feeding.items()).items():
+        books.post(account, POOL_ACCOUNT, feeding[account], feed_in_u_kwh, Reason.SURPLUS, amount_u=amount_u)
+    for account, amount_u in split(total_u, holders.items()).items():
+        books.post(POOL_ACCOUNT, account, holders[account], feed_in_u_kwh, Reason.SURPLUS, amount_u=amount_u)
 
 
 def _settle_fees(books: Books, tariff: Tariff) -> None:

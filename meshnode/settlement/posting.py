@@ -59,6 +59,12 @@ class Reason(enum.IntEnum):
     """A part of what members earned, through the pool, for those whom the community helps; of no energy."""
     PRICED = 11
     """Energy between two members who have set what they sell and buy at and ordered nothing."""
+    SURPLUS = 12
+    """What a member's share exceeds its use, at the feed-in price, from who feeds it in, through the pool."""
+    LOST = 13
+    """Of a billing period: surplus beyond what the bought energy cost, taken back by the grid; of no energy."""
+    INCENTIVE = 14
+    """Of a billing period: what is paid from outside for energy shared within its hours; of no energy."""
 
     PACKAGE = 100
     """What a statement of a package charges, see `meshnode.settlement.additions`; of no energy."""
@@ -83,7 +89,7 @@ class Posting(msgspec.Struct, frozen=True):
         credit: account that receives; never the same.
         asset: id of the asset that moves.
         amount_u: how much, 0 or more (direction is told by the legs).
-        energy_wh: energy the amount is for, above 0 but for SOLIDARITY and PACKAGE.
+        energy_wh: energy the amount is for, above 0 but for what is of no energy.
         price_u_kwh: price of that energy. Delivered energy goes from credit to debit; a price
             below zero turns the legs around, so that energy goes from debit to credit.
         reason: why.
@@ -91,8 +97,8 @@ class Posting(msgspec.Struct, frozen=True):
             them; empty otherwise.
         entry: first, reversal or replacement.
 
-    Invariant: amount_u = |value(price_u_kwh, energy_wh)|, except for SHARED and FEE, where the
-    value is computed once for all and divided by the splitter, and for SOLIDARITY and PACKAGE, which have no energy.
+    Invariant: amount_u = |value(price_u_kwh, energy_wh)|, except for SHARED, SURPLUS and FEE, where the
+    value is computed once for all and divided by the splitter, and for what has no energy.
     """
 
     debit: bytes

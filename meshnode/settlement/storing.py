@@ -15,24 +15,16 @@ from meshnode.ledger.balances import balance, change
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from meshnode.settlement import points
+from meshnode.settlement import education, points, restoring
 from meshnode.settlement.credit import Standing
 from meshnode.settlement.delivering import put_keep
+from meshnode.settlement.restoring import Taken
 from meshnode.settlement.storage import StorageFee, charge_storage, divide_fee, most_stored_wh
 from protocols.records import POLICY_ISSUER, StorageSet, Stored
 
 # Stands for all owners in the fee's division; account ids have 16 bytes, so it is nobody's.
 OWNERS = b"owners"
 ENERGY = 1
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """A member consumed stored energy. burned_wh: of its own; grid_wh: it had no more, the rest was grid energy."""
-
-    asset: str
-    account: bytes
-    burned_wh: int
-    grid_wh: int
 
 
 class FeeCharged(msgspec.Struct, frozen=True):
@@ -71,12 +63,16 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
             return Verdict.UNKNOWN_ASSET
     if not all(points.is_member(state, one) for one, _ in (*step.owners, *step.others)):
         return Verdict.UNKNOWN_ACCOUNT
-    parts_ppm = step.owners_ppm + sum(weight for _, weight in step.others)
+    parts_ppm = step.owners_ppm + step.education_ppm + sum(weight for _, weight in step.others)
     charges = step.fee_u_kwh > 0
     if (step.fee_asset is not None) != charges or parts_ppm != (PPM if charges else 0):
         return Verdict.RULES_CONTRADICT
     if bool(step.owners_ppm) != bool(step.owners):
         return Verdict.RULES_CONTRADICT
+    if (step.education_ppm and not step.grant_u) or (step.grant_u and None in (step.access, step.fee_asset)):
+        return Verdict.RULES_CONTRADICT
+    if known is not None and education.has_u(state, step.asset) and _promised(known) != _promised_by(step):
+        return Verdict.FUND_NOT_EMPTY
     if known is not None and known.fee_asset != (step.fee_asset or "") and _owing(state, step.asset):
         return Verdict.FEES_OWED
     registers = {} if known is None else {name: getattr(known, name) for name in _REGISTERS}
@@ -90,6 +86,8 @@ def set_up(state: State, step: StorageSet, account: bytes) -> Verdict:
         owners_ppm=step.owners_ppm,
         owners=step.owners,
         divided=step.others,
+        education_ppm=step.education_ppm,
+        grant_u=step.grant_u,
         **registers,
     )
     state.storages.put(step.asset, row)
@@ -102,22 +100,34 @@ def store(state: State, record: Stored, meter: bytes) -> tuple[Verdict, list[Tak
     if storage is None or storage.meter != meter:
         return Verdict.NOT_STORED, []
     fault = _fault_of_registers(storage, record) or _fault_of_parts(state, storage, record)
+    fault = fault or restoring.fault(state, record)
     if fault:
         return fault, []
-    moved: list[Taken | Moved] = []
+    moved: list[Taken | Moved] = restoring.restore(state, record)
+    storage = state.storages[record.asset]
     minted = 0
     for account, charged_wh, discharged_wh in record.parts:
         units, rest = _minted(state, storage, record.asset, account, charged_wh)
         keep = state.keeps.get((record.asset, account)) or delivery_rows.Keep()
         redeemed_wh = min(keep.redeemed_wh, discharged_wh)
-        kept = msgspec.structs.replace(keep, rest=rest, redeemed_wh=keep.redeemed_wh - redeemed_wh)
+        owed = min(keep.owed_wh, units)
+        kept = msgspec.structs.replace(
+            keep,
+            rest=rest,
+            redeemed_wh=keep.redeemed_wh - redeemed_wh,
+            charged_wh=keep.charged_wh + charged_wh,
+            owed_wh=keep.owed_wh - owed,
+        )
         put_keep(state, record.asset, account, kept)
-        if units:
-            assets.mint(state, record.asset, account, units)
-            moved.append(Moved(What.STORED, b"", account, record.asset, units))
-        minted += units
+        if units > owed:
+            assets.mint(state, record.asset, account, units - owed)
+            moved.append(Moved(What.STORED, b"", account, record.asset, units - owed))
+        # What was passed on before a correction took it back is taken from what is stored now.
+        paid = restoring.pay_due(state, record.asset, owed)
+        moved += paid
+        minted += units - owed + sum(one.amount for one in paid)
         if discharged_wh > redeemed_wh:
-            moved += _take(state, record.asset, account, discharged_wh - redeemed_wh)
+            moved += restoring.take(state, record.asset, account, discharged_wh - redeemed_wh, What.TAKEN_OUT)
     changed = msgspec.structs.replace(
         storage,
         charged_wh=record.charged_wh,
@@ -134,6 +144,7 @@ def charge_fees(state: State, start_s: int) -> list[FeeCharged | Moved]:
     for code, storage in state.storages.items():
         if storage.fee_u_kwh:
             events += _charge_fee(state, code, storage, start_s)
+        events += education.grant(state, code, start_s)
     return events
 
 
@@ -151,7 +162,8 @@ def collect(state: State) -> list[FeeCharged | Moved]:
             paid_u = min(keep.arrears_u, balance(state, account, asset).free)
             if paid_u:
                 events += _take_fee(state, code, storage, account, paid_u, keep.arrears_u - paid_u)
-                events += _divide(state, storage, divide_fee(_fee(storage), paid_u, dict(storage.owners)))
+                received_u = divide_fee(_fee(code, storage), paid_u, dict(storage.owners))
+                events += _divide(state, storage, received_u)
     return events
 
 
@@ -171,6 +183,15 @@ def check(state: State) -> None:
             code, account = key
             has = balance(state, account, state.storages[code].fee_asset)
             assert not has.free, f"{account.hex()} owes fees for {code} and has {has.free} to pay them"
+
+
+def _promised(storage: delivery_rows.Storage) -> tuple[str, str, int]:
+    """What the education fund of a storage pays for, and with what."""
+    return storage.access, storage.fee_asset, storage.grant_u
+
+
+def _promised_by(step: StorageSet) -> tuple[str, str, int]:
+    return step.access or "", step.fee_asset or "", step.grant_u
 
 
 def _owing(state: State, code: str) -> bool:
@@ -228,15 +249,6 @@ def _minted(
     return divmod(keep.rest + charged_wh * storage.efficiency_ppm, PPM)
 
 
-def _take(state: State, code: str, account: bytes, consumed_wh: int) -> list[Taken | Moved]:
-    burned = min(balance(state, account, code).free, consumed_wh)
-    events: list[Taken | Moved] = [Taken(code, account, burned, consumed_wh - burned)]
-    if burned:
-        assets.mint(state, code, account, -burned)
-        events.append(Moved(What.TAKEN_OUT, account, b"", code, burned))
-    return events
-
-
 def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s: int) -> list[FeeCharged | Moved]:
     """What is due now, as far as there is money; the rest is owed. Only what was paid is divided."""
     stored: list[tuple[bytes, int, Standing]] = []
@@ -246,7 +258,7 @@ def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s
             keep = state.keeps.get((code, account)) or delivery_rows.Keep()
             free = balance(state, account, storage.fee_asset).free
             stored.append((account, stored_wh, Standing(free, arrears_u=keep.arrears_u)))
-    charges = charge_storage(_fee(storage), stored, dict(storage.owners))
+    charges = charge_storage(_fee(code, storage), stored, dict(storage.owners))
     events: list[FeeCharged | Moved] = []
     for one in charges.charged:
         events += _take_fee(state, code, storage, one.account, one.paid_u, one.after.arrears_u)
@@ -254,8 +266,9 @@ def _charge_fee(state: State, code: str, storage: delivery_rows.Storage, start_s
     return events + _divide(state, storage, charges.received_u)
 
 
-def _fee(storage: delivery_rows.Storage) -> StorageFee:
-    return StorageFee(storage.fee_u_kwh, tuple(sorted((*storage.divided, (OWNERS, storage.owners_ppm)))), OWNERS)
+def _fee(code: str, storage: delivery_rows.Storage) -> StorageFee:
+    parts = (*storage.divided, (OWNERS, storage.owners_ppm), (education.fund_of(code), storage.education_ppm))
+    return StorageFee(storage.fee_u_kwh, tuple(sorted(parts)), OWNERS)
 
 
 def _take_fee(

@@ -5,6 +5,7 @@ the ledger is decided here.
 """
 
 from meshnode.views.rows import (
+    BillRow,
     BlockRow,
     ContractRow,
     DayRow,
@@ -16,6 +17,7 @@ from meshnode.views.rows import (
     PostingRow,
     ReadingRow,
     RecordRow,
+    SharedHourRow,
     TradeRow,
 )
 from meshnode.views.views import END_POSTING, END_S, FILE, MAX_ROWS, Views, ViewsError
@@ -25,6 +27,7 @@ __all__ = [
     "END_S",
     "FILE",
     "MAX_ROWS",
+    "BillRow",
     "BlockRow",
     "ContractRow",
     "DayRow",
@@ -36,6 +39,7 @@ __all__ = [
     "PostingRow",
     "ReadingRow",
     "RecordRow",
+    "SharedHourRow",
     "TradeRow",
     "Views",
     "ViewsError",

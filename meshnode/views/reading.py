@@ -153,7 +153,7 @@ def day(db: sqlite3.Connection, account: bytes | None, from_s: int, to_s: int) -
 
 
 def trades(db: sqlite3.Connection, account: bytes | None, before_s: int, limit: int, skip: int) -> list[rows.TradeRow]:
-    """Trades of periods that begin before a time, newest period first, within it in fill order."""
+    """Trades of periods that begin before a time, newest period first, within it as they were delivered."""
     where = "" if account is None else "AND (b.account = :account OR s.account = :account) "
     found = db.execute(
         "SELECT start_s, trades.number, b.account, b.name, s.account, s.name, energy_wh, delivered_wh, price_u_kwh, "

@@ -203,6 +203,42 @@ class PairRow(msgspec.Struct, frozen=True):
     minted: dict[str, int]
 
 
+class BillRow(msgspec.Struct, frozen=True):
+    """An account's billing period that has ended (`meshnode.settlement.compensation.Compensation`).
+
+    entry: how often it was corrected. lost_u: surplus beyond what the bought energy cost. incentive_u: received for
+    energy shared within hours. final: no correction can follow.
+    """
+
+    bill_id: str
+    first_s: int
+    until_s: int
+    account: str
+    name: str
+    entry: int
+    height: int
+    bought_wh: int
+    bought_u: int
+    surplus_wh: int
+    surplus_u: int
+    compensated_u: int
+    lost_u: int
+    incentive_u: int
+    final: bool
+
+
+class SharedHourRow(msgspec.Struct, frozen=True):
+    """An hour behind a substation, and what its incentive brought to whom, by name."""
+
+    hour_s: int
+    substation: str
+    injected_wh: int
+    withdrawn_wh: int
+    shared_wh: int
+    incentive_u: int
+    parts: dict[str, int]
+
+
 class ContractRow(msgspec.Struct, frozen=True):
     """A contract. status: "offered", "signed" or "ended"; service: what its offer says of it, as JSON values."""
 

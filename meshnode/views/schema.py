@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from protocols.records.genesis import MAX_BLOCK_RECORDS
 
-VERSION = 5
+VERSION = 6
 """Raised with every change of these tables or of what is written to them; an older file is rebuilt."""
 
 COUNTED = ("readings", "orders", "trades")
@@ -88,6 +88,16 @@ CREATE TABLE pairs (
     start_s INTEGER NOT NULL, account INTEGER NOT NULL, entry INTEGER NOT NULL, height INTEGER NOT NULL,
     pair_id BLOB NOT NULL, import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL, produced_wh INTEGER NOT NULL,
     amount_u INTEGER NOT NULL, paid_u INTEGER NOT NULL, minted BLOB NOT NULL, PRIMARY KEY (start_s, account, entry)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE bills (
+    first_s INTEGER NOT NULL, account INTEGER NOT NULL, until_s INTEGER NOT NULL, entry INTEGER NOT NULL,
+    height INTEGER NOT NULL, bill_id BLOB NOT NULL, bought_wh INTEGER NOT NULL, bought_u INTEGER NOT NULL,
+    surplus_wh INTEGER NOT NULL, surplus_u INTEGER NOT NULL, compensated_u INTEGER NOT NULL, lost_u INTEGER NOT NULL,
+    incentive_u INTEGER NOT NULL, final INTEGER NOT NULL, PRIMARY KEY (first_s, account)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE shared_hours (
+    hour_s INTEGER NOT NULL, substation TEXT NOT NULL, injected_wh INTEGER NOT NULL, withdrawn_wh INTEGER NOT NULL,
+    shared_wh INTEGER NOT NULL, incentive_u INTEGER NOT NULL, parts BLOB NOT NULL, PRIMARY KEY (hour_s, substation)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE contracts (
     place INTEGER PRIMARY KEY, offered_by INTEGER NOT NULL, offered_to INTEGER NOT NULL,

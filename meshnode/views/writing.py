@@ -17,10 +17,12 @@ from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGN
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
+from meshnode.settlement.bills import BillFinal, BillPosted, HourShared
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.pairs import PairWritten
-from meshnode.settlement.storing import FeeCharged, Taken
-from meshnode.views import origin
+from meshnode.settlement.restoring import Taken
+from meshnode.settlement.storing import FeeCharged
+from meshnode.views import bills, origin
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
@@ -248,6 +250,30 @@ def _settled(
         _insert(db, "lines", row, replace=True)
     trades = _trades_of(db, start)
     _deliver(db, start, settlement.postings, trades)
+    _enter_postings(db, height, start, postings, trades)
+
+
+def _bill_posted(db: sqlite3.Connection, height: int, _time_s: int, event: BillPosted) -> None:
+    """Its postings stand with those of its last settlement period."""
+    bills.enter(db, height, event, number_of)
+    _enter_postings(db, height, event.last_s, event.postings, {})
+
+
+def _bill_final(db: sqlite3.Connection, _height: int, _time_s: int, event: BillFinal) -> None:
+    bills.finish(db, event)
+
+
+def _hour_shared(db: sqlite3.Connection, _height: int, _time_s: int, event: HourShared) -> None:
+    bills.enter_hour(db, event, number_of)
+
+
+def _enter_postings(
+    db: sqlite3.Connection,
+    height: int,
+    start: int,
+    postings: Iterable[Posting],
+    trades: dict[tuple[bytes, ...], list[int]],
+) -> None:
     for posting in postings:
         _insert(
             db,
@@ -261,7 +287,7 @@ def _settled(
 
 
 def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], list[int]]:
-    """Numbers of a period's trades by their two orders, in fill order."""
+    """Numbers of a period's trades by their two orders, as they are delivered."""
     trades: dict[tuple[bytes, ...], list[int]] = {}
     for number, buy, sell in db.execute(
         "SELECT number, buy_order, sell_order FROM trades WHERE start_s = ? ORDER BY number", (start,)
@@ -273,7 +299,7 @@ def _trades_of(db: sqlite3.Connection, start: int) -> dict[tuple[bytes, ...], li
 def _deliver(
     db: sqlite3.Connection, start: int, postings: Iterable[Posting], trades: dict[tuple[bytes, ...], list[int]]
 ) -> None:
-    """Write what was delivered of each trade; postings of one pair of orders come in fill order."""
+    """Write what was delivered of each trade; postings of one pair of orders come as its trades do."""
     db.execute("UPDATE trades SET delivered_wh = 0 WHERE start_s = ?", (start,))
     waiting = {orders: list(numbers) for orders, numbers in trades.items()}
     for posting in postings:
@@ -322,6 +348,9 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,
     PeriodFinal: _final,
+    BillPosted: _bill_posted,
+    BillFinal: _bill_final,
+    HourShared: _hour_shared,
 }
 
 

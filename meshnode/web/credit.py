@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from meshnode.execution.call import on_top_u_kwh
 from meshnode.ledger import credit, rows
 from meshnode.web import asking
 from meshnode.web.asking import Field, takes
@@ -83,7 +85,7 @@ class CreditDesk:
 
     def _row(self, account: bytes) -> dict[str, Any]:
         machine = self._backend.machine
-        stands = credit.account_of(machine.state, account, machine.time_s)
+        stands = credit.account_of(machine.state, account, machine.time_s, partial(on_top_u_kwh, machine))
         limits = credit.limits(machine.state, account, machine.time_s)
         return {
             "account": account.hex(),

@@ -20,7 +20,9 @@ from meshnode.web.speaking import NEXT, account_asked, account_of, say, second_o
 from meshnode.web.tokens import MEMBER, name_of, page
 from protocols.records import (
     CapSet,
+    CompensationSet,
     GridFeesSet,
+    IncentiveSet,
     LevySet,
     LocationSet,
     Parameter,
@@ -29,7 +31,7 @@ from protocols.records import (
     PriceSet,
     SolidaritySet,
 )
-from protocols.records.parameters import MAX_GRID_LEVELS, MAX_HELPED, MAX_SHARE_PPM
+from protocols.records.parameters import MAX_GRID_LEVELS, MAX_HELPED, MAX_SHARE_PPM, ParameterStep
 from protocols.records.statements import MAX_AMOUNT, MAX_PRICE_U_KWH
 
 BASES = {word: base for base, word in LEVY_BASES.items()}
@@ -40,6 +42,8 @@ _WORDS = {
     rows.GRID_FEES: "grid-fees",
     rows.LOCATION: "location",
     rows.PRICE_CAPS: "cap",
+    rows.COMPENSATION: "compensation",
+    rows.INCENTIVE: "incentive",
 }
 
 
@@ -98,6 +102,18 @@ _CAP = (
     Field("floor_u_kwh", "no price below this", _PRICE, optional=True),
     Field("cap_u_kwh", "no price above this", _PRICE, optional=True),
 )
+_COMPENSATION = (
+    _FROM,
+    Field("applies", "1: surplus takes off what was bought, and no more; 0: it is paid out", asking.number(0, 1)),
+)
+_PART = asking.number(0, MAX_SHARE_PPM)
+_INCENTIVE = (
+    _FROM,
+    Field("incentive_u_kwh", "for each kWh shared within an hour behind one substation; 0 ends it", _PRICE),
+    Field("producers_ppm", "to who injected, by what each did", _PART, optional=True),
+    Field("consumers_ppm", "to who withdrew, by what each did", _PART, optional=True),
+    Field("fund", "name of the fund that gets the rest", asking.text, optional=True),
+)
 
 
 class Parameters:
@@ -118,6 +134,8 @@ class Parameters:
             "/api/parameters/grid-fees": self.grid_fees,
             "/api/parameters/locations": self.location,
             "/api/parameters/caps": self.cap,
+            "/api/parameters/compensation": self.compensation,
+            "/api/parameters/incentive": self.incentive,
         }
         return [
             Route("/api/prices", with_fresh(self._backend, self.prices)),
@@ -190,6 +208,16 @@ class Parameters:
         """POST /api/parameters/caps: set the prices that the law allows; orders outside leave (administrators)."""
         return await self._say(request, CapSet(**await self._given(request, _CAP)))
 
+    @takes(_COMPENSATION)
+    async def compensation(self, request: Request) -> Response:
+        """POST /api/parameters/compensation: whether surplus is set off in a billing period (administrators)."""
+        return await self._say(request, CompensationSet(**await self._given(request, _COMPENSATION)))
+
+    @takes(_INCENTIVE)
+    async def incentive(self, request: Request) -> Response:
+        """POST /api/parameters/incentive: set what is paid for energy shared within an hour (administrators)."""
+        return await self._say(request, IncentiveSet(**await self._given(request, _INCENTIVE)))
+
     async def _given(self, request: Request, wanted: tuple[Field, ...]) -> dict[str, Any]:
         asking.check_token(request, self._token)
         given = await asking.fields(request, wanted)
@@ -198,9 +226,7 @@ class Parameters:
             del given["from_s"]
         return given
 
-    async def _say(
-        self, request: Request, step: LevySet | SolidaritySet | GridFeesSet | LocationSet | CapSet
-    ) -> Response:
+    async def _say(self, request: Request, step: ParameterStep) -> Response:
         return await say(self._backend, Parameter(**spoken_once(self._backend, request), step=step))
 
     def _changes(self, account: bytes, changes: list[tuple[int, rows.Prices]], now_s: int) -> list[dict[str, Any]]:
@@ -236,5 +262,10 @@ class Parameters:
                 return {"fees_u_kwh": list(values)}
             case rows.LOCATION:
                 return {"levels": list(values)}
+            case rows.COMPENSATION:
+                return {"applies": values[0]}
+            case rows.INCENTIVE:
+                names = ("incentive_u_kwh", "producers_ppm", "consumers_ppm", "fund")
+                return dict(zip(names, values, strict=True))
         bounds = zip(("floor_u_kwh", "cap_u_kwh"), values, strict=True)
         return {name: one for name, one in bounds if one != rows.NOT_SET}

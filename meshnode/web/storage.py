@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from meshnode.amounts import PPM
 from meshnode.ledger import capacity, delivery_rows
+from meshnode.settlement import education
 from meshnode.web import asking
 from meshnode.web.asking import Field, takes
 from meshnode.web.backend import Backend, Keeping, NotHere, Refused
@@ -37,6 +38,8 @@ _SET = (
     Field("owners_ppm", f"what of the fee goes to the owners, 0 to {PPM}", asking.number(0, PPM), optional=True),
     Field("owners", "{member: what it contributed}", asking.weights(MAX_STORAGE_SHARES, MAX_AMOUNT), optional=True),
     Field("others", "{member: its parts of a million of the fee}", _PARTS, optional=True),
+    Field("education_ppm", f"to the fund for first access, 0 to {PPM}", asking.number(0, PPM), optional=True),
+    Field("grant_u", f"what one first access costs it, 0 to {MAX_AMOUNT}", asking.number(0, MAX_AMOUNT), optional=True),
 )
 _START = (
     Field("capacity_wh", f"Wh of a simulated battery, 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH)),
@@ -77,7 +80,8 @@ class Storages:
         asking.check_token(request, self._token)
         given = await asking.fields(request, _SET)
         if "fee_to" in given:
-            given["others"] = {given.pop("fee_to"): PPM - given.get("owners_ppm", 0)}
+            spoken_for_ppm = given.get("owners_ppm", 0) + given.get("education_ppm", 0)
+            given["others"] = {given.pop("fee_to"): PPM - spoken_for_ppm}
         for name in ("owners", "others"):
             if name in given:
                 accounts = [(account_of(self._backend, one, name), weight) for one, weight in given[name].items()]
@@ -112,6 +116,7 @@ class Storages:
     def _row(self, code: str, row: delivery_rows.Storage, account: bytes) -> dict[str, Any]:
         state = self._backend.machine.state
         keep = state.keeps.get((code, account)) or delivery_rows.Keep()
+        granted = state.grants.get((code, account))
         shown = ("efficiency_ppm", "most_wh", "access", "fee_asset", "fee_u_kwh", "charged_wh", "discharged_wh")
         return {
             "asset": code,
@@ -120,6 +125,10 @@ class Storages:
             "owners_ppm": row.owners_ppm,
             "others": {name_of(self._backend, other): ppm for other, ppm in row.divided},
             "owners": {name_of(self._backend, owner): weight for owner, weight in row.owners},
+            "education_ppm": row.education_ppm,
+            "grant_u": row.grant_u,
+            "education_u": education.has_u(state, code),
+            "first_access": None if granted is None else granted.start_s,
             "room_wh": capacity.room(state, code, account),
             "arrears_u": keep.arrears_u,
             "kept": None if self._storekeeper is None else self._storekeeper.kept(code),

@@ -46,6 +46,7 @@ TICK_END = 2
 Price = Int(0, MAX_PRICE_U_KWH)
 Digest = Bytes(HASH_BYTES)
 Silence = Int(MIN_SILENCE_S, MAX_SILENCE_S)
+StoredPart = Row(account=AccountId, charged_wh=Uint(MAX_COUNTER_WH), discharged_wh=Uint(MAX_COUNTER_WH))
 Share = Row(account=AccountId, weight=Int(1, MAX_AMOUNT))
 
 
@@ -93,6 +94,8 @@ class StorageSet(Table, frozen=True, kw_only=True):
         tuple[tuple[bytes, int], ...],
         Field(11, ListOf(Share, MAX_STORAGE_SHARES, ascending=True), "the others, with their parts of a million"),
     ] = ()
+    education_ppm: Annotated[int, Field(12, Uint(1_000_000), "of the fee to the fund that buys first access")] = 0
+    grant_u: Annotated[int, Field(13, Uint(MAX_AMOUNT), "what it pays the issuer of the access asset for one")] = 0
 
 
 class PointClose(Table, frozen=True, kw_only=True):
@@ -202,7 +205,8 @@ class Stored(Spoken, frozen=True, kw_only=True):
     """What went into a storage and out of it, and whose it is; signed by the storage's meter key.
 
     The parts add up to what the registers have counted since the record before; the first one only
-    says where they stand.
+    says where they stand. Or, with the registers as they were and without parts: what a corrected
+    reading changes of whose energy it was.
     """
 
     asset: Annotated[str, Field(3, Code, "the stored energy")]
@@ -212,14 +216,19 @@ class Stored(Spoken, frozen=True, kw_only=True):
         tuple[tuple[bytes, int, int], ...],
         Field(
             6,
-            ListOf(
-                Row(account=AccountId, charged_wh=Uint(MAX_COUNTER_WH), discharged_wh=Uint(MAX_COUNTER_WH)),
-                MAX_STORED_PARTS,
-                ascending=True,
-            ),
+            ListOf(StoredPart, MAX_STORED_PARTS, ascending=True),
             "whose energy it is",
         ),
     ]
+    of_s: Annotated[int | None, Field(7, Second(), "the period whose readings were corrected")] = None
+    less: Annotated[
+        tuple[tuple[bytes, int, int], ...],
+        Field(8, ListOf(StoredPart, MAX_STORED_PARTS, ascending=True), "so much of it was not theirs"),
+    ] = ()
+    more: Annotated[
+        tuple[tuple[bytes, int, int], ...],
+        Field(9, ListOf(StoredPart, MAX_STORED_PARTS, ascending=True), "but theirs; as much as `less` together"),
+    ] = ()
 
 
 # A phone's consent has a kind of its own, so that no other signature passes for it.

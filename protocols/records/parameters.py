@@ -104,12 +104,32 @@ class CapSet(Table, frozen=True, kw_only=True):
     cap_u_kwh: Annotated[int | None, Field(3, Price, "no price above this")] = None
 
 
+class CompensationSet(Table, frozen=True, kw_only=True):
+    """Whether surplus takes off at most what the bought energy of a billing period costs."""
+
+    from_s: Annotated[int | None, FROM] = None
+    applies: Annotated[int, Field(2, Uint(1), "1 it does, 0 it does not")]
+
+
+class IncentiveSet(Table, frozen=True, kw_only=True):
+    """What is paid from outside for energy shared within an hour behind one substation; 0 ends it."""
+
+    from_s: Annotated[int | None, FROM] = None
+    incentive_u_kwh: Annotated[int, Field(2, Price, "for each shared kWh")]
+    producers_ppm: Annotated[int, Field(3, Uint(MAX_SHARE_PPM), "to who injected, by what each did")] = 0
+    consumers_ppm: Annotated[int, Field(4, Uint(MAX_SHARE_PPM), "to who withdrew, by what each did")] = 0
+    fund: Annotated[str | None, Field(5, Text, "the fund that gets the rest")] = None
+
+
+ParameterStep = LevySet | SolidaritySet | GridFeesSet | LocationSet | CapSet | CompensationSet | IncentiveSet
+
+
 @register(82)
 class Parameter(Spoken, frozen=True, kw_only=True):
     """A number that the community's rules leave open is set, never backwards; signed by an administrator."""
 
     step: Annotated[
-        LevySet | SolidaritySet | GridFeesSet | LocationSet | CapSet,
+        ParameterStep,
         Field(
             3,
             OneOf(
@@ -118,6 +138,8 @@ class Parameter(Spoken, frozen=True, kw_only=True):
                 grid_fees=(2, GridFeesSet),
                 location=(3, LocationSet),
                 cap=(4, CapSet),
+                compensation=(5, CompensationSet),
+                incentive=(6, IncentiveSet),
             ),
             "which",
         ),

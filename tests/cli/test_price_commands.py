@@ -29,8 +29,24 @@ def test_every_command_says_what_was_done(tmp_path: Path) -> None:
         assert "between members" in say("parameter", "grid-fees", "0.05,0.02 EUR/kWh").out
         assert "anna is connected at north/feeder 2" in say("parameter", "location", "anna", "north/feeder 2").out
         assert "to 0.28 EUR/kWh are allowed" in say("parameter", "cap", "--most", "0.28 EUR/kWh").out
+        assert "surplus takes off what was bought" in say("parameter", "compensation", "yes").out
+        assert "not yes or no" in complaint("parameter", "compensation", "perhaps", "--dir", anna, code=2)
+        paid = ("parameter", "incentive", "0.11 EUR/kWh", "--producers", 45, "--consumers", 45)
+        assert "producers 45 %, consumers 45 %, fuel poverty the rest" in say(*paid, "--fund", "fuel poverty").out
+        assert "contradicts itself" in say(*paid, code=1).out
+        assert say("compensation", "show").out == "no billing period with compensation or an incentive\n"
+        assert say("compensation", "hours", "--from", "2026-01-01T00:00+00:00").out == "no hour with an incentive\n"
         listed = say("parameter", "list").out
-        for one in ("prices", "levy_u_kwh 10000", "'anna': 2", "[50000, 20000]", "feeder 2", "cap_u_kwh 280000"):
+        for one in (
+            "prices",
+            "levy_u_kwh 10000",
+            "'anna': 2",
+            "[50000, 20000]",
+            "feeder 2",
+            "cap_u_kwh 280000",
+            "fuel poverty",
+            "applies 1",
+        ):
             assert one in listed, listed
 
         # Credit.

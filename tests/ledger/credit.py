@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from meshnode.execution.call import on_top_u_kwh
 from meshnode.ledger import credit
 from protocols.block import SignedRecord
 from protocols.records import (
@@ -65,7 +67,8 @@ def levy(chain: Chain, name: str, base: int, u_kwh: int, by: str = "anna", **mor
 
 def stands(chain: Chain, home: str) -> credit.Account:
     """How a home stands."""
-    return credit.account_of(chain.machine.state, account(home), chain.now_s)
+    on_top = partial(on_top_u_kwh, chain.machine)
+    return credit.account_of(chain.machine.state, account(home), chain.now_s, on_top)
 
 
 def settling(homes: int = 4, **changes: Any) -> Chain:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshnode.ledger import delivery_rows
+from meshnode.ledger.verdicts import Verdict
 from protocols.block import SignedRecord
 from protocols.records import (
     TICK_BEGIN,
@@ -24,6 +25,7 @@ from protocols.records import (
     Stored,
     Tick,
 )
+from tests.ledger import tokens
 from tests.ledger.chain import Chain, account, meter_id, meter_key
 
 HOUR_S = 3600
@@ -110,6 +112,44 @@ def stored(
     return chain.sign(record, meter_key(meter))
 
 
+def restored(
+    chain: Chain,
+    start_s: int,
+    *corrections: tuple[str, int, int],
+    asset: str = "KEPT",
+    meter: str = "anna",
+    **more: Any,
+) -> SignedRecord:
+    """After a period was corrected: by how much it was more, or less, of whose energy (charged, discharged)."""
+    row = chain.machine.state.storages[asset]
+    fields = {"asset": asset, "charged_wh": max(0, row.charged_wh), "discharged_wh": max(0, row.discharged_wh)}
+    sides = {
+        name: tuple(
+            sorted(
+                (account(home), max(0, sign * into), max(0, sign * out))
+                for home, into, out in corrections
+                if sign * into > 0 or sign * out > 0
+            )
+        )
+        for name, sign in (("less", -1), ("more", 1))
+    }
+    record = Stored(**(chain.spoken() | fields | {"parts": (), "of_s": start_s} | sides | more))
+    return chain.sign(record, meter_key(meter))
+
+
 def found(chain: Chain, reserved: SignedRecord) -> delivery_rows.Delivery:
     """What the ledger knows of a session or a redemption."""
     return chain.machine.state.deliveries[reserved.record_id]
+
+
+def with_storage(**changes: object) -> Chain:
+    """Anna's battery is everybody's; its registers stand at 10,000 and 4,000 Wh."""
+    chain = Chain()
+    chain.block(
+        tokens.money(chain),
+        chain.issue("anna", "KEPT", 0, 10**9, asset_kind=1),
+        chain.issue("anna", "ACCESS", 10**9, 10**9, policy=2),
+    )
+    chain.block(storage(chain, **changes), chain.transfer("anna", "bela", 1, "ACCESS"))
+    assert chain.say(stored(chain, 10_000, 4_000)) == Verdict.ACCEPTED
+    return chain

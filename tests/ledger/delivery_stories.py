@@ -10,7 +10,7 @@ from meshnode.ledger.verdicts import Verdict
 from protocols.records import GOOD_AT_ONCE, OrderStep, TradeReversed, credential_of
 from tests.ledger import delivering as say
 from tests.ledger import order_stories, tokens
-from tests.ledger.chain import Chain, meter_id
+from tests.ledger.chain import Chain, account, meter_id, period_s
 from tests.ledger.delivering import HOUR_S
 from tests.protocols.keys import key_pair
 
@@ -311,6 +311,34 @@ def _() -> Found:
         chain.block(say.remove(chain, "anna", CARD))
         assert chain.say(say.bind(chain, "anna", credential_of("another"), "bela")) == Verdict.ACCEPTED
     return refused
+
+
+@story(Verdict.FUND_NOT_EMPTY)
+def _() -> Found:
+    """Bela's fee of 5 came into the fund for first access, which costs 6; then it shall cost 7."""
+    chain = Chain()
+    chain.block(tokens.money(chain), chain.issue("anna", "KEPT", 0, 10**9, asset_kind=1), chain.issue("anna"))
+    rules = {"access": "SUN", "fee_asset": "EURO", "fee_u_kwh": 5, "education_ppm": 1_000_000}
+    chain.block(say.storage(chain, **rules, grant_u=6), tokens.pay_in(chain, "bela", 100, "bank 1"))
+    chain.block(say.stored(chain, 0, 0), chain.transfer("anna", "bela", 1))
+    chain.block(say.stored(chain, 2_000, 0, ("bela", 2_000, 0)))
+    chain.block(time_s=period_s(1) + 130)
+    return chain.say(say.storage(chain, **rules, grant_u=7))
+
+
+@story(Verdict.NOT_CORRECTED)
+def _() -> Found:
+    """A period that never was, one that nobody corrected, a period without corrections, and more in one record."""
+    chain = with_storage()
+    chain.block(*(chain.reading(home, -1, 0) for home in ("anna", "bela", "carla")))
+    chain.block(*(chain.reading(home, 0, 500) for home in ("anna", "bela", "carla")), time_s=period_s(1) + 1)
+    change = ("bela", -1, 0), ("carla", 1, 0)
+    return chain.say(
+        say.restored(chain, period_s(9), *change),
+        say.restored(chain, period_s(0), *change),
+        say.restored(chain, period_s(0)),
+        say.restored(chain, period_s(0), *change, charged_wh=101, parts=((account("bela"), 1, 0),)),
+    )
 
 
 @story(Verdict.NOT_WHAT_COUNTED)

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from meshnode.ledger.delivery_rows import POINT_STATION
+from meshnode.ledger.delivery_rows import POINT_STATION, Keep
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event
@@ -30,6 +30,7 @@ EFFICIENCY = 9, 10
 MILLION = 1_000_000
 # Each gives six coins.
 SUNNY_QUARTERS = 3
+KEEPING = (What.STORED, What.TAKEN_OUT, What.RESTORED)
 POINTS = {"bela": "session", "carla": "coins", "dora": "kept"}
 
 
@@ -54,9 +55,9 @@ class DeliveryRules(Living):
         for event in events:
             if isinstance(event, DeliveryEnded):
                 self._ended(event)
-            elif isinstance(event, Moved) and event.what in (What.STORED, What.TAKEN_OUT) and event.asset == "KEPT":
-                self.made[event.asset] += event.amount if event.what == What.STORED else -event.amount
-                self.kept[event.taker] += event.amount if event.what == What.STORED else 0
+            elif isinstance(event, Moved) and event.what in KEEPING and event.asset == "KEPT":
+                self.made[event.asset] += event.amount if event.taker else -event.amount
+                self.kept[event.taker or event.giver] += event.amount if event.taker else -event.amount
         return events
 
     @rule(
@@ -152,6 +153,25 @@ class DeliveryRules(Living):
             assert not wrong
             self.charged[account(home)] += into_wh
 
+    @precondition(lambda self: "KEPT" in self.chain.machine.state.storages)
+    @rule(to=homes, into_wh=st.integers(0, 300), out_wh=st.integers(0, 300), wrong=st.sampled_from((0, 0, 0, 1)))
+    def restore(self, to: str, into_wh: int, out_wh: int, wrong: int) -> None:
+        """The storage's meter says that it was another one's than who had most; of a corrected period, if there is."""
+        state = self.chain.machine.state
+        start_s = max(
+            (start_s for start_s, row in state.periods.items() if row.corrections),
+            default=self.chain.machine.next_period_s,
+        )
+        keeps = {home: state.keeps.get(("KEPT", account(home))) or Keep() for home in HOMES if home != to}
+        home = max(keeps, key=lambda one: keeps[one].charged_wh)
+        into_wh = min(into_wh, keeps[home].charged_wh) + wrong
+        out_wh = min(out_wh, keeps[home].burned_wh + keeps[home].short_wh)
+        record = say.restored(self.chain, start_s, (home, -into_wh, -out_wh), (to, into_wh - wrong, out_wh))
+        if self.do(record) == Verdict.ACCEPTED:
+            assert state.periods[start_s].corrections and not wrong
+            self.charged.update({account(home): -into_wh, account(to): into_wh})
+            Living.noticed["restored"] += bool(into_wh or out_wh)
+
     @invariant()
     def nobody_waits_longer_than_was_said(self) -> None:
         for row in (row for _, row in self.chain.machine.state.deliveries.items()):
@@ -174,8 +194,9 @@ class DeliveryRules(Living):
         """To the millionth of a Wh."""
         for payer, charged_wh in self.charged.items():
             keep = self.chain.machine.state.keeps.get(("KEPT", payer))
-            rest = keep.rest if keep else 0
-            assert self.kept[payer] * MILLION + rest == charged_wh * MILLION * EFFICIENCY[0] // EFFICIENCY[1]
+            open_ = (keep.rest, keep.burned_wh + keep.due_wh - keep.owed_wh) if keep else (0, 0)
+            kept = (self.kept[payer] + open_[1]) * MILLION + open_[0]
+            assert kept == charged_wh * MILLION * EFFICIENCY[0] // EFFICIENCY[1]
 
     def _ended(self, event: DeliveryEnded) -> None:
         row = event.delivery

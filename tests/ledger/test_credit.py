@@ -5,8 +5,9 @@ from __future__ import annotations
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
+from protocols.records import LEVY_CONSUMED, LEVY_GRID, LEVY_NEIGHBOURS, SIDE_BUY, GridFeesSet
 from tests.ledger import credit as say
-from tests.ledger import delivering, order_stories, tokens
+from tests.ledger import delivering, order_stories, tokens, wishes
 from tests.ledger.chain import Chain, account, period_s
 from tests.ledger.credit import settling, stands
 from tests.ledger.tokens import has
@@ -19,21 +20,69 @@ PRICE = 200_000
 def test_without_a_limit_orders_are_taken_as_ever() -> None:
     chain = settling()
     assert chain.say(chain.bid("bela", 1, 20_000, PRICE)) == ACCEPTED
-    assert (stands(chain, "bela").promised_u, stands(chain, "bela").left_u) == (4_000_000, None)
+    assert (stands(chain, "bela").promised_u, stands(chain, "bela").left_u) == (4_000_000 + 200_000, None)
 
 
 def test_exposure_stays_within_cash_and_limit() -> None:
-    """Bela has 1000 and may owe 500: 7 Wh at 200 each are 1400, one more would be 1600. A cancelled one makes room."""
+    """Bela has 1000 and may owe 500: 7 Wh at 200 and the fee of 10 are 1470, one more is too much.
+
+    A cancelled one makes room: for 6 at 210, and for 1 at 230 with its fee.
+    """
     chain = settling()
     chain.block(say.limit(chain, "bela", 500))
     first = chain.bid("bela", 1, 7, PRICE)
     assert chain.say(first) == ACCEPTED
-    assert (stands(chain, "bela").exposure_u, stands(chain, "bela").left_u) == (1_400, 100)
+    assert (stands(chain, "bela").exposure_u, stands(chain, "bela").left_u) == (1_470, 30)
     assert chain.say(chain.bid("bela", 1, 1, PRICE)) == Verdict.OVER_CREDIT
     assert chain.say(chain.offer("bela", 1, 1000, PRICE)) == ACCEPTED, "who sells promises no money"
     assert chain.say(chain.cancel("bela", first)) == ACCEPTED
-    assert chain.say(chain.bid("bela", 1, 6, PRICE), chain.bid("bela", 2, 2, 150_000)) == [ACCEPTED] * 2
+    assert chain.say(chain.bid("bela", 1, 6, PRICE), chain.bid("bela", 2, 1, 230_000)) == [ACCEPTED] * 2
     assert stands(chain, "bela").left_u == 0
+
+
+def test_a_partners_price_counts_where_it_is_the_higher_one() -> None:
+    """Bela would pay anna 0.25, and others 0.20: 5 Wh are 1250 with 50 of fees; one below 0.20 changes nothing."""
+    chain = settling()
+    chain.block(say.limit(chain, "bela", 500), wishes.first(chain, "bela", SIDE_BUY, "anna", 250_000))
+    order = chain.bid("bela", 1, 5, PRICE)
+    assert chain.say(chain.bid("bela", 1, 6, PRICE)) == Verdict.OVER_CREDIT
+    assert chain.say(order) == ACCEPTED
+    assert stands(chain, "bela").exposure_u == 1_300
+    chain.block(chain.cancel("bela", order), wishes.first(chain, "bela", SIDE_BUY, "anna", 150_000))
+    assert stands(chain, "bela").exposure_u == 0
+    assert chain.say(chain.bid("bela", 1, 6, PRICE)) == ACCEPTED
+    assert stands(chain, "bela").exposure_u == 1_260
+
+
+def test_what_is_charged_on_top_counts_from_the_period_on_in_which_it_is_charged() -> None:
+    """From period 2 on: the fee of 10 a kWh, 40 for the grid from far away, and 5 and 20 of levies; 75 in all.
+
+    A levy of 90 on what comes from the grid is more than the 70 of those that neighbours' energy bears beside the
+    one on everything: 95. And an order that stands for period 2 already costs more by what is announced later.
+    """
+    chain = settling()
+    chain.block(
+        say.limit(chain, "bela", 500),
+        chain.bid("bela", 1, 1, PRICE),
+        chain.bid("bela", 2, 1, PRICE),
+        say.levy(chain, "all", LEVY_CONSUMED, 5_000, from_s=period_s(2)),
+        say.levy(chain, "neighbours", LEVY_NEIGHBOURS, 20_000, from_s=period_s(2)),
+        say.parameter(chain, GridFeesSet(fees_u_kwh=(40_000, 10_000), from_s=period_s(2))),
+    )
+    assert set(chain.verdicts()) == {ACCEPTED}
+    assert stands(chain, "bela").exposure_u == 210 + 275
+    assert chain.say(say.levy(chain, "grid", LEVY_GRID, 90_000, from_s=period_s(2))) == ACCEPTED
+    assert stands(chain, "bela").exposure_u == 210 + 295
+    assert chain.say(chain.bid("bela", 2, 4, 154_000)) == Verdict.OVER_CREDIT, "996 of 995"
+    assert chain.say(chain.bid("bela", 2, 4, 153_750)) == ACCEPTED
+    assert stands(chain, "bela").left_u == 0
+
+
+def test_below_zero_the_feed_in_price_is_charged_on_what_is_not_used() -> None:
+    """Who buys at 0.20 and does not use it leaves the seller with energy that costs 0.30: 0.50 are due."""
+    chain = settling()
+    chain.block(say.outside(chain, feed_in=-300_000), chain.bid("bela", 1, 2, PRICE))
+    assert stands(chain, "bela").exposure_u == 1_000
 
 
 def test_orders_of_assets_count_as_well_backed_or_not() -> None:

@@ -7,20 +7,18 @@ import hashlib
 import pytest
 
 from meshnode.ledger import delivery_rows
-from meshnode.ledger.capacity import room
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
 from meshnode.market import delivery
 from meshnode.market.delivery import Phase
 from meshnode.settlement import delivering, points
-from meshnode.settlement.storing import FeeCharged, Taken
 from protocols.records import consent_bytes, credential_of
 from protocols.records import delivery as records
 from tests.ledger import delivering as say
 from tests.ledger import tokens
 from tests.ledger.chain import Chain, account, meter_id, period_s
-from tests.ledger.delivering import HOUR_S, SILENCE_S, found
+from tests.ledger.delivering import HOUR_S, SILENCE_S, found, with_storage
 from tests.ledger.delivery_stories import refusals
 from tests.ledger.tokens import has, supply
 from tests.protocols.keys import key_pair
@@ -252,84 +250,6 @@ def test_two_redemptions_at_once_pay_once_for_what_is_carried() -> None:
 
 
 # --- stored energy
-
-
-def with_storage(**changes: object) -> Chain:
-    """Anna's battery is everybody's; its registers stand at 10,000 and 4,000 Wh."""
-    chain = Chain()
-    chain.block(
-        tokens.money(chain),
-        chain.issue("anna", "KEPT", 0, 10**9, asset_kind=1),
-        chain.issue("anna", "ACCESS", 10**9, 10**9, policy=2),
-    )
-    chain.block(say.storage(chain, **changes), chain.transfer("anna", "bela", 1, "ACCESS"))
-    assert chain.say(say.stored(chain, 10_000, 4_000)) == ACCEPTED
-    return chain
-
-
-def test_stored_energy_is_minted_net_of_losses_and_burned_when_consumed() -> None:
-    """1000 Wh in, 900 to have; 500 out, then 600: 400 were there, 200 come from the grid. Nobody is below zero."""
-    chain = with_storage(access="ACCESS")
-    assert chain.say(say.stored(chain, 11_000, 4_000, ("bela", 1_000, 0))) == ACCEPTED
-    assert has(chain, "bela", "KEPT") == (900, 0)
-    chain.block(say.stored(chain, 11_000, 4_500, ("bela", 0, 500)))
-    assert has(chain, "bela", "KEPT") == (400, 0)
-    chain.block(say.stored(chain, 11_000, 5_100, ("bela", 0, 600)))
-    taken = [event for event in chain.events[chain.machine.height] if isinstance(event, Taken)]
-    assert taken == [Taken("KEPT", account("bela"), 400, 200)]
-    assert has(chain, "bela", "KEPT") == (0, 0) and supply(chain, "KEPT") == 0
-    assert chain.say(say.stored(chain, 11_001, 5_100, ("carla", 1, 0))) == Verdict.NO_ACCESS
-    assert chain.say(chain.issue("anna", "KEPT", 5, 10**9, asset_kind=1)) == Verdict.METER_MINTS
-
-
-def test_losses_are_rounded_once_and_nothing_is_lost_by_it() -> None:
-    """Three times 5 Wh at 90 % are 13.5 Wh, not three times 4."""
-    chain = with_storage()
-    for number in (1, 2, 3):
-        chain.block(say.stored(chain, 10_000 + 5 * number, 4_000, ("bela", 5, 0)))
-    assert has(chain, "bela", "KEPT") == (13, 0)
-    chain.block(say.stored(chain, 10_020, 4_000, ("bela", 5, 0)))
-    assert has(chain, "bela", "KEPT") == (18, 0)
-
-
-def test_nobody_stores_more_than_its_share() -> None:
-    """Cost 300 at 200 per kWh: 2000 Wh a member. A maximum that is lowered takes nothing away."""
-    chain = with_storage(efficiency_ppm=1_000_000)
-    assert chain.machine.state.storages["KEPT"].most_wh == 2_000
-    assert chain.say(say.stored(chain, 12_001, 4_000, ("bela", 2_001, 0))) == Verdict.NO_ROOM
-    assert chain.say(say.stored(chain, 12_001, 4_000, ("bela", 2_000, 0), ("carla", 1, 0))) == ACCEPTED
-    state = chain.machine.state
-    assert (room(state, "KEPT", account("bela")), room(state, "EURO", account("bela"))) == (0, None)
-    assert chain.say(say.storage(chain, efficiency_ppm=1_000_000, most_cost_u=30_000_000)) == ACCEPTED
-    assert has(chain, "bela", "KEPT") == (2_000, 0) and room(state, "KEPT", account("bela")) == 0
-
-
-def test_the_storage_fee_of_each_period_is_divided_and_what_cannot_be_paid_is_owed() -> None:
-    """A fee of 1001: 100, 100, and 801 to the owners as they contributed - 561, 160 and 80."""
-    chain = Chain(homes=5)
-    chain.block(tokens.money(chain), chain.issue("anna", "KEPT", 0, 10**9, asset_kind=1))
-    owners = sorted(((account("anna"), 7_000), (account("bela"), 2_000), (account("carla"), 1_000)))
-    others = tuple(sorted(((account("dora"), 100_000), (account("bela"), 100_000))))
-    rules = {"fee_asset": "EURO", "fee_u_kwh": 1_001, "owners_ppm": 800_000, "owners": tuple(owners), "others": others}
-    chain.block(say.storage(chain, efficiency_ppm=1_000_000, **rules), tokens.pay_in(chain, "emil", 1_500, "bank 1"))
-    chain.block(say.stored(chain, 0, 0))
-    assert chain.say(say.stored(chain, 1_000, 0, ("emil", 1_000, 0))) == ACCEPTED
-
-    def close(period: int) -> list[FeeCharged]:
-        chain.block(time_s=period_s(period + 1) + 130)
-        return [event for event in chain.events[chain.machine.height] if isinstance(event, FeeCharged)]
-
-    (first,) = close(0)
-    assert (first.due_u, first.paid_u, first.arrears_u) == (1_001, 1_001, 0)
-    gains = {home: has(chain, home, "EURO")[0] for home in ("anna", "bela", "carla", "dora", "emil")}
-    assert gains == {"anna": 561, "bela": 100 + 160, "carla": 80, "dora": 100, "emil": 499}
-    (second,) = close(1)
-    assert (second.paid_u, second.arrears_u, has(chain, "emil", "EURO")) == (499, 502, (0, 0))
-    chain.block(tokens.pay_in(chain, "emil", 2_000, "bank 2"))
-    assert has(chain, "emil", "EURO") == (2_000 - 502, 0), "what is owed is paid as soon as there is money"
-    (third,) = close(2)
-    assert (third.paid_u, third.arrears_u, has(chain, "emil", "EURO")) == (1_001, 0, (497, 0))
-    assert sum(has(chain, home, "EURO")[0] for home in gains) == 3_500
 
 
 def test_what_is_redeemed_from_the_common_battery_burns_once() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from meshnode.amounts import PPM
 from meshnode.ledger import feeds as ledger
 from meshnode.ledger import installations
+from meshnode.ledger.feed_rows import Agreed
 from meshnode.ledger.state import State
+from meshnode.ledger.tables import Table
 from meshnode.ledger.verdicts import Verdict
 from protocols.records import DRIVES_GRID_CARBON
 from tests.ledger import feeds, origin
@@ -100,6 +102,29 @@ def test_the_state_keeps_a_bounded_number_of_times() -> None:
     state = chain.machine.state
     assert len(state.agreed) == 3 and len(state.reports) == 6
     assert [row.value for _, row in state.agreed.items()] == [3, 4, 5]
+
+
+@given(st.dictionaries(st.integers(0, 60), st.integers(0, 9), max_size=20), st.sets(st.integers(0, 60)))
+def test_what_a_feed_says_is_found_without_looking_through_it(said: dict[int, int], gone: set[int]) -> None:
+    """Equal to looking at each value in turn, also when some are forgotten; at the cost of a search."""
+    state = State()
+    for since_s, fresh_s in said.items():
+        for feed in ("price", "price of others", "prices"):
+            state.agreed.put((feed, since_s), Agreed(since_s * 10 + len(feed), 2, since_s + fresh_s))
+    for since_s in gone & said.keys():
+        state.agreed.delete(("price", since_s))
+
+    def looked_through(at_s: int) -> tuple[int, Agreed] | None:
+        found = None
+        for (feed, since_s), row in state.agreed.items():
+            if feed == "price" and since_s <= at_s:
+                found = since_s, row
+        return found if found is not None and at_s <= found[1].until_s else None
+
+    expected = [looked_through(at_s) for at_s in range(75)]
+    for one in (state, State.restore(state.dump())):
+        with mock.patch.object(Table, "range", side_effect=AssertionError("rows were looked through")):
+            assert [ledger.current(one, "price", at_s) for at_s in range(75)] == expected
 
 
 def test_a_snapshot_carries_feeds() -> None:

@@ -30,7 +30,7 @@ def test_nothing_that_happens_at_points_breaks_an_invariant() -> None:
     print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
     for wanted in ("SessionReserve", "CoinRedeem", "DeliveryCancel", "Tick", "Stored"):
         assert done[f"{wanted} ACCEPTED"], f"{wanted} was never accepted: {sorted(done)}"
-    for wanted in ("session ENDED", "KEPT ENDED", "CANCELLED"):
+    for wanted in ("session ENDED", "KEPT ENDED", "CANCELLED", "restored"):
         assert any(name.endswith(wanted) for name in noticed), f"{wanted} never happened: {sorted(noticed)}"
 
 
@@ -55,6 +55,7 @@ def _never(found: object) -> Callable[..., object]:
             lambda tariff, cap_wh, wh: msgspec.structs.replace(_BILL(tariff, cap_wh, wh), refund_u=0),
         ),
         ("meshnode.settlement.storing._fault_of_registers", _never(0)),
+        ("meshnode.settlement.restoring.fault", _never(0)),
     ],
     ids=[
         "a coin burns for a part",
@@ -63,6 +64,7 @@ def _never(found: object) -> Callable[..., object]:
         "every tick counts",
         "nothing comes back",
         "parts need not add up",
+        "any correction is carried out",
     ],
 )
 def test_a_bug_in_deliveries_is_found(place: str, broken: Callable[..., object]) -> None:

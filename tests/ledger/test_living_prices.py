@@ -1,4 +1,7 @@
-"""Living prices: whatever is reported, defined or corrected, a period costs what was said when it began."""
+"""Living prices: whatever is reported, defined or corrected, a period costs what was said when it began.
+
+And whatever was ordered before, nobody trades outside what the law, and a feed, allow then.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,15 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from meshnode.market import Band
 from meshnode.settlement import driven
 from meshnode.settlement.driven import likely
 from tests.ledger.living import Living
+from tests.ledger.living_caps import CapRules
 from tests.ledger.living_prices import PriceRules
 
 OPERATIONS = 50
-# The life without prices has the profile's examples; this one a quarter of them.
+# The life without prices has the profile's examples; these have a quarter of them.
 PART = 4
 _EXPECTED = driven.expected
 
@@ -27,30 +32,84 @@ def test_no_period_costs_anything_else_than_what_was_said_when_it_began() -> Non
     run_state_machine_as_test(PriceRules, settings=fewer)  # type: ignore[no-untyped-call]
     done, noticed = Living.happened, Living.noticed
     print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
-    for wanted in ("FeedDefine ACCEPTED", "FeedValue ACCEPTED", "FeedValue VALUE_STALE", "FeedValue VALUE_AGREED"):
+    for wanted in (
+        *("FeedDefine ACCEPTED", "FeedValue ACCEPTED", "FeedValue VALUE_STALE", "FeedValue VALUE_AGREED"),
+        *("CapSet ACCEPTED", "CapSet BACKWARDS", "Order ACCEPTED", "Order PRICE_ABOVE_CAP", "Order PRICE_BELOW_FLOOR"),
+    ):
         assert done[wanted], f"{wanted} never happened: {sorted(done)}"
     assert "120 minutes" in PriceRules.binding
-    for wanted in ("PeriodClosed by feed", "PeriodClosed fixed", "PeriodCorrected by feed", "PeriodCorrected fixed"):
+    for wanted in (
+        *("PeriodClosed by feed", "PeriodClosed fixed", "PeriodCorrected by feed", "PeriodCorrected fixed"),
+        *("gone as outside", "traded under a cap", "traded at the cap"),
+    ):
         assert noticed[wanted], f"{wanted} never happened: {sorted(noticed)}"
+
+
+def test_nothing_stands_or_trades_outside_the_law_of_its_time() -> None:
+    Living.happened.clear()
+    Living.noticed.clear()
+    fewer = settings(stateful_step_count=OPERATIONS, max_examples=max(1, settings().max_examples // PART))
+    run_state_machine_as_test(CapRules, settings=fewer)  # type: ignore[no-untyped-call]
+    done, noticed = Living.happened, Living.noticed
+    print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
+    for wanted in ("CapSet ACCEPTED", "CapSet BACKWARDS", "AuctionBid ACCEPTED", "AuctionBid PRICE_ABOVE_CAP"):
+        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    for wanted in ("an order went", "a bid went", "traded under a law"):
+        assert noticed[wanted], f"{wanted} never happened: {sorted(noticed)}"
+
+
+def _found(place: str, broken: Callable[..., object], life: type[Living]) -> None:
+    """With one line of the ledger gone, a few lives are enough."""
+    few = settings(
+        stateful_step_count=OPERATIONS,
+        max_examples=100,
+        phases=(Phase.generate,),
+        derandomize=True,
+        report_multiple_bugs=False,
+    )
+    with mock.patch(place, broken), pytest.raises(AssertionError):
+        run_state_machine_as_test(life, settings=few)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
     ("place", "broken"),
     [
-        ("begin", lambda state, start_s: None),
-        ("tariff", lambda state, start_s, fixed: likely(state, start_s, fixed, 0)),
-        ("expected", lambda state, start_s, drives: _EXPECTED(state, start_s + 1, drives)),
-        ("finish", lambda state, start_s: None),
+        ("driven.begin", lambda state, start_s: None),
+        ("driven.tariff", lambda state, start_s, fixed: likely(state, start_s, fixed, 0)),
+        ("driven.expected", lambda state, start_s, drives: _EXPECTED(state, start_s + 1, drives)),
+        ("driven.finish", lambda state, start_s: None),
+        ("driven.within", lambda state, start_s, orders: list(orders)),
+        ("closing.parameters.caps", lambda state, at_s: (None, None)),
     ],
     ids=[
         "nothing is written down",
         "what is said later counts",
         "a value of the next second counts",
         "what is final is kept",
+        "a cap that came is not heeded",
+        "the law is not heeded",
     ],
 )
 def test_a_bug_in_the_prices_is_found(place: str, broken: Callable[..., object]) -> None:
-    """The test of the test: with one line of the ledger gone, a few lives are enough."""
-    few = settings(stateful_step_count=OPERATIONS, max_examples=100, phases=(Phase.generate,), derandomize=True)
-    with mock.patch(f"meshnode.settlement.driven.{place}", broken), pytest.raises(AssertionError):
-        run_state_machine_as_test(PriceRules, settings=few)  # type: ignore[no-untyped-call]
+    """The test of the test."""
+    _found(f"meshnode.settlement.{place}", broken, PriceRules)
+
+
+@pytest.mark.parametrize(
+    ("place", "broken"),
+    [
+        ("meshnode.machine.auctions.keep_within", lambda state, moment, band_of: None),
+        ("meshnode.execution.floor.Floor.keep_within", lambda floor, moment, band_of: None),
+        ("meshnode.execution.auctions.band_of", lambda call, asset, paid_with: Band()),
+        ("meshnode.settlement.parameters.cap_begins", lambda state, after_s, until_s: False),
+    ],
+    ids=[
+        "auctions go on as they were",
+        "orders rest on",
+        "anything may be bid",
+        "nobody looks when it begins",
+    ],
+)
+def test_a_bug_in_the_law_is_found(place: str, broken: Callable[..., object]) -> None:
+    """The test of the test."""
+    _found(place, broken, CapRules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.floor import OrderGone
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
@@ -287,6 +288,37 @@ def test_when_a_cap_comes_into_force_orders_outside_leave_with_what_they_held() 
     assert (has(chain, "bela", "EURO"), has(chain, "carla", "EURO")) == ((1_000, 0), (700, 300))
     assert chain.say(order_stories.buy(chain, "bela", 1, 151)) == Verdict.PRICE_ABOVE_CAP
     assert chain.say(order_stories.amend(chain, "carla", fair, 2, 151)) == Verdict.PRICE_ABOVE_CAP
+
+
+def test_when_a_cap_comes_into_force_auctions_go_on_without_what_is_outside() -> None:
+    """Bela's 200 a unit for anna's lot leave with what they held; carla gets it for the 150 that are allowed.
+
+    A lot that nobody may buy any more, and a call that says more than may be paid, end and give everything back.
+    """
+    chain = settling()
+    chain.block(chain.issue("anna", "ENERGY", 100, 10**9, asset_kind=1))
+    late_s = period_s(2)
+    lot, dear_lot = (order_stories.rising(chain, "anna", 5, least, 1, closes_s=late_s) for least in (100, 160))
+    call, dear_call = (order_stories.falling(chain, "dora", 2, most, closes_s=late_s) for most in (150, 151))
+    chain.block(lot, dear_lot, call, dear_call)
+    dear, cheap = order_stories.bid(chain, "bela", lot, 5, 200), order_stories.bid(chain, "anna", dear_call, 2, 90)
+    chain.block(dear, cheap, order_stories.bid(chain, "anna", call, 2, 120))
+    chain.block(say.parameter(chain, CapSet(floor_u_kwh=100_000, cap_u_kwh=150_000)))
+    assert (has(chain, "anna", "ENERGY"), has(chain, "bela", "EURO")) == ((86, 14), (0, 1_000)), "not yet"
+    chain.block(time_s=period_s(1))
+    done = chain.events[chain.machine.height]
+    gone = {event.order_id: (event.why, event.open_wh) for event in done if isinstance(event, OrderGone)}
+    assert gone == {dear.record_id: (Leaving.OUT_OF_BAND, 5), cheap.record_id: (Leaving.OUT_OF_BAND, 2)}
+    ended = {event.auction_id: event.trades for event in done if isinstance(event, AuctionClosed)}
+    assert ended == {dear_lot.record_id: 0, dear_call.record_id: 0}
+    assert [has(chain, home, "EURO") for home in ("bela", "dora")] == [(1_000, 0), (700, 300)]
+    assert has(chain, "anna", "ENERGY") == (93, 7), "one lot, and the ask of 120 in the call that goes on"
+    assert chain.say(order_stories.bid(chain, "bela", lot, 5, 151)) == Verdict.PRICE_ABOVE_CAP
+    assert chain.say(order_stories.bid(chain, "carla", lot, 5, 150)) == ACCEPTED
+    chain.block(time_s=late_s)
+    assert (has(chain, "carla", "EURO"), has(chain, "carla", "ENERGY")) == ((250, 0), (5, 0))
+    assert (has(chain, "dora", "EURO"), has(chain, "dora", "ENERGY")) == ((760, 0), (2, 0))
+    assert has(chain, "anna", "EURO") == (990, 0)
 
 
 def test_orders_of_periods_beyond_a_cap_leave_at_once_and_those_before_it_stay() -> None:

@@ -262,6 +262,8 @@ def test_rows_by_period_are_found_as_in_any_table() -> None:
         expected = [key for key in sorted(keys) if low <= key < high]
         assert [key for key, _ in state.metered.range(low, high)] == expected
         assert state.metered.count(low, high) == len(expected)
+        newest = state.metered.last(low, high)
+        assert (newest and newest[0]) == (expected[-1] if expected else None)
     of_anna = [(anna, start_s) for start_s in (0, 900, 1800, 2700)]
     assert [key for key, _ in state.registers.range((anna, 0), (anna + b"\0", 0))] == of_anna
     assert [key for key, _ in state.registers.items()] == [*of_anna, *((bela, start_s) for _, start_s in of_anna)]
@@ -283,6 +285,19 @@ def test_a_range_is_taken_in_key_order() -> None:
     for key, _ in state.orders.range((5, 0, 0), (6, 0, 0)):
         state.orders.delete(key)
     assert [key for key, _ in state.orders.items()] == [(4, 9, 9), (6, 0, 0)]
+
+
+@given(st.sets(st.integers(0, 12)), st.sets(st.integers(0, 12)), st.integers(0, 13), st.integers(0, 13))
+def test_the_last_row_of_a_range_is_the_one_that_comes_last_in_it(
+    put: set[int], dropped: set[int], low: int, high: int
+) -> None:
+    state = State()
+    for key in (*put, *dropped):
+        state.periods.put(key, rows.Period(900, 0, key, 0, b""))
+    assert state.periods.last(low, high) == next(reversed([*state.periods.range(low, high)]), None)
+    for key in dropped:
+        state.periods.delete(key)
+    assert state.periods.last(low, high) == next(reversed([*state.periods.range(low, high)]), None)
 
 
 def test_the_meters_of_an_account_are_found_as_the_rows_say() -> None:

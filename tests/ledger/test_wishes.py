@@ -7,7 +7,8 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine
 from meshnode.market.registry import installed_mechanisms
-from protocols.records import DRIVES_PRICE_CAP, SIDE_BUY, SIDE_SELL
+from protocols.records import DRIVES_PRICE_CAP, SIDE_BUY, SIDE_SELL, CapSet
+from tests.ledger import credit as parameter
 from tests.ledger import delivering as say
 from tests.ledger import order_stories, test_driven, tokens, wishes
 from tests.ledger.chain import Chain, account, period_s
@@ -137,7 +138,7 @@ def test_in_a_period_a_partner_is_served_before_who_bids_more() -> None:
         bids[0].record_id: 200,
         bids[1].record_id: 300,
     }
-    assert len(chain.machine.state.order_partners) == 0
+    assert len(chain.machine.state.orders) == 0
 
 
 def test_without_a_preference_who_bids_more_is_served_first() -> None:
@@ -177,9 +178,32 @@ def test_an_order_of_a_period_that_is_taken_out_takes_its_preference_with_it() -
     chain.block(wishes.first(chain, "carla", SIDE_SELL, "bela", 100_000))
     offer = chain.offer("carla", 0, 500, 120_000)
     chain.block(offer)
-    assert len(chain.machine.state.order_partners) == 1
+    (row,) = [row for _, row in chain.machine.state.orders.items()]
+    assert (row.partner, row.partner_price_u_kwh) == (account("bela"), 100_000)
     chain.block(chain.cancel("carla", offer))
-    assert len(chain.machine.state.order_partners) == 0
+    assert len(chain.machine.state.orders) == 0
+
+
+def test_a_partner_is_served_within_the_floor_that_came() -> None:
+    """Carla sells to bela first, from 0.10 on: he pays the floor of 0.14. What anna would pay carla, 0.13, is nothing.
+
+    The floor was set after their orders, which are within it; the limits towards partners are not.
+    """
+    village = test_driven.Village(DRIVES_PRICE_CAP)
+    chain = village.chain
+    chain.block(
+        wishes.first(chain, "carla", SIDE_SELL, "bela", 100_000),
+        wishes.first(chain, "anna", SIDE_BUY, "carla", 130_000),
+    )
+    bids = [chain.bid(home, 2, 400, 150_000) for home in ("bela", "anna")]
+    offered = chain.offer("carla", 2, 500, 140_000)
+    chain.block(*bids, offered)
+    assert chain.say(parameter.parameter(chain, CapSet(floor_u_kwh=140_000))) == Verdict.ACCEPTED
+    village.close(0)
+    village.close(1)
+    first, second = village.close(2).trades
+    assert (first.buyer, first.energy_wh, first.price_u_kwh) == (account("bela"), 400, 140_000)
+    assert (second.buyer, second.energy_wh) == (account("anna"), 100) and second.price_u_kwh >= 140_000
 
 
 def test_a_partner_is_served_within_the_cap_that_came() -> None:

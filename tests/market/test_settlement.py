@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshnode.amounts import PPM, AmountError, value
@@ -35,8 +35,8 @@ from meshnode.settlement import (
     fund_account,
     settle,
 )
-from meshnode.settlement.levies import Solidarity
-from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, LEVIES, meters, periods
+from meshnode.settlement.levies import Levy, Solidarity
+from tests.market.strategies import ACCOUNTS, ASSET, EXAMPLES, LEVIES, meters, periods, prices, tariffs
 
 ANNA, BELA, CORA = ACCOUNTS[:3]
 TARIFF = Tariff(grid_price_u_kwh=320_000, feed_in_price_u_kwh=80_000, sharing="mid-market-rate")
@@ -67,6 +67,41 @@ def test_money_sums_to_zero_with_grid_and_funds(inputs: PeriodInputs) -> None:
     helped = set() if inputs.tariff.solidarity is None else {account for account, _ in inputs.tariff.solidarity.helped}
     assert set(changes) <= members | funds | helped | {GRID_ACCOUNT, POOL_ACCOUNT}
     assert all(changes.get(fund, 0) >= 0 for fund in funds - members - helped)
+
+
+@st.composite
+def purchases(draw: st.DrawFn) -> PeriodInputs:
+    """Bela buys from two others and uses no more than that; who sells may be short, and others may share."""
+    limits = draw(st.lists(prices.filter(lambda price: price >= 0), min_size=2, max_size=2))
+    wh = draw(st.lists(st.integers(1, 3).map(lambda step: step * 1_000), min_size=2, max_size=2))
+    used_wh = draw(st.integers(0, sum(wh) // 1_000)) * 1_000
+    others = [
+        Metered(account, 0, draw(st.integers(0, 4)) * 1_000, None, Quality.MEASURED)
+        for account in ACCOUNTS
+        if account != BELA
+    ]
+    bought = [
+        Trade(BELA, seller, b"bid", b"offer", wh[place], limits[place]) for place, seller in enumerate((ANNA, CORA))
+    ]
+    bases = draw(st.sets(st.integers(0, 2)))
+    levies = tuple(Levy(fund_account("light"), base, 30_000) for base in sorted(bases))
+    feed_in = draw(st.sampled_from((80_000, -90_000)))
+    tariff = msgspec.structs.replace(draw(tariffs()), levies=levies, feed_in_price_u_kwh=feed_in)
+    if draw(st.booleans()):
+        # Shared energy may be dearer than the grid's.
+        tariff = msgspec.structs.replace(tariff, sharing="pro-rata", shared_price_u_kwh=400_000)
+    return period(Metered(BELA, used_wh, 0), *others, trades=tuple(bought), tariff=tariff)
+
+
+@settings(EXAMPLES, max_examples=1_000)
+@given(purchases())
+def test_who_uses_what_it_bought_pays_no_more_than_what_was_reserved(inputs: PeriodInputs) -> None:
+    """Prices of the trades and the most that may come on top: enough whoever delivers, and whoever does not."""
+    settlement = settle(inputs)
+    (line,) = (one for one in settlement.lines if one.account == BELA)
+    most_u = sum(value(one.price_u_kwh + inputs.tariff.on_top_u_kwh, one.energy_wh) for one in inputs.trades)
+    # What is shared is divided to the micro-unit.
+    assert line.out_u - line.in_u <= most_u + len(inputs.metered)
 
 
 @EXAMPLES

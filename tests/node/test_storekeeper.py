@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshnode import storekeeper
+from meshnode import moved, storekeeper
 from meshnode.actuator import ActuatorError, write_whole
 from meshnode.battery import SimulatedBattery
 from meshnode.config import ConfigError
@@ -16,7 +16,7 @@ from meshnode.keys import SigningKey
 from meshnode.ledger.balances import balance
 from meshnode.storekeeper import Storekeeper, simulated_batteries
 from meshnode.web.backend import NotHere, Refused
-from protocols.records import AssetIssue, Point, StorageSet, Transfer
+from protocols.records import AssetIssue, OpenCounters, Point, StorageSet, Transfer
 from tests.protocols.keys import seed_of
 from tests.web.hand_made import HandMade, SetClock
 from tests.web.street import MIDNIGHT_S, PERIOD_S, Counted, Street
@@ -96,7 +96,26 @@ class Cellar:
         row = self.row
         assert (row.charged_wh, row.discharged_wh) == self.registers()
         self.street.machine.check_invariants()
-        assert storekeeper._read(self.place / "stores.json")["KEPT"].due == {}
+        store = storekeeper._read(self.place / "stores.json")["KEPT"]
+        assert (store.due, store.fixes, store.mended) == ({}, {}, None)
+
+    def correct(self, home: str, less: Counted) -> None:
+        """The last reading of a home was too high by so much."""
+        counters = Counted(*(a - b for a, b in zip(self.street.counters[home], less, strict=True)))
+        self.street.counters[home] = counters
+        self._version = getattr(self, "_version", 0) + 1
+        values = OpenCounters(**counters._asdict())
+        start_s = self.start_s - PERIOD_S
+        reading = self.street.village.reading(home, period_start_s=start_s, values=values, version=self._version)
+        self.node.final(self.clock.now_s(), reading)
+        assert self.street.machine.state.periods[start_s].corrections
+
+    def keep(self, home: str) -> Any:
+        return self.street.machine.state.keeps[("KEPT", self.street.account(home))]
+
+    def give(self, home: str, to: str, amount: int) -> None:
+        gift = self.street.say(home, Transfer, asset="KEPT", amount=amount, to=self.street.account(to))
+        self.node.final(self.clock.now_s(), gift)
 
 
 @pytest.fixture
@@ -179,14 +198,8 @@ async def keeper_moves_only(cellar: Cellar) -> None:
         await keeper._look_after("KEPT")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", range(8))
-async def test_a_node_that_dies_at_any_step_reports_once(
-    cellar: Cellar, monkeypatch: pytest.MonkeyPatch, step: int, after: bool
-) -> None:
-    """Before or after each write, each move and each record that is handed in; a new one goes on from the files."""
-    await cellar.kept()
-    cellar.period(SUN)
+async def dies_once(cellar: Cellar, monkeypatch: pytest.MonkeyPatch, step: int, *, after: bool) -> None:
+    """Three looks of a keeper that dies before or after so many writes, moves and records."""
     left = step
 
     def mortal(what: Any) -> Any:
@@ -214,6 +227,7 @@ async def test_a_node_that_dies_at_any_step_reports_once(
 
     with monkeypatch.context() as dying:
         dying.setattr(storekeeper, "write_whole", mortal(write_whole))
+        dying.setattr(moved, "write_whole", mortal(write_whole))
         dying.setattr(SimulatedBattery, "move", mortal(SimulatedBattery.move))
         dying.setattr(cellar.node, "submit_envelope", submit)
         try:
@@ -222,6 +236,17 @@ async def test_a_node_that_dies_at_any_step_reports_once(
             pass
         else:
             assert left >= 0, "it died and went on"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(9))
+async def test_a_node_that_dies_at_any_step_reports_once(
+    cellar: Cellar, monkeypatch: pytest.MonkeyPatch, step: int, after: bool
+) -> None:
+    """Before or after each write, each move and each record that is handed in; a new one goes on from the files."""
+    await cellar.kept()
+    cellar.period(SUN)
+    await dies_once(cellar, monkeypatch, step, after=after)
     await cellar.rounds()
     assert cellar.registers() == (1_600, 0) and cellar.supply == 800
     cellar.check()
@@ -229,6 +254,106 @@ async def test_a_node_that_dies_at_any_step_reports_once(
     await cellar.rounds()
     assert cellar.registers() == (1_600, 600)
     cellar.check()
+
+
+# --- corrected readings
+
+
+async def test_a_corrected_reading_corrects_whose_energy_was_stored(cellar: Cellar) -> None:
+    """Carla gave 100 Wh and not 600: of what went in, 500 are nobody's, and so the keeper's. Nothing moves again."""
+    await cellar.kept()
+    cellar.period(SUN)
+    await cellar.rounds()
+    cellar.correct("carla", Counted(0, 500, 500))
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("bela"), cellar.has("carla")) == (750, 0, 50)
+    assert cellar.registers() == (1_600, 0) and cellar.supply == 800
+    cellar.check()
+    assert cellar.keeper().kept("KEPT") is not None
+    # Right at once, it comes to the same.
+    cellar.correct("carla", Counted(0, -500, -500))
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("carla")) == (500, 300)
+    cellar.check()
+
+
+async def test_what_was_passed_on_before_the_correction_is_owed(cellar: Cellar) -> None:
+    """Carla has given Bela 280 of 300 that turn out to be 50: she owes 230, and what she stores next pays that."""
+    await cellar.kept()
+    cellar.period(SUN)
+    await cellar.rounds()
+    cellar.give("carla", "bela", 280)
+    cellar.correct("carla", Counted(0, 500, 500))
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("bela"), cellar.has("carla")) == (520, 280, 0)
+    assert (cellar.keep("carla").owed_wh, cellar.keep("anna").due_wh) == (230, 230)
+    cellar.check()
+    cellar.period(SUN)
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("carla")) == (520 + 500 + 230, 300 - 230)
+    assert (cellar.keep("carla").owed_wh, cellar.keep("anna").due_wh) == (0, 0)
+    assert cellar.supply == 1_600
+    cellar.check()
+
+
+async def test_a_corrected_reading_corrects_what_was_drawn(cellar: Cellar) -> None:
+    """Carla lacked 50 Wh and not 200: 150 come back to her; they left the battery for its keeper, who had 100."""
+    await cellar.kept()
+    cellar.period(SUN)
+    await cellar.rounds()
+    cellar.period(DARK)
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("carla")) == (100, 100)
+    cellar.correct("carla", Counted(150, 0, 0))
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("carla")) == (0, 250)
+    assert (cellar.keep("anna").short_wh, cellar.keep("carla").burned_wh) == (50, 50)
+    cellar.check()
+    # After all she lacked 200: what was grid energy of the keeper's is none, and all is as it was.
+    cellar.correct("carla", Counted(-150, 0, 0))
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("carla")) == (100, 100)
+    assert (cellar.keep("anna").short_wh, cellar.keep("carla").burned_wh) == (0, 200)
+    cellar.check()
+
+
+async def test_what_is_not_reported_yet_is_just_reported_otherwise(cellar: Cellar) -> None:
+    await cellar.kept()
+    cellar.period(SUN)
+    await keeper_moves_only(cellar)
+    cellar.correct("carla", Counted(0, 500, 500))
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("carla")) == (750, 50)
+    assert cellar.keep("carla").charged_wh == 100
+    cellar.check()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(6))
+async def test_a_node_that_dies_while_it_corrects_does_it_once(
+    cellar: Cellar, monkeypatch: pytest.MonkeyPatch, step: int, after: bool
+) -> None:
+    await cellar.kept()
+    cellar.period(SUN)
+    await cellar.rounds()
+    cellar.correct("carla", Counted(0, 500, 500))
+    await dies_once(cellar, monkeypatch, step, after=after)
+    await cellar.rounds()
+    assert (cellar.has("anna"), cellar.has("carla"), cellar.supply) == (750, 50, 800)
+    assert cellar.registers() == (1_600, 0)
+    cellar.check()
+
+
+async def test_a_period_that_can_no_longer_be_corrected_is_forgotten(cellar: Cellar) -> None:
+    await cellar.kept()
+    cellar.period(SUN)
+    await cellar.rounds()
+    (folder,) = cellar.place.glob("moved-*")
+    assert [path.name for path in folder.iterdir()] == [f"{MIDNIGHT_S}.json"]
+    late_s = MIDNIGHT_S + PERIOD_S + cellar.street.machine.rules().period.correction_s + 1
+    cellar.node.final(late_s)
+    await cellar.rounds()
+    assert f"{MIDNIGHT_S}.json" not in [path.name for path in folder.iterdir()]
 
 
 async def test_a_full_node_is_asked_again(cellar: Cellar) -> None:

@@ -1,11 +1,11 @@
 """Fees by command: a storage fee, arrears, a deposit, a credit limit, a levy and set prices; a node dies meanwhile.
 
-Bela keeps 1 kWh in the common battery, whose fee is 1001 a quarter of an hour: of the first one Anna, who gave 7000 of
-10,000 for it, gets 561, and Carla 440. His money is soon spent; what he cannot pay he owes, and the deposit that Anna
-gives back, and what Carla pays in for him, pay that first. With a credit limit he orders no more than he may
-owe. A levy and prices that are said in one quarter of an hour hold in the next: then Anna sells Bela
-at her price what neither has ordered. Carla's node is killed while a quarter closes, and
-finds the same sums when it is back. All is said and asked by `meshnode` alone.
+Bela keeps 1 kWh in the common battery, whose fee is 1001 a quarter of an hour: of the first one Anna, who gave 7000
+of 10,000 for it, gets 561, Carla 340, and the fund for first access 100, of which it buys Carla hers. His money is
+soon spent; what he cannot pay he owes, and the deposit that Anna gives back, and what Carla pays in for him, pay that
+first. With a credit limit he orders no more than he may owe. A levy and prices that are said in one quarter of an
+hour hold in the next: then Anna sells Bela at her price what neither has ordered. Carla's node is killed while a
+quarter closes, and finds the same sums when it is back. All is said and asked by `meshnode` alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ SPEED = 100
 FEE = 1_001
 PAID_IN = 1_800
 DEPOSIT = 300
+FIRST = 50
 LEVY_U = 10_000
 SOLD_AT_U = 150_000
 
@@ -45,8 +46,19 @@ async def _store(village: Village) -> None:
     await village.say("carla", *paid)
     bound = ("--efficiency", "1000000", "--cost", "300", "--price", "200")
     fee = ("--fee", str(FEE), "--fee-asset", "EURO", "--owners", "anna:7000,carla:3000")
-    split = ("--owners-get", "800000", "--others", "carla:200000")
-    await village.say("anna", "storage", "set", "KEPT", *bound, *fee, *split)
+    split = (
+        "--owners-get",
+        "800000",
+        "--others",
+        "carla:100000",
+        "--education",
+        "100000",
+        "--first-access",
+        str(FIRST),
+    )
+    await village.say("anna", "asset", "issue", "ACCESS", "--cap", "1000000000", "--amount", "1000000000", "--once")
+    await village.say("anna", "transfer", "--to", "bela", "--asset", "ACCESS", "--amount", "1")
+    await village.say("anna", "storage", "set", "KEPT", *bound, "--access", "ACCESS", *fee, *split)
     await village.say("bela", "credit", "deposit", "--asset", "EURO", "--amount", str(DEPOSIT), "--to", "anna")
     report = ("storage", "report", "--asset", "KEPT", "--discharged", "4000")
     await village.say("anna", *report, "--charged", "10000")
@@ -59,6 +71,9 @@ async def _owe(village: Village) -> int:
     await mesh.until("the first fee", lambda: _fees(village, 1))
     moved = (await village.see("anna", "transfer", "list", "--asset", "EURO"))["movements"]
     assert {one["amount"] for one in moved if one["what"] == "storage_fee"} >= {561}, moved
+    assert (await village.has("carla"))["ACCESS"] == (1, 0), "the fund has bought her first access"
+    (row,) = (await village.see("carla", "storage", "list"))["storages"]
+    assert row["first_access"] and row["education_u"] % 100 == FIRST, row
     # Carla's node misses the close of a quarter.
     mesh["carla"].kill()
     await mesh.until("arrears", lambda: _fees(village, 2))

@@ -42,7 +42,7 @@ async def test_a_limit_bounds_orders_and_a_deposit_is_held(homes: dict[str, str]
     (row,) = (await get(bela, "/api/credit")).json["credit"]
     shown = ("name", "cash_u", "promised_u", "exposure_u", "limit_u", "left_u", "limits", "arrears")
     assert [row[name] for name in shown] == [
-        *("bela", 1_000, 1_000, 1_000, 500, 500),
+        *("bela", 1_000, 1_050, 1_050, 500, 450),
         *([{"by": "community", "limit_u": 500}], {}),
     ]
     assert await say(bela, "/api/deposits", asset="EURO", amount=300, to="carla") == "NO_DEPOSIT_TO"

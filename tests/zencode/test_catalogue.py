@@ -14,6 +14,7 @@ from zencode.characters import RANGES
 from zencode.grammar import CatalogueError, build, examples, spell, tokens_of
 from zencode.kinds import KINDS, SECONDS, fault
 from zencode.languages import ENGLISH, LANGUAGES, Phase
+from zencode.meanings import kind_words, meaning, texts
 from zencode.phrases import read_phrase
 from zencode.sentences import BY_ID, CATALOGUE_VERSION, LANGUAGE_RULE, SENTENCES, Sentence, Slot
 from zencode.words import KNOWN_WORDS
@@ -171,7 +172,18 @@ def test_patterns_use_plain_apostrophes_and_no_punctuation() -> None:
                 assert code == "de" or words == grammar.folded(words) or row.name in CAPITALS, spelling
 
 
-def test_the_manual_is_up_to_date() -> None:
-    assert language.PATH.read_text(encoding="utf-8") == language.manual(), (
-        "LANGUAGE.md is stale; run python -m zencode.language"
+@pytest.mark.parametrize("code", sorted(LANGUAGES))
+def test_the_manual_of_every_language_is_up_to_date(code: str) -> None:
+    path = language.PATHS[code]
+    assert path.read_text(encoding="utf-8") == language.manual(code), (
+        f"{path.name} is stale; run python -m zencode.language"
     )
+
+
+@pytest.mark.parametrize("code", sorted(LANGUAGES))
+def test_every_language_says_what_each_sentence_value_and_lint_means(code: str) -> None:
+    assert list(texts(code)) and texts(code).keys() == texts("en").keys()
+    assert all(meaning(row, code).endswith(".") for row in SENTENCES)
+    assert all(all(kind_words(kind, code)) for kind in KINDS)
+    if code != "en":
+        assert not {key for key, text in texts(code).items() if text == texts("en")[key]}

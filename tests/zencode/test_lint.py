@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import zencode.lint
+import zencode.lints
+from tests.zencode.lint_cases import NEW_CASES
 from zencode.binding import Statement
 from zencode.commands import check
 from zencode.lint import ERROR, Lint
+from zencode.lints.names import INTRODUCED
 from zencode.presets import NAMES, preset
 from zencode.reader import read
 from zencode.terms import TermsError, terms
@@ -226,8 +228,8 @@ CASES = [
 
 @pytest.mark.parametrize(
     ("text", "old", "new", "level", "name", "reason"),
-    CASES,
-    ids=[f"{case[4]}-{number}" for number, case in enumerate(CASES)],
+    (*CASES, *NEW_CASES),
+    ids=[f"{case[4]}-{number}" for number, case in enumerate((*CASES, *NEW_CASES))],
 )
 def test_what_a_community_would_regret_is_found(
     text: str, old: str, new: str, level: str, name: str, reason: str
@@ -253,16 +255,17 @@ def test_presets_have_nothing_to_regret(name: str) -> None:
 
 
 def test_every_finding_is_tried_above() -> None:
-    tree = ast.parse(Path(zencode.lint.__file__).read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    found = {
-        call.args[0].value
-        for call in calls
-        if isinstance(call.func, ast.Name)
-        and call.func.id in ("_error", "_warning")
-        and isinstance(call.args[0], ast.Constant)
-    }
-    assert found == {case[4] for case in CASES}
+    found = {f"unknown-{what}" for what in INTRODUCED}
+    for path in Path(zencode.lints.__file__).parent.glob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        found |= {
+            call.args[0].value
+            for call in calls
+            if isinstance(call.func, ast.Name)
+            and call.func.id in ("error", "warning")
+            and isinstance(call.args[0], ast.Constant)
+        }
+    assert found == {case[4] for case in (*CASES, *NEW_CASES)}
 
 
 def test_the_line_told_is_the_line_of_the_statement() -> None:

@@ -143,7 +143,7 @@ def test_a_statement_of_a_package_holds_always() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: [bonus(name="Solar Club")], "a name has 1 to 40 of a to z, 0 to 9 and -"),
+        (lambda: [bonus(name="Solar Club")], "a name has 1 to 32 of a to z, 0 to 9 and -"),
         (lambda: [bonus(version=0)], "version 0, expected 1 to 65535"),
         (lambda: [bonus(number=256)], "row 256, expected 1 to 255"),
         (lambda: [bonus(), bonus()], "solar-club version 1 is there twice: uninstall one of them"),
