@@ -39,7 +39,7 @@ from zencode.languages import Phase
 from zencode.lint import errors
 from zencode.presets import NAMES, preset
 from zencode.reader import read
-from zencode.sentences import BY_ID, CATALOGUE_VERSION, SENTENCES, VERSION, Sentence
+from zencode.sentences import BY_ID, CATALOGUE_VERSION, SENTENCES, Sentence
 from zencode.terms import terms
 from zencode.versions import needs
 from zencode.writer import WriteError, write
@@ -70,6 +70,25 @@ Then match orders in a double auction at one price
 When a settlement period closes
 Then share production at the mid-market rate
 And charge a fee of 0.01 EUR/kWh on 'traded energy'
+"""
+# Where it is needed: what examples of the catalogue name.
+ROLES = "And grid feed-in pays 0.08 EUR/kWh\n"
+THINGS = """\
+And there is a role 'member'
+And there is a role 'operator'
+And 'flat 1A' has an allocation share of 100 %
+And the band 'peak' runs from 08:00 to 19:00 on 'Monday to Friday'
+And the band 'evening' runs from 17:00 to 21:00
+And the battery 'Bay Battery' stores 400 kWh at 100 kW and belongs to 'Bay Coop'
+And the feeder 'Harbour Road' is measured by the meter 'a1'
+And the feed 'grid' tells whether the grid is there
+And the grid fee between members who share 0 levels of the grid is 0.05 EUR/kWh
+And value added tax of category 'S' is 19 %
+And the asset 'PALM' is 'money' and at most 1000 of it exist
+And the asset 'SUN' is 'utility' and at most 1000 of it exist
+And the asset 'ACCESS' is 'utility' and at most 1000 of it exist
+And the asset 'STORED' is 'energy' and at most 1000 of it exist
+And 'flat 1A' has rank 1 in sharing
 """
 
 
@@ -205,17 +224,17 @@ def _folder(content: dict[str, Any]) -> str:
 
 def _text_with(row: Sentence) -> str | None:
     """The small community with a statement of this row; None if it cannot stand there alone."""
-    if row.id in (VERSION,) or row.phase not in (Phase.RULE, Phase.GIVEN, Phase.WHEN, Phase.IF, Phase.THEN):
-        return None
-    base, statement = read(BASE), Statement(row.id, row.example)
-    for binding in _with(base, row, statement):
-        try:
-            check_tree(binding)
-            text = write(binding)
-            fits = not errors(binding) and not hindrances(binding, installed_mechanisms())
-            return text if fits and read(text) == binding else None
-        except (ValueError, WriteError):
-            continue
+    statement = Statement(row.id, row.example)
+    for base in (read(BASE), read(BASE.replace(ROLES, ROLES + THINGS))):
+        for binding in _with(base, row, statement):
+            try:
+                check_tree(binding)
+                text = write(binding)
+                fits = not errors(binding) and not hindrances(binding, installed_mechanisms())
+            except (ValueError, WriteError):
+                continue
+            if fits and read(text) == binding:
+                return text
     return None
 
 
@@ -226,6 +245,12 @@ def _with(base: Binding, row: Sentence, statement: Statement) -> Iterator[Bindin
         others = [one for one in getattr(base, field) if same_fact(one) != same_fact(statement)]
         yield msgspec.structs.replace(base, **{field: sorted_statements([*others, statement])})
         return
+    if row.phase == Phase.THEN:
+        for number, block in enumerate(base.blocks):
+            if block.event.id in row.under:
+                others = [action for action in block.actions if action.id != row.id]
+                longer = msgspec.structs.replace(block, actions=(*others, statement))
+                yield msgspec.structs.replace(base, blocks=(*base.blocks[:number], longer, *base.blocks[number + 1 :]))
     for event, condition, action in _blocks(row, statement):
         block = Block(event, () if condition is None else (condition,), (action,))
         kept = [one for one in base.blocks if one.event != event or condition is not None]
