@@ -34,7 +34,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Mechanisms
 from meshnode.rules import Rules, rules_of
-from meshnode.settlement import bills, closing, delivering, driven, parameters, storing
+from meshnode.settlement import billing_periods, closing, delivering, driven, parameters, storing
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.delivering import DeliveryEnded
 from meshnode.settlement.restoring import Taken
@@ -65,7 +65,7 @@ class RecordDone(msgspec.Struct, frozen=True):
 
 Ended = HoldEnded | DeliveryEnded
 MarketDone = OrderTraded | OrderGone | OrderReversed | AuctionClosed
-PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged | bills.Event
+PeriodDone = PeriodClosed | PeriodCorrected | PeriodFinal | FeeCharged | billing_periods.Event
 Event = RecordDone | CertificatesMoved | FoundOut | Moved | Taken | Ended | MarketDone | PeriodDone
 
 
@@ -270,7 +270,7 @@ class Machine:
         """Assert conservation over the whole state; slow, for tests and verification."""
         assets.check_conservation(self.state)
         closing.check_claims(self.state)
-        bills.check(self.state)
+        billing_periods.check(self.state)
         minting.check(self.state)
         self.floor.check()
         auctions.check(self.state)
@@ -372,7 +372,7 @@ class Machine:
             if time_s < end or (time_s < end + rules.grace_s and not closing.is_complete(self.state, start)):
                 break
             closed = closing.close(self.state, start, rules, binding)
-            events += [closed, *bills.closed(self.state, closed, rules, self.genesis.zone_changes)]
+            events += [closed, *billing_periods.closed(self.state, closed, rules, self.genesis.zone_changes)]
             events += storing.charge_fees(self.state, start)
             start = end
         if start > meta.next_period_s:
@@ -392,7 +392,7 @@ class Machine:
             closing.forget(self.state, final - history_s, rules.length_s)
         if final > meta.next_final_s:
             self.floor.close(final)
-            events += bills.finish(self.state, final)
+            events += billing_periods.finish(self.state, final)
             parameters.forget(self.state, final)
         return start, final
 

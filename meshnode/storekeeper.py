@@ -248,7 +248,7 @@ class Storekeeper:
         state, clock = self._node.machine.state, self._node.clock
         storage = state.storages[code]
         first = storage.charged_wh < 0
-        fixes = _parts(store.fixes)
+        fixes = keeping.portion(_parts(store.fixes))
         parts = {} if first or fixes else keeping.reportable(state, code, _parts(store.due))
         if not parts and not fixes and not first:
             return
@@ -291,8 +291,8 @@ class Storekeeper:
             store.due = _told(keeping.add(_parts(store.due), _parts(store.parts), -1))
         elif known.sentence:
             self._said[code] = f"the report was not taken: {known.sentence}"
-        # What the ledger refuses to put right it refuses again; the rest of what is due goes on.
-        store.fixes = {}
+        # What the ledger refuses to put right it refuses again; the rest goes on.
+        store.fixes = _told(keeping.add(_parts(store.fixes), keeping.portion(_parts(store.fixes)), -1))
         store.sent, store.sent_id, store.parts, store.sent_until_s = "", "", {}, 0
         await self._note()
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.data import ABSENT, ROOT, data_files, data_path
 
@@ -69,6 +70,12 @@ def test_ci_passes_when_nothing_skips(tmp_path: Path) -> None:
 def test_nightly_tests_run_when_asked_for(tmp_path: Path) -> None:
     run = run_pytest(tmp_path, "-m", "", "--hypothesis-profile=nightly", MESHNODE_DATA="")
     assert "1 failed, 1 passed, 2 skipped" in run.stdout, run.stdout + run.stderr
+
+
+def test_every_night_has_new_examples_and_every_other_run_the_same() -> None:
+    usual, nightly = (settings.get_profile(name) for name in ("default", "nightly"))
+    assert usual.derandomize and not nightly.derandomize
+    assert nightly.max_examples >= 20 * usual.max_examples
 
 
 def test_a_wrong_data_folder_is_an_error_not_a_skip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def show(
     majority confirms a fresh answer.
     """
     found = how.ask("/api/compensation", account=member)
-    answer(found, lambda: _bills(found["bills"], currency_of(how.place, how.chain)), how.json)
+    answer(found, lambda: _periods(found["billing_periods"], currency_of(how.place, how.chain)), how.json)
 
 
 @compensation.command()
@@ -46,7 +46,7 @@ def hours(
     answer(found, lambda: _hours(found["hours"], currency_of(how.place, how.chain)), how.json)
 
 
-def _bills(found: list[dict[str, Any]], currency: str) -> str:
+def _periods(found: list[dict[str, Any]], currency: str) -> str:
     from meshnode.amounts import format_energy, format_money
 
     if not found:

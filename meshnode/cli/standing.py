@@ -8,13 +8,11 @@ from meshnode.cli.ledgers import record_id_of
 from meshnode.cli.output import Fault, answer, table
 from meshnode.cli.parser import Argument, Group, Option
 from meshnode.cli.tokens import HOUR_S, when
-from meshnode.cli.trading import ORDER, Acting, Asking, order, second_of
+from meshnode.cli.trading import ORDER, Acting, Asking, Energy, Price, Units, currency_of, order, second_of
 
 OrderId = Annotated[str, Argument("ID", "The order's record id.")]
 Asset = Annotated[str, Argument("ASSET", "The asset's code.")]
-Units = Annotated[int, Option("--amount", "So many units of the asset.", low=1)]
 PaidWith = Annotated[str, Option("--pay-with", "Code of the asset that pays.")]
-UnitPrice = Annotated[int, Option("--price", "Limit price: units of the paying asset for each unit.", low=1)]
 GOOD = ("till-cancelled", "at-once", "whole-at-once", "market")
 
 
@@ -75,11 +73,21 @@ def whole(flag: str, text: str) -> int:
 
 
 @order.command()
-def amend(order_id: OrderId, amount: Units, price: UnitPrice, *, how: Acting) -> int:
-    """Change an order of an asset: all that it wants, with what it has traded, and its price. Less at the same price
+def amend(order_id: OrderId, price: Price, energy: Energy = "", amount: Units = 0, *, how: Acting) -> int:
+    """Change an order: all that it wants - of an asset with what it has traded - and its price. Less at the same price
     keeps its place. Exit 1 if the community refuses it, 3 if not known yet.
     """
-    body = {"units": amount, "price": price}
+    if bool(energy) == bool(amount):
+        raise Fault(
+            '--energy "1.5 kWh" of an order of a period, or --amount 3 of one of an asset: expected one of both'
+        )
+    if energy:
+        from meshnode.amounts import parse_energy, parse_price
+
+        limit_u_kwh = parse_price(price, currency_of(how.place, how.chain))
+        wish = {"energy_wh": parse_energy(energy), "price_u_kwh": limit_u_kwh}
+        return how.step("/api/orders/ID/amend", order_id, f"the order wants {energy} at {price}", *ORDER, body=wish)
+    body = {"units": amount, "price": whole("--price", price)}
     what = f"the order wants {amount} in all, at {price} each"
     return how.step("/api/standing/ID/amend", order_id, what, *ORDER, body=body)
 

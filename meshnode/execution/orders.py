@@ -263,7 +263,8 @@ def _fault_of(guards: _Guards, turn: Turn, record: Order, terms: StandingTerms) 
 # --- amendments and other steps
 
 
-def _amend(call: Call, record: Amend) -> Verdict:
+def amend(call: Call, record: Amend) -> Verdict:
+    """Change a standing order."""
     row = call.state.standing.get(record.order)
     if row is None or row.account != call.account:
         return Verdict.UNKNOWN_ORDER
@@ -463,6 +464,5 @@ def _makes(call: Turn, account: bytes, source: str) -> bool:
 
 
 EXECUTED: Handlers = {
-    Amend: (rows.PURPOSE_MEMBER, _amend),
     OrderStep: (rows.PURPOSE_MEMBER, _step),
 }

@@ -15,7 +15,7 @@ from meshnode.ledger.order_rows import Preference
 from meshnode.ledger.readings import counts
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
-from protocols.records import Cancel, Order
+from protocols.records import Amend, Cancel, Order
 
 # A household needs a handful of steps on its price curve; more only fills the book.
 MAX_ORDERS_PER_ACCOUNT = 32
@@ -93,15 +93,65 @@ def place(
     return Verdict.ACCEPTED
 
 
+def amend(
+    state: State,
+    record: Amend,
+    account: bytes,
+    rules: BookRules,
+    binding: bytes,
+    *,
+    height: int,
+    position: int,
+    time_s: int,
+) -> Verdict:
+    """Change an order of an account, as long as its period is not over. What it serves first stays with it."""
+    found = find(state, record.order, account)
+    if found is None:
+        return Verdict.UNKNOWN_ORDER
+    key, row = found
+    if key[0] + rules.period_length_s <= time_s:
+        return Verdict.PERIOD_OVER
+    if fault := rules.fault_of_price(record.price_u_kwh):
+        return fault
+    if rules.max_order_wh is not None and record.energy_wh > rules.max_order_wh:
+        return Verdict.ORDER_TOO_LARGE
+    keeps = keeps_its_place(row, record)
+    changed = msgspec.structs.replace(
+        row,
+        energy_wh=record.energy_wh,
+        price_u_kwh=record.price_u_kwh,
+        binding=row.binding if keeps else binding,
+    )
+    state.orders.delete(key)
+    if not keeps:
+        key = (key[0], height, position)
+        state.order_places.put(record.order, rows.OrderPlace(*key))
+    state.orders.put(key, changed)
+    return Verdict.ACCEPTED
+
+
+def keeps_its_place(row: rows.OpenOrder, record: Amend) -> bool:
+    """Whether a changed order keeps its place among those of its price: less at the same price does."""
+    return record.price_u_kwh == row.price_u_kwh and record.energy_wh <= row.energy_wh
+
+
+def find(state: State, order_id: bytes, account: bytes) -> tuple[tuple[int, int, int], rows.OpenOrder] | None:
+    """Where an open order of an account stands, and its row."""
+    spot = state.order_places.get(order_id)
+    if spot is None:
+        return None
+    key = (spot.period_start_s, spot.height, spot.position)
+    row = state.orders[key]
+    return (key, row) if row.account == account else None
+
+
 def cancel(state: State, record: Cancel, account: bytes, time_s: int, period_length_s: int) -> Verdict:
     """Take an order out of the book, as long as its period is not over."""
-    spot = state.order_places.get(record.order)
-    if spot is None:
+    found = find(state, record.order, account)
+    if found is None:
         return Verdict.UNKNOWN_ORDER
-    key = (spot.period_start_s, spot.height, spot.position)
-    if state.orders[key].account != account:
-        return Verdict.UNKNOWN_ORDER
-    if spot.period_start_s + period_length_s <= time_s:
+    key, _ = found
+    if key[0] + period_length_s <= time_s:
         return Verdict.PERIOD_OVER
     _remove(state, key)
     return Verdict.ACCEPTED

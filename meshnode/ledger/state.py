@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meshnode.ledger import bill_rows, delivery_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
+from meshnode.ledger import billing_rows, delivery_rows, feed_rows, order_rows, origin_rows, parameter_rows, rows
 from meshnode.ledger.tables import Balances, Meta, Meters, Nonces, Orders, PeriodTable, Quorums, Table
 from protocols import cbor
 
@@ -92,10 +92,12 @@ class State:
             self, 63, parameter_rows.Parameter
         )
         self.period_prices: Table[tuple[int, int], feed_rows.PeriodPrice] = Table(self, 70, feed_rows.PeriodPrice)
-        self.bills: Table[int, bill_rows.Bill] = Table(self, 75, bill_rows.Bill)
-        self.bill_sums: Table[tuple[int, bytes], bill_rows.BillSum] = Table(self, 76, bill_rows.BillSum)
-        self.shared_hours: Table[tuple[int, str], bill_rows.SharedHour] = Table(self, 77, bill_rows.SharedHour)
-        self.hour_points: Table[tuple[int, str, bytes], bill_rows.HourPoint] = Table(self, 78, bill_rows.HourPoint)
+        self.billing_periods: Table[int, billing_rows.BillingPeriod] = Table(self, 75, billing_rows.BillingPeriod)
+        self.billing_sums: Table[tuple[int, bytes], billing_rows.BillingSum] = Table(self, 76, billing_rows.BillingSum)
+        self.shared_hours: Table[tuple[int, str], billing_rows.SharedHour] = Table(self, 77, billing_rows.SharedHour)
+        self.hour_points: Table[tuple[int, str, bytes], billing_rows.HourPoint] = Table(
+            self, 78, billing_rows.HourPoint
+        )
         self.grants: Table[tuple[str, bytes], delivery_rows.Grant] = Table(self, 79, delivery_rows.Grant)
         self.contracts: Table[bytes, rows.Contract] = Table(self, 55, rows.Contract)
         self.contracts_of: Table[tuple[bytes, bytes], rows.ContractOf] = Table(self, 56, rows.ContractOf)

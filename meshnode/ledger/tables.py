@@ -306,7 +306,7 @@ class Orders(Table[tuple[int, int, int], rows.OpenOrder]):
         self._wanted_wh: dict[bytes, dict[int, int]] = {}
 
     def put(self, key: tuple[int, int, int], row: rows.OpenOrder) -> None:
-        """Write a row; an order never changes."""
+        """Write a row; an order that changes is removed before."""
         assert key not in self, f"order {row.record_id.hex()} would be written twice"
         self._promise(key[0], row, 1)
         super().put(key, row)

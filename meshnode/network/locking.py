@@ -332,8 +332,10 @@ class Locking:
         return max(self.lock, self._others_lock(), key=place_of)
 
     def _others_lock(self) -> Certificate | None:
-        licence = self._pledges.licence
-        return None if 0 < licence.until <= self._finality.final_height else licence.lock
+        licence, final = self._pledges.licence, self._certificates.newest
+        over = 0 < licence.until <= self._finality.final_height
+        # Whatever a lock stood for is decided once something as late is final, with locks or without.
+        return None if over or place_of(final) >= place_of(licence.lock) else licence.lock
 
     def _is_current(self, lock: Certificate) -> bool:
         """Whether a commit ack of this lock can still make something final."""

@@ -2,7 +2,7 @@
 
 Pure sums over many periods: Spain's simplified compensation of surplus, Italy's incentive on
 shared energy. Prices are parameters; which ones are in force is the community's to know, and
-`meshnode.settlement.bills` works them out on the ledger.
+`meshnode.settlement.billing_periods` works them out on the ledger.
 """
 
 from __future__ import annotations

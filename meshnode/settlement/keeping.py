@@ -8,6 +8,7 @@ moved is divided in these proportions, so every Wh of its registers is somebody'
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from meshnode.amounts import PPM, split
 from meshnode.ledger import capacity, delivery_rows
@@ -15,6 +16,9 @@ from meshnode.ledger.balances import balance
 from meshnode.ledger.state import State
 from meshnode.settlement import points
 from protocols.records.delivery import MAX_STORED_PARTS
+
+# Each may stand among those who have less and among those who have more.
+MAX_CORRECTED: Final = MAX_STORED_PARTS // 2
 
 Parts = dict[bytes, tuple[int, int]]
 """(charged, discharged) in Wh by account; accounts without either are left out."""
@@ -147,3 +151,21 @@ def shifted(due: Mapping[bytes, tuple[int, int]], old: Parts, new: Parts) -> tup
         if into_wh or out_wh:
             corrections[account] = into_wh, out_wh
     return add(wanted, corrections, -1), corrections
+
+
+def portion(corrections: Parts) -> Parts:
+    """Of corrections what the ledger takes in one record: of few enough members, and with sums of zero as well."""
+    found: Parts = {}
+    for side in (0, 1):
+        losers = [(one, -part[side]) for one, part in corrections.items() if part[side] < 0]
+        gainers = [(one, part[side]) for one, part in corrections.items() if part[side] > 0]
+        while losers and gainers:
+            (loser, less_wh), (gainer, more_wh) = losers.pop(), gainers.pop()
+            if len(found.keys() | {loser, gainer}) > MAX_CORRECTED:
+                return found
+            wh = min(less_wh, more_wh)
+            change = {loser: (-wh, 0), gainer: (wh, 0)} if side == 0 else {loser: (0, -wh), gainer: (0, wh)}
+            found = add(found, change)
+            losers += [(loser, less_wh - wh)] if less_wh > wh else []
+            gainers += [(gainer, more_wh - wh)] if more_wh > wh else []
+    return found

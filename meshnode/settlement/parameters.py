@@ -170,7 +170,7 @@ def tariff(state: State, start_s: int, binding: Tariff) -> Tariff:
         changes["compensation"] = bool(compensation[0])
     incentive = _at(state, INCENTIVE, b"", start_s)
     if incentive is not None:
-        changes["incentive"] = _incentive(*incentive) if incentive[0] else None
+        changes["hourly_incentive"] = _incentive(*incentive) if incentive[0] else None
     return msgspec.structs.replace(charged, **changes) if changes else charged
 
 

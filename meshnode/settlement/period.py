@@ -56,7 +56,7 @@ class Tariff(msgspec.Struct, frozen=True):
         additions: statements of packages, in the order of the binding.
         compensation: surplus takes off at most what a member's bought energy costs in its billing period
             (Spain, simplified compensation). Energy that is shared by fixed shares is then es-static.
-        incentive: paid from outside for energy shared within an hour behind one substation, which is the
+        hourly_incentive: paid from outside for energy shared within an hour behind one substation, which is the
             first level of a location (Italy); None: nothing.
     """
 
@@ -73,7 +73,7 @@ class Tariff(msgspec.Struct, frozen=True):
     locations: tuple[tuple[bytes, Location], ...] = ()
     additions: tuple[Chosen, ...] = ()
     compensation: bool = False
-    incentive: Incentive | None = None
+    hourly_incentive: Incentive | None = None
 
     def __post_init__(self) -> None:
         for name in ("grid_price_u_kwh", "feed_in_price_u_kwh", "shared_price_u_kwh"):

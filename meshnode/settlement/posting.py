@@ -59,11 +59,11 @@ class Reason(enum.IntEnum):
     """A part of what members earned, through the pool, for those whom the community helps; of no energy."""
     PRICED = 11
     """Energy between two members who have set what they sell and buy at and ordered nothing."""
-    SURPLUS = 12
+    SURPLUS = 20
     """What a member's share exceeds its use, at the feed-in price, from who feeds it in, through the pool."""
-    LOST = 13
+    LOST = 21
     """Of a billing period: surplus beyond what the bought energy cost, taken back by the grid; of no energy."""
-    INCENTIVE = 14
+    SHARED_HOURS = 22
     """Of a billing period: what is paid from outside for energy shared within its hours; of no energy."""
 
     PACKAGE = 100

@@ -5,7 +5,7 @@ the ledger is decided here.
 """
 
 from meshnode.views.rows import (
-    BillRow,
+    BillingRow,
     BlockRow,
     ContractRow,
     DayRow,
@@ -27,7 +27,7 @@ __all__ = [
     "END_S",
     "FILE",
     "MAX_ROWS",
-    "BillRow",
+    "BillingRow",
     "BlockRow",
     "ContractRow",
     "DayRow",

@@ -203,14 +203,14 @@ class PairRow(msgspec.Struct, frozen=True):
     minted: dict[str, int]
 
 
-class BillRow(msgspec.Struct, frozen=True):
+class BillingRow(msgspec.Struct, frozen=True):
     """An account's billing period that has ended (`meshnode.settlement.compensation.Compensation`).
 
     entry: how often it was corrected. lost_u: surplus beyond what the bought energy cost. incentive_u: received for
     energy shared within hours. final: no correction can follow.
     """
 
-    bill_id: str
+    billing_id: str
     first_s: int
     until_s: int
     account: str

@@ -89,9 +89,9 @@ CREATE TABLE pairs (
     pair_id BLOB NOT NULL, import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL, produced_wh INTEGER NOT NULL,
     amount_u INTEGER NOT NULL, paid_u INTEGER NOT NULL, minted BLOB NOT NULL, PRIMARY KEY (start_s, account, entry)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE bills (
+CREATE TABLE billing_periods (
     first_s INTEGER NOT NULL, account INTEGER NOT NULL, until_s INTEGER NOT NULL, entry INTEGER NOT NULL,
-    height INTEGER NOT NULL, bill_id BLOB NOT NULL, bought_wh INTEGER NOT NULL, bought_u INTEGER NOT NULL,
+    height INTEGER NOT NULL, billing_id BLOB NOT NULL, bought_wh INTEGER NOT NULL, bought_u INTEGER NOT NULL,
     surplus_wh INTEGER NOT NULL, surplus_u INTEGER NOT NULL, compensated_u INTEGER NOT NULL, lost_u INTEGER NOT NULL,
     incentive_u INTEGER NOT NULL, final INTEGER NOT NULL, PRIMARY KEY (first_s, account)
 ) STRICT, WITHOUT ROWID;

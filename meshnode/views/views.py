@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from meshnode.machine import Event
 from meshnode.store import DiskFull
 from meshnode.store.database import is_full
-from meshnode.views import bills, history, origin, reading, rows, schema
+from meshnode.views import billing, history, origin, reading, rows, schema
 from meshnode.views.writing import found, write_block
 from protocols.block import Block
 from protocols.records import Genesis, chain_id
@@ -245,15 +245,15 @@ class Views:
         """Pairs of an account (None: of all) for the periods that begin in [from_s, to_s), in order."""
         return self._ask(history.pairs, account, from_s, to_s, _bounded(limit))
 
-    def bills(
+    def billing_periods(
         self, account: bytes | None = None, limit: int = MAX_ROWS, below_s: int = END_S, skip: int = 0
-    ) -> list[rows.BillRow]:
+    ) -> list[rows.BillingRow]:
         """Billing periods of an account (None: of all) that ended and began before a time, newest first."""
-        return self._ask(bills.bills, account, below_s, _bounded(limit), skip)
+        return self._ask(billing.periods, account, below_s, _bounded(limit), skip)
 
     def shared_hours(self, from_s: int, to_s: int, limit: int = MAX_ROWS, skip: int = 0) -> list[rows.SharedHourRow]:
         """Hours in which energy was shared behind one substation, that begin in [from_s, to_s), in order."""
-        return self._ask(bills.hours, from_s, to_s, _bounded(limit), skip)
+        return self._ask(billing.hours, from_s, to_s, _bounded(limit), skip)
 
     def contracts(
         self, account: bytes | None = None, limit: int = MAX_ROWS, below: int | None = None

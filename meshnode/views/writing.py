@@ -17,16 +17,17 @@ from meshnode.ledger.rows import CONTRACT_ENDED, CONTRACT_OFFERED, CONTRACT_SIGN
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Ended, Event, MarketDone, RecordDone
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Metered, Posting, Reason, Settlement, Sources, fund_account
-from meshnode.settlement.bills import BillFinal, BillPosted, HourShared
+from meshnode.settlement.billing_periods import BillingFinal, BillingPosted, HourShared
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.pairs import PairWritten
 from meshnode.settlement.restoring import Taken
 from meshnode.settlement.storing import FeeCharged
-from meshnode.views import bills, origin
+from meshnode.views import billing, origin
 from meshnode.views.schema import CANCELLED, CLOSED, COUNTED, OPEN, place_of
 from protocols.block import Block
 from protocols.cose import key_id_of
 from protocols.records import (
+    Amend,
     Cancel,
     Cash,
     CashAsk,
@@ -130,6 +131,12 @@ def _order(db: sqlite3.Connection, place: int, _time_s: int, account: int, recor
     _count(db, "orders", 1)
 
 
+def _amend(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Amend) -> None:
+    """An order of a period is another one now; those of assets are asked from the state."""
+    wish = (record.energy_wh, record.price_u_kwh, place_of_record(db, record.order))
+    db.execute("UPDATE orders SET energy_wh = ?, price_u_kwh = ? WHERE place = ?", wish)
+
+
 def _cancel(db: sqlite3.Connection, _place: int, _time_s: int, _account: int, record: Cancel) -> None:
     place = place_of_record(db, record.order)
     db.execute("UPDATE orders SET state = ? WHERE place = ?", (CANCELLED, place))
@@ -175,6 +182,7 @@ def _cash(db: sqlite3.Connection, place: int, _time_s: int, _account: int, recor
 _EFFECTS: dict[type[Record], Callable[..., None]] = {
     Reading: _reading,
     Order: _order,
+    Amend: _amend,
     Cancel: _cancel,
     Join: _join,
     Leave: _leave,
@@ -253,18 +261,18 @@ def _settled(
     _enter_postings(db, height, start, postings, trades)
 
 
-def _bill_posted(db: sqlite3.Connection, height: int, _time_s: int, event: BillPosted) -> None:
+def _bill_posted(db: sqlite3.Connection, height: int, _time_s: int, event: BillingPosted) -> None:
     """Its postings stand with those of its last settlement period."""
-    bills.enter(db, height, event, number_of)
+    billing.enter(db, height, event, number_of)
     _enter_postings(db, height, event.last_s, event.postings, {})
 
 
-def _bill_final(db: sqlite3.Connection, _height: int, _time_s: int, event: BillFinal) -> None:
-    bills.finish(db, event)
+def _bill_final(db: sqlite3.Connection, _height: int, _time_s: int, event: BillingFinal) -> None:
+    billing.finish(db, event)
 
 
 def _hour_shared(db: sqlite3.Connection, _height: int, _time_s: int, event: HourShared) -> None:
-    bills.enter_hour(db, event, number_of)
+    billing.enter_hour(db, event, number_of)
 
 
 def _enter_postings(
@@ -348,8 +356,8 @@ _EVENTS: dict[type[Any], Callable[..., None]] = {
     PeriodClosed: _closed,
     PeriodCorrected: _corrected,
     PeriodFinal: _final,
-    BillPosted: _bill_posted,
-    BillFinal: _bill_final,
+    BillingPosted: _bill_posted,
+    BillingFinal: _bill_final,
     HourShared: _hour_shared,
 }
 

@@ -28,7 +28,7 @@ from meshnode.config import ConfigError
 from meshnode.web.api import Api
 from meshnode.web.auctions import Auctions
 from meshnode.web.backend import Backend, Own
-from meshnode.web.bills import Bills
+from meshnode.web.billing import Billing
 from meshnode.web.cash import CashDesk
 from meshnode.web.community import Community
 from meshnode.web.contracts import Contracts
@@ -102,7 +102,7 @@ def create_app(
         *Feeds(backend, token).routes(),
         *CreditDesk(backend, token).routes(),
         *Parameters(backend, token).routes(),
-        *Bills(backend).routes(),
+        *Billing(backend).routes(),
         *Origin(backend).routes(),
         *Installations(backend, token).routes(),
         *Community(backend, token).routes(),

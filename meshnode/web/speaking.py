@@ -24,7 +24,7 @@ from meshnode.web.asking import Field, Reader, takes, takes_bytes
 from meshnode.web.backend import Backend, Refused
 from meshnode.web.faults import Fault, Faults, answer, shown
 from protocols.cose import MAX_ENVELOPE_BYTES
-from protocols.records import SIDE_BUY, SIDE_SELL, Cancel, Order, Spoken
+from protocols.records import SIDE_BUY, SIDE_SELL, Amend, Cancel, Order, Spoken
 from protocols.records.identity import ACCOUNT_ID_BYTES
 from protocols.records.statements import MAX_ORDER_WH, MAX_PRICE_U_KWH, RECORD_ID_BYTES
 
@@ -82,11 +82,14 @@ def second_or(word: str) -> Reader:
     )
 
 
+_AMEND = (
+    Field("energy_wh", f"a whole number from 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH)),
+    Field("price_u_kwh", f"micro-units per kWh from 0 to {MAX_PRICE_U_KWH}", asking.number(0, MAX_PRICE_U_KWH)),
+)
 _ORDER = (
     Field("side", '"buy" or "sell"', asking.choice(_SIDES)),
     Field("period_start_s", 'a UTC second at which a period begins, or "next"', second_or(NEXT)),
-    Field("energy_wh", f"a whole number from 1 to {MAX_ORDER_WH}", asking.number(1, MAX_ORDER_WH)),
-    Field("price_u_kwh", f"micro-units per kWh from 0 to {MAX_PRICE_U_KWH}", asking.number(0, MAX_PRICE_U_KWH)),
+    *_AMEND,
 )
 
 
@@ -103,6 +106,7 @@ class Speaking:
         return [
             Route("/api/orders", self.order, methods=["POST"]),
             Route("/api/orders/{id}", self.cancel, methods=["DELETE"]),
+            Route("/api/orders/{id}/amend", self.amend, methods=["POST"]),
             Route("/api/orders/{id}/cancel", self.cancel, methods=["POST"]),
             Route("/api/records", self.record, methods=["POST"]),
         ]
@@ -117,6 +121,14 @@ class Speaking:
             given["period_start_s"] = (self._backend.clock.now_s() // length_s + 1) * length_s
         order = Order(**spoken_once(self._backend, request), **given)
         return await say(self._backend, order, period_start_s=order.period_start_s)
+
+    @takes(_AMEND)
+    async def amend(self, request: Request) -> Response:
+        """POST /api/orders/{id}/amend {energy_wh, price_u_kwh}: change an order of a period."""
+        asking.check_token(request, self._token)
+        order = asking.hex_id(request.path_params["id"], "order id", RECORD_ID_BYTES)
+        given = await asking.fields(request, _AMEND)
+        return await say(self._backend, Amend(**spoken_once(self._backend, request), order=order, **given))
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /api/orders/{id} or POST /api/orders/{id}/cancel."""

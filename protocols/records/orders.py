@@ -14,14 +14,14 @@ from protocols.records.statements import MAX_ORDER_WH, MAX_PRICE_U_KWH, RecordId
 
 @register(19)
 class Amend(Spoken, frozen=True, kw_only=True):
-    """An order of an asset is changed; signed by the member key that gave it.
+    """An order of a period or of an asset is changed; signed by the member key that gave it.
 
     Less at the same price keeps its place; anything else is a new booking under the same id.
     """
 
     order: Annotated[bytes, Field(3, RecordId, "record id of the order")]
-    energy_wh: Annotated[int, Field(4, Int(1, MAX_ORDER_WH), "all that it wants, with what it has traded already")]
-    price_u_kwh: Annotated[int, Field(5, Int(0, MAX_PRICE_U_KWH), "limit price, micro-units for 1000 units")]
+    energy_wh: Annotated[int, Field(4, Int(1, MAX_ORDER_WH), "all that it wants, with what it has traded")]
+    price_u_kwh: Annotated[int, Field(5, Int(0, MAX_PRICE_U_KWH), "limit price, micro-units per kWh; for 1000 units")]
 
 
 class OrderPrepared(Table, frozen=True, kw_only=True):

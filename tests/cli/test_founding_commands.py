@@ -188,6 +188,7 @@ def test_a_node_that_does_not_run_is_said_to_be_so(tmp_path: Path) -> None:
         ("status",),
         ("order", "list"),
         ("order", "buy", "--energy", "1 kWh", "--price", "0.1 EUR/kWh"),
+        ("order", "amend", "ab" * 32, "--energy", "1 kWh", "--price", "0.1 EUR/kWh"),
         ("order", "cancel", "ab" * 32),
         ("transfer", "--to", "bela", "--asset", "SUN", "--amount", "1"),
         ("asset", "issue", "SUN", "--cap", "5"),

@@ -85,6 +85,13 @@ def test_from_founding_to_a_traded_and_verified_ledger(tmp_path: Path) -> None:
             assert listed["order_id"] == order.json["record_id"]
             assert "1.5 kWh  0.20 EUR/kWh" in meshnode("order", "list", "--dir", bela).out
 
+            # It becomes another one, under the same id.
+            more = ("--energy", "2 kWh", "--price", "0.21 EUR/kWh", "--wait", 30)
+            amended = meshnode("order", "amend", listed["order_id"], *more, "--dir", bela)
+            assert amended.code == 0 and "the order wants 2 kWh at 0.21 EUR/kWh" in amended.out, amended
+            assert re.search(r"2 kWh +0\.21 EUR/kWh", meshnode("order", "list", "--dir", bela).out)
+            assert "expected one of both" in complaint("order", "amend", "ab" * 32, "--price", 1, "--dir", bela)
+
             # What the ledger refuses is a no, with the reason.
             cheap = meshnode("order", "sell", "--energy", "1 kWh", "--price", "900 EUR/kWh", "--dir", anna)
             refused = meshnode("transfer", "--to", "bela", "--asset", "SUN", "--amount", 5, "--dir", anna)

@@ -5,8 +5,10 @@ What was in force in a period is remembered when it begins: nothing that anybody
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.parameter_rows import Prices
@@ -15,7 +17,7 @@ from meshnode.machine import Event
 from meshnode.settlement import Reason, Tariff, parameters
 from meshnode.settlement.closing import PeriodClosed
 from protocols.block import SignedRecord
-from protocols.records import CapSet, GridFeesSet, LocationSet, SolidaritySet
+from protocols.records import SIDE_BUY, Amend, CapSet, GridFeesSet, LocationSet, SolidaritySet
 from tests.ledger import credit as say
 from tests.ledger import delivering, tokens
 from tests.ledger.chain import account, period_s
@@ -67,6 +69,23 @@ class CreditRules(EnergyRules):
         self.do((chain.offer if sells else chain.bid)(home, period, energy_wh, price_u))
         stands = say.stands(chain, home)
         if chain.verdicts() == [Verdict.ACCEPTED] and not sells and stands.limit_u is not None:
+            assert stands.exposure_u <= stands.cash_u + stands.limit_u, stands
+
+    @precondition(lambda self: self.chain.machine.state.orders)
+    @rule(energy_wh=st.integers(1, 900), price_u=st.none() | prices, data=st.data())
+    def change_order(self, energy_wh: int, price_u: int | None, data: Any) -> None:
+        """An order of a period becomes another one, by the same bounds; less at the same price is always allowed."""
+        chain = self.chain
+        rows = {row.record_id: row for _, row in chain.machine.state.orders.items()}
+        before = rows[data.draw(st.sampled_from(sorted(rows)), label="order")]
+        home = next(one for one in HOMES if account(one) == before.account)
+        limit_u = before.price_u_kwh if price_u is None else price_u
+        verdict = self.do(chain.speak(home, Amend, order=before.record_id, energy_wh=energy_wh, price_u_kwh=limit_u))
+        if limit_u == before.price_u_kwh and energy_wh <= before.energy_wh:
+            assert verdict in (Verdict.ACCEPTED, Verdict.PERIOD_OVER, Verdict.UNKNOWN_ORDER), verdict
+        stands = say.stands(chain, home)
+        costs_more = before.side == SIDE_BUY and (energy_wh > before.energy_wh and limit_u >= before.price_u_kwh)
+        if verdict == Verdict.ACCEPTED and costs_more and stands.limit_u is not None:
             assert stands.exposure_u <= stands.cash_u + stands.limit_u, stands
 
     @rule(home=st.none() | homes, limit_u=limits, by=st.sampled_from(("anna", "anna", "bela")))

@@ -11,10 +11,10 @@ from unittest import mock
 
 import msgspec
 import pytest
-from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import settings
 
 from meshnode.ledger.verdicts import Verdict
+from tests.ledger.lives import LIVES_A_RUN, all_met, bug_is_found, live
 from tests.ledger.living import EnergyRules, Living, TokenRules
 from tests.ledger.living_credit import CreditRules
 from tests.ledger.living_deliveries import DeliveryRules
@@ -39,36 +39,41 @@ class Everything(TokenRules, OriginRules, OrderRules, AuctionRules, DeliveryRule
     """All families of rules in one life."""
 
 
+def test_a_night_is_lived_in_runs_that_fit_into_memory() -> None:
+    """What hypothesis remembers of a run goes with it; and no life is lost by that."""
+    usual = settings.get_current_profile_name()
+    with mock.patch("tests.ledger.lives.run_state_machine_as_test") as run:
+        try:
+            settings.load_profile("nightly")
+            live(Households, OPERATIONS, 3)
+        finally:
+            settings.load_profile(usual)
+    lives = [call.kwargs["settings"].max_examples for call in run.call_args_list]
+    assert sum(lives) == 2000 // 3 and max(lives) <= LIVES_A_RUN
+
+
 def test_nothing_that_members_do_breaks_an_invariant() -> None:
     """I1 to I4 after every block, and both legs of every exchange."""
-    Living.happened.clear()
-    Living.noticed.clear()
-    profile = settings()
-    run_state_machine_as_test(Households, settings=settings(stateful_step_count=OPERATIONS))  # type: ignore[no-untyped-call]
-    done = Living.happened
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}")
-    assert done.total() >= PROMISED * profile.max_examples, done
-    # A life in which everything is refused would show nothing, nor one in which nothing is.
-    for wanted in (
-        *("AssetIssue ACCEPTED", "Transfer ACCEPTED", "Burn ACCEPTED", "Reading ACCEPTED", "AssetIssue METER_MINTS"),
-        *("ExchangeOffer ACCEPTED", "ExchangeAccept ACCEPTED", "ExchangeWithdraw ACCEPTED"),
-        *("CashIn ACCEPTED", "CashAsk ACCEPTED", "CashOut ACCEPTED", "CashSell ACCEPTED", "CashConfirm ACCEPTED"),
-        *("CashRelease ACCEPTED", "CashIn REFERENCE_TAKEN", "ExchangeAccept UNKNOWN_HOLD", "Transfer NOT_ENOUGH"),
-    ):
-        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    done, noticed = live(Households, OPERATIONS)
+    assert done.total() >= PROMISED * settings().max_examples, done
+    all_met(
+        done, "AssetIssue ACCEPTED", "Transfer ACCEPTED", "Burn ACCEPTED", "Reading ACCEPTED", "AssetIssue METER_MINTS"
+    )
+    all_met(done, "ExchangeOffer ACCEPTED", "ExchangeAccept ACCEPTED", "ExchangeWithdraw ACCEPTED")
+    all_met(
+        done, "CashIn ACCEPTED", "CashAsk ACCEPTED", "CashOut ACCEPTED", "CashSell ACCEPTED", "CashConfirm ACCEPTED"
+    )
+    all_met(
+        done, "CashRelease ACCEPTED", "CashIn REFERENCE_TAKEN", "ExchangeAccept UNKNOWN_HOLD", "Transfer NOT_ENOUGH"
+    )
     refused = [name for name in done if " " in name and not name.endswith(" ACCEPTED")]
     assert len(refused) >= 20, f"only so few were refused: {sorted(refused)}"
-    for wanted in ("minted by a meter", "taken back"):
-        assert Living.noticed[wanted], wanted
+    all_met(noticed, "minted by a meter", "taken back")
 
 
 def test_nothing_that_happens_side_by_side_breaks_an_invariant() -> None:
     """All families together, a quarter as many lives; what each of them must have met is its own test's business."""
-    Living.happened.clear()
-    few = settings(stateful_step_count=OPERATIONS, max_examples=settings().max_examples // 4)
-    run_state_machine_as_test(Everything, settings=few)  # type: ignore[no-untyped-call]
-    done = Living.happened
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}")
+    done, _ = live(Everything, OPERATIONS, 4)
     for wanted in ("Order", "Transfer", "Reading", "CreditLimit"):
         assert done[f"{wanted} ACCEPTED"], f"{wanted} was never accepted: {sorted(done)}"
     assert any(name.startswith("SessionReserve ") for name in done), "nobody wanted to charge"
@@ -76,52 +81,25 @@ def test_nothing_that_happens_side_by_side_breaks_an_invariant() -> None:
 
 def test_nothing_that_is_ordered_breaks_an_invariant() -> None:
     """Orders, and the transfers that back them, alone: far more of them meet, and are undone again."""
-    Living.happened.clear()
-    Living.noticed.clear()
-    run_state_machine_as_test(OrderRules, settings=settings(stateful_step_count=OPERATIONS))  # type: ignore[no-untyped-call]
-    done, noticed = Living.happened, Living.noticed
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}; {dict(sorted(noticed.items()))}")
-    for wanted in (
-        *("Order ACCEPTED", "Order NOT_ENOUGH", "Order NOT_FILLED", "Amend ACCEPTED"),
-        *("Cancel ACCEPTED", "Cancel UNKNOWN_ORDER", "TradeReversed ACCEPTED", "TradeReversed UNKNOWN_TRADE"),
-    ):
-        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    done, noticed = live(OrderRules, OPERATIONS)
+    all_met(done, "Order ACCEPTED", "Order NOT_ENOUGH", "Order NOT_FILLED", "Amend ACCEPTED")
+    all_met(done, "Cancel ACCEPTED", "Cancel UNKNOWN_ORDER", "TradeReversed ACCEPTED", "TradeReversed UNKNOWN_TRADE")
     assert noticed["traded"] >= 20 and noticed["reversed"], noticed
 
 
 def test_nothing_that_is_wished_breaks_an_invariant() -> None:
     """Agents, partners, and a store of which members have no more than they may; half as many lives."""
-    Living.happened.clear()
-    Living.noticed.clear()
-    few = settings(stateful_step_count=OPERATIONS, max_examples=settings().max_examples // 2)
-    run_state_machine_as_test(WishRules, settings=few)  # type: ignore[no-untyped-call]
-    done, noticed = Living.happened, Living.noticed
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}; {dict(sorted(noticed.items()))}")
-    for wanted in (
-        *("AgentSet ACCEPTED", "AgentOff ACCEPTED", "AgentSet TARGETS_CONTRADICT"),
-        *("PartnerFirst ACCEPTED", "PartnerNobody ACCEPTED", "Stored ACCEPTED", "Stored NO_ROOM"),
-    ):
-        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
-    for wanted in ("traded", "waits for room", "an agent's order rests"):
-        assert noticed[wanted], f"{wanted}: never noticed"
+    done, noticed = live(WishRules, OPERATIONS, 2)
+    all_met(done, "AgentSet ACCEPTED", "AgentOff ACCEPTED", "AgentSet TARGETS_CONTRADICT")
+    all_met(done, "PartnerFirst ACCEPTED", "PartnerNobody ACCEPTED", "Stored ACCEPTED", "Stored NO_ROOM")
+    all_met(noticed, "traded", "waits for room", "an agent's order rests")
 
 
 def test_nothing_that_is_auctioned_breaks_an_invariant() -> None:
     """Auctions alone, a quarter as many lives."""
-    Living.happened.clear()
-    Living.noticed.clear()
-    few = settings(stateful_step_count=OPERATIONS, max_examples=settings().max_examples // 4)
-    run_state_machine_as_test(AuctionRules, settings=few)  # type: ignore[no-untyped-call]
-    done = Living.happened
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}; {dict(sorted(Living.noticed.items()))}")
-    for wanted in (
-        "AuctionRising ACCEPTED",
-        "AuctionFalling ACCEPTED",
-        "AuctionBid ACCEPTED",
-        "AuctionBid BID_TOO_WEAK",
-    ):
-        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
-    assert Living.noticed["auction closed"] and Living.noticed["auction won"]
+    done, noticed = live(AuctionRules, OPERATIONS, 4)
+    all_met(done, "AuctionRising ACCEPTED", "AuctionFalling ACCEPTED", "AuctionBid ACCEPTED", "AuctionBid BID_TOO_WEAK")
+    all_met(noticed, "auction closed", "auction won")
 
 
 @pytest.mark.parametrize(
@@ -152,30 +130,14 @@ def test_nothing_that_is_auctioned_breaks_an_invariant() -> None:
     ],
 )
 def test_a_bug_in_the_ledger_is_found(life: type[Living], place: str, broken: Callable[..., object]) -> None:
-    """The test of the test: with one line of the ledger gone, a few lives are enough."""
-    few = settings(
-        stateful_step_count=OPERATIONS,
-        max_examples=100,
-        phases=(Phase.generate,),
-        derandomize=True,
-        report_multiple_bugs=False,
-    )
-    with mock.patch(f"meshnode.{place}", broken), pytest.raises(AssertionError):
-        run_state_machine_as_test(life, settings=few)  # type: ignore[no-untyped-call]
+    bug_is_found(life, OPERATIONS, f"meshnode.{place}", broken)
 
 
 def test_every_wh_ends_in_one_place_whatever_members_do() -> None:
     """Readings late and wrong, a battery, certificates: shares are the settlement's, no Wh ends twice or nowhere."""
-    Living.happened.clear()
-    Living.noticed.clear()
-    lives = settings().max_examples // SHARE_OF_ORIGIN
-    few = settings(stateful_step_count=ORIGIN_OPERATIONS, max_examples=lives)
-    run_state_machine_as_test(Origins, settings=few)  # type: ignore[no-untyped-call]
-    done, noticed = Living.happened, Living.noticed
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
-    for wanted in ("CertificateTransfer ACCEPTED", "CertificateRetire ACCEPTED", "CertificateRetire NOT_CERTIFIED"):
-        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
-    assert noticed["periods traced"] and noticed["certificates issued"]
+    done, noticed = live(Origins, ORIGIN_OPERATIONS, SHARE_OF_ORIGIN)
+    all_met(done, "CertificateTransfer ACCEPTED", "CertificateRetire ACCEPTED", "CertificateRetire NOT_CERTIFIED")
+    all_met(noticed, "periods traced", "certificates issued")
 
 
 def _pass_on_and_keep(_state: object, _account: bytes, chosen: list[Any]) -> tuple[Any, ...]:
@@ -191,6 +153,4 @@ def _pass_on_and_keep(_state: object, _account: bytes, chosen: list[Any]) -> tup
     ids=["certificates are passed on and kept", "what was stored is forgotten"],
 )
 def test_a_bug_in_the_origin_is_found(place: str, broken: Callable[..., object]) -> None:
-    few = settings(stateful_step_count=ORIGIN_OPERATIONS, max_examples=20, phases=(Phase.generate,), derandomize=True)
-    with mock.patch(place, broken), pytest.raises(AssertionError):
-        run_state_machine_as_test(Origins, settings=few)  # type: ignore[no-untyped-call]
+    bug_is_found(Origins, ORIGIN_OPERATIONS, place, broken)

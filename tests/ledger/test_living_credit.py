@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from unittest import mock
 
 import pytest
-from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from meshnode.ledger.verdicts import Verdict
-from tests.ledger.living import Living
+from tests.ledger.lives import all_met, bug_is_found, live
 from tests.ledger.living_credit import CreditRules
 
 OPERATIONS = 65
@@ -19,26 +16,11 @@ PART = 4
 
 
 def test_nothing_that_is_owed_or_set_breaks_an_invariant() -> None:
-    Living.happened.clear()
-    Living.noticed.clear()
-    fewer = settings(stateful_step_count=OPERATIONS, max_examples=max(1, settings().max_examples // PART))
-    run_state_machine_as_test(CreditRules, settings=fewer)  # type: ignore[no-untyped-call]
-    done, noticed = Living.happened, Living.noticed
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
-    for wanted in (
-        "Order",
-        "CreditLimit",
-        "DepositPlace",
-        "DepositRelease",
-        "PriceMine",
-        "LevySet",
-        "CapSet",
-        "Stored",
-    ):
-        assert done[f"{wanted} ACCEPTED"], f"{wanted} was never accepted: {sorted(done)}"
-    assert done["PriceMine BACKWARDS"] and done["Order OVER_CREDIT"], sorted(done)
-    for wanted in ("levied", "traded at set prices", "arrears were paid"):
-        assert noticed[wanted], f"{wanted}: never: {sorted(noticed)}"
+    done, noticed = live(CreditRules, OPERATIONS, PART)
+    accepted = ("Order", "CreditLimit", "DepositPlace", "DepositRelease", "PriceMine", "LevySet", "CapSet", "Stored")
+    all_met(done, *(f"{one} ACCEPTED" for one in accepted))
+    all_met(done, "PriceMine BACKWARDS", "Order OVER_CREDIT", "Amend ACCEPTED")
+    all_met(noticed, "levied", "traded at set prices", "arrears were paid")
 
 
 def _never(found: object) -> Callable[..., object]:
@@ -64,13 +46,4 @@ def _never(found: object) -> Callable[..., object]:
     ],
 )
 def test_a_bug_in_the_ledger_is_found(place: str, broken: Callable[..., object]) -> None:
-    """The test of the test."""
-    few = settings(
-        stateful_step_count=OPERATIONS,
-        max_examples=100,
-        phases=(Phase.generate,),
-        derandomize=True,
-        report_multiple_bugs=False,
-    )
-    with mock.patch(place, broken), pytest.raises(AssertionError):
-        run_state_machine_as_test(CreditRules, settings=few)  # type: ignore[no-untyped-call]
+    bug_is_found(CreditRules, OPERATIONS, place, broken)

@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from meshnode.market import session
 from meshnode.market.redemption import Redeemed
-from tests.ledger.living import Living
+from tests.ledger.lives import live
 from tests.ledger.living_deliveries import HouseholdsDelivered
 
 OPERATIONS = 65
@@ -22,12 +22,7 @@ _BILL = session.settle
 
 
 def test_nothing_that_happens_at_points_breaks_an_invariant() -> None:
-    Living.happened.clear()
-    Living.noticed.clear()
-    fewer = settings(stateful_step_count=OPERATIONS, max_examples=max(1, settings().max_examples // PART))
-    run_state_machine_as_test(HouseholdsDelivered, settings=fewer)  # type: ignore[no-untyped-call]
-    done, noticed = Living.happened, Living.noticed
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
+    done, noticed = live(HouseholdsDelivered, OPERATIONS, PART)
     for wanted in ("SessionReserve", "CoinRedeem", "DeliveryCancel", "Tick", "Stored"):
         assert done[f"{wanted} ACCEPTED"], f"{wanted} was never accepted: {sorted(done)}"
     for wanted in ("session ENDED", "KEPT ENDED", "CANCELLED", "restored"):

@@ -6,16 +6,13 @@ And whatever was ordered before, nobody trades outside what the law, and a feed,
 from __future__ import annotations
 
 from collections.abc import Callable
-from unittest import mock
 
 import pytest
-from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from meshnode.market import Band
 from meshnode.settlement import driven
 from meshnode.settlement.driven import likely
-from tests.ledger.living import Living
+from tests.ledger.lives import all_met, bug_is_found, live
 from tests.ledger.living_caps import CapRules
 from tests.ledger.living_prices import PriceRules
 
@@ -26,49 +23,19 @@ _EXPECTED = driven.expected
 
 
 def test_no_period_costs_anything_else_than_what_was_said_when_it_began() -> None:
-    Living.happened.clear()
-    Living.noticed.clear()
-    fewer = settings(stateful_step_count=OPERATIONS, max_examples=max(1, settings().max_examples // PART))
-    run_state_machine_as_test(PriceRules, settings=fewer)  # type: ignore[no-untyped-call]
-    done, noticed = Living.happened, Living.noticed
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
-    for wanted in (
-        *("FeedDefine ACCEPTED", "FeedValue ACCEPTED", "FeedValue VALUE_STALE", "FeedValue VALUE_AGREED"),
-        *("CapSet ACCEPTED", "CapSet BACKWARDS", "Order ACCEPTED", "Order PRICE_ABOVE_CAP", "Order PRICE_BELOW_FLOOR"),
-    ):
-        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
+    done, noticed = live(PriceRules, OPERATIONS, PART)
+    all_met(done, "FeedDefine ACCEPTED", "FeedValue ACCEPTED", "FeedValue VALUE_STALE", "FeedValue VALUE_AGREED")
+    all_met(done, "CapSet ACCEPTED", "CapSet BACKWARDS", "Order ACCEPTED")
+    all_met(done, "Order PRICE_ABOVE_CAP", "Order PRICE_BELOW_FLOOR")
     assert "120 minutes" in PriceRules.binding
-    for wanted in (
-        *("PeriodClosed by feed", "PeriodClosed fixed", "PeriodCorrected by feed", "PeriodCorrected fixed"),
-        *("gone as outside", "traded under a cap", "traded at the cap"),
-    ):
-        assert noticed[wanted], f"{wanted} never happened: {sorted(noticed)}"
+    all_met(noticed, "PeriodClosed by feed", "PeriodClosed fixed", "PeriodCorrected by feed", "PeriodCorrected fixed")
+    all_met(noticed, "gone as outside", "traded under a cap", "traded at the cap")
 
 
 def test_nothing_stands_or_trades_outside_the_law_of_its_time() -> None:
-    Living.happened.clear()
-    Living.noticed.clear()
-    fewer = settings(stateful_step_count=OPERATIONS, max_examples=max(1, settings().max_examples // PART))
-    run_state_machine_as_test(CapRules, settings=fewer)  # type: ignore[no-untyped-call]
-    done, noticed = Living.happened, Living.noticed
-    print(f"{done.total()} operations: {dict(sorted(done.items()))}, {dict(sorted(noticed.items()))}")
-    for wanted in ("CapSet ACCEPTED", "CapSet BACKWARDS", "AuctionBid ACCEPTED", "AuctionBid PRICE_ABOVE_CAP"):
-        assert done[wanted], f"{wanted} never happened: {sorted(done)}"
-    for wanted in ("an order went", "a bid went", "traded under a law"):
-        assert noticed[wanted], f"{wanted} never happened: {sorted(noticed)}"
-
-
-def _found(place: str, broken: Callable[..., object], life: type[Living]) -> None:
-    """With one line of the ledger gone, a few lives are enough."""
-    few = settings(
-        stateful_step_count=OPERATIONS,
-        max_examples=100,
-        phases=(Phase.generate,),
-        derandomize=True,
-        report_multiple_bugs=False,
-    )
-    with mock.patch(place, broken), pytest.raises(AssertionError):
-        run_state_machine_as_test(life, settings=few)  # type: ignore[no-untyped-call]
+    done, noticed = live(CapRules, OPERATIONS, PART)
+    all_met(done, "CapSet ACCEPTED", "CapSet BACKWARDS", "AuctionBid ACCEPTED", "AuctionBid PRICE_ABOVE_CAP")
+    all_met(noticed, "an order went", "a bid went", "traded under a law")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +58,7 @@ def _found(place: str, broken: Callable[..., object], life: type[Living]) -> Non
     ],
 )
 def test_a_bug_in_the_prices_is_found(place: str, broken: Callable[..., object]) -> None:
-    """The test of the test."""
-    _found(f"meshnode.settlement.{place}", broken, PriceRules)
+    bug_is_found(PriceRules, OPERATIONS, f"meshnode.settlement.{place}", broken)
 
 
 @pytest.mark.parametrize(
@@ -111,5 +77,4 @@ def test_a_bug_in_the_prices_is_found(place: str, broken: Callable[..., object])
     ],
 )
 def test_a_bug_in_the_law_is_found(place: str, broken: Callable[..., object]) -> None:
-    """The test of the test."""
-    _found(place, broken, CapRules)
+    bug_is_found(CapRules, OPERATIONS, place, broken)

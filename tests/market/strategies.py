@@ -7,9 +7,10 @@ both sides come up all the time.
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from meshnode.amounts import PPM
 from meshnode.market import Order, Side, Terms, Trade
 from meshnode.market.grid_fees import GridFees
-from meshnode.settlement import Metered, PeriodInputs, Quality, Tariff, fund_account
+from meshnode.settlement import GRID_ACCOUNT, Metered, PeriodInputs, Quality, Tariff, fund_account
 from meshnode.settlement.levies import CONSUMED, GRID, NEIGHBOURS, Levy, Solidarity
 
 # The same examples every time: a failure in CI is a failure at home.
@@ -69,11 +70,16 @@ def meters(draw: st.DrawFn, account: bytes) -> Metered:
 @st.composite
 def tariffs(draw: st.DrawFn) -> Tariff:
     fee_u_kwh = draw(st.sampled_from([0, 10_000, 12_345]))
+    sharing = draw(st.sampled_from([None, "mid-market-rate", "es-static"]))
+    # A share of nobody who takes part, and of the grid for those who are not here, are there as well.
+    cuts = sorted(draw(st.lists(st.integers(0, PPM), min_size=len(ACCOUNTS), max_size=len(ACCOUNTS))))
+    shares = [high - low for low, high in zip([0, *cuts], [*cuts, PPM], strict=True)]
     funds = ((fund_account("coop"), 333_333), (ACCOUNTS[0], 333_333), (fund_account("network"), 333_334))
     return Tariff(
         grid_price_u_kwh=draw(prices),
         feed_in_price_u_kwh=draw(prices),
-        sharing=draw(st.sampled_from([None, "mid-market-rate"])),
+        sharing=sharing,
+        weights=tuple(zip((*ACCOUNTS, GRID_ACCOUNT), shares, strict=True)) if sharing == "es-static" else (),
         fee_u_kwh=fee_u_kwh,
         fee_split=funds if fee_u_kwh else (),
         levies=tuple(draw(st.lists(st.sampled_from(LEVIES), max_size=3))),

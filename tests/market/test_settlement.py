@@ -115,7 +115,7 @@ def test_the_order_of_meters_does_not_matter(inputs: PeriodInputs, random) -> No
 @EXAMPLES
 @given(periods())
 def test_with_sharing_nothing_goes_round_through_the_grid(inputs: PeriodInputs) -> None:
-    if inputs.tariff.sharing is None:
+    if inputs.tariff.sharing != "mid-market-rate":
         return
     lines = settle(inputs).lines
     drawing = [line.account for line in lines if line.grid_wh]
@@ -453,3 +453,34 @@ def test_fund_ids_differ_by_name() -> None:
     assert len(fund_account("community fund")) == 16
     assert fund_account("community fund") == fund_account("community fund")
     assert fund_account("community fund") != fund_account("Community fund")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount_u": 55_999},
+        {"energy_wh": 699},
+        {"price_u_kwh": 79_999},
+        {"debit": ACCOUNTS[1]},
+        {"reason": Reason.SHARED},
+        None,
+    ],
+)
+def test_the_check_finds_surplus_that_is_passed_on_wrongly(change: dict[str, object] | None) -> None:
+    """2000 Wh by .5/.3/.2 for 600/900/100: the roof passes on what 700 Wh are worth."""
+    anna, bela, carla, roof = ACCOUNTS[:4]
+    tariff = Tariff(
+        grid_price_u_kwh=300_000,
+        feed_in_price_u_kwh=80_000,
+        sharing="es-static",
+        weights=((anna, 500_000), (bela, 300_000), (carla, 200_000)),
+    )
+    used = ((anna, 600, 0), (bela, 900, 0), (carla, 100, 0), (roof, 0, 2_000))
+    inputs = PeriodInputs(7, ASSET, tuple(Metered(*one) for one in used), (), tariff)
+    right = settle(inputs)
+    check_settlement(inputs, right)
+    number = next(n for n, one in enumerate(right.postings) if one.reason is Reason.SURPLUS)
+    wrong = list(right.postings)
+    wrong[number : number + 1] = [] if change is None else [msgspec.structs.replace(wrong[number], **change)]
+    with pytest.raises(SettlementBroken):
+        check_settlement(inputs, msgspec.structs.replace(right, postings=tuple(wrong)))

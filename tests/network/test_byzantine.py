@@ -367,3 +367,23 @@ def test_locks_of_those_who_were_replaced_bind_nobody() -> None:
         [history(cluster, home) for home in cluster.village.homes if home in cluster.validators], roll, verify
     )
     assert not found.evidence and not found.open, "nobody is asked for a lock that went with its validators"
+
+
+def test_a_lock_that_others_showed_is_asked_of_nobody_once_the_locks_are_over() -> None:
+    # All were asked at their start what they may have forgotten, and each was shown the lock of the others. Without
+    # locks nobody has one as high: what it stood for is final, or nobody would ever lead again.
+    cluster = Changing(4, 4, quorum_mode=QUORUM_BYZANTINE)
+    cluster.byzantine = False
+    cluster.until(lambda: cluster.leader() and cluster.agreed())
+    shown = lock_of(cluster, cluster.leader())
+    assert shown is not None
+    for validator in cluster.validators.values():
+        validator.permit(Licence(lock=shown, until=10_000))
+    cluster.set_mode(QUORUM_MAJORITY)
+    cluster.until(lambda: not any(v.machine.quorum.mode for v in cluster.validators.values()), LONG)
+    cluster.offer(record := order(cluster, 2001))
+    cluster.until(lambda: accepted(cluster, record) and cluster.agreed(), LONG)
+    assert not any(validator._may_not_lead() for validator in cluster.validators.values())
+    cluster.stop(cluster.leader())
+    cluster.offer(record := order(cluster, 2002))
+    cluster.until(lambda: accepted(cluster, record), LONG)

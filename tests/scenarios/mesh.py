@@ -270,6 +270,7 @@ async def open_mesh(
     binding: str = "mid_market_village",
     grace_minutes: int = 10,
     correction_minutes: int | None = None,
+    billing_minutes: int | None = None,
     with_doors: bool = False,
     quorum_mode: int = QUORUM_MAJORITY,
     node: Sequence[str] = RUN,
@@ -283,13 +284,14 @@ async def open_mesh(
         grace_minutes: how long a period waits for readings that are missing. The preset's two
             minutes are a moment of a fast clock, in which a busy computer may not read a meter.
         correction_minutes: how long readings may correct a period; None: as the preset says.
+        billing_minutes: of a billing period; None: as the preset says.
         node: what the interpreter is given to run a node.
     """
     shows_s = MORNING_S - LEAD_S * speed
     genesis, nodes = found_homes(
         place,
         "Scenario village",
-        _with_times(preset(binding), grace_minutes, correction_minutes),
+        _with_times(preset(binding), grace_minutes, correction_minutes, billing_minutes),
         [_home(home, place / home.name) for home in homes],
         clock=Clock(kind=CLOCK_DEMONSTRATION, speed=speed, origin_s=int(time.time()), shows_s=shows_s),
         start_s=shows_s,
@@ -330,13 +332,17 @@ def record(directory: Path, quarters: Sequence[tuple[int, int]]) -> Path:
     return path
 
 
-def _with_times(text: str, grace_minutes: int, correction_minutes: int | None) -> str:
+def _with_times(
+    text: str, grace_minutes: int, correction_minutes: int | None, billing_minutes: int | None = None
+) -> str:
     changes = {
         "And a period settles 2 minutes after its end": f"And a period settles {grace_minutes} minutes after its end",
     }
     if correction_minutes is not None:
         sentence = f"And corrections are accepted for {correction_minutes} minutes"
         changes["And corrections are accepted for 2 days"] = sentence
+    if billing_minutes is not None:
+        changes["And bills are issued every 1 month"] = f"And bills are issued every {billing_minutes} minutes"
     for said, wanted in changes.items():
         assert said in text, f"the preset says it in other words now: {said}"
         text = text.replace(said, wanted)

@@ -155,7 +155,7 @@ class Seat:
 
     def _leave(self) -> None:
         if self.validator is not None:
-            self._world.witness.leaves(self, self.validator._finalizer.unable * self._tick_ms)
+            self._world.witness.leaves(self, self.validator, self._tick_ms)
         self._leaving = True
         self._work()
 

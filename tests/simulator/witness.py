@@ -16,6 +16,7 @@ import msgspec
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Machine, RecordDone
 from meshnode.network.finalizer import TWO_HISTORIES
+from meshnode.network.validator import Validator
 from meshnode.network.work import FinalBlock
 from meshnode.store import Batch
 from protocols import cbor, cose
@@ -439,18 +440,19 @@ class Witness:
         if final and (newest is None or newest[0] != final):
             self.broken("final can be proved", f"{node.name}: {final} is final, the newest certificate is {newest}")
 
-    def leaves(self, seat: Seat, stuck_ms: int) -> None:
+    def leaves(self, seat: Seat, validator: Validator, tick_ms: int) -> None:
         """A validator goes to fetch what it lacks, because it could not get on for so long.
 
-        That mends what it met while something was wrong; without it, who votes gets on by itself. Whoever missed
-        a change of the validators cannot know that a leader was rightly elected, and has to look.
+        That mends what it met while something was wrong; without it, who votes and is led gets on by itself. Whoever
+        missed a change of the validators cannot know that a leader was rightly elected, and has to look.
         """
         self.checked["gets on by itself"] += 1
-        healed_ms = self._world.healed_ms
+        stuck_ms, healed_ms = validator._finalizer.unable * tick_ms, self._world.healed_ms
         if healed_ms is None or not stuck_ms or self._world.may_fork or not self._world.honest_home(seat.home):
             return
         in_force = self._headers[self._certified[self.certified_height]].following
-        if seat.validator is None or seat.validator._electorate.of(in_force) is None:
+        leaderless = validator._leadership.silence >= validator._core._replica.config.election_tick
+        if leaderless or validator._electorate.of(in_force) is None:
             return
         if stuck_ms < self._world.timeline.now_ms - healed_ms:
             self.broken("gets on by itself", f"{seat.name} was stuck for {stuck_ms // 1000} s, and nothing was wrong")

@@ -108,7 +108,7 @@ async def test_state_hashes_of_the_newest_heights(address: str, backend: HandMad
     assert (unknown.status, unknown.faults[0]["place"]) == (404, "height")
 
 
-async def test_an_order_is_placed_becomes_final_and_is_cancelled(address: str, backend: HandMade) -> None:
+async def test_an_order_is_placed_becomes_final_and_is_amended_and_cancelled(address: str, backend: HandMade) -> None:
     placed = await write(address, "POST", "/api/orders", ORDER)
     assert placed.status == 202
     assert placed.json["period_start_s"] == PERIOD + PERIOD_S
@@ -119,6 +119,10 @@ async def test_an_order_is_placed_becomes_final_and_is_cancelled(address: str, b
     assert bytes.fromhex(outcome["receipt"]) == b"receipt"
     (order,) = (await get(address, "/api/orders?open=1")).json["orders"]
     assert (order["order_id"], order["side"], order["energy_wh"]) == (record_id, "buy", 250)
+    less = {"energy_wh": 100, "price_u_kwh": 214_000}
+    assert (await write(address, "POST", f"/api/orders/{record_id}/amend", less)).status == 202
+    (order,) = (await get(address, "/api/orders?open=1")).json["orders"]
+    assert (order["order_id"], order["energy_wh"], order["price_u_kwh"]) == (record_id, 100, 214_000)
     cancelled = await write(address, "POST", f"/api/orders/{record_id}/cancel")
     assert cancelled.status == 202
     assert (await get(address, "/api/orders?open=1")).json["orders"] == []

@@ -19,6 +19,7 @@ ORDER = {"side": "buy", "period_start_s": "next", "energy_wh": 250, "price_u_kwh
 WRITING = [
     ("POST", "/api/orders"),
     ("DELETE", "/api/orders/" + "ab" * 32),
+    ("POST", "/api/orders/" + "ab" * 32 + "/amend"),
     ("POST", "/api/orders/" + "ab" * 32 + "/cancel"),
     ("POST", "/api/transfers"),
     ("POST", "/api/assets"),

@@ -1,11 +1,11 @@
-"""Bill rows: what the tables about billing periods and shared hours hold; as `rows`, for those alone."""
+"""Billing rows: what the tables about billing periods and shared hours hold; as `rows`, for those alone."""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class Bill(msgspec.Struct, frozen=True):
+class BillingPeriod(msgspec.Struct, frozen=True):
     """A billing period; the table's key is the start of its first settlement period.
 
     months, seconds, number: which one it is, counted by months or by seconds of local time.
@@ -21,7 +21,7 @@ class Bill(msgspec.Struct, frozen=True):
     entries: int = 0
 
 
-class BillSum(msgspec.Struct, frozen=True, gc=False):
+class BillingSum(msgspec.Struct, frozen=True, gc=False):
     """One account's billing period; the table's key is (billing period, account).
 
     bought_wh, bought_u: from the grid. surplus_wh, surplus_u: given to the grid, or by somebody else for it.
@@ -40,10 +40,10 @@ class BillSum(msgspec.Struct, frozen=True, gc=False):
 class SharedHour(msgspec.Struct, frozen=True, gc=False):
     """An hour behind one substation, while it may change; the table's key is (hour, substation).
 
-    bill: the billing period that it counts in. until_s: its end. u_kwh to fund: of its incentive.
+    billing: the billing period that it counts in. until_s: its end. u_kwh to fund: of its incentive.
     """
 
-    bill: int
+    billing: int
     until_s: int
     u_kwh: int
     producers_ppm: int

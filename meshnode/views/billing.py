@@ -1,4 +1,4 @@
-"""Bills: what the views keep of billing periods and shared hours - the writing, and the answers."""
+"""Billing: what the views keep of billing periods and shared hours - the writing, and the answers."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Callable
 
 import msgspec
 
-from meshnode.settlement.bills import BillFinal, BillPosted, HourShared
+from meshnode.settlement.billing_periods import BillingFinal, BillingPosted, HourShared
 from meshnode.views import rows
 
 NumberOf = Callable[[sqlite3.Connection, bytes], int]
 
 
-def enter(db: sqlite3.Connection, height: int, event: BillPosted, number_of: NumberOf) -> None:
+def enter(db: sqlite3.Connection, height: int, event: BillingPosted, number_of: NumberOf) -> None:
     """A billing period as it stands now, one row an account."""
     for line in event.lines:
         sums = line.compensation
         values = (sums.bought_wh, sums.bought_u, sums.surplus_wh, sums.surplus_u, sums.compensated_u, sums.lost_u)
         db.execute(
-            "INSERT OR REPLACE INTO bills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            "INSERT OR REPLACE INTO billing_periods VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
-                *(event.first_s, number_of(db, line.account), event.until_s, event.entry, height, event.bill_id),
+                *(event.first_s, number_of(db, line.account), event.until_s, event.entry, height, event.billing_id),
                 *(*values, line.incentive_u),
             ),
         )
 
 
-def finish(db: sqlite3.Connection, event: BillFinal) -> None:
+def finish(db: sqlite3.Connection, event: BillingFinal) -> None:
     """No correction can follow."""
-    db.execute("UPDATE bills SET final = 1 WHERE first_s = ?", (event.first_s,))
+    db.execute("UPDATE billing_periods SET final = 1 WHERE first_s = ?", (event.first_s,))
 
 
 def enter_hour(db: sqlite3.Connection, event: HourShared, number_of: NumberOf) -> None:
@@ -42,21 +42,24 @@ def enter_hour(db: sqlite3.Connection, event: HourShared, number_of: NumberOf) -
     )
 
 
-def bills(db: sqlite3.Connection, account: bytes | None, below_s: int, limit: int, skip: int) -> list[rows.BillRow]:
+def periods(
+    db: sqlite3.Connection, account: bytes | None, below_s: int, limit: int, skip: int
+) -> list[rows.BillingRow]:
     """Billing periods that ended and began before a time, newest first, of one account or of all."""
     where = "" if account is None else "AND accounts.account = :account "
     found = db.execute(
-        "SELECT bill_id, first_s, until_s, accounts.account, name, entry, height, bought_wh, bought_u, surplus_wh, "
-        "surplus_u, compensated_u, lost_u, incentive_u, final FROM bills JOIN accounts ON number = bills.account "
+        "SELECT billing_id, first_s, until_s, accounts.account, name, entry, height, bought_wh, bought_u, surplus_wh, "
+        "surplus_u, compensated_u, lost_u, incentive_u, final FROM billing_periods AS mine "
+        "JOIN accounts ON number = mine.account "
         f"WHERE first_s < :below {where}ORDER BY first_s DESC, accounts.account LIMIT :limit OFFSET :skip",
         {"account": account, "below": below_s, "limit": limit, "skip": skip},
     )
-    names = rows.BillRow.__struct_fields__
+    names = rows.BillingRow.__struct_fields__
     return [
-        rows.BillRow(
-            **dict(zip(names, (bill_id.hex(), first_s, until_s, owner.hex(), *facts, bool(final)), strict=True))
+        rows.BillingRow(
+            **dict(zip(names, (billing_id.hex(), first_s, until_s, owner.hex(), *facts, bool(final)), strict=True))
         )
-        for bill_id, first_s, until_s, owner, *facts, final in found
+        for billing_id, first_s, until_s, owner, *facts, final in found
     ]
 
 

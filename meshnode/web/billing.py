@@ -1,4 +1,4 @@
-"""Bills: the endpoints about billing periods - what surplus took off, what was lost of it, what shared hours earned."""
+"""Billing: the endpoints about billing periods - what surplus took off and what of it was lost, what hours earned."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from meshnode.settlement import bills
-from meshnode.views import END_S, BillRow
+from meshnode.settlement import billing_periods
+from meshnode.views import END_S, BillingRow
 from meshnode.web import asking
 from meshnode.web.backend import Backend
 from meshnode.web.faults import answer
@@ -25,7 +25,7 @@ MAX_HOURS = 1_000
 MAX_SKIP = 8_192
 
 
-class Bills:
+class Billing:
     """The endpoints of one backend."""
 
     def __init__(self, backend: Backend) -> None:
@@ -41,9 +41,9 @@ class Bills:
     async def compensation(self, request: Request) -> Response:
         """GET /api/compensation?account&limit&skip: billing periods, newest first; the one that runs is provisional."""
         account = account_asked(self._backend, request)
-        rows = await ask(lambda views: views.bills(account), self._backend.views)
+        rows = await ask(lambda views: views.billing_periods(account), self._backend.views)
         found, more = page(request, [*self._running(account), *(self._told(row) for row in rows)])
-        return answer({"bills": found, "next": more})
+        return answer({"billing_periods": found, "next": more})
 
     async def hours(self, request: Request) -> Response:
         """GET /api/compensation/hours?from_s&to_s&limit&skip: what was shared within each hour, and who received it."""
@@ -58,7 +58,7 @@ class Bills:
         state = self._backend.machine.state
         return [
             {
-                "bill_id": bills.bill_id(first_s).hex(),
+                "billing_id": billing_periods.billing_id(first_s).hex(),
                 "first_s": first_s,
                 "until_s": bill.until_s,
                 "account": line.account.hex(),
@@ -68,13 +68,13 @@ class Bills:
                 "due_u": line.compensation.due_u,
                 "status": "running",
             }
-            for first_s, bill in state.bills.items()
+            for first_s, bill in state.billing_periods.items()
             if not bill.entries
-            for line in bills.lines(state, first_s)
+            for line in billing_periods.lines(state, first_s)
             if account in (None, line.account)
         ]
 
-    def _told(self, row: BillRow) -> dict[str, Any]:
+    def _told(self, row: BillingRow) -> dict[str, Any]:
         told = msgspec.structs.asdict(row)
         status = "final" if told.pop("final") else "provisional"
         return told | {"due_u": row.bought_u - row.compensated_u, "status": status}

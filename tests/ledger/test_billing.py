@@ -9,7 +9,7 @@ from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.machine import Event
 from meshnode.settlement import GRID_ACCOUNT, Reason, fund_account
-from meshnode.settlement.bills import BillFinal, BillPosted, HourShared, bill_id, cycle_of
+from meshnode.settlement.billing_periods import BillingFinal, BillingPosted, HourShared, billing_id, cycle_of
 from meshnode.settlement.closing import PeriodClosed
 from meshnode.settlement.compensation import Incentive, passed_on
 from meshnode.settlement.posting import Entry
@@ -21,8 +21,8 @@ from tests.ledger.chain import account, period_s
 ACCEPTED = Verdict.ACCEPTED
 
 
-def bills(events: list[Event]) -> list[BillPosted]:
-    return [event for event in events if isinstance(event, BillPosted)]
+def bills(events: list[Event]) -> list[BillingPosted]:
+    return [event for event in events if isinstance(event, BillingPosted)]
 
 
 def test_what_a_share_exceeds_the_use_is_the_members_own_surplus() -> None:
@@ -45,7 +45,7 @@ def test_surplus_takes_off_what_was_bought_in_the_billing_period_and_the_rest_is
     village.quarter(anna=(100, 0), carla=(50, 0))
     (bill,) = bills(village.quarter())
     assert (bill.first_s, bill.last_s, bill.until_s) == (period_s(1), period_s(3), period_s(4))
-    assert (bill.entry, bill.bill_id) == (0, bill_id(period_s(1)))
+    assert (bill.entry, bill.billing_id) == (0, billing_id(period_s(1)))
     found = {line.account: line.compensation for line in bill.lines}
     told = {home: (one.bought_u, one.surplus_u, one.compensated_u, one.lost_u, one.due_u)
             for home in HOMES if (one := found.get(account(home)))}  # fmt: skip
@@ -89,14 +89,14 @@ def test_a_late_reading_corrects_the_bill_as_if_it_had_been_there_from_the_start
 
     late, right = play(late=True), play(late=False)
     assert late.claims() == right.claims() == {"bela": -90_000, "grid": 90_000}
-    sums = late.chain.machine.state.bill_sums, right.chain.machine.state.bill_sums
+    sums = late.chain.machine.state.billing_sums, right.chain.machine.state.billing_sums
     assert dict(sums[0].items()) == dict(sums[1].items())
 
 
 def test_where_nothing_is_compensated_there_are_no_bills_and_surplus_is_paid_out() -> None:
     village = Village(binding())
     events = [one for _ in range(4) for one in village.quarter(**GOLDEN)]
-    assert not bills(events) and not len(village.chain.machine.state.bills)
+    assert not bills(events) and not len(village.chain.machine.state.billing_periods)
     assert village.claims()["dora"] == 4 * 56_000
 
 
@@ -147,7 +147,7 @@ def test_within_an_hour_injection_and_withdrawal_need_not_coincide() -> None:
     assert dict(hour.parts) == expected
     (bill,) = bills(events)
     assert {one.credit: one.amount_u for one in bill.postings} == expected
-    assert {(one.debit, one.reason) for one in bill.postings} == {(GRID_ACCOUNT, Reason.INCENTIVE)}
+    assert {(one.debit, one.reason) for one in bill.postings} == {(GRID_ACCOUNT, Reason.SHARED_HOURS)}
     after = village.claims()
     assert after["fund"] - before.get("fund", 0) == 5_500
     assert after["dora"] - before["dora"] == 24_750
@@ -209,14 +209,14 @@ def test_when_no_correction_can_follow_nothing_of_a_bill_is_kept() -> None:
         village.quarter(**GOLDEN)
     chain = village.chain
     state = chain.machine.state
-    assert len(state.bill_sums) == 4
+    assert len(state.billing_sums) == 4
     late_s = chain.now_s + chain.machine.rules().period.correction_s + 3_600
     finals: list[Event] = []
-    while not any(isinstance(one, BillFinal) for one in finals):
+    while not any(isinstance(one, BillingFinal) for one in finals):
         chain.block(time_s=max(late_s, chain.now_s + 900))
         finals += chain.events[chain.machine.height]
-    assert period_s(1) not in state.bills
-    assert not [key for key, _ in state.bill_sums.items() if key[0] == period_s(1)]
+    assert period_s(1) not in state.billing_periods
+    assert not [key for key, _ in state.billing_sums.items() if key[0] == period_s(1)]
 
 
 def test_billing_periods_are_local_months_or_so_many_seconds() -> None:
@@ -236,7 +236,7 @@ def test_a_snapshot_carries_bills() -> None:
     state = village.chain.machine.state
     again = State.restore(state.dump())
     assert again.state_hash() == state.state_hash()
-    assert len(again.bills) and len(again.shared_hours) and len(again.hour_points)
+    assert len(again.billing_periods) and len(again.shared_hours) and len(again.hour_points)
     replayed = village.chain.replay()
     for block in village.chain.blocks:
         replayed.apply(block)

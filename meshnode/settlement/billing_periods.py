@@ -1,4 +1,4 @@
-"""Bills: what national rules make of a billing period on the ledger, when its last settlement period closes.
+"""Billing periods: what national rules make of a billing period on the ledger, when its last settlement period closes.
 
 Where the simplified compensation of surplus applies, each member's surplus of the billing period takes off at most
 what its bought energy cost; what is beyond goes back to the grid. Where there is an incentive on shared energy, it
@@ -9,11 +9,11 @@ when the billing period ends; a later reading posts the difference, until no cor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from meshnode.ledger import bill_rows as rows
+from meshnode.ledger import billing_rows as rows
 from meshnode.ledger.state import State
 from meshnode.local_time import Zone, date_of, local_day, offset_s
 from meshnode.settlement import closing, parameters
@@ -22,19 +22,19 @@ from meshnode.settlement.compensation import HOUR_S, Compensation, Incentive, se
 from meshnode.settlement.metered import Metered
 from meshnode.settlement.period import Tariff
 from meshnode.settlement.posting import GRID_ACCOUNT, POOL_ACCOUNT, Entry, Posting, Reason
-from protocols import cbor
+from protocols.cbor import encode
 
 # The law compensates surplus within a month at most (RD 244/2019, article 14.3); what a binding bills less often
 # is still set off month by month. Days are those of the longest month.
 MAX_BILLING_S = 31 * 86_400
 A_MONTH = 1, 0
 
-_NOTHING = rows.BillSum()
+_NOTHING = rows.BillingSum()
 # Account ids have 16 bytes.
 _AFTER_ALL = b"\xff" * 17
 
 
-class BillLine(msgspec.Struct, frozen=True):
+class BillingLine(msgspec.Struct, frozen=True):
     """One account's billing period. incentive_u: what it receives for energy shared within hours."""
 
     account: bytes
@@ -42,18 +42,18 @@ class BillLine(msgspec.Struct, frozen=True):
     incentive_u: int
 
 
-class BillPosted(msgspec.Struct, frozen=True):
-    """A billing period ended, or was corrected; `postings` are what is new, `lines` how it stands now.
+class BillingPosted(msgspec.Struct, frozen=True):
+    """A billing period ended, or was corrected; `postings` are what is new, if anything, `lines` how it stands now.
 
     entry: 0 at its end, then counted by corrections. last_s: start of its last settlement period.
     """
 
-    bill_id: bytes
+    billing_id: bytes
     first_s: int
     last_s: int
     until_s: int
     entry: int
-    lines: tuple[BillLine, ...]
+    lines: tuple[BillingLine, ...]
     postings: tuple[Posting, ...]
 
 
@@ -69,18 +69,18 @@ class HourShared(msgspec.Struct, frozen=True):
     parts: tuple[tuple[bytes, int], ...]
 
 
-class BillFinal(msgspec.Struct, frozen=True):
+class BillingFinal(msgspec.Struct, frozen=True):
     """A billing period can no longer be corrected."""
 
     first_s: int
 
 
-Event = BillPosted | HourShared | BillFinal
+Event = BillingPosted | HourShared | BillingFinal
 
 
-def bill_id(first_s: int) -> bytes:
+def billing_id(first_s: int) -> bytes:
     """The one id of a billing period, by the start of its first settlement period."""
-    return hashlib.sha256(b"meshnode bill\0" + cbor.encode([first_s])).digest()
+    return hashlib.sha256(b"meshnode billing\0" + encode([first_s])).digest()
 
 
 def cycle_of(months: int, seconds: int, zone: Zone, utc_s: int) -> tuple[int, int, int]:
@@ -109,30 +109,37 @@ def closed(state: State, event: PeriodClosed, rules: PeriodRules, zone: Zone) ->
         events.append(_post(state, found[0], asset))
         found = None
     if found is None or found[1].entries:
-        if not (tariff.compensation or tariff.incentive):
+        if not (tariff.compensation or tariff.hourly_incentive):
             return events
-        found = event.start_s, rows.Bill(*cycle, last_s=event.start_s, until_s=end_s)
-    first_s, bill = found
-    state.bills.put(first_s, msgspec.structs.replace(bill, last_s=event.start_s, until_s=end_s))
+        found = event.start_s, rows.BillingPeriod(*cycle, last_s=event.start_s, until_s=end_s)
+    first_s, period = found
+    state.billing_periods.put(first_s, msgspec.structs.replace(period, last_s=event.start_s, until_s=end_s))
     postings = event.settlement.postings
     entered = _enter(state, first_s, event.start_s, event.length_s, tariff, postings, event.metered, ())
-    events += entered + _post_touched(state, entered, {first_s}, asset)
+    events += entered
+    # An hour may reach beyond the billing period that it began in, which has ended then.
+    for before_s in sorted(_periods_of(state, entered) - {first_s}):
+        events += _post_again(state, before_s, asset)
     if cycle_of(rules.billing_months, rules.billing_s, zone, end_s) != cycle:
         events.append(_post(state, first_s, asset))
     return events
 
 
-def corrected(state: State, event: PeriodCorrected, rules: PeriodRules) -> list[Event]:
-    """Enter what a correction changed; post the difference if the billing period has ended."""
-    found = _of(state, event.start_s)
-    if found is None:
-        return []
-    tariff = closing.tariff_of(state, event.start_s, rules)
-    entered = _enter(
-        state, found, event.start_s, rules.length_s, tariff, event.postings, event.metered, event.metered_before
-    )
-    asset = rules.currency.encode()
-    return [*entered, *_post_again(state, found, asset), *_post_touched(state, entered, {found}, asset)]
+def corrected(state: State, found: Sequence[tuple[PeriodCorrected, PeriodRules]]) -> list[Event]:
+    """Enter what a reading corrected; post the difference once for each billing period that has ended."""
+    hours: dict[tuple[int, str], HourShared] = {}
+    touched: dict[int, bytes] = {}
+    for event, rules in found:
+        first_s = _of(state, event.start_s)
+        if first_s is None:
+            continue
+        tariff = closing.tariff_of(state, event.start_s, rules)
+        meters = event.metered, event.metered_before
+        entered = _enter(state, first_s, event.start_s, rules.length_s, tariff, event.postings, *meters)
+        hours |= {(hour.hour_s, hour.substation): hour for hour in entered}
+        touched |= dict.fromkeys((first_s, *_periods_of(state, entered)), rules.currency.encode())
+    again = (one for first_s, asset in sorted(touched.items()) for one in _post_again(state, first_s, asset))
+    return [*hours.values(), *again]
 
 
 def finish(state: State, final_s: int) -> list[Event]:
@@ -143,23 +150,23 @@ def finish(state: State, final_s: int) -> list[Event]:
         for key, _ in _points(state, hour_s, substation):
             state.hour_points.delete(key)
         state.shared_hours.delete((hour_s, substation))
-    open_bills = {hour.bill for _, hour in state.shared_hours.items()}
+    awaited = {hour.billing for _, hour in state.shared_hours.items()}
     events: list[Event] = []
-    for first_s, bill in state.bills.items():
-        if bill.until_s > final_s or not bill.entries:
+    for first_s, period in state.billing_periods.items():
+        if period.until_s > final_s or not period.entries:
             break
-        if first_s in open_bills:
+        if first_s in awaited:
             continue
         for account, _ in _sums(state, first_s):
-            state.bill_sums.delete((first_s, account))
-        state.bills.delete(first_s)
-        events.append(BillFinal(first_s))
+            state.billing_sums.delete((first_s, account))
+        state.billing_periods.delete(first_s)
+        events.append(BillingFinal(first_s))
     return events
 
 
-def lines(state: State, first_s: int) -> tuple[BillLine, ...]:
+def lines(state: State, first_s: int) -> tuple[BillingLine, ...]:
     """A billing period as it stands now, by account."""
-    return tuple(BillLine(account, _compensation(row), row.incentive_u) for account, row in _sums(state, first_s))
+    return tuple(BillingLine(account, _compensation(row), row.incentive_u) for account, row in _sums(state, first_s))
 
 
 def check(state: State) -> None:
@@ -168,18 +175,20 @@ def check(state: State) -> None:
     Raises:
         AssertionError: our bug, never a peer's.
     """
-    for (first_s, account), row in state.bill_sums.items():
-        bill = state.bills[first_s]
-        due = (_compensation(row).lost_u, row.incentive_u) if bill.entries else (0, 0)
-        assert (row.lost_u, row.granted_u) == due, f"bill of {first_s}, {account.hex()}: {row}, due {due}"
-        assert min(row.lost_u, row.incentive_u) >= 0, f"bill of {first_s}, {account.hex()}: {row}"
+    for (first_s, account), row in state.billing_sums.items():
+        period = state.billing_periods[first_s]
+        due = (_compensation(row).lost_u, row.incentive_u) if period.entries else (0, 0)
+        assert (row.lost_u, row.granted_u) == due, f"billing period of {first_s}, {account.hex()}: {row}, due {due}"
+        assert min(row.lost_u, row.incentive_u) >= 0, f"billing period of {first_s}, {account.hex()}: {row}"
     running_u: dict[int, int] = {}
     for (hour_s, substation), hour in state.shared_hours.items():
         earned_u = _hour(state, hour_s, substation, hour).incentive_u
-        running_u[hour.bill] = running_u.get(hour.bill, 0) + earned_u
+        running_u[hour.billing] = running_u.get(hour.billing, 0) + earned_u
     for first_s, earned_u in running_u.items():
         total_u = sum(row.incentive_u for _, row in _sums(state, first_s))
-        assert total_u >= earned_u, f"bill of {first_s}: {total_u} u of incentive, its last hours earned {earned_u} u"
+        assert total_u >= earned_u, (
+            f"billing period of {first_s}: {total_u} u of incentive, its last hours earned {earned_u} u"
+        )
     for (hour_s, substation, account), point in state.hour_points.items():
         assert (hour_s, substation) in state.shared_hours, f"{account.hex()} has a point in no hour"
         assert min(point.injected_wh, point.withdrawn_wh) >= 0, f"hour {hour_s}, {account.hex()}: {point}"
@@ -201,17 +210,18 @@ def _enter(
     if tariff.compensation:
         for account, change in _moved(postings).items():
             _add(state, first_s, account, change)
-    hour_s = start_s // max(HOUR_S, length_s) * max(HOUR_S, length_s)
+    unit_s, incentive = max(HOUR_S, length_s), tariff.hourly_incentive
+    hour_s = start_s // unit_s * unit_s
     return [
-        _enter_hour(state, first_s, (hour_s, substation), hour_s + max(HOUR_S, length_s), tariff.incentive, changes)
+        _enter_hour(state, first_s, (hour_s, substation), hour_s + unit_s, incentive, changes)
         for substation, changes in _by_substation(state, start_s, after, before).items()
-        if tariff.incentive is not None or (hour_s, substation) in state.shared_hours
+        if incentive is not None or (hour_s, substation) in state.shared_hours
     ]
 
 
-def _moved(postings: Iterable[Posting]) -> dict[bytes, rows.BillSum]:
+def _moved(postings: Iterable[Posting]) -> dict[bytes, rows.BillingSum]:
     """What postings of a settlement period, or of its correction, add to what each member bought and had over."""
-    sums: dict[bytes, rows.BillSum] = {}
+    sums: dict[bytes, rows.BillingSum] = {}
     for posting in postings:
         if posting.reason not in _COUNTED:
             continue
@@ -223,12 +233,12 @@ def _moved(postings: Iterable[Posting]) -> dict[bytes, rows.BillSum]:
         assert legs[not received] in (GRID_ACCOUNT, POOL_ACCOUNT), posting
         amount_u = sign * (posting.amount_u if received else -posting.amount_u)
         if posting.reason is Reason.GRID:
-            change = rows.BillSum(bought_wh=sign * posting.energy_wh, bought_u=-amount_u)
+            change = rows.BillingSum(bought_wh=sign * posting.energy_wh, bought_u=-amount_u)
         else:
             # Who is paid at a price above zero, and who pays at one below, is whose surplus it is.
             held = posting.reason is Reason.FEED_IN or received == (posting.price_u_kwh >= 0)
             energy_wh = sign * (posting.energy_wh if held else -posting.energy_wh)
-            change = rows.BillSum(surplus_wh=energy_wh, surplus_u=amount_u)
+            change = rows.BillingSum(surplus_wh=energy_wh, surplus_u=amount_u)
         sums[account] = _sum(sums.get(account, _NOTHING), change)
     return dict(sorted(sums.items()))
 
@@ -277,7 +287,7 @@ def _enter_hour(
     for account in sorted(before.keys() | dict(after.parts).keys()):
         more_u = dict(after.parts).get(account, 0) - before.get(account, 0)
         if more_u:
-            _add(state, hour.bill, account, rows.BillSum(incentive_u=more_u))
+            _add(state, hour.billing, account, rows.BillingSum(incentive_u=more_u))
     return after
 
 
@@ -295,7 +305,7 @@ def _hour(state: State, hour_s: int, substation: str, hour: rows.SharedHour) -> 
 # --- what is posted
 
 
-def _post(state: State, first_s: int, asset: bytes) -> BillPosted:
+def _post(state: State, first_s: int, asset: bytes) -> BillingPosted:
     """The billing period ends."""
     found = [
         _posting(one, Entry.FIRST, asset)
@@ -307,8 +317,11 @@ def _post(state: State, first_s: int, asset: bytes) -> BillPosted:
 
 
 def _post_again(state: State, first_s: int, asset: bytes) -> list[Event]:
-    """Of a billing period that has ended: what was posted and is due no more goes back, what is due is posted."""
-    if not state.bills[first_s].entries:
+    """Of a billing period that has ended: what was posted and is due no more goes back, what is due is posted.
+
+    Whoever keeps bills hears of it also where nothing is: what was bought may be more, and cost as much.
+    """
+    if not state.billing_periods[first_s].entries:
         return []
     found: list[Posting] = []
     for account, row in _sums(state, first_s):
@@ -317,37 +330,36 @@ def _post_again(state: State, first_s: int, asset: bytes) -> list[Event]:
                 continue
             found += [_posting((old[1], old[0], *old[2:]), Entry.REVERSAL, asset)] if old[2] else []
             found += [_posting(new, Entry.REPLACEMENT, asset)] if new[2] else []
-    return [_posted(state, first_s, tuple(found))] if found else []
+    return [_posted(state, first_s, tuple(found))]
 
 
-def _post_touched(state: State, entered: Iterable[HourShared], apart_from: set[int], asset: bytes) -> list[Event]:
-    """An hour may reach beyond the billing period that it began in, which has ended then."""
-    bills = {state.shared_hours[(hour.hour_s, hour.substation)].bill for hour in entered} - apart_from
-    return [event for first_s in sorted(bills) for event in _post_again(state, first_s, asset)]
+def _periods_of(state: State, entered: Iterable[HourShared]) -> set[int]:
+    """The billing periods that hours count in."""
+    return {state.shared_hours[(hour.hour_s, hour.substation)].billing for hour in entered}
 
 
-def _posted(state: State, first_s: int, postings: tuple[Posting, ...]) -> BillPosted:
-    bill = state.bills[first_s]
+def _posted(state: State, first_s: int, postings: tuple[Posting, ...]) -> BillingPosted:
+    period = state.billing_periods[first_s]
     closing.post(state, postings)
     for account, row in _sums(state, first_s):
         done = msgspec.structs.replace(row, lost_u=_compensation(row).lost_u, granted_u=row.incentive_u)
         if done != row:
-            state.bill_sums.put((first_s, account), done)
-    state.bills.put(first_s, msgspec.structs.replace(bill, entries=bill.entries + 1))
+            state.billing_sums.put((first_s, account), done)
+    state.billing_periods.put(first_s, msgspec.structs.replace(period, entries=period.entries + 1))
     found = lines(state, first_s)
-    return BillPosted(bill_id(first_s), first_s, bill.last_s, bill.until_s, bill.entries, found, postings)
+    return BillingPosted(billing_id(first_s), first_s, period.last_s, period.until_s, period.entries, found, postings)
 
 
 Amount = tuple[bytes, bytes, int, Reason]
 
 
-def _due(account: bytes, row: rows.BillSum) -> tuple[Amount, Amount]:
+def _due(account: bytes, row: rows.BillingSum) -> tuple[Amount, Amount]:
     return _amounts(account, _compensation(row).lost_u, row.incentive_u)
 
 
 def _amounts(account: bytes, lost_u: int, granted_u: int) -> tuple[Amount, Amount]:
     """(who pays, whom, how much, why) of an account's billing period."""
-    return (account, GRID_ACCOUNT, lost_u, Reason.LOST), (GRID_ACCOUNT, account, granted_u, Reason.INCENTIVE)
+    return (account, GRID_ACCOUNT, lost_u, Reason.LOST), (GRID_ACCOUNT, account, granted_u, Reason.SHARED_HOURS)
 
 
 def _posting(amount: Amount, entry: Entry, asset: bytes) -> Posting:
@@ -358,23 +370,23 @@ def _posting(amount: Amount, entry: Entry, asset: bytes) -> Posting:
 # --- the tables
 
 
-def _compensation(row: rows.BillSum) -> Compensation:
+def _compensation(row: rows.BillingSum) -> Compensation:
     return set_off(row.bought_wh, row.bought_u, row.surplus_wh, row.surplus_u)
 
 
-def _sum(one: rows.BillSum, other: rows.BillSum) -> rows.BillSum:
-    return rows.BillSum(
+def _sum(one: rows.BillingSum, other: rows.BillingSum) -> rows.BillingSum:
+    return rows.BillingSum(
         *(a + b for a, b in zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True))
     )
 
 
-def _add(state: State, first_s: int, account: bytes, change: rows.BillSum) -> None:
-    known = state.bill_sums.get((first_s, account)) or _NOTHING
-    state.bill_sums.put((first_s, account), _sum(known, change))
+def _add(state: State, first_s: int, account: bytes, change: rows.BillingSum) -> None:
+    known = state.billing_sums.get((first_s, account)) or _NOTHING
+    state.billing_sums.put((first_s, account), _sum(known, change))
 
 
-def _sums(state: State, first_s: int) -> list[tuple[bytes, rows.BillSum]]:
-    found = state.bill_sums.range((first_s, b""), (first_s, _AFTER_ALL))
+def _sums(state: State, first_s: int) -> list[tuple[bytes, rows.BillingSum]]:
+    found = state.billing_sums.range((first_s, b""), (first_s, _AFTER_ALL))
     return [(account, row) for (_, account), row in found]
 
 
@@ -382,18 +394,18 @@ def _points(state: State, hour_s: int, substation: str) -> list[tuple[tuple[int,
     return list(state.hour_points.range((hour_s, substation, b""), (hour_s, substation, _AFTER_ALL)))
 
 
-def _newest(state: State) -> tuple[int, rows.Bill] | None:
-    first_s = max((first_s for first_s, _ in state.bills.items()), default=None)
-    return None if first_s is None else (first_s, state.bills[first_s])
+def _newest(state: State) -> tuple[int, rows.BillingPeriod] | None:
+    first_s = max((first_s for first_s, _ in state.billing_periods.items()), default=None)
+    return None if first_s is None else (first_s, state.billing_periods[first_s])
 
 
 def _of(state: State, start_s: int) -> int | None:
     """The billing period that a settlement period was entered in."""
-    for first_s, bill in state.bills.items():
-        if first_s <= start_s <= bill.last_s:
+    for first_s, period in state.billing_periods.items():
+        if first_s <= start_s <= period.last_s:
             return first_s
     return None
 
 
-def _cycle(bill: rows.Bill) -> tuple[int, int, int]:
-    return bill.months, bill.seconds, bill.number
+def _cycle(period: rows.BillingPeriod) -> tuple[int, int, int]:
+    return period.months, period.seconds, period.number

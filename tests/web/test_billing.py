@@ -1,4 +1,4 @@
-"""Bills on screen: what billing periods and shared hours came to, as the views and the endpoints tell it."""
+"""Billing on screen: what billing periods and shared hours came to, as the views and the endpoints tell it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_a_billing_period_is_a_row_for_each_member_and_postings_give_every_claim
     village.quarter(carla=(50, 0))
     village.late("carla", 3, (140, 0), version=1)
     views = views_of(village, tmp_path)
-    rows = {row.name: row for row in views.bills()}
+    rows = {row.name: row for row in views.billing_periods()}
     assert rows.keys() == {"anna", "bela", "carla", "dora"}
     carla = rows["carla"]
     assert (carla.first_s, carla.until_s, carla.entry, carla.final) == (period_s(1), period_s(4), 1, False)
     # She bought 40 instead of 50, worth 12 instead of 15: of her 24 so much more is lost.
     assert (carla.bought_u, carla.surplus_u, carla.compensated_u, carla.lost_u) == (12_000, 24_000, 12_000, 12_000)
-    assert [row.name for row in views.bills(account("bela"))] == ["bela"]
-    assert not views.bills(below_s=period_s(1))
+    assert [row.name for row in views.billing_periods(account("bela"))] == ["bela"]
+    assert not views.billing_periods(below_s=period_s(1))
     claims: Counter[str] = Counter()
     for posting in views.postings():
         claims[posting.debit] -= posting.amount_u
@@ -62,6 +62,6 @@ def test_a_shared_hour_names_who_received_its_incentive(tmp_path: Path) -> None:
     assert (hour.substation, hour.shared_wh, hour.incentive_u) == ("AC1", 300, 33_000)
     fund = next(name for name in hour.parts if name not in ("anna", "dora"))
     assert hour.parts == {"anna": 14_850, "dora": 14_850, fund: 3_300}
-    assert sum(row.incentive_u for row in views.bills()) == 0, "the billing period still runs"
+    assert sum(row.incentive_u for row in views.billing_periods()) == 0, "the billing period still runs"
     assert len(views.shared_hours(*EVER)) == 1
     views.close()
