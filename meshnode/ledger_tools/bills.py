@@ -15,7 +15,7 @@ import msgspec
 from meshnode.ledger.movements import Moved, What
 from meshnode.machine import Event
 from meshnode.settlement import Line, Posting, Reason
-from meshnode.settlement.bills import BillPosted
+from meshnode.settlement.billing_periods import BillingPosted
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected, PeriodFinal
 from meshnode.settlement.posting import changes_by_account
 
@@ -102,7 +102,7 @@ class Tally:
                 case PeriodFinal():
                     self._open.pop(event.start_s, None)
                     self.final += self._counts(event.start_s)
-                case BillPosted():
+                case BillingPosted():
                     self._posted(event.last_s, event.postings)
                 case Moved(what=What.CLAIM_PAID):
                     self._pay(event.taker or event.giver, event.amount if event.taker else -event.amount)
