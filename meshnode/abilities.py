@@ -14,7 +14,7 @@ import msgspec
 
 from meshnode.config import ConfigError
 from meshnode.market import Mechanisms
-from meshnode.market.registry import installed_mechanisms
+from meshnode.plugins import install
 from zencode.sentences import CATALOGUE_VERSION
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ def abilities(environment: Mapping[str, str]) -> Abilities:
 
     Raises:
         ConfigError: the environment names what there is not.
-        MechanismError: an installed mechanism cannot be used.
+        MechanismError, PackageError: something that is installed cannot be used.
     """
-    mechanisms = installed_mechanisms()
+    mechanisms = install()
     catalogue = _catalogue(environment.get(CATALOGUE_VARIABLE, str(CATALOGUE_VERSION)))
     absent = frozenset(filter(None, environment.get(WITHOUT_VARIABLE, "").split(",")))
     names = {name for name, _ in mechanisms.supported()}
@@ -52,7 +52,7 @@ def abilities(environment: Mapping[str, str]) -> Abilities:
             catalogue,
             f" and without {', '.join(sorted(absent))}" if absent else "",
         )
-        mechanisms = Mechanisms(mechanisms.get(*pin) for pin in mechanisms.supported() if pin[0] not in absent)
+        mechanisms = mechanisms.without(absent)
     return Abilities(catalogue, mechanisms)
 
 

@@ -23,7 +23,7 @@ from meshnode.config import CONFIG_FILE, KEYS_DIRECTORY, ConfigError, meter_key_
 from meshnode.keys import DEVICE_KEY, MEMBER_KEY, SigningKey
 from meshnode.machine import Machine
 from meshnode.market import MechanismError
-from meshnode.market.registry import installed_mechanisms
+from meshnode.plugins import install
 from meshnode.rules import hindrances, zone_said
 from meshnode.store import Store
 from protocols.cose import FORMAT_VERSION
@@ -112,12 +112,14 @@ def found(
         quorum_mode: whether validators may fail (majority) or a third of them lie (byzantine; 4, 7 or 10 of them).
     Raises:
         BindingErrors, TermsError: the binding cannot be read, or contradicts itself.
+        PackageError, MechanismError: an installed package cannot be used.
         ConfigError: the zone is unknown, names or keys occur twice, or this node cannot
             carry out the binding.
     """
     begin = int(time.time()) if start_s is None else start_s
+    mechanisms = install()
     document = read_document(binding_text)
-    hindering = hindrances(document.binding, installed_mechanisms(), document.language)
+    hindering = hindrances(document.binding, mechanisms, document.language)
     if hindering:
         raise ConfigError(
             "the microgrid cannot be founded: this version does not carry out what the binding says with\n"
@@ -141,7 +143,7 @@ def found(
         binding_text=binding_text.encode(),
     )
     try:
-        Machine(genesis, chain_id(genesis), installed_mechanisms(), keys.verify)
+        Machine(genesis, chain_id(genesis), mechanisms, keys.verify)
     except (ValueError, MechanismError) as error:
         raise ConfigError(f"the microgrid cannot be founded: {error}") from error
     return genesis

@@ -13,7 +13,7 @@ from pygls.workspace import ServerTextPosition, TextDocument
 
 from meshnode import __version__
 from meshnode.examples import run_examples
-from meshnode.market.registry import installed_mechanisms
+from meshnode.plugins import install
 from meshnode.rules import hindrances
 from zencode import commands
 from zencode.completion import KEYWORD, NAME_USED, SENTENCE, UNIT, VALUE, Proposal, complete
@@ -40,7 +40,11 @@ _KINDS = {
 
 
 def server() -> LanguageServer:
-    """A server with all that it can do; its `start_io` answers an editor on stdin and stdout until that goes."""
+    """A server with all that it can do; its `start_io` answers an editor on stdin and stdout until that goes.
+
+    It knows the packages that were installed when it was made.
+    """
+    install()
     made = LanguageServer(NAME, __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Incremental)
 
     @made.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
@@ -106,7 +110,7 @@ def diagnostics(document: TextDocument, *, examples: bool) -> list[lsp.Diagnosti
     ]
     if not examples or any(one.level != "warning" for one in found):
         return shown
-    text, mechanisms = read_document(document.source), installed_mechanisms()
+    text, mechanisms = read_document(document.source), install()
     if text.examples and not hindrances(text.binding, mechanisms):
         shown += [
             lsp.Diagnostic(

@@ -159,7 +159,7 @@ class Machine:
     @property
     def abilities(self) -> rows.NodeSupport:
         """What this node can execute, as it declares it on the ledger."""
-        return rows.NodeSupport(self._catalogue, self.mechanisms.supported())
+        return rows.NodeSupport(self._catalogue, self.mechanisms.declared())
 
     @property
     def height(self) -> int:
@@ -420,7 +420,7 @@ class Machine:
 
     def lacks(self, row: Proposal) -> tuple[str, ...]:
         """What this node would need to carry out a binding that was proposed, and has not; empty if nothing."""
-        supported = self.mechanisms.supported()
+        supported = self.mechanisms.declared()
         catalogue = [f"catalogue version {row.catalogue} (it has {self._catalogue})"]
         mechanisms = [f"the mechanism {name} version {version}" for name, version in row.mechanisms]
         absent = [text for text, pin in zip(mechanisms, row.mechanisms, strict=True) if pin not in supported]

@@ -94,7 +94,7 @@ LAYERS = (
     ("origin",),
     ("market", "ledger"),
     ("settlement",),
-    ("rules",),
+    ("rules", "plugins"),
     ("execution",),
     ("machine",),
     ("billing", "balancing", "mempool"),

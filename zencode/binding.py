@@ -11,6 +11,7 @@ No text is read or written here (`reader`, `writer`), and no meaning is judged
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -21,10 +22,13 @@ from zencode import cbor
 from zencode.characters import is_label
 from zencode.kinds import MAX_NAME, PRICED, Value, fault
 from zencode.languages import Phase
+from zencode.packages import FIRST_ID, PackageError, Pin, check_pin, enrolled, pin_of
 from zencode.sentences import BY_ID, CURRENCY_IS, LANGUAGE_RULE, VERSION, Sentence
 
 #: First item of the encoding; another form of the tree gets another number.
 TREE_FORMAT = 1
+#: The form of a tree that uses packages: it names them, and so they are part of its hash.
+TREE_FORMAT_PINNED = 2
 #: An assembly can read a contract of this length aloud in half an hour.
 MAX_STATEMENTS = 300
 #: The title is read out before the vote and fits a line with its keyword and id.
@@ -33,6 +37,24 @@ MAX_TITLE = 100
 
 class BindingTreeError(ValueError):
     """A tree, or the encoding of one, that no text compiles to: what is wrong and where."""
+
+
+class PackageMissing(BindingTreeError):
+    """A binding that needs a package which this program does not have.
+
+    Attributes:
+        missing: names and versions.
+    """
+
+    def __init__(self, missing: list[Pin], known: tuple[Pin, ...]) -> None:
+        def said(pins: Iterable[Pin]) -> str:
+            return ", ".join(f"{name} version {version}" for name, version in pins)
+
+        super().__init__(
+            f"the binding has statements of {said(missing)}, which this node lacks; it has: {said(known) or 'none'}\n"
+            "    install what is missing, in this version, and start the node again"
+        )
+        self.missing = tuple(missing)
 
 
 class Statement(Struct, frozen=True):
@@ -71,20 +93,37 @@ def encode(binding: Binding) -> bytes:
     """The one encoding of a binding: deterministic CBOR of arrays, whole numbers and texts.
 
     [format, scenario, title, [rule], [given], [[event, [condition], [action]]]],
-    each statement [id, [slot]]. Nothing in it depends on the spoken language.
+    each statement [id, [slot]]. Nothing in it depends on the spoken language. Where
+    statements of packages are used, a seventh item names them: [[name, version]].
     """
+    used = pins(binding)
+    blocks = [(_plain((block.event,))[0], _plain(block.conditions), _plain(block.actions)) for block in binding.blocks]
     return cbor.dumps(
         (
-            TREE_FORMAT,
+            TREE_FORMAT_PINNED if used else TREE_FORMAT,
             binding.scenario,
             binding.title,
             _plain(binding.rules),
             _plain(binding.givens),
-            tuple(
-                (_plain((block.event,))[0], _plain(block.conditions), _plain(block.actions)) for block in binding.blocks
-            ),
+            tuple(blocks),
+            *((used,) if used else ()),
         )
     )
+
+
+def pins(binding: Binding) -> tuple[Pin, ...]:
+    """The packages that a binding uses, by name and version, sorted."""
+    found = {pin_of(statement.id) for statement in statements(binding) if statement.id >= FIRST_ID}
+    return tuple(sorted(pin for pin in found if pin is not None))
+
+
+def pins_of(data: bytes) -> tuple[Pin, ...]:
+    """The packages that an encoding names, whether they are enrolled here or not.
+
+    Raises:
+        BindingTreeError: not that encoding.
+    """
+    return _parts(data)[1]
 
 
 def binding_hash(binding: Binding) -> bytes:
@@ -96,15 +135,19 @@ def decode(data: bytes) -> Binding:
     """Read an encoding back, strictly: `encode` of the result equals `data`.
 
     Raises:
+        PackageMissing: it uses a package that is not enrolled here.
         BindingTreeError: not that encoding, a statement that this catalogue does not
             have, or a value out of its bounds.
     """
-    try:
-        tree = cbor.loads(data)
-    except cbor.EncodingError as error:
-        raise BindingTreeError(str(error)) from error
-    binding = _binding(tree)
+    parts, named = _parts(data)
+    known = enrolled()
+    missing = [pin for pin in named if pin not in known]
+    if missing:
+        raise PackageMissing(missing, known)
+    binding = _binding(parts)
     check_tree(binding)
+    if pins(binding) != named:
+        raise BindingTreeError("the binding names other packages than it uses")
     return binding
 
 
@@ -168,10 +211,39 @@ def _order(statement: Statement) -> tuple[Any, ...]:
     return (statement.id, statement.slots)
 
 
-def _binding(tree: Any) -> Binding:
-    form, scenario, title, rules, givens, blocks = _items(tree, 6, "binding")
+def _parts(data: bytes) -> tuple[tuple[Any, ...], tuple[Pin, ...]]:
+    """What follows the format, and the packages that it names."""
+    try:
+        tree = cbor.loads(data)
+    except cbor.EncodingError as error:
+        raise BindingTreeError(str(error)) from error
+    if type(tree) is tuple and tree and tree[0] == TREE_FORMAT_PINNED:
+        *parts, named = _items(tree, 7, "binding")[1:]
+        return tuple(parts), _pins(named)
+    form, *parts = _items(tree, 6, "binding")
     if form != TREE_FORMAT:
-        raise BindingTreeError(f"tree format {form!r}, expected {TREE_FORMAT}")
+        raise BindingTreeError(f"tree format {form!r}, expected {TREE_FORMAT} or {TREE_FORMAT_PINNED}")
+    return tuple(parts), ()
+
+
+def _pins(tree: Any) -> tuple[Pin, ...]:
+    found: list[Pin] = []
+    for item in _items(tree, None, "packages"):
+        name, version = _items(item, 2, "package")
+        if type(name) is not str or type(version) is not int:
+            raise BindingTreeError("a package is named by its name and version")
+        try:
+            check_pin((name, version))
+        except PackageError as error:
+            raise BindingTreeError(str(error)) from error
+        found.append((name, version))
+    if not found or found != sorted(set(found)):
+        raise BindingTreeError("the packages of a binding are sorted, and each is there once")
+    return tuple(found)
+
+
+def _binding(parts: tuple[Any, ...]) -> Binding:
+    scenario, title, rules, givens, blocks = parts
     if type(scenario) is not str or type(title) is not str:
         raise BindingTreeError("the scenario's id and title are texts")
     return Binding(scenario, title, _statements(rules), _statements(givens), _blocks(blocks))

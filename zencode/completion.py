@@ -21,11 +21,11 @@ from zencode.grammar import (
     EXAMPLE,
     NUMBER,
     PUNCTUATION,
-    TABLES,
     WORD,
     Token,
     folded,
     keyword_of,
+    sentences_of,
     tokens_of,
 )
 from zencode.kinds import CURRENCY, LANGUAGE, NAME, PRICED, QUANTITY, SHARES, Kind
@@ -129,7 +129,7 @@ class _Completion:
             return
         rest = tokens[used:]
         seen: set[tuple[str, str]] = set()
-        for row in TABLES[EXAMPLE if self._in_example else BINDING]:
+        for row in sentences_of(EXAMPLE if self._in_example else BINDING):
             if row.phase != phase or not self._fits(row):
                 continue
             for pattern in row.words[self._language.code]:

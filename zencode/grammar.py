@@ -20,7 +20,8 @@ from msgspec import Struct
 from zencode.examples import EXAMPLE_SENTENCES
 from zencode.kinds import CALENDAR, COUNT, LANGUAGE, NAME, QUANTITY, SHARES, TIME
 from zencode.languages import LANGUAGES, Language, Phase
-from zencode.sentences import SENTENCES, Sentence, Slot
+from zencode.packages import catalogue
+from zencode.sentences import Sentence, Slot
 from zencode.values import WrongValueError, read_quantity, write_value
 
 #: What a token is: its group in _TOKEN.
@@ -40,9 +41,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-#: The tables that a line may be matched with: the catalogue, and what examples say.
+#: The tables that a line may be matched with: the catalogue with what packages add, and what examples say.
 BINDING, EXAMPLE = "binding", "example"
-TABLES: dict[str, tuple[Sentence, ...]] = {BINDING: SENTENCES, EXAMPLE: EXAMPLE_SENTENCES}
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _END = "\0end"
@@ -152,10 +152,15 @@ def spelled(tokens: Sequence[Token]) -> str:
     return "".join(parts)
 
 
+def sentences_of(table: str) -> tuple[Sentence, ...]:
+    """The sentences of a table, as they are now: packages add to those of bindings."""
+    return catalogue() if table == BINDING else EXAMPLE_SENTENCES
+
+
 @cache
 def trees(code: str, table: str = BINDING) -> dict[Phase, Node]:
     """The token trees of a language, by phase."""
-    return build(TABLES[table], LANGUAGES[code])
+    return build(sentences_of(table), LANGUAGES[code])
 
 
 @cache
@@ -167,6 +172,12 @@ def keywords(code: str) -> dict[str, list[tuple[list[str], Phase]]]:
             words = folded(spelling).split()
             found.setdefault(words[0], []).append((words, phase))
     return found
+
+
+def forget() -> None:
+    """The catalogue has changed: what was made from it is made anew."""
+    trees.cache_clear()
+    _likeness_index.cache_clear()
 
 
 def keyword_of(tokens: list[Token], language: Language) -> tuple[Phase | None, int]:
@@ -200,7 +211,7 @@ def nearest(tokens: list[Token], phase: Phase | None, language: Language, table:
     in kind and number, else with the catalogue's example.
     """
     triples = _triples(" ".join(token.text for token in tokens if token.sort == WORD))
-    sentences = TABLES[table]
+    sentences = sentences_of(table)
     index, sizes = _likeness_index(language.code, table)
     shared: Counter[int] = Counter()
     for triple in triples:
@@ -312,7 +323,7 @@ def _own_words(token: Token, tokens: list[Token], slot: Slot, language: Language
 def _likeness_index(code: str, table: str) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
     index: dict[str, list[int]] = {}
     sizes = []
-    for row, sentence in enumerate(TABLES[table]):
+    for row, sentence in enumerate(sentences_of(table)):
         words = folded(" ".join(part for part in sentence.words[code][0].split() if not _SLOT.fullmatch(part)))
         triples = _triples(words)
         sizes.append(len(triples))

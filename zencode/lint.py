@@ -41,6 +41,7 @@ RULES: tuple[Callable[[Binding], Findings], ...] = (
     prices.grid_fees,
     prices.credit,
     events.mechanisms,
+    events.packages_under_conditions,
     events.said_twice,
     events.misplaced,
     prices.fees,

@@ -13,16 +13,17 @@ from zencode.examples import EXAMPLE_SENTENCES
 from zencode.kinds import KINDS, Kind
 from zencode.languages import ENGLISH
 from zencode.lint import RULES
+from zencode.packages import FIRST_ID
 from zencode.sentences import SENTENCES, Sentence
 
 
 def meaning(sentence: Sentence, language: str) -> str:
-    """What a sentence means, in the language with this code.
+    """What a sentence means, in the language with this code; what a package adds says it in one language for all.
 
     Raises:
         KeyError: the language has no such text.
     """
-    return texts(language)[str(sentence.id)]
+    return sentence.meaning if sentence.id >= FIRST_ID else texts(language)[str(sentence.id)]
 
 
 def example_meaning(sentence: Sentence, language: str) -> str:

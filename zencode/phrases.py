@@ -16,7 +16,6 @@ from zencode.grammar import (
     BINDING,
     NUMBER,
     OTHER_QUOTES,
-    TABLES,
     UNCLOSED,
     Piece,
     Token,
@@ -24,6 +23,7 @@ from zencode.grammar import (
     folded,
     match,
     nearest,
+    sentences_of,
     spell,
     spelled,
 )
@@ -105,7 +105,7 @@ def read_phrase(tokens: list[Token], phase: Phase, keyword: Token, language: Lan
 def _unknown(tokens: list[Token], phase: Phase, keyword: Token, language: Language, table: str) -> Phrase:
     said = language.keywords[phase][0]
     if not tokens:
-        row = next(row for row in TABLES[table] if row.phase == phase)
+        row = next(row for row in sentences_of(table) if row.phase == phase)
         hint = f"write a sentence such as «{said} {spell(row, examples(row, language), language)}»"
         return _refused(Fault(keyword.column, keyword.spelled, f"a sentence is expected after {said}", hint))
     for at, token in enumerate(tokens):

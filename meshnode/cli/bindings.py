@@ -35,8 +35,10 @@ def check(file: File, json: Json = False) -> int:
     example does not come to what it says.
     """
     from meshnode.amounts import format_count
+    from meshnode.plugins import install
     from zencode import commands
 
+    install()
     text = read_input(file)
     found = commands.check(text)
     broken = any(finding.level in (commands.MISTAKE, "error") for finding in found)
@@ -86,9 +88,9 @@ def _examples(text: bytes) -> tuple[Outcome, ...]:
     if not document.examples:
         return ()
     from meshnode.examples import run_examples
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
 
-    return run_examples(document, installed_mechanisms())
+    return run_examples(document, install())
 
 
 def _unmet(file: str, examples: Sequence[Outcome]) -> list[str]:
@@ -101,13 +103,13 @@ def _unmet(file: str, examples: Sequence[Outcome]) -> list[str]:
 
 def _not_carried_out(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Sentences that keep this version from founding a microgrid with a binding, and those that it leaves out."""
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
     from meshnode.rules import hindrances, left_out
     from zencode.reader import read_document
 
     document = read_document(text)
     binding, language = document.binding, document.language
-    return hindrances(binding, installed_mechanisms(), language), left_out(binding, language)
+    return hindrances(binding, install(), language), left_out(binding, language)
 
 
 def _notes(hindering: tuple[str, ...], beyond: tuple[str, ...]) -> list[str]:
@@ -169,10 +171,15 @@ def translate(
 
 @contextmanager
 def mistakes_of(file: str) -> Iterator[None]:
-    """Mistakes of a binding are said with the name of the file that they are in. Raises Fault."""
+    """Mistakes of a binding are said with the name of the file that they are in. Raises Fault.
+
+    What packages add to the catalogue is known from then on.
+    """
+    from meshnode.plugins import install
     from zencode.mistakes import BindingErrors
     from zencode.terms import TermsError
 
+    install()
     try:
         yield
     except BindingErrors as error:

@@ -46,11 +46,11 @@ def verify(
     import msgspec
 
     from meshnode.ledger_tools import verify as verify_ledger
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
 
     place = node_directory(directory)
     with progress("verifying", not json) as show:
-        found = verify_ledger(place, installed_mechanisms(), show, state_at)
+        found = verify_ledger(place, install(), show, state_at)
     chains = [msgspec.to_builtins(chain, enc_hook=str) for chain in found.chains]
     value = {"ok": found.ok, "state_at": found.chains[0].state_at, "chains": chains}
     answer(value, lambda: "\n\n".join(_describe(chain, state_at) for chain in found.chains), json)
@@ -102,10 +102,10 @@ def _damage(place: Path, bad: Any) -> list[str]:
 def show(height: Annotated[int, Argument("HEIGHT", "Which block.", low=1)], *, how: Where) -> None:
     """Print a block: header, records with their verdicts, and who signed for it."""
     from meshnode.ledger_tools import show as show_block
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
 
     place = how.place
-    block = show_block(place, height, installed_mechanisms(), chain_id_of(place, how.chain))
+    block = show_block(place, height, install(), chain_id_of(place, how.chain))
     answer(block, lambda: _describe_block(block), how.json)
 
 
@@ -170,12 +170,12 @@ def get(
 ) -> None:
     """Write the proof that a record is on the ledger into a file."""
     from meshnode.ledger_tools import receipt as make_receipt
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
     from protocols.receipt import FILE_EXTENSION
 
     wanted = record_id_of(record_id)
     place = how.place
-    data = make_receipt(place, wanted, installed_mechanisms(), chain_id_of(place, how.chain))
+    data = make_receipt(place, wanted, install(), chain_id_of(place, how.chain))
     file = out or Path(f"{wanted.hex()}{FILE_EXTENSION}")
     write_output(file, data)
     answer({"file": str(file), "bytes": len(data)}, f"{file}: {len(data)} bytes", how.json)

@@ -38,10 +38,10 @@ def show(directory: DirArgument = None, chain: Chain = "", json: Json = False) -
     import msgspec
 
     from meshnode.ledger_tools import show_lies
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
 
     place = node_directory(directory)
-    found = show_lies(place, installed_mechanisms(), chain_id_of(place, chain))
+    found = show_lies(place, install(), chain_id_of(place, chain))
     lines = [_line(lie) for lie in found] or ["nobody was found out"]
     answer({"found_out": [msgspec.to_builtins(lie) for lie in found]}, "\n".join(lines), json)
     return NO if any(lie.status == "proved" for lie in found) else FINE
@@ -64,14 +64,14 @@ def check(
     import msgspec
 
     from meshnode.ledger_tools import check_lie, roll_of_genesis, roll_of_ledger
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
     from protocols.records import RecordError
     from protocols.trial import EvidenceError
 
     data = read_input(file)
     if genesis is None:
         place = how.place
-        roll = roll_of_ledger(place, installed_mechanisms(), chain_id_of(place, how.chain))
+        roll = roll_of_ledger(place, install(), chain_id_of(place, how.chain))
     else:
         roll = roll_of_genesis(read_input(str(genesis)))
     try:
@@ -98,10 +98,10 @@ def compare(
     import msgspec
 
     from meshnode.ledger_tools import compare_ledgers, evidence_bytes
-    from meshnode.market.registry import installed_mechanisms
+    from meshnode.plugins import install
 
     places = (first, second)
-    found = compare_ledgers(places, [_owner(place) for place in places], installed_mechanisms())
+    found = compare_ledgers(places, [_owner(place) for place in places], install())
     lies = (*found.lies, *found.asked)
     files: list[str] = []
     if out is not None and lies:

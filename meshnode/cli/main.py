@@ -29,6 +29,7 @@ from meshnode.cli import (
     prices,
     running,
     sharing,
+    simulating,
     standing,
     steps,
     storage,
@@ -49,7 +50,7 @@ for part in (
     *(running, microgrids, newcomer, community, membership, trading, standing, steps, wishes, auctions),
     *(tokens, cash, contracts),
     *(delivery, phones, storage, credit, prices, compensation, origin, feeds),
-    *(bindings, governance, market, sharing, meters, ledgers, lies, demonstration),
+    *(bindings, simulating, governance, market, sharing, meters, ledgers, lies, demonstration),
 ):
     part.add_to(app)
 

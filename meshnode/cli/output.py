@@ -29,6 +29,7 @@ ERRORS: Final[Mapping[str, int]] = {
     "meshnode.invitations.InvitationError": MEND,
     "meshnode.keys.KeyFileError": MEND,
     "meshnode.ledger_tools.inspection.NotInLedger": NO,
+    "meshnode.ledger_tools.simulation.SimulationError": MEND,
     "meshnode.machine.Lacking": MEND,
     "meshnode.market.mechanism.MechanismError": MEND,
     "meshnode.network.joining.NoDoor": MEND,
@@ -39,7 +40,9 @@ ERRORS: Final[Mapping[str, int]] = {
     "protocols.joining.JoiningError": NO,
     "protocols.receipt.ReceiptError": NO,
     "protocols.records.schema.RecordError": MEND,
+    "zencode.binding.BindingTreeError": MEND,
     "zencode.mistakes.BindingErrors": MEND,
+    "zencode.packages.PackageError": MEND,
     "zencode.terms.TermsError": MEND,
     "zencode.writer.WriteError": MEND,
 }

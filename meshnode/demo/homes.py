@@ -20,7 +20,7 @@ from meshnode.clock import GridClock
 from meshnode.config import ConfigError
 from meshnode.loopback import Home, NodeProcess, found_homes
 from meshnode.market import MechanismError
-from meshnode.market.registry import installed_mechanisms
+from meshnode.plugins import install
 from meshnode.roster import MODES
 from meshnode.rules import rules_of
 from meshnode.settlement.closing import PeriodRules
@@ -166,7 +166,7 @@ def check(options: Options) -> None:
     if options.report is not None and not options.report.absolute().parent.is_dir():
         raise ConfigError(f"--json {options.report}: there is no folder {options.report.parent}\n    make it first")
     try:
-        rules_of(encode(read(_contract(options))), DEFAULT_LIMITS, installed_mechanisms())
+        rules_of(encode(read(_contract(options))), DEFAULT_LIMITS, install())
     except (ValueError, MechanismError) as error:
         raise ConfigError(
             f"--preset {options.preset}: {error}\n    take one that this node carries out: {DEMO_PRESETS}"
@@ -205,7 +205,7 @@ def found(options: Options, directory: Path) -> Village:
         max_drift_s=(founding.DEFAULT_DRIFT_S + SETTLING_IN_S) * options.speed,
         quorum_mode=MODES.index(options.quorum),
     )
-    rules = rules_of(genesis.binding, genesis.limits, installed_mechanisms()).period
+    rules = rules_of(genesis.binding, genesis.limits, install()).period
     first_period_s = -(-start_s // rules.length_s) * rules.length_s
     households = tuple(Household(nodes[name], kinds[number], series[number]) for number, name in enumerate(names))
     return Village(genesis, households, GridClock(clock), rules, first_period_s)

@@ -12,7 +12,7 @@ from meshnode.ledger import alarms, pausing, proposals, rows
 from meshnode.ledger.governance_rows import UNFIT, Proposal
 from meshnode.ledger.proposals import BindingMoved, VoteTerms
 from meshnode.ledger.verdicts import Verdict
-from meshnode.rules import unfit
+from meshnode.rules import can_be_judged, unfit
 from protocols.block import SignedRecord
 from protocols.records import (
     BindingProposal,
@@ -86,7 +86,7 @@ def _begin(ledger: Ledger, key: bytes, row: Proposal, moment: Moment) -> list[Bi
     ground = ledger.rules(time_s)
     if not proposals.is_supported(state, row, moment.height):
         return [proposals.defer(state, key, time_s, ground.period.length_s)]
-    # Now that every node that goes on has the catalogue, all of them can judge what it was not yet judged by.
+    # Now that every node that goes on has its catalogue and its packages, all of them can judge it by these.
     if unfit(state.bindings[row.binding].tree, row.catalogue, row.mechanisms, ground, ledger.genesis):
         return [proposals.end(state, key, UNFIT, time_s)]
     return proposals.begin(state, key, time_s)
@@ -97,9 +97,9 @@ def _begin(ledger: Ledger, key: bytes, row: Proposal, moment: Moment) -> list[Bi
 
 def _propose(call: Call, record: BindingProposal) -> Verdict:
     ground = call.rules
-    # A node that carries out the binding in force has its catalogue. Nobody can be asked to judge a tree
-    # by a newer one: that is done when it is to begin.
-    if record.catalogue <= ground.catalogue:
+    # A node that carries out the binding in force has its catalogue and its packages. Nobody can be asked to
+    # judge a tree by others: that is done when it is to begin.
+    if can_be_judged(record.tree, record.catalogue, record.mechanisms, ground):
         fault = unfit(record.tree, record.catalogue, record.mechanisms, ground, call.ledger.genesis)
         if fault:
             return fault

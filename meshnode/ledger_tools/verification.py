@@ -32,6 +32,7 @@ from protocols.cbor import INT64_MIN
 from protocols.certificate import check_certificate
 from protocols.raft import EntryType
 from protocols.records import Certificate, RecordError, read_as
+from zencode.binding import PackageMissing
 
 Progress = Callable[[int, int], None]
 """(blocks checked, blocks in all); called after every block."""
@@ -108,7 +109,7 @@ def verify(
         state_at: a height whose state hash is wanted, to be compared with another node's.
     Raises:
         StoreError: there is no ledger, or it cannot be opened.
-        MechanismError: a binding chooses a mechanism that is not installed here.
+        MechanismError, PackageMissing: a binding uses a mechanism or a package that is not installed here.
     """
     return Verification(
         tuple([_verify_chain(place, mechanisms, progress, state_at) for place in microgrids(directory)])
@@ -225,6 +226,9 @@ class _Check:
             genesis = check_genesis(genesis_bytes)
             self._community = genesis.community
             machine = Machine(genesis, self._chain, self._mechanisms, self._verify)
+        except PackageMissing:
+            # The ledger may be fine; this program cannot tell.
+            raise
         except (StoreError, ValueError) as error:
             raise _Bad(0, "genesis", error, "one that this version can execute") from error
         self._remember_state(machine, 0)

@@ -6,7 +6,9 @@ runs auctions, and both clear a period by the same code. Then the set of mechani
 a node supports; finding installed ones is `meshnode.market.registry`.
 """
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -101,10 +103,11 @@ class AuctionMechanism(Mechanism, Protocol[CallT, EntryT, AuctionT]):
 
 
 class Mechanisms:
-    """The mechanisms that a node supports, by name and version."""
+    """The mechanisms that a node supports, by name and version; and which packages of statements it has beside."""
 
-    def __init__(self, mechanisms: Iterable[Mechanism]) -> None:
+    def __init__(self, mechanisms: Iterable[Mechanism], packages: Iterable[tuple[str, int]] = ()) -> None:
         """Raises: MechanismError when two claim the same name and version."""
+        self._packages = tuple(sorted(packages))
         self._by_pin: dict[tuple[str, int], Mechanism] = {}
         for mechanism in mechanisms:
             pin = (mechanism.name, mechanism.version)
@@ -132,5 +135,24 @@ class Mechanisms:
         return found
 
     def supported(self) -> tuple[tuple[str, int], ...]:
-        """All (name, version), sorted: what a node declares on the ledger."""
+        """All mechanisms, by (name, version), sorted."""
         return tuple(sorted(self._by_pin))
+
+    def declared(self) -> tuple[tuple[str, int], ...]:
+        """What a node declares on the ledger: mechanisms, and packages as `ability_of` calls them; sorted."""
+        return tuple(sorted([*self._by_pin, *map(ability_of, self._packages)]))
+
+    def without(self, names: Container[str]) -> Mechanisms:
+        """The same but for mechanisms of these names."""
+        kept = [mechanism for (name, _), mechanism in self._by_pin.items() if name not in names]
+        return Mechanisms(kept, self._packages)
+
+    def with_packages(self, packages: Iterable[tuple[str, int]]) -> Mechanisms:
+        """The same mechanisms beside these packages of statements."""
+        return Mechanisms(self._by_pin.values(), packages)
+
+
+def ability_of(package: tuple[str, int]) -> tuple[str, int]:
+    """How the ledger calls a package of statements among the mechanisms that a node has; no mechanism has a space."""
+    name, version = package
+    return f"statements of {name}", version

@@ -139,8 +139,8 @@ def close(
     # Where a seller exports less than it sold, its customers are served by the priorities that it agreed on.
     trades = tuple(contracts.in_turn(state, start_s, trades, lambda trade: (trade.seller, trade.buyer)))
     period_effects.note(state, start_s, rules.length_s, rules.agreed, sorted(known))
-    settlement, moves = _settle(state, start_s, rules, energies, trades)
-    posted = settlement.postings if moves else ()
+    settlement = _settle(state, start_s, rules, energies, trades)
+    posted = settlement.postings if settlement.moves else ()
     dues.post(state, posted)
     for number, trade in enumerate(trades):
         state.trades.put((start_s, number), rows.PeriodTrade(*msgspec.structs.astuple(trade)))
@@ -235,11 +235,11 @@ def correct_period(state: State, start_s: int, account: bytes, rules: PeriodRule
     before = metered(state, start_s)
     after = tuple(measured if entry.account == account else entry for entry in before)
     trades = _trades(state, start_s)
-    old, _ = _settle(state, start_s, rules, before, trades)
+    old = _settle(state, start_s, rules, before, trades)
     period_effects.note_stored(state, start_s, rules.length_s, rules.agreed, (account,))
-    new, moves = _settle(state, start_s, rules, after, trades)
+    new = _settle(state, start_s, rules, after, trades)
     postings = correct(old, new)
-    posted = postings if moves else ()
+    posted = postings if new.moves else ()
     dues.post(state, posted)
     state.metered.put((start_s, account), _row(measured))
     state.periods.put(
@@ -363,12 +363,12 @@ def _history(
 
 def _settle(
     state: State, start_s: int, rules: PeriodRules, metered: tuple[Metered, ...], trades: tuple[Trade, ...]
-) -> tuple[Settlement, bool]:
-    """A period's settlement, and whether somebody owes what it posts; else the binding only shows amounts."""
+) -> Settlement:
+    """A period's settlement, checked."""
     inputs = _inputs(state, start_s, rules, metered, trades)
     settlement = settle(inputs)
     check_settlement(inputs, settlement)
-    return settlement, inputs.tariff.moves
+    return settlement
 
 
 def _inputs(

@@ -7,9 +7,10 @@ example. A violation is our bug: the node stops rather than go on with wrong mon
 from collections import Counter
 
 from meshnode.amounts import PPM, split, value
+from meshnode.settlement.additions import charges
 from meshnode.settlement.levies import CONSUMED, GRID, INJECTED, NEIGHBOURS, SOLAR, STORED, charged_wh, solar_wh
 from meshnode.settlement.metered import Metered
-from meshnode.settlement.period import Line, PeriodInputs, Settlement
+from meshnode.settlement.period import Line, PeriodInputs, Settlement, period_facts
 from meshnode.settlement.posting import (
     COMMUNITY_FUND,
     CONSUMERS,
@@ -62,6 +63,7 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
         incentive = value(incentive, sum(neighbours)), divided in the same way
         energy of the grid fees of i <= neighbours_i, each at a price of the table; equal if none of them is 0
         given by i = income_i x share, rounded down, 0 of who is helped; sum(given) = sum(received by the helped)
+        packages' statements charge the same when they are asked again
     """
     by_account = {metered.account: metered for metered in inputs.metered}
     if [line.account for line in settlement.lines] != sorted(by_account):
@@ -80,6 +82,11 @@ def check_settlement(inputs: PeriodInputs, settlement: Settlement) -> None:
     _check_grid_fees(inputs, settlement)
     _check_solidarity(inputs, settlement)
     _check_incentive(inputs, settlement)
+    _check_additions(inputs, settlement)
+
+
+_OF_NO_ENERGY = (Reason.SOLIDARITY, Reason.PACKAGE)
+_DIVIDED = (Reason.SHARED, Reason.SURPLUS, Reason.FEE, Reason.LEVY, Reason.INCENTIVE)
 
 
 def _taker(posting: Posting) -> bytes:
@@ -122,15 +129,14 @@ def _check_neighbours(settlement: Settlement) -> None:
 def _check_posting(settlement: Settlement, posting: Posting) -> None:
     if posting.debit == posting.credit:
         raise SettlementBroken(f"period {settlement.period}: account {posting.debit.hex()} pays itself")
-    if posting.amount_u < 0 or posting.energy_wh < (posting.reason is not Reason.SOLIDARITY):
+    if posting.amount_u < 0 or posting.energy_wh < (posting.reason not in _OF_NO_ENERGY):
         raise SettlementBroken(
             f"period {settlement.period}: a posting of {posting.amount_u} u for {posting.energy_wh} Wh"
         )
     other = {Reason.GRID: _giver, Reason.FEED_IN: _taker}.get(posting.reason)
     if other is not None and other(posting) != GRID_ACCOUNT:
         raise SettlementBroken(f"period {settlement.period}: the grid's side of a posting is {other(posting).hex()}")
-    divided = (Reason.SHARED, Reason.SURPLUS, Reason.FEE, Reason.LEVY, Reason.SOLIDARITY, Reason.INCENTIVE)
-    if posting.reason not in divided:
+    if posting.reason not in (*_DIVIDED, *_OF_NO_ENERGY):
         expected_u = abs(value(posting.price_u_kwh, posting.energy_wh))
         _expect(settlement, f"amount of {posting.reason.name}", posting.amount_u, expected_u, posting.debit)
 
@@ -389,3 +395,16 @@ def _check_solidarity(inputs: PeriodInputs, settlement: Settlement) -> None:
         expected_u = 0 if helped.get(account, 0) else max(0, income_u[account]) * share_ppm // PPM
         _expect(settlement, "solidarity share", given_u[account], expected_u, account)
     _expect(settlement, "solidarity received", received_u, given_u.total())
+
+
+def _check_additions(inputs: PeriodInputs, settlement: Settlement) -> None:
+    """What packages charge is what they say, and they say it twice."""
+    expected_u: Counter[tuple[bytes, bytes]] = Counter()
+    for chosen in inputs.tariff.additions:
+        for charge in charges(chosen, period_facts(inputs, chosen, settlement.lines)):
+            expected_u[charge.payer, charge.payee] += charge.amount_u
+    for posting in settlement.postings:
+        if posting.reason is Reason.PACKAGE:
+            expected_u[posting.debit, posting.credit] -= posting.amount_u
+    for payer, payee in sorted(expected_u):
+        _expect(settlement, f"left of a package's charge for {payee.hex()}", expected_u[payer, payee], 0, payer)

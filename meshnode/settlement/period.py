@@ -15,6 +15,7 @@ from meshnode.market.grid_fees import GridFees, Location
 from meshnode.market.mid_market import NAME as MID_MARKET_RATE
 from meshnode.market.mid_market import mid_market_rate
 from meshnode.settlement import fees
+from meshnode.settlement.additions import Chosen, Home, PeriodFacts, charges
 from meshnode.settlement.books import Books
 from meshnode.settlement.compensation import Incentive, passed_on
 from meshnode.settlement.levies import CONSUMED, GRID, NEIGHBOURS, Charge, Levy, Solidarity
@@ -56,6 +57,7 @@ class Tariff(msgspec.Struct, frozen=True):
         first: accounts that are served before the others, one group after the other, each by its need.
         most_wh: (account, Wh) that it gets from neighbours at most, without a trade.
         moves: whether anybody is owed what is posted; else it is only shown.
+        additions: statements of packages, in the order of the binding.
         compensation: surplus takes off at most what a member's bought energy costs in its billing period
             (Spain, simplified compensation). Energy that is shared by fixed shares is then es-static.
         hourly_incentive: paid from outside for energy shared within an hour behind one substation, which is the
@@ -79,6 +81,7 @@ class Tariff(msgspec.Struct, frozen=True):
     first: tuple[frozenset[bytes], ...] = ()
     most_wh: tuple[tuple[bytes, int], ...] = ()
     moves: bool = True
+    additions: tuple[Chosen, ...] = ()
     compensation: bool = False
     hourly_incentive: Incentive | None = None
 
@@ -220,6 +223,7 @@ class Settlement(msgspec.Struct, frozen=True):
         postings: trades as they were given, then sharing, grid and fees, each by account id.
         completeness_ppm: share of members with a real reading.
         provisional: some reading is estimated, so a correction may follow.
+        moves: whether anybody owes what is posted; else it is only shown.
     """
 
     period: int
@@ -228,6 +232,7 @@ class Settlement(msgspec.Struct, frozen=True):
     postings: tuple[Posting, ...]
     completeness_ppm: int
     provisional: bool
+    moves: bool = True
 
 
 def settle(inputs: PeriodInputs) -> Settlement:
@@ -253,6 +258,7 @@ def settle(inputs: PeriodInputs) -> Settlement:
     7. **Grid fees** on the same energy, by who gave it to whom.
     8. **Levies** on energy, for their funds; then the **solidarity** share of what was earned.
     9. **Incentive**: what is paid from outside for all that came from neighbours.
+    10. **Packages**: what their statements charge, each shown the same period.
 
     A price below zero turns the payment around. Where a member is a fund too, its part of its
     own fee is not posted, since nothing moves.
@@ -283,6 +289,8 @@ def settle(inputs: PeriodInputs) -> Settlement:
         fees.solidarity(books, tariff.solidarity)
     if tariff.incentive_u_kwh:
         fees.incentive(books, tariff.incentive_u_kwh, tariff.incentive_split)
+    if tariff.additions:
+        _settle_additions(books, members, inputs)
     received_u, paid_u = _flows(books.postings)
     return Settlement(
         period=inputs.period,
@@ -294,6 +302,7 @@ def settle(inputs: PeriodInputs) -> Settlement:
         postings=tuple(books.postings),
         completeness_ppm=completeness_ppm(members.values()),
         provisional=any(metered.quality is Quality.ESTIMATED for metered in members.values()),
+        moves=tariff.moves,
     )
 
 
@@ -415,6 +424,38 @@ def _settle_surplus(books: Books, surplus_wh: dict[bytes, int], feed_in_u_kwh: i
         books.post(account, POOL_ACCOUNT, feeding[account], feed_in_u_kwh, Reason.SURPLUS, amount_u=amount_u)
     for account, amount_u in split(total_u, holders.items()).items():
         books.post(POOL_ACCOUNT, account, holders[account], feed_in_u_kwh, Reason.SURPLUS, amount_u=amount_u)
+
+
+def _settle_additions(books: Books, members: dict[bytes, Metered], inputs: PeriodInputs) -> None:
+    """What statements of packages charge; they see the energy, and not what one another charge."""
+    lines = [_line(books, metered, 0, 0) for metered in members.values()]
+    for chosen in inputs.tariff.additions:
+        for charge in charges(chosen, period_facts(inputs, chosen, lines)):
+            books.post(charge.payer, charge.payee, 0, 0, Reason.PACKAGE, amount_u=charge.amount_u)
+
+
+def period_facts(inputs: PeriodInputs, chosen: Chosen, lines: Iterable[Line]) -> PeriodFacts:
+    """What a statement of a package is shown of a period."""
+    return PeriodFacts(
+        start_s=inputs.period * chosen.length_s,
+        length_s=chosen.length_s,
+        homes=tuple(
+            [
+                Home(
+                    account=line.account,
+                    own_wh=line.own_wh,
+                    neighbours_wh=line.neighbours_wh,
+                    grid_wh=line.grid_wh,
+                    consumption_wh=line.consumption_wh,
+                    sold_wh=line.sold_wh,
+                    fed_in_wh=line.fed_in_wh,
+                )
+                for line in lines
+            ]
+        ),
+        grid_price_u_kwh=inputs.tariff.grid_price_u_kwh,
+        feed_in_price_u_kwh=inputs.tariff.feed_in_price_u_kwh,
+    )
 
 
 def _flows(postings: Iterable[Posting]) -> tuple[dict[bytes, int], dict[bytes, int]]:

@@ -38,6 +38,11 @@ PRODUCERS: Final = fund_account("producers")
 proportion. Nothing is ever posted to them."""
 
 
+def is_fund(account: bytes) -> bool:
+    """Whether an account id is that of a fund."""
+    return account.startswith(_FUND_PREFIX)
+
+
 class Reason(enum.IntEnum):
     """Why money moves. Codes are stored: they are never reused or renumbered."""
 
@@ -81,6 +86,9 @@ class Reason(enum.IntEnum):
     """What the community holds of a member's money for as long as it is one; or gives back when it leaves."""
     PAID_BACK = 33
     """What the community pays a member whose meter it does not hear."""
+
+    PACKAGE = 100
+    """What a statement of a package charges, see `meshnode.settlement.additions`; of no energy."""
 
 
 class Entry(enum.IntEnum):

@@ -17,7 +17,7 @@ from meshnode.ledger.governance_rows import ADOPTED, BEGUN, OPEN, UNDECIDED, WAI
 from meshnode.ledger.pausing import MAX_PAUSE_S
 from meshnode.ledger.verdicts import SENTENCES, Verdict
 from meshnode.machine import Machine
-from meshnode.rules import hindrances, needed_catalogue, needed_mechanisms, unfit
+from meshnode.rules import hindrances, needed_abilities, needed_catalogue, unfit
 from meshnode.web import asking
 from meshnode.web.asking import Field, takes
 from meshnode.web.backend import Backend
@@ -319,7 +319,7 @@ def _compiled(machine: Machine, text: bytes) -> tuple[bytes, int, tuple[tuple[st
     if beyond:
         raise _no(f"this version does not carry out: {'; '.join(beyond)}", "sentences that it carries out")
     tree = encode(document.binding)
-    catalogue, mechanisms = needed_catalogue(document.binding), needed_mechanisms(document.binding, facts)
+    catalogue, mechanisms = needed_catalogue(document.binding), needed_abilities(document.binding, facts)
     verdict = unfit(tree, catalogue, mechanisms, machine.rules(machine.time_s), machine.genesis)
     if verdict != Verdict.ACCEPTED:
         raise _no(SENTENCES[verdict], "a binding that could take the place of the one in force")

@@ -92,13 +92,13 @@ def init(directory: Path, *more: object) -> dict[str, object]:
 class Running:
     """A node that runs in a process of its own. `ready` is what it said when it was."""
 
-    def __init__(self, directory: Path, log: Path) -> None:
+    def __init__(self, directory: Path, log: Path, **variables: str) -> None:
         self._log = log
         self.process = subprocess.Popen(
             [sys.executable, "-m", "meshnode", "run", str(directory), "--json"],
             stdout=subprocess.PIPE,
             stderr=log.open("ab"),
-            env=environment(),
+            env=environment(**variables),
             cwd=ROOT,
         )
         assert self.process.stdout is not None
@@ -114,9 +114,13 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Running]:
-    """A node that runs as long as the block; killed at its end if it was not stopped."""
-    node = Running(directory, directory.with_suffix(".log"))
+def running(directory: Path, **variables: str) -> Iterator[Running]:
+    """A node that runs as long as the block; killed at its end if it was not stopped.
+
+    Args:
+        variables: of its environment.
+    """
+    node = Running(directory, directory.with_suffix(".log"), **variables)
     try:
         yield node
     finally:

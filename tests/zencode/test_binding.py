@@ -81,7 +81,7 @@ def test_decoding_gives_the_binding_back() -> None:
         (b"\x20", "expected a whole number"),
         (b"\0" * (cbor.MAX_BYTES + 1), "at most 65536"),
         (b"\x01", "expected an array of 6"),
-        (_tree(form=2), "tree format 2"),
+        (_tree(form=3), "tree format 3"),
         (_tree(title=7), "are texts"),
         (_tree(title=""), "empty, too long or"),
         (_tree(title="two  spaces"), "untidy"),

@@ -9,6 +9,7 @@ from zencode.binding import Binding, Block, Statement
 from zencode.kinds import WHOLE_PPM
 from zencode.lints.finding import Findings, actions, error, events, givens, slot, warning
 from zencode.mechanisms import MATCHING, SHARING
+from zencode.packages import FIRST_ID, package_of
 from zencode.sentences import BY_ID
 
 VERDICTS = (s.ACCEPT, s.REFUSE, s.ASK)
@@ -37,14 +38,14 @@ _OPPOSITES = (
 def mechanisms(binding: Binding) -> Findings:
     """Orders that nothing matches, and events for which two mechanisms would do the same thing."""
     orders = [block for block in binding.blocks if block.event.id == s.ORDER]
-    matching = [a for block in orders for a in block.actions if a.id in MATCHING]
+    matching = [a for block in orders for a in block.actions if _matches(a)]
     if orders and not matching:
         reason = "orders are taken and nothing matches them: say how, or delete the event"
         yield error("no-mechanism", reason, orders[0].event)
-    for event, known in ((s.ORDER, MATCHING), (s.PERIOD_CLOSES, SHARING)):
+    for event, is_mechanism in ((s.ORDER, _matches), (s.PERIOD_CLOSES, _shares)):
         # Under conditions, several may take turns.
         plain = [b for b in binding.blocks if b.event.id == event and not b.conditions]
-        found = [action for block in plain for action in block.actions if action.id in known]
+        found = [action for block in plain for action in block.actions if is_mechanism(action)]
         for second in found[1:]:
             reason = f"{BY_ID[found[0].id].name} and {BY_ID[second.id].name} for one event: only one can act"
             yield error("two-mechanisms", reason, second)
@@ -52,6 +53,24 @@ def mechanisms(binding: Binding) -> Findings:
         refusal = next((action for action in block.actions if action.id == s.REFUSE_ORDER), None)
         if refusal and not block.conditions:
             yield error("refuses-all", "every order is refused: no order could ever trade", refusal)
+
+
+def packages_under_conditions(binding: Binding) -> Findings:
+    """Statements of packages that would hold only at times."""
+    for block in binding.blocks:
+        for action in block.actions:
+            if block.conditions and action.id >= FIRST_ID:
+                reason = f"«{BY_ID[action.id].name}» is of a package and cannot stand under a condition"
+                yield error("package-under-condition", reason, action)
+
+
+def _matches(action: Statement) -> bool:
+    package = package_of(action.id)
+    return action.id in MATCHING if package is None else action.id in package.mechanisms
+
+
+def _shares(action: Statement) -> bool:
+    return action.id in SHARING
 
 
 def said_twice(binding: Binding) -> Findings:
