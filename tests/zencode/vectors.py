@@ -27,9 +27,11 @@ import zencode
 from meshnode.keys import verify
 from meshnode.machine import Event, Machine, RecordDone
 from meshnode.market.registry import installed_mechanisms
-from meshnode.rules import hindrances
+from meshnode.rules import hindrances, zone_said
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, Posting
+from meshnode.settlement.billing_periods import BillingPosted
 from meshnode.settlement.closing import PeriodClosed, PeriodCorrected
+from meshnode.settlement.dues import DuesPosted
 from protocols import block as blocks
 from protocols.records import Genesis, chain_id, read_as, to_payload
 from tests.ledger.chain import Chain
@@ -105,7 +107,9 @@ class Vector(msgspec.Struct, frozen=True):
 def a_day(text: str, binding: Binding, periods: int) -> Chain:
     """Orders for two periods, readings of some, one of them late: a day of three homes."""
     length_s = terms(binding).settlement_period_s
-    chain = Chain(binding=text)
+    # Its times of day are those of the genesis.
+    zone = zone_said(binding)
+    chain = Chain(binding=text) if zone is None else Chain(binding=text, zone=zone)
 
     def start_s(period: int) -> int:
         return START_S + period * length_s
@@ -185,6 +189,10 @@ def _postings(event: Event, names: dict[bytes, str]) -> Iterator[str]:
     if isinstance(event, PeriodClosed):
         yield from (_line(event.start_s, posting, names) for posting in event.settlement.postings)
     elif isinstance(event, PeriodCorrected):
+        yield from (_line(event.start_s, posting, names) for posting in event.postings)
+    elif isinstance(event, BillingPosted):
+        yield from (_line(event.last_s, posting, names) for posting in event.postings)
+    elif isinstance(event, DuesPosted):
         yield from (_line(event.start_s, posting, names) for posting in event.postings)
 
 
