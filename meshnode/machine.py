@@ -37,6 +37,7 @@ from meshnode.ledger.proposals import BindingMoved
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.market import Band, Mechanisms
+from meshnode.market.mechanism import ability_text
 from meshnode.rules import Rules, rules_of, zone_said
 from meshnode.settlement import (
     billing_periods,
@@ -415,14 +416,14 @@ class Machine:
             raise Lacking(
                 f"block {height} begins the binding {row.binding.hex()[:16]}, which this node cannot carry out: it "
                 f"lacks {', '.join(missing)}; its ledger up to height {height - 1} is kept; upgrade meshnode (or "
-                f"install the package with the mechanism) and {UPGRADE}"
+                f"install the package with what is missing) and {UPGRADE}"
             )
 
     def lacks(self, row: Proposal) -> tuple[str, ...]:
         """What this node would need to carry out a binding that was proposed, and has not; empty if nothing."""
         supported = self.mechanisms.declared()
         catalogue = [f"catalogue version {row.catalogue} (it has {self._catalogue})"]
-        mechanisms = [f"the mechanism {name} version {version}" for name, version in row.mechanisms]
+        mechanisms = [ability_text(pin) for pin in row.mechanisms]
         absent = [text for text, pin in zip(mechanisms, row.mechanisms, strict=True) if pin not in supported]
         return (*(catalogue if row.catalogue > self._catalogue else ()), *absent)
 

@@ -19,7 +19,7 @@ import msgspec
 
 from meshnode import keys
 from meshnode.execution.call import boundary_s
-from meshnode.ledger.parameter_rows import LEVY
+from meshnode.ledger.parameter_rows import INCENTIVE, LEVY
 from meshnode.ledger.state import State
 from meshnode.ledger.verdicts import Verdict
 from meshnode.ledger_tools.bills import Bill
@@ -28,6 +28,7 @@ from meshnode.machine import Machine, RecordDone, StateMismatch
 from meshnode.market import Mechanisms
 from meshnode.rules import Rules, rules_of
 from meshnode.settlement import GRID_ACCOUNT, POOL_ACCOUNT, fund_account
+from meshnode.settlement.dues import DEPOSITS, TAX
 from meshnode.store import LedgerReader, chain_of, microgrids, read_genesis
 from meshnode.store.place import check_genesis
 from meshnode.store.rows import DamagedRow, read_log_row
@@ -407,14 +408,18 @@ class _Trial:
         return tuple(found)
 
     def _names(self, *machines: Machine) -> dict[bytes, str]:
-        """Members by their names; funds by those that bindings and levies give them."""
-        texts = {DEFAULT_FUND}
+        """Members by their names; funds by those that bindings, levies and incentives give them."""
+        texts = {DEFAULT_FUND, DEPOSITS, TAX}
         texts |= {text for binding in (self._new.binding, self._against) if binding for text in _texts(binding)}
         found: dict[bytes, str] = {GRID_ACCOUNT: "grid"}
         for machine in machines:
-            for _, row in machine.state.bindings.items():
-                texts.update(_texts(decode(row.tree)))
-            texts.update(subject.decode() for (what, subject, _), _ in machine.state.parameters.items() if what == LEVY)
+            # Of those that have begun: what is only proposed may need a package that is not installed here.
+            begun = {row.binding for _, row in machine.state.schedule.items()}
+            for binding in sorted(begun):
+                texts.update(_texts(decode(machine.state.bindings[binding].tree)))
+            for (what, subject, _), row in machine.state.parameters.items():
+                texts |= {subject.decode()} if what == LEVY else set()
+                texts |= {str(row.values[-1])} if what == INCENTIVE else set()
         found |= {fund_account(text): text for text in sorted(texts)}
         for machine in machines:
             found |= {account: row.name for account, row in machine.state.accounts.items()}

@@ -19,6 +19,9 @@ from meshnode.market.clearing import Clearing
 from meshnode.market.order import Order
 from meshnode.market.standing import StandingOrder
 
+# No mechanism has a space in its name.
+_STATEMENTS = "statements of"
+
 CallT = TypeVar("CallT", contravariant=True)
 EntryT = TypeVar("EntryT")
 AuctionT = TypeVar("AuctionT")
@@ -153,6 +156,12 @@ class Mechanisms:
 
 
 def ability_of(package: tuple[str, int]) -> tuple[str, int]:
-    """How the ledger calls a package of statements among the mechanisms that a node has; no mechanism has a space."""
+    """How the ledger calls a package of statements among the mechanisms that a node has."""
     name, version = package
-    return f"statements of {name}", version
+    return f"{_STATEMENTS} {name}", version
+
+
+def ability_text(ability: tuple[str, int]) -> str:
+    """What a node has declared, or has not, as it is told to people."""
+    name, version = ability
+    return f"{name} version {version}" if name.startswith(_STATEMENTS) else f"the mechanism {name} version {version}"

@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from meshnode.ledger.verdicts import SENTENCES, Verdict
-from meshnode.ledger_tools.bills import Bill, Energy
+from meshnode.ledger_tools.bills import PARTS, Bill, Energy
 from meshnode.ledger_tools.simulation import Simulation, SimulationError, simulate
 from meshnode.ledger_tools.simulation_form import HEADLINE, form
 from meshnode.market.registry import installed_mechanisms
-from meshnode.settlement import GRID_ACCOUNT
+from meshnode.settlement import GRID_ACCOUNT, Posting, Reason
+from meshnode.settlement.closing import PeriodClosed
+from meshnode.settlement.dues import DuesPosted
 from meshnode.store import StoreError
 from meshnode.views import FILE as VIEWS_FILE
 from meshnode.views import Views
 from protocols.block import Parent, SignedRecord
 from protocols.records import Order
+from tests.effects.ledgers import ledger, text
 from tests.ledger.afternoon import HOMES, an_afternoon
 from tests.ledger.chain import PERIOD_S, Chain, period_s
 from tests.ledger.governing import DEARER as GOVERNED_DEARER
@@ -278,6 +281,82 @@ def test_a_ledger_on_which_the_binding_has_changed(tmp_path: Path) -> None:
     assert kept.in_force == row.binding and gains(kept)["anna"] > 0 > gains(kept)["grid"]
     whole = simulate(place, founded, installed_mechanisms(), against=dearer.binding)
     assert gains(whole)["anna"] > gains(kept)["anna"]
+
+
+# --- bills of everything that can be owed
+
+
+def test_every_reason_to_pay_has_its_part_of_a_bill() -> None:
+    assert set(PARTS) == set(Reason) and {f"{part}_u" for part in PARTS.values()} < set(Bill.__struct_fields__)
+
+
+BILLED = (
+    "bills are issued every 1 hour",
+    "value added tax of category 'S' is 19 %",
+    "'bela' has value added tax category 'S'",
+    "every shared kWh receives 0.11 EUR/kWh of incentive",
+)
+DUES = (
+    "And charge 0.001 EUR in every settlement period",
+    "When a bill is due\nThen charge 2.50 EUR every 1 hour",
+    "When a meter is silent for 30 minutes\nThen pay back 1.50 EUR for each missed hour",
+)
+
+
+def an_hour_of_dues(*blocks: str) -> Chain:
+    """Carla gives energy to anna and bela; then bela's meter is silent for more than two hours."""
+    chain = ledger(*blocks, givens=BILLED)
+    chain.block(*(chain.reading(home, -1, 0) for home in HOMES))
+    for period in range(4):
+        drawn, fed = {"anna": 400, "bela": 300, "carla": 0}, {"carla": 600}
+        chain.block(
+            *(
+                chain.reading(home, period, drawn[home] * (period + 1), fed.get(home, 0) * (period + 1))
+                for home in HOMES
+            ),
+            time_s=max(chain.now_s + 1, period_s(period + 1)),
+        )
+    for period in range(4, 14):
+        others = [chain.reading(home, period, 1_600 * (home == "anna"), 2_400 * (home == "carla")) for home in HOMES]
+        chain.block(others[0], others[2], time_s=max(chain.now_s + 1, period_s(period + 1)))
+    return chain
+
+
+def test_dues_taxes_and_incentives_are_on_the_bills(tmp_path: Path) -> None:
+    """What the ledger says that everybody owes is what the bills add up to; a draft without fees costs the fund."""
+    chain = an_hour_of_dues(*DUES)
+    place = chain.store(tmp_path)
+    posted = {one.reason for events in chain.events.values() for event in events for one in _postings(event)}
+    assert posted >= {Reason.MEMBERSHIP, Reason.INCENTIVE, Reason.PAID_BACK, Reason.TAX}
+    found = simulate(place, read_document(text(*DUES, givens=BILLED)), installed_mechanisms())
+    assert gains(found) == {} and found.claims == len(chain.claims())
+    bills = {one.name: one.old for one in found.outcomes}
+    # Two fees of 2.50 or more, and 0.001 for each quarter.
+    assert bills["anna"].fees_u >= 2_500_000 and bills["bela"].other_u < 0 < bills["bela"].levies_u
+    without = simulate(place, read_document(text(*DUES[2:], givens=BILLED)), installed_mechanisms())
+    changed = gains(without)
+    fees_u = bills["anna"].fees_u
+    assert changed["anna"] == changed["carla"] == fees_u and changed["community fund"] == -3 * fees_u
+    # No fee, no tax on it.
+    assert changed["bela"] > fees_u and sum(changed.values()) == 0
+
+
+def test_what_is_only_shown_is_on_no_bill(tmp_path: Path) -> None:
+    shown = "And show amounts and move no money"
+    chain = an_hour_of_dues(shown)
+    assert chain.claims() == {}
+    place = chain.store(tmp_path)
+    found = simulate(place, read_document(text(givens=BILLED)), installed_mechanisms())
+    members = [one for one in found.outcomes if one.kind == "member"]
+    assert [one.old.total_u for one in members] == [0, 0, 0]
+    assert [one.old.energy for one in members] == [one.new.energy for one in members]
+    assert gains(found)["anna"] < 0 < gains(found)["carla"]
+
+
+def _postings(event: object) -> tuple[Posting, ...]:
+    if isinstance(event, PeriodClosed):
+        return event.settlement.postings
+    return event.postings if isinstance(event, DuesPosted) else ()
 
 
 def test_what_cannot_be_compared_is_refused(place: Path) -> None:

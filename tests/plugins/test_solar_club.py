@@ -16,7 +16,7 @@ import pytest
 from meshnode.amounts import value
 from meshnode.founding import DEFAULT_DRIFT_S
 from meshnode.keys import verify
-from meshnode.ledger.governance_rows import ADOPTED
+from meshnode.ledger.governance_rows import ADOPTED, UNFIT
 from meshnode.ledger.verdicts import Verdict
 from meshnode.ledger_tools.simulation import simulate
 from meshnode.ledger_tools.simulation_form import form
@@ -36,7 +36,7 @@ from meshnode.store import Store, microgrids, read_genesis
 from protocols.records import CLOCK_DEMONSTRATION, Clock, Genesis, read_as
 from tests.cli.shell import PATIENCE_S, ROOT, complaint, running, spawn
 from tests.ledger.chain import Chain, account, period_s
-from tests.ledger.governing import FOUNDED, MECHANISMS, adopt, declare, propose, village
+from tests.ledger.governing import DEARER, FOUNDED, HOURLY, MECHANISMS, adopt, declare, proposal, propose, village
 from tests.plugins.site import installed_here, lay_out
 from tests.protocols.village import HOMES
 from zencode.additions import enroll
@@ -156,7 +156,7 @@ def test_a_binding_with_a_package_is_voted_on_and_begins_where_it_is_installed(c
     chain.block(time_s=row.from_s + 5)
     assert chain.machine.rules(row.from_s).packages == (("solar-club", 1),)
     enroll([])
-    with pytest.raises(Lacking, match="lacks the mechanism statements of solar-club version 1"):
+    with pytest.raises(Lacking, match="it lacks statements of solar-club version 1"):
         without.apply(chain.blocks[-1])
 
 
@@ -170,6 +170,53 @@ def test_a_proposal_says_which_packages_it_needs(club: Mechanisms) -> None:
     for block in chain.blocks:
         again.apply(block)
     assert again.state_hash() == chain.machine.state_hash()
+
+
+def test_what_some_nodes_could_tell_is_not_judged_before_all_can(club: Mechanisms) -> None:
+    """The binding would settle hours instead of quarters, and says so in a tree that only some nodes can read."""
+    chain = village(mechanisms=club)
+    chain.block(*(declare(chain, home, mechanisms=club.declared()) for home in HOMES[:3]))
+    text = HOURLY.replace(SHARED, f"{SHARED}And {BONUS}\n")
+    needed = (*MECHANISMS, ability_of(("solar-club", 1)))
+    made = propose(chain, "anna", text, mechanisms=needed)
+    row = adopt(chain, made)
+    assert row.status == ADOPTED
+    with_it = chain.machine.state_hash()
+    enroll([])
+    without = Machine(chain.genesis, chain.chain_id, installed_mechanisms(), verify)
+    for block in chain.blocks:
+        without.apply(block)
+    assert without.state_hash() == with_it
+    # When it is to begin every node that goes on has the package; all of them find it unfit.
+    install()
+    chain.block(time_s=row.from_s + 5)
+    assert proposal(chain, made).status == UNFIT
+    assert chain.machine.rules(chain.now_s).packages == ()
+
+
+def test_where_the_binding_in_force_has_the_package_everybody_judges_at_once(club: Mechanisms) -> None:
+    chain = village(mechanisms=club, binding=FOUNDED.replace(SHARED, f"{SHARED}And {BONUS}\n"))
+    needed = (*MECHANISMS, ability_of(("solar-club", 1)))
+    hourly = propose(chain, "anna", HOURLY.replace(SHARED, f"{SHARED}And {BONUS}\n"), mechanisms=needed)
+    assert chain.say(hourly) == Verdict.OTHER_GROUND
+    dearer = propose(chain, "anna", DEARER.replace(SHARED, f"{SHARED}And {BONUS}\n"), mechanisms=needed)
+    assert chain.say(dearer) == Verdict.ACCEPTED
+
+
+def test_an_editor_is_answered_with_it(club: Mechanisms) -> None:
+    pytest.importorskip("pygls", reason="needs the packages for editors: pip install 'meshnode[editor]'")
+    from pygls.workspace import TextDocument
+
+    from meshnode.language_server import diagnostics, server
+
+    def mistakes() -> list[str]:
+        found = diagnostics(TextDocument("file:///club.zen", WITH_BONUS), examples=True)
+        return [one.message for one in found if "no such sentence" in one.message]
+
+    enroll([])
+    assert len(mistakes()) == 1
+    server()
+    assert mistakes() == []
 
 
 # --- what a package may not do

@@ -11,12 +11,16 @@ import pytest
 from zencode import commands
 from zencode.additions import action, enroll
 from zencode.binding import BindingTreeError, PackageMissing, binding_hash, decode, encode, pins, pins_of
+from zencode.completion import complete
+from zencode.explanation import page_text
+from zencode.hover import hover
 from zencode.kinds import CURRENCY, NUMBER, PRICE, TEXT
 from zencode.languages import LANGUAGES, Phase
 from zencode.packages import FIRST_ID, Package, PackageError, belongs, enrolled, package_of, statement_id
 from zencode.presets import preset
 from zencode.reader import read
 from zencode.sentences import BY_ID, JOIN, ORDER, PERIOD_CLOSES, SENTENCES, Slot
+from zencode.versions import needs
 
 WORDS = {
     "en": "pay a bonus of {price} from {fund}",
@@ -95,6 +99,30 @@ def test_what_the_catalogue_has_is_encoded_as_ever() -> None:
     before = encode(read(VILLAGE))
     enroll([bonus()])
     assert encode(read(VILLAGE)) == before and pins_of(before) == ()
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_pages_and_editors_know_it_in_every_language(code: str) -> None:
+    """Its meaning is told as the package says it."""
+    enroll([bonus()])
+    text, before = commands.translate(TEXT_WITH, code), commands.translate(VILLAGE, code)
+    [said] = [line for line in text.split("\n") if "sunshine fund" in line]
+    page = page_text(commands.explain(text))
+    assert " - A bonus.\n" in page and "'sunshine fund'" in page
+    [change] = commands.diff(before, text).changes
+    assert (change.kind, change.name, change.before, change.after in said) == ("added", "bonus", "", True)
+    number = text.split("\n").index(said)
+    help = hover(text, number + 1, len(said))
+    assert help is not None and (help.name, help.meaning) == ("bonus", "A bonus.")
+    begun = "\n".join([*text.split("\n")[:number], said.partition(" ")[0] + " "])
+    assert "A bonus." in [one.meaning for one in complete(begun, number + 1, len(begun.split("\n")[-1]) + 1)]
+    enroll([])
+    assert "A bonus." not in [one.meaning for one in complete(begun, number + 1, len(begun.split("\n")[-1]) + 1)]
+
+
+def test_it_needs_no_other_catalogue() -> None:
+    enroll([bonus()])
+    assert needs(read(TEXT_WITH)) == needs(read(VILLAGE)) == 1
 
 
 def test_a_tree_that_hides_what_it_uses_is_refused() -> None:
