@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.shell import Done, alone, complaint, meshnode
+from meshnode.declaring import LOOK_S
+from tests.cli.shell import PATIENCE_S, Done, alone, complaint, meshnode
 from tests.ledger.governing import DEARER, WITHOUT_FEE
 from zencode.commands import hash as hash_of
 from zencode.presets import preset
-
-# Every command is a process that takes part of a second; the node declares within two.
-ASKED = 60
 
 
 def test_a_member_proposes_and_votes_and_reads_what_comes_of_it(tmp_path: Path) -> None:
@@ -57,9 +56,9 @@ def test_a_member_proposes_and_votes_and_reads_what_comes_of_it(tmp_path: Path) 
 
 def _open(say: Callable[..., Done]) -> str:
     """The status once the vote is open: the node has then said on the ledger what it can execute."""
-    for _ in range(ASKED):
-        told = say("binding", "status").out
-        if "nobody votes yet" not in told:
-            return told
+    patient_until = time.monotonic() + PATIENCE_S
+    while "nobody votes yet" in (told := say("binding", "status").out):
         assert "0 of 1 nodes have declared that they could carry it out" in told
-    raise AssertionError(told)
+        assert time.monotonic() < patient_until, told
+        time.sleep(LOOK_S / 10)
+    return told

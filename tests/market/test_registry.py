@@ -71,7 +71,14 @@ PURE = [
 BELOW = {
     "meshnode": (),
     "market": ("meshnode.market",),
-    "settlement": ("meshnode.market", "meshnode.ledger", "meshnode.origin", "meshnode.settlement", "protocols."),
+    "settlement": (
+        "meshnode.market",
+        "meshnode.ledger",
+        "meshnode.origin",
+        "meshnode.settlement",
+        "protocols",
+        "zencode.",
+    ),
 }
 
 
