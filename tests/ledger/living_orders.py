@@ -10,6 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from meshnode.execution.auctions import AuctionClosed
 from meshnode.execution.floor import Floor, OrderReversed, OrderTraded
+from meshnode.ledger.movements import Moved, What
 from meshnode.ledger.order_rows import Execution
 from meshnode.ledger.verdicts import Verdict
 from protocols.block import SignedRecord
@@ -40,7 +41,8 @@ class Ordering(Living):
         self.do(self.chain.transfer(giver, taker, self.part(giver, code, share), code))
 
     def _moves_only_what_was_traded(self, record: SignedRecord) -> Verdict:
-        """Both legs of every trade, to the unit. Blocks before it let time pass, so that nothing else moves."""
+        """Both legs of every trade, to the unit, and what they pay of old debts. Blocks before it let time pass, so that
+        nothing else moves."""
         self.block()
         # After a day of silence one block does not close all periods.
         while self.chain.machine.close_possible(self.chain.now_s):
@@ -57,6 +59,10 @@ class Ordering(Living):
             if isinstance(event, OrderReversed):
                 _legs(expected, event.trade, -1)
                 Living.noticed["reversed"] += 1
+            if isinstance(event, Moved) and event.what is What.STORAGE_FEE:
+                # Who owes fees for what it has stored pays them with what it has just got.
+                expected[event.giver, event.asset] -= event.amount if event.giver else 0
+                expected[event.taker, event.asset] += event.amount if event.taker else 0
         # Books are made from rows: a node that takes up this ledger trades as this one does.
         Floor(self.chain.machine.state).check()
         Living.noticed["orders at rest"] += len(self.chain.machine.state.standing)
