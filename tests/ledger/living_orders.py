@@ -41,8 +41,10 @@ class Ordering(Living):
         self.do(self.chain.transfer(giver, taker, self.part(giver, code, share), code))
 
     def _moves_only_what_was_traded(self, record: SignedRecord) -> Verdict:
-        """Both legs of every trade, to the unit, and what they pay of old debts. Blocks before it let time pass, so that
-        nothing else moves."""
+        """Both legs of every trade, to the unit, and what they pay of old debts.
+
+        Blocks before it let time pass, so that nothing else moves.
+        """
         self.block()
         # After a day of silence one block does not close all periods.
         while self.chain.machine.close_possible(self.chain.now_s):
