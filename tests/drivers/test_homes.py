@@ -198,7 +198,7 @@ def test_a_mistake_in_a_recording_is_named_with_its_place(tmp_path: Path, text: 
     assert place in str(caught.value)
 
 
-# Without the time of making, which would be in the names of the tests and differ between the processes that collect them.
+# Without the time of making: it would be in the names of the tests, and differ between the processes that collect them.
 PACKED = gzip.compress(b"h01_load_kwh\n" + b"0.25\n1.75\n" * 200, mtime=0)
 ALTERED = "it was compressed with gzip, and altered or cut off since"
 
