@@ -38,9 +38,7 @@ def test_a_key_has_in_a_binding_what_it_has_in_the_market() -> None:
     "key", sorted(word.canonical for word in SHARING_KEYS if word.canonical not in KEYS_WITH_RANKS)
 )
 def test_sharing_by_a_named_key_is_the_sharing_of_that_name(key: str) -> None:
-    period = _rules(SPAIN, FIXED, f"share production by the key '{key}'").period
-    assert period.tariff.sharing == key
-    assert bool(period.shares) == (key in KEYS_WITH_SHARES)
+    assert _rules(SPAIN, FIXED, f"share production by the key '{key}'").period.tariff.sharing == key
 
 
 @pytest.mark.parametrize(
@@ -52,23 +50,24 @@ def test_sharing_by_a_named_key_is_the_sharing_of_that_name(key: str) -> None:
     ],
 )
 def test_ways_to_share_are_those_of_their_names(sentence: str, mode: str) -> None:
-    rules = _rules(SPAIN, FIXED, sentence)
-    assert rules.period.tariff.sharing == mode
-    assert set(rules.terms.beyond) <= {"plant"}
+    assert _rules(SPAIN, FIXED, sentence).period.tariff.sharing == mode
 
 
 def test_pay_as_bid_is_the_mechanism_of_that_name() -> None:
     rules = _rules(preset("neighbour_market"), "at one price", "at the price of each bid")
     assert rules.period.mechanism is not None and rules.period.mechanism.name == "pay-as-bid"
-    assert rules.terms.beyond == ()
 
 
-def test_what_needs_ranks_is_told_and_not_tried() -> None:
+@pytest.mark.parametrize(
+    ("sentence", "mode"),
+    [
+        ("share production by rank", "priority"),
+        ("share production by the key 'Luxembourg priority'", "lu-priority"),
+    ],
+)
+def test_ways_to_share_by_rank(sentence: str, mode: str) -> None:
     ranked = SPAIN.replace("And there is a role", "And 'piso 1A' has rank 1 in sharing\nAnd there is a role")
-    for sentence in ("share production by rank", "share production by the key 'Luxembourg priority'"):
-        rules = _rules(ranked, FIXED, sentence)
-        assert rules.period.tariff.sharing is None
-        assert any(name.startswith("sharing by") for name in rules.terms.beyond)
+    assert _rules(ranked, FIXED, sentence).period.tariff.sharing == mode
 
 
 def _rules(text: str, old: str, new: str) -> Rules:
