@@ -271,5 +271,6 @@ def test_every_movement_has_its_word() -> None:
     assert [what.name for what in What] == [
         *("TRANSFER", "ISSUED", "BURNED", "EXCHANGED", "CASH_IN", "CASH_OUT", "SOLD", "METERED", "SETTLED"),
         *("TRADED", "REVERSED"),
-        *("CHARGED", "STATION_FEE", "REDEEMED", "STORED", "TAKEN_OUT", "STORAGE_FEE", "CLAIM_PAID"),
+        *("CHARGED", "STATION_FEE", "REDEEMED", "STORED", "TAKEN_OUT", "STORAGE_FEE"),
+        *("FIRST_ACCESS", "RESTORED", "CLAIM_PAID"),
     ]
